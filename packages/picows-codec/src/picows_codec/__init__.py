@@ -1,0 +1,100 @@
+"""WebSocket codec: frames, masks, handshakes and protocol state, without I/O.
+
+Everything below is also usable from other Cython extensions, see the ``.pxd`` files. Applications
+use ``picows_client`` or ``picows_server``, which re-export what they need.
+"""
+
+from picows_codec._version import __version__
+from picows_codec.close import encode_close_payload
+from picows_codec.constants import WSAutoPingStrategy, WSCloseCode, WSMsgType
+from picows_codec.endpoint import WSEndpoint
+from picows_codec.errors import (
+    WSCloseTimeout,
+    WSConnectionError,
+    WSError,
+    WSHandshakeError,
+    WSHandshakeTimeout,
+    WSInvalidCloseError,
+    WSInvalidFrameError,
+    WSInvalidHeaderError,
+    WSInvalidMessageError,
+    WSInvalidOptionError,
+    WSInvalidStatusError,
+    WSInvalidUpgradeError,
+    WSInvalidURL,
+    WSPingTimeout,
+    WSProtocolError,
+    WSProxyError,
+    WSSlowConsumer,
+    WSStateError,
+    WSThreadError,
+    WSUsageError,
+)
+from picows_codec.frame import decode_frame_header, encode_frame_header
+from picows_codec.handshake import (
+    ClientHandshake,
+    ServerHandshake,
+    WSUpgradeRequest,
+    WSUpgradeResponse,
+    WSUpgradeResponseWithListener,
+)
+from picows_codec.message import WSMessageListener
+from picows_codec.options import WSOptions
+from picows_codec.outcome import (
+    WSCloseHandshake,
+    WSCloseInfo,
+    WSDisconnectCause,
+    WSDisconnectKind,
+    WSState,
+)
+from picows_codec.parser import WSFrameParser
+from picows_codec.transport import WSListener, WSTransport
+from picows_codec.view import WSFrame, WSMessage
+
+__all__ = [
+    "ClientHandshake",
+    "ServerHandshake",
+    "WSAutoPingStrategy",
+    "WSCloseCode",
+    "WSCloseHandshake",
+    "WSCloseInfo",
+    "WSCloseTimeout",
+    "WSConnectionError",
+    "WSDisconnectCause",
+    "WSDisconnectKind",
+    "WSEndpoint",
+    "WSError",
+    "WSFrame",
+    "WSFrameParser",
+    "WSHandshakeError",
+    "WSHandshakeTimeout",
+    "WSInvalidCloseError",
+    "WSInvalidFrameError",
+    "WSInvalidHeaderError",
+    "WSInvalidMessageError",
+    "WSInvalidOptionError",
+    "WSInvalidStatusError",
+    "WSInvalidURL",
+    "WSInvalidUpgradeError",
+    "WSListener",
+    "WSMessage",
+    "WSMessageListener",
+    "WSMsgType",
+    "WSOptions",
+    "WSPingTimeout",
+    "WSProtocolError",
+    "WSProxyError",
+    "WSSlowConsumer",
+    "WSState",
+    "WSStateError",
+    "WSThreadError",
+    "WSTransport",
+    "WSUpgradeRequest",
+    "WSUpgradeResponse",
+    "WSUpgradeResponseWithListener",
+    "WSUsageError",
+    "__version__",
+    "decode_frame_header",
+    "encode_close_payload",
+    "encode_frame_header",
+]

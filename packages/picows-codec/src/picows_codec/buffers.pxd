@@ -1,0 +1,34 @@
+"""Memory that all connections of a thread share: read buffer, write buffers, spare frame.
+
+Receive, parse and callback are synchronous, so that one of each serves any number of
+connections; a nested use (a callback that drives another loop) gets its own.
+"""
+
+from libc.stdint cimport uint8_t
+
+cdef class ReadBuffer:
+    cdef uint8_t* data
+    cdef Py_ssize_t size        # bytes
+    cdef bint pinned            # a frame that outlived its callback took this memory over
+    cdef object view            # memoryview for loops that fill buffers themselves, or None
+
+cdef class WriteBuffer:
+    cdef uint8_t* data
+    cdef Py_ssize_t capacity    # bytes, with room for a header beyond it
+    cdef Py_ssize_t used
+    cdef WriteBuffer next_free
+
+cdef class ThreadBuffers:
+    cdef unsigned long thread_id
+    cdef ReadBuffer _read
+    cdef WriteBuffer _write
+    cdef object frame           # spare view.WSFrame, or None
+    cdef object sweeper         # weak reference to the current loop's sweeper, or None
+
+    cdef ReadBuffer take_read(self, Py_ssize_t size)
+    cdef void give_read(self, ReadBuffer buffer) noexcept
+    cdef WriteBuffer take_write(self)
+    cdef void give_write(self, WriteBuffer buffer) noexcept
+
+cdef ThreadBuffers thread_buffers()
+cdef unsigned long current_thread() noexcept nogil

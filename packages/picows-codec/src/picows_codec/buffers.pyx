@@ -1,0 +1,91 @@
+"""Memory that all connections of a thread share."""
+
+from cpython.buffer cimport PyBuffer_FillInfo
+from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
+from libc.stdint cimport uint8_t
+
+from picows_codec.constants cimport WS_MAX_HEADER_SIZE
+
+cdef extern from "Python.h":
+    unsigned long PyThread_get_thread_ident() nogil
+    object PyThreadState_GetDict()
+
+# One write of this size costs less than two of half of it and still fits the second-level cache.
+cdef enum:
+    WRITE_BUFFER_SIZE = 131072
+
+
+cdef unsigned long current_thread() noexcept nogil:
+    return PyThread_get_thread_ident()
+
+
+cdef class ReadBuffer:
+    """A block of memory that bytes are received into; exports itself as a writable buffer."""
+
+    def __cinit__(self, Py_ssize_t size):
+        self.data = <uint8_t*> PyMem_RawMalloc(size)
+        if self.data == NULL:
+            raise MemoryError(f"no memory for a read buffer of {size} bytes")
+        self.size = size
+
+    def __dealloc__(self):
+        PyMem_RawFree(self.data)
+
+    def __getbuffer__(self, Py_buffer* view, int flags):
+        PyBuffer_FillInfo(view, self, self.data, self.size, 0, flags)
+
+
+cdef class WriteBuffer:
+    """A block of memory in which outgoing frames are put together."""
+
+    def __cinit__(self):
+        self.data = <uint8_t*> PyMem_RawMalloc(WRITE_BUFFER_SIZE + WS_MAX_HEADER_SIZE)
+        if self.data == NULL:
+            raise MemoryError(f"no memory for a write buffer of {WRITE_BUFFER_SIZE} bytes")
+        self.capacity = WRITE_BUFFER_SIZE
+
+    def __dealloc__(self):
+        PyMem_RawFree(self.data)
+
+
+cdef class ThreadBuffers:
+    """The buffers of one thread. Only ever touched by that thread."""
+
+    def __cinit__(self):
+        self.thread_id = PyThread_get_thread_ident()
+
+    cdef ReadBuffer take_read(self, Py_ssize_t size):
+        """The thread's read buffer, of at least size bytes; give it back when it is parsed."""
+        cdef ReadBuffer buffer = self._read
+        if buffer is not None and buffer.size >= size:
+            self._read = None
+            return buffer
+        return ReadBuffer(size)
+
+    cdef void give_read(self, ReadBuffer buffer) noexcept:
+        if not buffer.pinned and (self._read is None or self._read.size < buffer.size):
+            self._read = buffer
+
+    cdef WriteBuffer take_write(self):
+        cdef WriteBuffer buffer = self._write
+        if buffer is None:
+            return WriteBuffer()
+        self._write = buffer.next_free
+        buffer.next_free = None
+        return buffer
+
+    cdef void give_write(self, WriteBuffer buffer) noexcept:
+        # Two are kept: one in use while another connection is written to inside a cork.
+        buffer.used = 0
+        if self._write is None or self._write.next_free is None:
+            buffer.next_free = self._write
+            self._write = buffer
+
+
+cdef ThreadBuffers thread_buffers():
+    """The calling thread's buffers; they live as long as the thread."""
+    cdef dict local = PyThreadState_GetDict()
+    cdef object found = local.get("picows_codec")
+    if found is None:
+        found = local["picows_codec"] = ThreadBuffers()
+    return <ThreadBuffers> found

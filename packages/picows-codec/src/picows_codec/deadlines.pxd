@@ -1,0 +1,20 @@
+"""Deadlines of all connections of a loop, swept by one timer."""
+
+cdef class Deadlined:
+    cdef double deadline        # seconds on the sweeper's clock; 0 means none
+
+    cdef int on_deadline(self, double now) except -1
+
+cdef class Sweeper:
+    cdef object _loop
+    cdef object _clock
+    cdef object _handle
+    cdef double _wakeup
+    cdef set _members
+    cdef object __weakref__
+
+    cdef double now(self) except -1.0
+    cdef int watch(self, Deadlined member, double delay) except -1
+    cdef int forget(self, Deadlined member) except -1
+
+cdef Sweeper sweeper_for(object loop, object clock)

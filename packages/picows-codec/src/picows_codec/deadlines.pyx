@@ -1,0 +1,81 @@
+"""Deadlines of all connections of a loop, swept by one timer.
+
+A connection without a deadline (open, without automatic ping) is not in the sweeper at all and
+costs nothing; the others share one ``loop.call_later``.
+"""
+
+from weakref import ref
+
+from picows_codec.buffers cimport ThreadBuffers, thread_buffers
+
+# Deadlines closer together than this are served by one wake-up.
+cdef double RESOLUTION = 0.005
+
+
+cdef class Deadlined:
+    """Base of what the sweeper can watch."""
+
+    cdef int on_deadline(self, double now) except -1:
+        """The deadline has passed and was cleared; may watch() again."""
+        raise NotImplementedError
+
+
+cdef class Sweeper:
+    """Watches the deadlines of one loop."""
+
+    def __cinit__(self, loop, clock):
+        self._loop = loop
+        self._clock = clock
+        self._members = set()
+
+    cdef double now(self) except -1.0:
+        return self._loop.time() if self._clock is None else self._clock()
+
+    cdef int watch(self, Deadlined member, double delay) except -1:
+        """Set member's only deadline to delay seconds from now."""
+        member.deadline = self.now() + delay
+        self._members.add(member)
+        if self._handle is None or member.deadline < self._wakeup:
+            self._schedule(delay, member.deadline)
+        return 0
+
+    cdef int forget(self, Deadlined member) except -1:
+        member.deadline = 0
+        self._members.discard(member)
+        if not self._members and self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+        return 0
+
+    def _schedule(self, double delay, double wakeup):
+        if self._handle is not None:
+            self._handle.cancel()
+        self._wakeup = wakeup
+        self._handle = self._loop.call_later(delay if delay > RESOLUTION else RESOLUTION, self._sweep)
+
+    def _sweep(self):
+        cdef double now = self.now()
+        cdef double earliest = 0
+        cdef Deadlined member
+        self._handle = None
+        for member in [each for each in self._members if (<Deadlined> each).deadline <= now + RESOLUTION]:
+            if member.deadline == 0:
+                continue        # forgotten by a callback of this very sweep
+            self._members.discard(member)
+            member.deadline = 0
+            member.on_deadline(now)
+        for member in self._members:
+            if earliest == 0 or member.deadline < earliest:
+                earliest = member.deadline
+        if earliest != 0:
+            self._schedule(earliest - now, earliest)
+
+
+cdef Sweeper sweeper_for(object loop, object clock):
+    """The sweeper of this thread's running loop; it lives as long as somebody uses it."""
+    cdef ThreadBuffers local = thread_buffers()
+    cdef Sweeper found = local.sweeper() if local.sweeper is not None else None
+    if found is None or found._loop is not loop or found._clock is not clock:
+        found = Sweeper(loop, clock)
+        local.sweeper = ref(found)
+    return found

@@ -1,0 +1,925 @@
+"""WSEndpoint: one connection, driven by an asyncio-shaped transport.
+
+The states (RFC 6455, 4, 7.1) and what moves a connection from one to the next:
+
+* CONNECTING, until the opening handshake is over. It succeeds: OPEN. It fails: the refusal is
+  sent (server), then CLOSING.
+* OPEN. Frames are delivered as they arrive.
+* CLOSING begins with the first CLOSE frame, either way, or with a failure.
+    - A received CLOSE is delivered, then answered unless the listener did that. Nothing after it
+      is looked at.
+    - A CLOSE was sent: frames are delivered until the peer's CLOSE; after ``disconnect()`` they
+      are dropped.
+    - Both were exchanged: a server closes the connection, a client waits for the server to.
+    - A failure sends its CLOSE frame, stops listening, half-closes and drains what the peer still
+      sends, so that the CLOSE frame is not lost to a reset.
+    - ``close_timeout`` seconds after its start whatever is left is aborted.
+* CLOSED, when the transport reports ``connection_lost``: the one place that tells the listener
+  and the waiters, and lets go of every object of the connection.
+
+The first cause of the end is the one that is reported, except that a closing handshake that the
+peer never completed becomes CLOSE_TIMEOUT.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.memoryview cimport PyMemoryView_FromMemory
+from libc.stdint cimport uint8_t
+from libc.string cimport memcpy
+
+from picows_codec.buffers cimport ReadBuffer, thread_buffers
+from picows_codec.close cimport encode_close_payload
+from picows_codec.constants cimport (
+    WS_CLOSE_INTERNAL_ERROR,
+    WS_CLOSE_NO_STATUS_RECEIVED,
+    WS_MAX_HEADER_SIZE,
+    WS_OP_CLOSE,
+    WS_OP_PING,
+    WS_OP_PONG,
+    ws_close_code_member,
+    ws_violation_close_code,
+    ws_violation_text,
+)
+from picows_codec.deadlines cimport sweeper_for
+from picows_codec.frame cimport ws_decode_frame_header, ws_frame_header
+from picows_codec.handshake cimport OpeningHandshake
+from picows_codec.options cimport WSOptions
+from picows_codec.parser cimport (
+    ws_parser_frame_end,
+    ws_parser_header,
+    ws_parser_init,
+    ws_parser_payload,
+)
+from picows_codec.sender cimport Wire
+from picows_codec.transport cimport (
+    ATTRIBUTE_CLOSE_HANDSHAKE,
+    ATTRIBUTE_CLOSE_SENT,
+    ATTRIBUTE_DISCONNECT_CAUSE,
+    ATTRIBUTE_IS_CLIENT,
+    ATTRIBUTE_IS_SECURE,
+    ATTRIBUTE_REQUEST,
+    ATTRIBUTE_RESPONSE,
+    ATTRIBUTE_STATE,
+    ATTRIBUTE_SUBPROTOCOL,
+    ATTRIBUTE_UNDERLYING,
+    ATTRIBUTE_WRITE_QUEUE,
+    WSListener,
+    WSTransport,
+    is_compiled,
+    make_transport,
+)
+from picows_codec.view cimport WSFrame
+
+from os import urandom
+from time import perf_counter
+
+from picows_codec.constants import WSAutoPingStrategy
+from picows_codec.errors import (
+    WSCloseTimeout,
+    WSConnectionError,
+    WSHandshakeError,
+    WSPingTimeout,
+    WSProtocolError,
+    WSSlowConsumer,
+)
+from picows_codec.handshake import ClientHandshake
+from picows_codec.outcome import (
+    WSCloseHandshake,
+    WSCloseInfo,
+    WSDisconnectCause,
+    WSDisconnectKind,
+    WSState,
+)
+
+cdef extern from "Python.h":
+    Py_ssize_t Py_REFCNT(object value)
+
+cdef enum:
+    CONNECTING = 0
+    OPEN = 1
+    CLOSING = 2
+    CLOSED = 3
+
+cdef tuple _STATES = tuple(WSState)
+
+# Seconds for which a failed connection waits for the peer to take the CLOSE frame and hang up.
+cdef double LINGER = 1.0
+
+# Automatic pings look this often within auto_ping_idle_timeout whether bytes came.
+cdef double LOOKS_PER_IDLE = 4.0
+
+
+cdef class WSEndpoint(Sender):
+    """One WebSocket connection as an ``asyncio.BufferedProtocol``, without importing asyncio.
+
+    Mix it with ``asyncio.BufferedProtocol`` and hand it to a loop, or to ``picows_codec.stream``.
+
+    :param options: a :class:`WSOptions`.
+    :param handshake: a :class:`ClientHandshake` or :class:`ServerHandshake`; decides the role.
+    :param loop: the event loop: ``create_future``, ``call_later`` and ``time`` are used.
+    :param logger: a ``logging.Logger`` or the like.
+    :param clock: callable returning seconds, used instead of ``loop.time``.
+    :param shared_reads: False for a loop that fills buffers in the background (IOCP): the
+        connection then has a read buffer of its own.
+    """
+
+    def __init__(
+        self,
+        WSOptions options not None,
+        OpeningHandshake handshake not None,
+        loop,
+        logger,
+        *,
+        clock=None,
+        bint shared_reads=True,
+    ):
+        self._options = options
+        self._handshake = handshake
+        self._loop = loop
+        self._logger = logger
+        self._clock = clock
+        self._shared_reads = shared_reads
+        self._is_client = isinstance(handshake, ClientHandshake)
+        self._max_write_queue = options.max_write_queue_size
+        self._buffers = thread_buffers()
+        self._transport = make_transport(self)
+        ws_parser_init(&self._parser, not self._is_client)
+        self._parser.max_frame_size = options.max_frame_size
+        self._parser.max_message_size = options.max_message_size
+        self._parser.max_fragments = options.max_fragments_per_message
+
+    @property
+    def transport(self):
+        """The connection's :class:`WSTransport`; None once the connection has ended."""
+        return self._transport
+
+    @property
+    def listener(self):
+        """The connection's listener; None before it is open and once it has ended."""
+        return self._listener
+
+    @property
+    def opened(self):
+        """A future of the loop: the end of the opening handshake.
+
+        Its result is ``(transport, listener)``, after ``on_ws_connected`` was called; its exception
+        is a :class:`WSHandshakeError`, or what ``on_ws_connected`` or the factory raised. Ask for
+        it before ``connection_made``.
+        """
+        if self._opened_waiter is None:
+            self._opened_waiter = self._loop.create_future()
+        return self._opened_waiter
+
+    # What a transport calls: asyncio's protocol interface
+
+    def connection_made(self, transport):
+        """Start the opening handshake."""
+        cdef bytes data
+        self._transport_below = transport
+        if isinstance(transport, Wire):
+            self._wire = transport
+        else:
+            self._write_below = transport.write
+            self._secure = transport.get_extra_info("sslcontext") is not None
+            transport.set_write_buffer_limits(
+                high=self._options.write_high_watermark, low=self._options.write_low_watermark)
+        self._sweeper = sweeper_for(self._loop, self._clock)
+        if not self._is_client:
+            self._watch(self._options.websocket_handshake_timeout)
+        data = self._handshake.take_to_send()
+        if data:
+            self._write(<const uint8_t*> PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+
+    def get_buffer(self, Py_ssize_t sizehint):
+        """The memory that the next bytes belong into: the frame under way, or a read buffer."""
+        cdef Py_ssize_t room
+        cdef uint8_t* block = self.block_room(&room)
+        if block != NULL and not self._deaf:
+            return PyMemoryView_FromMemory(<char*> block, room, PyBUF_WRITE)
+        if self._private_buffer is None:
+            self._private_buffer = self._buffers.take_read(self._options.read_buffer_init_size)
+        if self._private_buffer.view is None:
+            self._private_buffer.view = memoryview(self._private_buffer)
+        return self._private_buffer.view
+
+    def buffer_updated(self, Py_ssize_t size):
+        """``size`` bytes were received into the memory of the last ``get_buffer``."""
+        cdef ReadBuffer buffer = self._private_buffer
+        if buffer is None:
+            buffer = self._buffers.take_read(0)
+            self.received(buffer, size, 0)
+        else:
+            self._private_buffer = None
+            self.received(buffer, 0, size)
+        if self._shared_reads:
+            self._buffers.give_read(buffer)
+        elif self._state != CLOSED:
+            self._private_buffer = buffer if not buffer.pinned else None
+
+    def data_received(self, data):
+        """Bytes from a transport that has its own buffer; copied into the library's."""
+        cdef Py_buffer view
+        cdef ReadBuffer buffer
+        cdef Py_ssize_t offset = 0
+        cdef Py_ssize_t piece
+        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        try:
+            while offset < view.len and self._state != CLOSED:
+                buffer = self._buffers.take_read(self._options.read_buffer_init_size)
+                piece = view.len - offset if view.len - offset < buffer.size else buffer.size
+                memcpy(buffer.data, <uint8_t*> view.buf + offset, piece)
+                self.received(buffer, 0, piece)
+                self._buffers.give_read(buffer)
+                offset += piece
+        finally:
+            PyBuffer_Release(&view)
+
+    def eof_received(self):
+        """The peer will send no more; returns False: the transport then closes itself."""
+        if self._state == CONNECTING:
+            self._handshake.feed_eof()
+            if self._handshake.done:
+                self._refuse(self._handshake.error)
+        elif not self._close_received and not self._deaf:
+            self._set_cause(
+                WSDisconnectKind.CONNECTION_LOST,
+                WSConnectionError("the peer closed the connection without a closing handshake"))
+        return False
+
+    def pause_writing(self):
+        """The transport's write queue is above the high watermark."""
+        self._write_paused = True
+        self._pause_due = True
+
+    def resume_writing(self):
+        """The transport's write queue is at or below the low watermark."""
+        cdef bytes payload
+        self._write_paused = False
+        if self._pause_due:
+            self._pause_due = False     # the listener never heard of the pause
+        elif self._listener is not None and not self._muted:
+            try:
+                self._listener.resume_writing()
+            except Exception as error:
+                self._listener_failed("resume_writing", error)
+        if self._pending_pong is not None and self._may_send:
+            payload = self._pending_pong
+            self._pending_pong = None
+            self._answer_ping(<const uint8_t*> PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload))
+
+    def connection_lost(self, exc):
+        """The connection has ended: the transport's last call."""
+        cdef WSTransport transport = self._transport
+        cdef WSListener listener = self._listener
+        cdef list waiters = self._closed_waiters
+        cdef list roundtrips = self._roundtrips
+        if self._state == CLOSED:
+            return
+        if self._state == CONNECTING and self._handshake is not None:
+            if exc is None and not self._handshake.done:
+                self._handshake.feed_eof()
+            error = self._handshake.error
+            if error is None:
+                error = WSHandshakeError(
+                    "the connection was lost during the opening handshake"
+                    + (f": {exc}" if exc is not None else ""))
+                error.__cause__ = exc
+            self._set_cause(WSDisconnectKind.HANDSHAKE_FAILURE, error)
+            self._opening_failed(error)
+        elif self._close_received and self._close_sent:
+            pass
+        elif exc is not None:
+            self._set_cause(WSDisconnectKind.CONNECTION_LOST, exc)
+        else:
+            self._set_cause(
+                WSDisconnectKind.CONNECTION_LOST,
+                WSConnectionError("the connection was closed without a closing handshake"))
+        self._state = CLOSED
+        self._note_unsent()
+        self._may_send = False
+        self._deaf = True
+        if self._sweeper is not None:
+            self._sweeper.forget(self)
+        if self._pending is not None:
+            self._buffers.give_write(self._pending)
+        self._let_go()
+        try:
+            if self._connected_called:
+                listener.on_ws_disconnected(transport)
+        except Exception as error:
+            self._log_listener_error("on_ws_disconnected", error)
+        finally:
+            for waiter in waiters or ():
+                if not waiter.done():
+                    waiter.set_result(None)
+            for _, future, _ in roundtrips or ():
+                if not future.done():
+                    future.set_exception(
+                        WSConnectionError("the connection ended before the pong"))
+
+    def _let_go(self):
+        """Drop every reference that could keep the connection's objects alive in a circle."""
+        self._transport_below = self._write_below = self._wire = None
+        self._transport = self._listener = self._on_frame = None
+        self._handshake = self._sweeper = self._pending = self._private_buffer = None
+        self._block = None
+        self._closed_waiters = self._roundtrips = None
+        self._opened_waiter = None
+
+    def _note_unsent(self):
+        """Complete the cause with what is still in the queue."""
+        cdef Py_ssize_t unsent
+        if self._cause is None:
+            self._set_cause(WSDisconnectKind.CONNECTION_LOST, None)
+        unsent = self._queue_size()
+        if unsent > self._cause.unsent_bytes:
+            self._cause = WSDisconnectCause(self._cause.kind, self._cause.exception, unsent)
+
+    # Receiving
+
+    cdef uint8_t* block_room(self, Py_ssize_t* room) noexcept:
+        if self._block is None:
+            room[0] = 0
+            return NULL
+        room[0] = PyBytes_GET_SIZE(self._block) - self._block_size
+        return <uint8_t*> PyBytes_AS_STRING(self._block) + self._block_size
+
+    cdef Py_ssize_t read_size(self) noexcept:
+        return self._options.read_buffer_init_size
+
+    cdef int received(self, ReadBuffer buffer, Py_ssize_t block_size, Py_ssize_t size) except -1:
+        """Called per read. A BaseException of a listener passes through; all else is handled."""
+        cdef uint8_t* data = buffer.data
+        cdef Py_ssize_t used
+        cdef int violation
+        self._heard = True
+        if self._deaf:
+            return 0
+        try:
+            if self._state == CONNECTING:
+                used = self._advance_handshake(data, size)
+                data += used
+                size -= used
+                if self._state == CONNECTING or self._deaf:
+                    return 0
+            elif block_size:
+                violation = ws_parser_payload(
+                    &self._parser, &self._header,
+                    <uint8_t*> PyBytes_AS_STRING(self._block) + self._block_size, block_size,
+                    self._block_size)
+                self._block_size += block_size
+                if violation < 0:
+                    return self._violated(violation)
+                if self._block_size < PyBytes_GET_SIZE(self._block):
+                    return 0
+                self._finish_block(buffer, size)
+            if size and not self._deaf:
+                self._consume(buffer, data, size)
+        finally:
+            self._more_to_come = False
+            if self._pending is not None and self._corks == 0:
+                self._flush()
+        return 0
+
+    cdef int _consume(self, ReadBuffer buffer, uint8_t* data, Py_ssize_t size) except -1:
+        """Take frames off data[0:size]; keep what is incomplete."""
+        cdef ws_frame_header header
+        cdef Py_ssize_t used
+        cdef int result
+        if self._block is not None:     # only from transports that do not fill the block
+            used = PyBytes_GET_SIZE(self._block) - self._block_size
+            if used > size:
+                used = size
+            memcpy(PyBytes_AS_STRING(self._block) + self._block_size, data, used)
+            result = ws_parser_payload(
+                &self._parser, &self._header,
+                <uint8_t*> PyBytes_AS_STRING(self._block) + self._block_size, used,
+                self._block_size)
+            self._block_size += used
+            data += used
+            size -= used
+            if result < 0:
+                return self._violated(result)
+            if self._block_size < PyBytes_GET_SIZE(self._block):
+                return 0
+            self._finish_block(buffer, size)
+        while size > 0 and not self._deaf:
+            if self._head_size:
+                used = WS_MAX_HEADER_SIZE - self._head_size
+                if used > size:
+                    used = size
+                memcpy(&self._head[self._head_size], data, used)
+                result = ws_parser_header(
+                    &self._parser, self._head, self._head_size + used, &header)
+                if result == 0:
+                    self._head_size += <uint8_t> used
+                    return 0
+                used = result - self._head_size
+                self._head_size = 0
+            else:
+                result = ws_parser_header(&self._parser, data, size, &header)
+                if result == 0:
+                    memcpy(self._head, data, size)
+                    self._head_size = <uint8_t> size
+                    return 0
+                used = result
+            if result < 0:
+                return self._violated(result)
+            data += used
+            size -= used
+            if header.payload_size > <size_t> size:
+                self._header = header
+                self._block = PyBytes_FromStringAndSize(NULL, <Py_ssize_t> header.payload_size)
+                self._block_size = size
+                memcpy(PyBytes_AS_STRING(self._block), data, size)
+                result = ws_parser_payload(
+                    &self._parser, &header, <uint8_t*> PyBytes_AS_STRING(self._block), size, 0)
+                return self._violated(result) if result < 0 else 0
+            used = <Py_ssize_t> header.payload_size
+            result = ws_parser_payload(&self._parser, &header, data, used, 0)
+            if result == 0:
+                result = ws_parser_frame_end(&self._parser, &header, data)
+            if result < 0:
+                return self._violated(result)
+            self._frame_arrived(buffer, &header, data, size - used, None)
+            data += used
+            size -= used
+        return 0
+
+    cdef int _finish_block(self, ReadBuffer buffer, Py_ssize_t tail) except -1:
+        """The frame that was received piece by piece is complete."""
+        cdef bytes block = self._block
+        cdef ws_frame_header header = self._header
+        cdef const uint8_t* payload = <const uint8_t*> PyBytes_AS_STRING(block)
+        cdef int result = ws_parser_frame_end(&self._parser, &header, payload)
+        self._block = None
+        if result < 0:
+            return self._violated(result)
+        return self._frame_arrived(buffer, &header, payload, tail, block)
+
+    cdef bint _more_deliverable(self, const uint8_t* data, Py_ssize_t size) noexcept:
+        """Whether data[0:size] begins with another complete frame that the listener will get."""
+        cdef ws_frame_header header
+        cdef int header_size
+        while True:
+            header_size = ws_decode_frame_header(data, size, &header)
+            if header_size <= 0 or header.payload_size > <size_t> (size - header_size):
+                return False
+            if not (
+                    (header.opcode == WS_OP_PING and self._options.enable_auto_pong)
+                    or header.opcode == WS_OP_PONG):
+                return True
+            data += header_size + header.payload_size
+            size -= header_size + header.payload_size
+
+    cdef int _frame_arrived(
+            self, ReadBuffer buffer, const ws_frame_header* header, const uint8_t* payload,
+            Py_ssize_t tail, object owner) except -1:
+        """A complete and valid frame. ``owner`` is its block, or None if it lies in ``buffer``."""
+        cdef Py_ssize_t size = <Py_ssize_t> header.payload_size
+        cdef WSFrame frame
+        cdef bint closing = header.opcode == WS_OP_CLOSE
+        if header.opcode == WS_OP_PING and self._options.enable_auto_pong:
+            return self._answer_ping(payload, size)
+        if closing:
+            self._close_received = True
+            self._close_was_first = not self._close_sent
+            self._close_payload_received = (<const char*> payload)[:size]
+            self._state = CLOSING
+            if not self._close_sent:
+                self._set_cause(WSDisconnectKind.PEER_CLOSE, None)
+        if not self._muted:
+            frame = self._buffers.frame
+            if frame is None:
+                frame = WSFrame.__new__(WSFrame)
+            else:
+                self._buffers.frame = None
+            frame.payload_ptr = payload
+            frame.payload_size = size
+            frame.wire_opcode = header.opcode
+            frame.fin = header.fin
+            frame.tail_size = tail
+            frame.last_in_buffer = closing or tail < 2 or not self._more_deliverable(
+                (payload + size) if owner is None else buffer.data, tail)
+            frame._owner = owner
+            frame._source = buffer
+            self._more_to_come = not frame.last_in_buffer
+            self._hand_over(frame)
+            if Py_REFCNT(frame) == 1 and frame._exports == 0:
+                frame._owner = None
+                frame._source = None
+                self._buffers.frame = frame
+            else:
+                frame._detach()
+        if closing:
+            self._deaf = True
+            if not self._close_sent and self._transport_below is not None:
+                # 5.5.1: "the endpoint typically echos the status code it received".
+                self._may_send = True
+                self._send_close(payload, size if size < 2 else 2)
+            self._finish_closing()
+        return 0
+
+    cdef int _hand_over(self, WSFrame frame) except -1:
+        """Called per frame: the listener's callback, and what it may raise."""
+        try:
+            if self._ping_pending or self._roundtrips is not None:
+                if self._is_pong(frame):
+                    return 0
+            if self._on_frame is not None:
+                self._on_frame(self._transport, frame)
+            else:
+                self._listener._deliver(self._transport, frame)
+        except Exception as error:
+            self._listener_failed("on_ws_frame", error)
+        return 0
+
+    cdef int _answer_ping(self, const uint8_t* payload, Py_ssize_t size) except -1:
+        """5.5.2: pong at once; to a peer that does not read, only the latest, when it does."""
+        if not self._may_send:
+            return 0
+        if self._write_paused:
+            self._pending_pong = (<const char*> payload)[:size]
+            return 0
+        return self._emit(0x80 | WS_OP_PONG, payload, size)
+
+    # Opening handshake
+
+    cdef int _advance_handshake(self, const uint8_t* data, Py_ssize_t size) except -1:
+        """Returns how many bytes belonged to the handshake."""
+        cdef OpeningHandshake handshake = self._handshake
+        cdef bytes answer
+        cdef int used = <int> handshake.feed(data, size)
+        if not handshake.done:
+            return used
+        if handshake.accepted and not isinstance(handshake.listener, WSListener):
+            handshake.fail(TypeError(
+                "the listener factory must return a WSListener, not"
+                f" {type(handshake.listener).__name__}: {handshake.listener!r}"))
+        answer = handshake.take_to_send()
+        if answer:
+            self._hold(answer)
+        if handshake.accepted:
+            self._more_to_come = True       # the answer and the first frames leave together
+            self._open()
+        else:
+            self._refuse(handshake.error)
+        return used
+
+    def _hold(self, bytes data not None):
+        """Begin the next write with bytes that are no frame."""
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
+        cdef const uint8_t* content = <const uint8_t*> PyBytes_AS_STRING(data)
+        self._pending = self._buffers.take_write()
+        if size > self._pending.capacity:
+            self._write(content, size)
+        else:
+            memcpy(self._pending.data, content, size)
+            self._pending.used = size
+
+    cdef int _open(self) except -1:
+        """The opening handshake has succeeded."""
+        cdef OpeningHandshake handshake = self._handshake
+        cdef WSListener listener = handshake.listener
+        self._request = handshake.request
+        self._response = handshake.response
+        self._subprotocol = handshake.subprotocol
+        self._handshake = None
+        self._sweeper.forget(self)
+        self._listener = listener
+        listener.transport = self._transport
+        callback = (<object> listener).on_ws_frame
+        self._on_frame = None if is_compiled(callback) else callback
+        listener._opened()
+        self._user_ping = (
+            (<object> type(listener)).send_user_specific_ping
+            is not (<object> WSListener).send_user_specific_ping)
+        self._state = OPEN
+        self._may_send = True
+        if self._options.enable_auto_ping:
+            self._idle_since = self._sweeper.now()
+            self._watch_idle(self._idle_since)
+        self._connected_called = True
+        try:
+            listener.on_ws_connected(self._transport)
+        except Exception as error:
+            if self._options.disconnect_on_exception:
+                self._opening_failed(error)
+            self._listener_failed("on_ws_connected", error)
+        if self._opened_waiter is not None and not self._opened_waiter.done():
+            self._opened_waiter.set_result((self._transport, listener))
+        return 0
+
+    def _opening_failed(self, error):
+        """Tell whoever waits for the connection to open."""
+        if self._opened_waiter is not None and not self._opened_waiter.done():
+            self._opened_waiter.set_exception(error)
+
+    cdef int _refuse(self, object error) except -1:
+        """The opening handshake has failed; its answer, if any, is on its way."""
+        if error is None:
+            self._logger.debug("the upgrade request was answered without an upgrade")
+        elif isinstance(error, WSHandshakeError):
+            self._logger.info("the opening handshake failed: %s", error)
+        else:
+            self._logger.error("the listener factory failed", exc_info=error)
+        self._set_cause(WSDisconnectKind.HANDSHAKE_FAILURE, error)
+        self._opening_failed(error)
+        self._state = CLOSING
+        self._deaf = True
+        self._handshake = None
+        return self._linger()
+
+    # What WSTransport calls
+
+    cdef int disconnect(self, bint graceful, bytes close_payload) except -1:
+        self._check_thread()
+        if self._transport_below is None:
+            return 0
+        self._muted = True
+        if self._state == CONNECTING or not graceful:
+            self._set_cause(WSDisconnectKind.LOCAL_ABORT, None)
+            return self._abort()
+        if not self._close_sent and not self._deaf:
+            self._may_send = True
+            self._send_close(
+                <const uint8_t*> PyBytes_AS_STRING(close_payload),
+                PyBytes_GET_SIZE(close_payload))
+        if self._close_received:
+            self._finish_closing()
+        return 0
+
+    cdef object closed_future(self):
+        self._check_thread()
+        if self._state == CLOSED:
+            return None
+        future = self._loop.create_future()
+        if self._closed_waiters is None:
+            self._closed_waiters = []
+        self._closed_waiters.append(future)
+        return future
+
+    cdef object roundtrip_future(self):
+        cdef bytes token = None
+        self._check_thread()
+        future = self._loop.create_future()
+        if self._roundtrips is None:
+            self._roundtrips = []
+        if not self._user_ping:
+            token = urandom(8)
+        self._roundtrips.append((token, future, perf_counter()))
+        try:
+            if self._user_ping:
+                self._listener.send_user_specific_ping(self._transport)
+            else:
+                self._transport.send_ping(token)
+        except BaseException:
+            self._roundtrips.pop()
+            raise
+        return future
+
+    cdef int user_pong_received(self) except -1:
+        self._check_thread()
+        self._ping_pending = False
+        if self._roundtrips:
+            self._end_roundtrip(0)
+        return 0
+
+    def _end_roundtrip(self, Py_ssize_t index):
+        _, future, start = self._roundtrips.pop(index)
+        if not self._roundtrips:
+            self._roundtrips = None
+        if not future.done():
+            future.set_result(perf_counter() - start)
+
+    cdef object attribute(self, int which):
+        if which == ATTRIBUTE_STATE:
+            return _STATES[self._state]
+        if which == ATTRIBUTE_UNDERLYING:
+            return self._transport_below
+        if which == ATTRIBUTE_REQUEST:
+            return self._request
+        if which == ATTRIBUTE_RESPONSE:
+            return self._response
+        if which == ATTRIBUTE_SUBPROTOCOL:
+            return self._subprotocol
+        if which == ATTRIBUTE_IS_CLIENT:
+            return self._is_client
+        if which == ATTRIBUTE_IS_SECURE:
+            return self._secure
+        if which == ATTRIBUTE_CLOSE_SENT:
+            return self._close_sent
+        if which == ATTRIBUTE_WRITE_QUEUE:
+            return self._queue_size()
+        if which == ATTRIBUTE_DISCONNECT_CAUSE:
+            return self._cause
+        if self._close_payload_received is None and self._close_payload_sent is None:
+            return None
+        return WSCloseHandshake(
+            _close_info(self._close_payload_received), _close_info(self._close_payload_sent),
+            bool(self._close_was_first))
+
+    # Closing
+
+    cdef int _close_was_sent(self) except -1:
+        if self._state == OPEN:
+            self._state = CLOSING
+        if not self._close_received:
+            self._set_cause(WSDisconnectKind.LOCAL_CLOSE, None)
+        self._ping_pending = False
+        return self._watch(self._options.close_timeout)
+
+    cdef int _finish_closing(self) except -1:
+        """Both CLOSE frames were exchanged. 7.1.1: the server closes the connection first."""
+        if self._transport_below is None or not self._close_sent:
+            return 0
+        if self._pending is not None:
+            self._flush()
+        if not self._is_client:
+            self._transport_below.close()
+        return 0
+
+    cdef int _violated(self, int violation) except -1:
+        cdef str text = ws_violation_text(violation).decode("ascii")
+        cdef int code = ws_violation_close_code(violation)
+        return self._fail(
+            code, text, WSDisconnectKind.PROTOCOL_ERROR,
+            WSProtocolError(ws_close_code_member(code), text))
+
+    cdef int _listener_failed(self, str callback, object error) except -1:
+        self._log_listener_error(callback, error)
+        if not self._options.disconnect_on_exception:
+            return 0
+        # Its traceback was logged; kept in the cause, it would tie the connection into a circle.
+        error.__traceback__ = None
+        return self._fail(
+            WS_CLOSE_INTERNAL_ERROR, "internal error", WSDisconnectKind.LISTENER_EXCEPTION, error)
+
+    def _log_listener_error(self, callback, error):
+        self._logger.error("the listener's %s raised an exception", callback, exc_info=error)
+
+    cdef int _fail(self, int code, str reason, object kind, object error) except -1:
+        """7.1.7, "fail the connection"."""
+        cdef bytes payload
+        self._set_cause(kind, error)
+        self._deaf = True
+        self._muted = True
+        self._block = None
+        if self._transport_below is None:
+            return 0
+        if not self._close_sent:
+            payload = encode_close_payload(code, reason)
+            self._may_send = True
+            self._send_close(
+                <const uint8_t*> PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload))
+        return self._linger()
+
+    cdef int _set_cause(self, object kind, object error) except -1:
+        if self._cause is None:
+            self._cause = WSDisconnectCause(kind, error)
+        return 0
+
+    cdef int _linger(self) except -1:
+        """Close so that what was sent last is not lost: half-close, then wait for the peer."""
+        if self._transport_below is None:
+            return 0
+        if self._pending is not None:
+            self._flush()
+        if self._secure or not self._transport_below.can_write_eof():
+            self._transport_below.close()
+            return self._watch(self._options.close_timeout)
+        if self._transport_below.is_closing():
+            return 0
+        self._transport_below.write_eof()
+        delay = self._options.close_timeout
+        return self._watch(LINGER if delay is None or delay > LINGER else delay)
+
+    cdef int _abort(self) except -1:
+        self._deaf = True
+        self._muted = True
+        self._may_send = False
+        if self._state != CONNECTING:
+            self._state = CLOSING
+        if self._transport_below is not None:
+            self._note_unsent()
+            self._transport_below.abort()
+        return 0
+
+    cdef int _queue_overflow(self) except -1:
+        self._set_cause(WSDisconnectKind.SLOW_CONSUMER, WSSlowConsumer(
+            f"{self._queue_size()} bytes wait for a peer that does not read, and"
+            f" max_write_queue_size is {self._max_write_queue}: send less, heed pause_writing, or"
+            " raise the limit"))
+        return self._abort()
+
+    cdef int _report_pause(self) except -1:
+        self._pause_due = False
+        if self._listener is None or self._muted:
+            return 0
+        try:
+            self._listener.pause_writing()
+        except Exception as error:
+            self._listener_failed("pause_writing", error)
+        return 0
+
+    cdef str _state_name(self):
+        if self._state == CLOSING or self._state == OPEN:
+            return "being closed"
+        return "not open yet" if self._state == CONNECTING else "closed"
+
+    # Deadlines: handshake, closing handshake, keep-alive
+
+    cdef int _watch(self, object delay) except -1:
+        """Set the connection's one deadline, in seconds from now; None clears it."""
+        if self._sweeper is None:
+            return 0
+        if delay is None:
+            return self._sweeper.forget(self)
+        return self._sweeper.watch(self, delay)
+
+    cdef int on_deadline(self, double now) except -1:
+        if self._state == OPEN:
+            return self._keep_alive(now)
+        if self._state == CONNECTING:
+            self._handshake.feed_timeout()
+            self._hold(self._handshake.take_to_send())
+            return self._refuse(self._handshake.error)
+        if not self._close_received and self._cause.kind is WSDisconnectKind.LOCAL_CLOSE:
+            self._cause = WSDisconnectCause(WSDisconnectKind.CLOSE_TIMEOUT, WSCloseTimeout(
+                "the peer did not answer the CLOSE frame within close_timeout"
+                f" ({self._options.close_timeout} seconds)"))
+        return self._abort()
+
+    def _watch_idle(self, double now):
+        cdef double idle = self._options.auto_ping_idle_timeout
+        cdef double look = idle
+        if self._options.auto_ping_strategy == WSAutoPingStrategy.PING_WHEN_IDLE:
+            look = idle / LOOKS_PER_IDLE
+        if look > self._idle_since + idle - now:
+            look = self._idle_since + idle - now
+        self._watch(look if look > 0 else 0)
+
+    cdef int _keep_alive(self, double now) except -1:
+        """Both strategies of automatic ping. ``_idle_since`` is the last sign of life that counts:
+        any bytes (PING_WHEN_IDLE), or the last ping (PING_PERIODICALLY)."""
+        cdef bint any_bytes_count = (
+            self._options.auto_ping_strategy == WSAutoPingStrategy.PING_WHEN_IDLE)
+        if any_bytes_count and self._heard:
+            self._ping_pending = False
+            self._idle_since = now
+        self._heard = False
+        if self._ping_pending:
+            if now < self._ping_sent + self._options.auto_ping_reply_timeout:
+                return self._watch(self._ping_sent + self._options.auto_ping_reply_timeout - now)
+            return self._fail(
+                WS_CLOSE_INTERNAL_ERROR, "ping timeout", WSDisconnectKind.PING_TIMEOUT,
+                WSPingTimeout(
+                    "no answer to a ping within auto_ping_reply_timeout"
+                    f" ({self._options.auto_ping_reply_timeout} seconds)"))
+        if now + 0.001 < self._idle_since + self._options.auto_ping_idle_timeout:
+            self._watch_idle(now)
+            return 0
+        self._ping_pending = True
+        self._ping_sent = now
+        self._idle_since = now
+        self._watch(self._options.auto_ping_reply_timeout)
+        try:
+            if self._user_ping:
+                self._listener.send_user_specific_ping(self._transport)
+            else:
+                self._ping_payload = urandom(8)
+                self._transport.send_ping(self._ping_payload)
+        except Exception as error:
+            self._listener_failed("send_user_specific_ping", error)
+        return 0
+
+    cdef bint _is_pong(self, WSFrame frame) except -1:
+        """Whether this frame answers a ping of the library; it is then not delivered."""
+        cdef Py_ssize_t index
+        cdef bytes payload
+        if self._user_ping:
+            if not self._listener.is_user_specific_pong(frame):
+                return False
+            self.user_pong_received()
+            return True
+        if frame.wire_opcode != WS_OP_PONG:
+            return False
+        payload = frame.get_payload_as_bytes()
+        if self._ping_pending and payload == self._ping_payload:
+            self._ping_pending = False
+            return True
+        for index in range(len(self._roundtrips or ())):
+            if self._roundtrips[index][0] == payload:
+                self._end_roundtrip(index)
+                return True
+        return False
+
+
+cdef object _close_info(bytes payload):
+    """The contents of a CLOSE frame that has been checked."""
+    if payload is None:
+        return None
+    if len(payload) < 2:
+        return WSCloseInfo(ws_close_code_member(WS_CLOSE_NO_STATUS_RECEIVED), "")
+    return WSCloseInfo(
+        ws_close_code_member(payload[0] << 8 | payload[1]), payload[2:].decode("utf-8"))

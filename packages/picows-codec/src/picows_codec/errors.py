@@ -1,0 +1,185 @@
+"""Everything that picows raises or reports, in one tree.
+
+::
+
+    WSError
+    ├── WSUsageError                  the caller's mistake, raised at the call
+    │   ├── WSInvalidURL              (also ValueError)
+    │   ├── WSInvalidOptionError      (also ValueError)
+    │   ├── WSInvalidCloseError       (also ValueError)
+    │   ├── WSInvalidFrameError       (also ValueError)
+    │   ├── WSStateError              (also RuntimeError)
+    │   └── WSThreadError             (also RuntimeError)
+    ├── WSHandshakeError              the opening handshake failed
+    │   ├── WSInvalidMessageError     not HTTP, or over a limit
+    │   ├── WSInvalidStatusError      another status than 101
+    │   ├── WSInvalidHeaderError      a header is missing, repeated or wrong
+    │   │   └── WSInvalidUpgradeError Upgrade or Connection
+    │   └── WSHandshakeTimeout        (also TimeoutError)
+    ├── WSProtocolError               the peer broke RFC 6455; carries the close code
+    └── WSConnectionError             (also ConnectionError) the connection ended
+        ├── WSPingTimeout
+        ├── WSCloseTimeout
+        ├── WSSlowConsumer            the write queue passed its hard cap
+        └── WSProxyError              a proxy refused the connection
+
+A wrong type of an argument is a plain :class:`TypeError`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Optional
+
+if TYPE_CHECKING:
+    from picows_codec.handshake import WSUpgradeResponse
+
+__all__ = [
+    "WSCloseTimeout",
+    "WSConnectionError",
+    "WSError",
+    "WSHandshakeError",
+    "WSHandshakeTimeout",
+    "WSInvalidCloseError",
+    "WSInvalidFrameError",
+    "WSInvalidHeaderError",
+    "WSInvalidMessageError",
+    "WSInvalidOptionError",
+    "WSInvalidStatusError",
+    "WSInvalidURL",
+    "WSInvalidUpgradeError",
+    "WSPingTimeout",
+    "WSProtocolError",
+    "WSProxyError",
+    "WSSlowConsumer",
+    "WSStateError",
+    "WSThreadError",
+    "WSUsageError",
+]
+
+
+class WSError(Exception):
+    """Root of the tree."""
+
+
+class WSUsageError(WSError):
+    """The caller asked for something that cannot be done; nothing was sent."""
+
+
+class WSInvalidURL(WSUsageError, ValueError):
+    """A URL that is not a valid ``ws://`` or ``wss://`` URL (RFC 6455, 3)."""
+
+    def __init__(self, url: object, message: str) -> None:
+        super().__init__(f"{url!r} is not a valid WebSocket URL: {message}")
+        self.url = url
+
+
+class WSInvalidOptionError(WSUsageError, ValueError):
+    """An option outside its range."""
+
+
+class WSInvalidCloseError(WSUsageError, ValueError):
+    """A close code or reason that may not be sent (RFC 6455, 7.4)."""
+
+
+class WSInvalidFrameError(WSUsageError, ValueError):
+    """A frame that RFC 6455 does not allow to be sent, here and now."""
+
+
+class WSStateError(WSUsageError, RuntimeError):
+    """The connection is not in a state in which the call makes sense."""
+
+
+class WSThreadError(WSUsageError, RuntimeError):
+    """A transport was used from another thread than its event loop's."""
+
+
+class WSHandshakeError(WSError):
+    """The opening handshake failed (RFC 6455, 4).
+
+    ``raw_header`` and ``raw_body`` hold what had arrived of the peer's message (bytes or None),
+    ``response`` the parsed response if there was one. ``status`` is the HTTP status that goes
+    with the error: on a server, that of its answer; on a client, that of the response, or None.
+    """
+
+    status: Optional[int] = 400
+
+    def __init__(
+        self,
+        message: str,
+        raw_header: Optional[bytes] = None,
+        raw_body: Optional[bytes] = None,
+        response: Optional[WSUpgradeResponse] = None,
+        status: Optional[int] = None,
+    ) -> None:
+        super().__init__(message)
+        self.raw_header = raw_header
+        self.raw_body = raw_body
+        self.response = response
+        if status is not None:
+            self.status = status
+
+
+class WSInvalidMessageError(WSHandshakeError):
+    """The peer's handshake is not HTTP/1.1 as RFC 6455 wants it, or passes a limit."""
+
+
+class WSInvalidStatusError(WSHandshakeError):
+    """The server answered with another status than 101; see ``status`` and ``response``."""
+
+
+class WSInvalidHeaderError(WSHandshakeError):
+    """A header of the handshake is missing, repeated or has a wrong value."""
+
+    def __init__(
+        self,
+        message: str,
+        name: str,
+        value: Optional[str] = None,
+        raw_header: Optional[bytes] = None,
+        raw_body: Optional[bytes] = None,
+        response: Optional[WSUpgradeResponse] = None,
+        status: Optional[int] = None,
+    ) -> None:
+        super().__init__(message, raw_header, raw_body, response, status)
+        self.name = name
+        self.value = value
+
+
+class WSInvalidUpgradeError(WSInvalidHeaderError):
+    """The Upgrade or Connection header does not ask for, or agree to, WebSocket."""
+
+    status = 426
+
+
+class WSHandshakeTimeout(WSHandshakeError, TimeoutError):
+    """The opening handshake did not finish within ``websocket_handshake_timeout``."""
+
+    status = 408
+
+
+class WSProtocolError(WSError):
+    """The peer broke RFC 6455; ``code`` is the close code that answered it."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class WSConnectionError(WSError, ConnectionError):
+    """The connection ended without a closing handshake."""
+
+
+class WSPingTimeout(WSConnectionError):
+    """No pong within ``auto_ping_reply_timeout``."""
+
+
+class WSCloseTimeout(WSConnectionError):
+    """The peer did not finish the closing handshake within ``close_timeout``."""
+
+
+class WSSlowConsumer(WSConnectionError):
+    """The peer reads too slowly: the write queue passed ``max_write_queue_size``."""
+
+
+class WSProxyError(WSConnectionError):
+    """The proxy refused or could not reach the server."""

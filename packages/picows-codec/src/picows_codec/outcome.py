@@ -1,0 +1,77 @@
+"""The states of a connection and how it ended: closing handshake and cause."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+from typing import Optional
+
+__all__ = ["WSCloseHandshake", "WSCloseInfo", "WSDisconnectCause", "WSDisconnectKind", "WSState"]
+
+
+class WSState(IntEnum):
+    """States of a connection (RFC 6455, 4.1 and 7.1); they only ever advance."""
+
+    CONNECTING = 0
+    OPEN = 1
+    CLOSING = 2
+    CLOSED = 3
+
+
+class WSDisconnectKind(Enum):
+    """Who or what ended a connection."""
+
+    PEER_CLOSE = "the peer started the closing handshake"
+    LOCAL_CLOSE = "this side started the closing handshake, and the peer completed it"
+    LOCAL_ABORT = "this side dropped the connection without a closing handshake"
+    PROTOCOL_ERROR = "the peer broke RFC 6455 or passed a limit"
+    PING_TIMEOUT = "the peer did not answer a ping"
+    CLOSE_TIMEOUT = "the peer did not complete the closing handshake in time"
+    SLOW_CONSUMER = "the peer did not read: the write queue passed its limit"
+    CONNECTION_LOST = "the connection broke or ended without a closing handshake"
+    HANDSHAKE_FAILURE = "the opening handshake failed"
+    LISTENER_EXCEPTION = "a callback of the listener raised an exception"
+
+
+@dataclass(frozen=True)
+class WSDisconnectCause:
+    """Why a connection ended.
+
+    ``exception`` is the error behind it, if there is one. ``unsent_bytes`` is how much of what
+    was sent (frames, headers included) had not been handed to the operating system; 0 after an
+    orderly close.
+    """
+
+    kind: WSDisconnectKind
+    exception: Optional[BaseException] = None
+    unsent_bytes: int = 0
+
+    def __str__(self) -> str:
+        text = self.kind.value
+        if self.exception is not None:
+            text += f": {self.exception}"
+        if self.unsent_bytes:
+            text += f" ({self.unsent_bytes} bytes were not sent)"
+        return text
+
+
+@dataclass(frozen=True)
+class WSCloseInfo:
+    """Code and reason of a CLOSE frame (RFC 6455, 5.5.1).
+
+    ``code`` is a :class:`WSCloseCode` where it has a name, ``NO_STATUS_RECEIVED`` for an empty
+    frame.
+    """
+
+    code: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class WSCloseHandshake:
+    """The CLOSE frames of a connection: received, sent (None if there was none), and whether the
+    received one came first."""
+
+    recv: Optional[WSCloseInfo]
+    sent: Optional[WSCloseInfo]
+    recv_then_sent: bool

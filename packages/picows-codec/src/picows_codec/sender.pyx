@@ -1,0 +1,275 @@
+"""The outgoing half of a connection: rules, encoding, corking, hand-over to the transport.
+
+A frame is put together in the thread's write buffer, header and payload in one pass (masked on a
+client), and leaves at once, unless a cork or a read with more frames to deliver holds it back.
+Called per frame; watched by the outbound and echo benches.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from libc.stdint cimport uint8_t
+from libc.string cimport memcpy
+
+from picows_codec.buffers cimport WriteBuffer, current_thread
+from picows_codec.close cimport ws_check_close_payload
+from picows_codec.constants cimport (
+    WS_MAX_CONTROL_PAYLOAD_SIZE,
+    WS_MAX_HEADER_SIZE,
+    WS_OP_CLOSE,
+    WS_OP_CONTINUATION,
+    WS_OP_PONG,
+    WS_OP_BINARY,
+    ws_opcode_member,
+    ws_violation_text,
+)
+from picows_codec.frame cimport ws_encode_frame_header
+from picows_codec.mask cimport ws_mask, ws_mask_copy, ws_masking_key
+
+from picows_codec.errors import (
+    WSInvalidCloseError,
+    WSInvalidFrameError,
+    WSStateError,
+    WSThreadError,
+)
+
+# A payload above this goes out with a gather write; below it, the copy is cheaper.
+cdef enum:
+    GATHER_SIZE = 16384
+
+
+cdef class Wire:
+    cdef int write_bytes(self, const uint8_t* data, Py_ssize_t size) except -1:
+        raise NotImplementedError
+
+    cdef int write_two(
+            self, const uint8_t* head, Py_ssize_t head_size,
+            const uint8_t* data, Py_ssize_t size) except -1:
+        raise NotImplementedError
+
+
+cdef class Sender(Core):
+    # What a caller may do
+
+    cdef int _check_thread(self) except -1:
+        if current_thread() != self._buffers.thread_id:
+            raise WSThreadError(
+                "a transport may only be used on the thread of its event loop: use"
+                " loop.call_soon_threadsafe() to get there")
+        return 0
+
+    cdef int _check_frame(
+            self, int opcode, bint fin, const uint8_t* payload, Py_ssize_t size) except -1:
+        """Everything that a frame to be sent can break, except in its text."""
+        cdef int code
+        cdef int violation
+        self._check_thread()
+        if not self._may_send:
+            if opcode == WS_OP_CLOSE and self._close_sent and self._transport_below is not None:
+                return 0
+            raise WSStateError(
+                f"cannot send {ws_opcode_member(opcode)!r}: "
+                + ("a CLOSE frame has been sent" if self._close_sent
+                   else f"the connection is {self._state_name()}"))
+        if opcode & 0x08:
+            if opcode > WS_OP_PONG:
+                raise WSInvalidFrameError(
+                    f"opcode {opcode} is reserved: use PING, PONG or CLOSE")
+            if not fin:
+                raise WSInvalidFrameError("a control frame cannot be fragmented: leave fin True")
+            if size > WS_MAX_CONTROL_PAYLOAD_SIZE:
+                raise WSInvalidFrameError(
+                    f"the payload of a control frame has at most {WS_MAX_CONTROL_PAYLOAD_SIZE}"
+                    f" bytes, not {size}: send data in TEXT or BINARY frames")
+            if opcode == WS_OP_CLOSE:
+                violation = ws_check_close_payload(payload, size, &code)
+                if violation < 0:
+                    raise WSInvalidCloseError(
+                        f"invalid payload of a CLOSE frame: "
+                        f"{ws_violation_text(violation).decode('ascii')}; see send_close()")
+            return 0
+        if opcode == WS_OP_CONTINUATION:
+            if not self._fragmented:
+                raise WSInvalidFrameError(
+                    "there is no fragmented message to continue: begin with TEXT or BINARY and"
+                    " fin=False")
+        elif opcode > WS_OP_BINARY:
+            raise WSInvalidFrameError(f"opcode {opcode} is reserved: use TEXT or BINARY")
+        elif self._fragmented:
+            raise WSInvalidFrameError(
+                "a fragmented message is under way: continue it with CONTINUATION frames, the last"
+                " one with fin=True")
+        return 0
+
+    cdef int send_frame(
+            self, int opcode, bint fin, int rsv, const uint8_t* payload,
+            Py_ssize_t size) except -1:
+        self._check_frame(opcode, fin, payload, size)
+        if opcode == WS_OP_CLOSE:
+            return self._send_close(payload, size)
+        if not opcode & 0x08:
+            self._fragmented = not fin
+        return self._emit(<uint8_t> (fin << 7 | (rsv & 7) << 4 | opcode), payload, size)
+
+    cdef int send_in_place(
+            self, int opcode, bint fin, int rsv, uint8_t* payload, Py_ssize_t size) except -1:
+        cdef uint8_t header[WS_MAX_HEADER_SIZE]
+        cdef uint8_t key[4]
+        cdef int header_size
+        if opcode & 0x08 or self._corks or self._more_to_come or self._wire is None:
+            return self.send_frame(opcode, fin, rsv, payload, size)
+        self._check_frame(opcode, fin, payload, size)
+        if self._write_paused and self._queue_size() > self._max_write_queue:
+            return self._queue_overflow()
+        self._fragmented = not fin
+        if self._is_client:
+            ws_masking_key(key)
+            ws_mask(payload, size, key, 0)
+        header_size = ws_encode_frame_header(
+            header, <uint8_t> (fin << 7 | (rsv & 7) << 4 | opcode), size,
+            key if self._is_client else NULL)
+        memcpy(payload - header_size, header, header_size)
+        if self._pending is not None:
+            self._flush()
+        self._write(payload - header_size, header_size + size)
+        return self._report_pause() if self._pause_due else 0
+
+    cdef int _send_close(self, const uint8_t* payload, Py_ssize_t size) except -1:
+        if self._close_sent:
+            return 0        # 5.5.1: an endpoint sends one CLOSE frame
+        self._close_sent = True
+        self._may_send = False
+        self._close_payload_sent = (<const char*> payload)[:size]
+        self._emit(0x80 | WS_OP_CLOSE, payload, size)
+        return self._close_was_sent()
+
+    # Corking
+
+    cdef int cork(self) except -1:
+        self._check_thread()
+        self._corks += 1
+        return 0
+
+    cdef int uncork(self) except -1:
+        self._corks -= 1
+        if self._corks == 0 and not self._more_to_come and self._pending is not None:
+            self._flush()
+        return 0
+
+    # Frames to bytes
+
+    cdef int _emit(self, uint8_t first_byte, const uint8_t* payload, Py_ssize_t size) except -1:
+        cdef WriteBuffer buffer = self._pending
+        cdef bint held = self._corks != 0 or self._more_to_come
+        cdef uint8_t key[4]
+        cdef Py_ssize_t offset = 0
+        cdef Py_ssize_t piece
+        if self._write_paused and self._queue_size() + size > self._max_write_queue:
+            return self._queue_overflow()
+        if buffer is None:
+            if self._wire is None and not held:
+                return self._emit_bytes(first_byte, payload, size)
+            buffer = self._buffers.take_write()
+        elif buffer.used >= buffer.capacity:
+            self._write(buffer.data, buffer.used)
+            buffer.used = 0
+        if self._is_client:
+            ws_masking_key(key)
+            buffer.used += ws_encode_frame_header(
+                buffer.data + buffer.used, first_byte, size, key)
+            while offset < size:
+                piece = buffer.capacity - buffer.used
+                if piece <= 0:
+                    self._write(buffer.data, buffer.used)
+                    buffer.used = 0
+                    continue
+                if piece > size - offset:
+                    piece = size - offset
+                ws_mask_copy(buffer.data + buffer.used, payload + offset, piece, key, offset)
+                buffer.used += piece
+                offset += piece
+        else:
+            buffer.used += ws_encode_frame_header(
+                buffer.data + buffer.used, first_byte, size, NULL)
+            if size <= GATHER_SIZE:
+                if size > buffer.capacity - buffer.used:
+                    self._write(buffer.data, buffer.used)
+                    buffer.used = 0
+                memcpy(buffer.data + buffer.used, payload, size)
+                buffer.used += size
+            elif self._wire is not None:
+                self._wire.write_two(buffer.data, buffer.used, payload, size)
+                buffer.used = 0
+            else:
+                self._write(buffer.data, buffer.used)
+                self._write(payload, size)
+                buffer.used = 0
+        if held:
+            self._pending = buffer
+        else:
+            self._pending = None
+            if buffer.used:
+                self._write(buffer.data, buffer.used)
+            self._buffers.give_write(buffer)
+        return self._report_pause() if self._pause_due else 0
+
+    cdef int _emit_bytes(
+            self, uint8_t first_byte, const uint8_t* payload, Py_ssize_t size) except -1:
+        """For a loop's own transport, which may keep what it is given: one bytes object."""
+        cdef uint8_t header[WS_MAX_HEADER_SIZE]
+        cdef uint8_t key[4]
+        cdef int header_size
+        cdef bytes data
+        cdef uint8_t* out
+        if self._is_client:
+            ws_masking_key(key)
+        header_size = ws_encode_frame_header(
+            header, first_byte, size, key if self._is_client else NULL)
+        data = PyBytes_FromStringAndSize(NULL, header_size + size)
+        out = <uint8_t*> PyBytes_AS_STRING(data)
+        memcpy(out, header, header_size)
+        if self._is_client:
+            ws_mask_copy(out + header_size, payload, size, key, 0)
+        else:
+            memcpy(out + header_size, payload, size)
+        self._write_below(data)
+        return self._report_pause() if self._pause_due else 0
+
+    # Bytes to the transport
+
+    cdef int _flush(self) except -1:
+        """Hand over what was held back."""
+        cdef WriteBuffer buffer = self._pending
+        self._pending = None
+        if buffer.used:
+            self._write(buffer.data, buffer.used)
+        self._buffers.give_write(buffer)
+        return self._report_pause() if self._pause_due else 0
+
+    cdef int _write(self, const uint8_t* data, Py_ssize_t size) except -1:
+        if self._wire is not None:
+            return self._wire.write_bytes(data, size)
+        if self._write_below is not None:
+            self._write_below(PyBytes_FromStringAndSize(<const char*> data, size))
+        return 0
+
+    cdef Py_ssize_t _queue_size(self) except -1:
+        """Bytes accepted from the caller that the kernel has not taken."""
+        cdef Py_ssize_t held = self._pending.used if self._pending is not None else 0
+        if self._wire is not None:
+            return held + self._wire.queue_size
+        if self._transport_below is not None:
+            return held + <Py_ssize_t> self._transport_below.get_write_buffer_size()
+        return held
+
+    # Hooks
+
+    cdef int _close_was_sent(self) except -1:
+        raise NotImplementedError
+
+    cdef int _queue_overflow(self) except -1:
+        raise NotImplementedError
+
+    cdef int _report_pause(self) except -1:
+        raise NotImplementedError
+
+    cdef str _state_name(self):
+        raise NotImplementedError

@@ -1,0 +1,47 @@
+"""The fast lane for plain sockets: a transport of our own. Private tier."""
+
+from libc.stdint cimport uint8_t
+
+from picows_codec.buffers cimport ThreadBuffers
+from picows_codec.endpoint cimport WSEndpoint
+from picows_codec.sender cimport Wire
+
+cdef class Poller:
+    cdef object _loop
+    cdef int _epoll             # file descriptor, or -1 when closed
+    cdef dict _members          # file descriptor -> StreamTransport
+
+    cdef int set_interest(self, StreamTransport member, bint reading, bint writing) except -1
+
+cdef class StreamTransport(Wire):
+    cdef:
+        object _loop
+        object _socket              # owned; None once closed
+        int _fd
+        WSEndpoint _endpoint        # None once connection_lost was called
+        object _protocol            # the same object
+        Poller _poller              # None: registered with the loop itself
+        ThreadBuffers _buffers
+        uint8_t* _queue             # what the kernel has not taken: _queue[_queue_start:][:queue_size]
+        Py_ssize_t _queue_start
+        Py_ssize_t _queue_capacity
+        Py_ssize_t _high_watermark
+        Py_ssize_t _low_watermark
+        bint _protocol_paused
+        bint _reading               # wanted by the protocol
+        bint _watching_reads        # registered
+        bint _watching_writes
+        bint _closing
+        bint _dead                  # connection_lost is scheduled
+        bint _eof_sent
+        bint _eof_wanted
+        object __weakref__
+
+    cdef int _update_interest(self) except -1
+    cdef int _set_loop_interest(self, bint reading, bint writing) except -1
+    cdef int _receive(self) except -1
+    cdef int _drain(self) except -1
+    cdef int _enqueue(self, const uint8_t* data, Py_ssize_t size) except -1
+    cdef int _failed(self, int error_number, str action) except -1
+    cdef int _die(self, object exc) except -1
+    cdef int _queue_emptied(self) except -1

@@ -1,0 +1,573 @@
+"""The fast lane for plain sockets: an asyncio-shaped transport that drives an endpoint in C.
+
+Readiness comes from the loop (``add_reader``, ``add_writer``) or, for a server's many connections,
+from one epoll descriptor of our own, so that one event of the loop serves a whole batch. From
+there to the listener's callback no Python function is called. Semantics are those of asyncio's
+transports: ``write`` never blocks and never raises for a broken connection, ``close`` flushes,
+``abort`` does not, ``connection_lost`` is called exactly once and never from within a method.
+
+POSIX only. Called per read and per write; watched by the echo and stream benches.
+"""
+
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
+from libc.errno cimport EAGAIN, EINTR, ENOENT, errno
+from libc.stdint cimport uint8_t, uint32_t
+from libc.string cimport memcpy, memmove
+
+from picows_codec.buffers cimport ReadBuffer, thread_buffers
+from picows_codec.endpoint cimport WSEndpoint
+from picows_codec.sender cimport Wire
+
+from os import strerror
+
+cdef extern from *:
+    """
+    #include <errno.h>
+    #include <string.h>
+    #include <sys/socket.h>
+    #include <sys/uio.h>
+    #include <unistd.h>
+
+    #ifndef MSG_NOSIGNAL
+    #define MSG_NOSIGNAL 0      /* CPython ignores SIGPIPE */
+    #endif
+
+    static ssize_t picows_send(int fd, const void* data, size_t size) {
+        return send(fd, data, size, MSG_NOSIGNAL);
+    }
+
+    static ssize_t picows_send_two(
+            int fd, const void* head, size_t head_size, const void* data, size_t size) {
+        struct iovec parts[2];
+        struct msghdr message;
+        memset(&message, 0, sizeof message);
+        parts[0].iov_base = (void*) head;
+        parts[0].iov_len = head_size;
+        parts[1].iov_base = (void*) data;
+        parts[1].iov_len = size;
+        message.msg_iov = parts;
+        message.msg_iovlen = 2;
+        return sendmsg(fd, &message, MSG_NOSIGNAL);
+    }
+
+    static ssize_t picows_receive_two(
+            int fd, void* first, size_t first_size, void* second, size_t second_size) {
+        struct iovec parts[2];
+        parts[0].iov_base = first;
+        parts[0].iov_len = first_size;
+        parts[1].iov_base = second;
+        parts[1].iov_len = second_size;
+        return readv(fd, parts, 2);
+    }
+
+    #ifdef __linux__
+    #include <sys/epoll.h>
+    #define PICOWS_HAS_EPOLL 1
+
+    static int picows_epoll_create(void) { return epoll_create1(EPOLL_CLOEXEC); }
+
+    static int picows_epoll_set(int epoll, int fd, int was_member, int reading, int writing) {
+        struct epoll_event event;
+        memset(&event, 0, sizeof event);
+        event.events = (reading ? EPOLLIN | EPOLLRDHUP : 0) | (writing ? EPOLLOUT : 0);
+        event.data.fd = fd;
+        if (!reading && !writing)
+            return was_member ? epoll_ctl(epoll, EPOLL_CTL_DEL, fd, &event) : 0;
+        return epoll_ctl(epoll, was_member ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &event);
+    }
+
+    /* fds[i] is the descriptor, ready[i] has 1 for readable (or broken), 2 for writable. */
+    static int picows_epoll_wait(int epoll, int* fds, unsigned char* ready, int most) {
+        struct epoll_event events[128];
+        int count = epoll_wait(epoll, events, most < 128 ? most : 128, 0);
+        for (int i = 0; i < count; i++) {
+            fds[i] = events[i].data.fd;
+            ready[i] = (unsigned char) (
+                ((events[i].events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) ? 1 : 0)
+                | ((events[i].events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) ? 2 : 0));
+        }
+        return count;
+    }
+    #else
+    #define PICOWS_HAS_EPOLL 0
+    static int picows_epoll_create(void) { errno = ENOSYS; return -1; }
+    static int picows_epoll_set(int epoll, int fd, int was_member, int reading, int writing) {
+        (void) epoll; (void) fd; (void) was_member; (void) reading; (void) writing;
+        return -1;
+    }
+    static int picows_epoll_wait(int epoll, int* fds, unsigned char* ready, int most) {
+        (void) epoll; (void) fds; (void) ready; (void) most;
+        return -1;
+    }
+    #endif
+    """
+    ssize_t picows_send(int fd, const void* data, size_t size) nogil
+    ssize_t picows_send_two(
+        int fd, const void* head, size_t head_size, const void* data, size_t size) nogil
+    ssize_t picows_receive_two(
+        int fd, void* first, size_t first_size, void* second, size_t second_size) nogil
+    const int PICOWS_HAS_EPOLL
+    int picows_epoll_create() nogil
+    int picows_epoll_set(int epoll, int fd, int was_member, int reading, int writing) nogil
+    int picows_epoll_wait(int epoll, int* fds, unsigned char* ready, int most) nogil
+
+cdef extern from "<sys/socket.h>":
+    ssize_t recv(int fd, void* data, size_t size, int flags) nogil
+
+cdef extern from "<unistd.h>":
+    int close(int fd) nogil
+
+cdef enum:
+    # Connections served per event of the loop: more would let one turn grow long.
+    POLLER_BATCH = 128
+
+
+cdef inline bint _try_later(int error_number) noexcept nogil:
+    return error_number == EAGAIN or error_number == EINTR
+
+
+cdef class Poller:
+    """One epoll descriptor for many connections (Linux).
+
+    The loop watches this one descriptor; each of its events serves every connection that is
+    ready, up to a bound per turn. ``close()`` it when its connections have ended.
+    """
+
+    def __init__(self, loop):
+        self._epoll = -1
+        if not PICOWS_HAS_EPOLL:
+            raise OSError("stream.Poller needs epoll, which only Linux has")
+        self._epoll = picows_epoll_create()
+        if self._epoll < 0:
+            raise OSError(errno, f"cannot create an epoll descriptor: {strerror(errno)}")
+        self._loop = loop
+        self._members = {}
+        loop.add_reader(self._epoll, self._ready)
+
+    def __dealloc__(self):
+        if self._epoll >= 0:
+            close(self._epoll)
+
+    def __len__(self):
+        return len(self._members)
+
+    def close(self):
+        """Stop serving; connections that still use the poller hear nothing any more."""
+        if self._epoll >= 0:
+            self._loop.remove_reader(self._epoll)
+            close(self._epoll)
+            self._epoll = -1
+            self._members.clear()
+
+    cdef int set_interest(self, StreamTransport member, bint reading, bint writing) except -1:
+        cdef bint was_member = member._fd in self._members
+        if self._epoll < 0:
+            return 0
+        if picows_epoll_set(self._epoll, member._fd, was_member, reading, writing) < 0:
+            if errno != ENOENT:
+                raise OSError(errno, f"cannot watch a connection: {strerror(errno)}")
+        if reading or writing:
+            self._members[member._fd] = member
+        elif was_member:
+            del self._members[member._fd]
+        return 0
+
+    def _ready(self):
+        """Some connections are readable or writable."""
+        cdef int fds[POLLER_BATCH]
+        cdef unsigned char ready[POLLER_BATCH]
+        cdef StreamTransport member
+        cdef int count = picows_epoll_wait(self._epoll, fds, ready, POLLER_BATCH)
+        cdef int i
+        for i in range(count):
+            # A callback of this batch may have ended the connection of a later event.
+            member = self._members.get(fds[i])
+            if member is None:
+                continue
+            if ready[i] & 2 and member._watching_writes:
+                member._drain()
+            if ready[i] & 1 and member._watching_reads:
+                member._receive()
+
+
+cdef class StreamTransport(Wire):
+    """A connected, non-blocking stream socket as an asyncio transport for a WSEndpoint.
+
+    Made by :func:`attach`; owns the socket from then on.
+    """
+
+    def __cinit__(self):
+        self._fd = -1
+
+    def __init__(self):
+        raise TypeError("stream transports are made by attach()")
+
+    def __dealloc__(self):
+        PyMem_RawFree(self._queue)
+
+    def __del__(self):
+        if self._socket is not None:
+            self._socket.close()
+
+    # Reading
+
+    def is_reading(self):
+        """Whether incoming bytes are being received."""
+        return bool(self._reading and not self._closing)
+
+    def pause_reading(self):
+        """Receive nothing until ``resume_reading``."""
+        self._reading = False
+        self._update_interest()
+
+    def resume_reading(self):
+        """Receive again."""
+        self._reading = True
+        self._update_interest()
+
+    def _read_ready(self):
+        self._receive()
+
+    cdef int _receive(self) except -1:
+        """One receive per readiness, however much there is: other connections are waiting."""
+        cdef WSEndpoint endpoint = self._endpoint
+        cdef ReadBuffer buffer
+        cdef Py_ssize_t room
+        cdef Py_ssize_t count
+        cdef uint8_t* block
+        if endpoint is None or self._closing:
+            return 0
+        buffer = self._buffers.take_read(endpoint.read_size())
+        block = endpoint.block_room(&room)
+        if block == NULL:
+            count = recv(self._fd, buffer.data, buffer.size, 0)
+        else:
+            count = picows_receive_two(self._fd, block, room, buffer.data, buffer.size)
+        if count > 0:
+            try:
+                if block == NULL:
+                    endpoint.received(buffer, 0, count)
+                else:
+                    endpoint.received(
+                        buffer, count if count < room else room,
+                        count - room if count > room else 0)
+            except BaseException:
+                self.abort()
+                raise
+            finally:
+                self._buffers.give_read(buffer)
+            return 0
+        self._buffers.give_read(buffer)
+        if count < 0:
+            if _try_later(errno):
+                return 0
+            return self._failed(errno, "receive")
+        if self._protocol.eof_received():
+            self._reading = False
+            return self._update_interest()
+        self.close()
+        return 0
+
+    def _poll(self):
+        """busy_poll: look again in every turn of the loop, which therefore never sleeps."""
+        if self._dead or self._endpoint is None:
+            return
+        if self._reading:
+            self._receive()
+        self._loop.call_soon(self._poll)
+
+    # Writing
+
+    cdef int write_bytes(self, const uint8_t* data, Py_ssize_t size) except -1:
+        cdef Py_ssize_t count = 0
+        if self._dead:
+            self.queue_size += size     # visible as unsent
+            return 0
+        if self.queue_size == 0:
+            count = picows_send(self._fd, data, size)
+            if count == size:
+                return 0
+            if count < 0:
+                if not _try_later(errno):
+                    self.queue_size += size
+                    return self._failed(errno, "send")
+                count = 0
+        return self._enqueue(data + count, size - count)
+
+    cdef int write_two(
+            self, const uint8_t* head, Py_ssize_t head_size,
+            const uint8_t* data, Py_ssize_t size) except -1:
+        cdef Py_ssize_t count = 0
+        if self._dead:
+            self.queue_size += head_size + size
+            return 0
+        if self.queue_size == 0:
+            count = picows_send_two(self._fd, head, head_size, data, size)
+            if count == head_size + size:
+                return 0
+            if count < 0:
+                if not _try_later(errno):
+                    self.queue_size += head_size + size
+                    return self._failed(errno, "send")
+                count = 0
+        if count < head_size:
+            self._enqueue(head + count, head_size - count)
+            count = 0
+        else:
+            count -= head_size
+        return self._enqueue(data + count, size - count)
+
+    cdef int _enqueue(self, const uint8_t* data, Py_ssize_t size) except -1:
+        """Keep a copy of what the kernel did not take."""
+        cdef Py_ssize_t needed = self.queue_size + size
+        cdef Py_ssize_t capacity
+        cdef uint8_t* grown
+        if self._queue_start + needed > self._queue_capacity:
+            if needed <= self._queue_capacity // 2:
+                memmove(self._queue, self._queue + self._queue_start, self.queue_size)
+            else:
+                capacity = 2 * needed if needed > 8192 else 16384
+                grown = <uint8_t*> PyMem_RawMalloc(capacity)
+                if grown == NULL:
+                    raise MemoryError(f"no memory for a write queue of {capacity} bytes")
+                if self.queue_size:
+                    memcpy(grown, self._queue + self._queue_start, self.queue_size)
+                PyMem_RawFree(self._queue)
+                self._queue = grown
+                self._queue_capacity = capacity
+            self._queue_start = 0
+        memcpy(self._queue + self._queue_start + self.queue_size, data, size)
+        self.queue_size = needed
+        if not self._watching_writes:
+            self._update_interest()
+        if not self._protocol_paused and needed > self._high_watermark:
+            self._protocol_paused = True
+            self._protocol.pause_writing()
+        return 0
+
+    def _write_ready(self):
+        self._drain()
+
+    cdef int _drain(self) except -1:
+        """The socket takes bytes again."""
+        cdef Py_ssize_t count
+        if self._dead or self.queue_size == 0:
+            return 0
+        count = picows_send(self._fd, self._queue + self._queue_start, self.queue_size)
+        if count < 0:
+            if _try_later(errno):
+                return 0
+            return self._failed(errno, "send")
+        self._queue_start += count
+        self.queue_size -= count
+        if self.queue_size == 0:
+            self._queue_emptied()
+        if self._protocol_paused and self.queue_size <= self._low_watermark:
+            self._protocol_paused = False
+            self._protocol.resume_writing()
+        return 0
+
+    cdef int _queue_emptied(self) except -1:
+        PyMem_RawFree(self._queue)
+        self._queue = NULL
+        self._queue_start = self._queue_capacity = 0
+        self._update_interest()
+        if self._eof_wanted:
+            self._shutdown_writing()
+        if self._closing:
+            self._die(None)
+        return 0
+
+    def write(self, data):
+        """Send bytes; what the kernel does not take at once is queued as a copy."""
+        cdef Py_buffer view
+        if self._eof_wanted:
+            raise RuntimeError("cannot write after write_eof()")
+        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        try:
+            self.write_bytes(<const uint8_t*> view.buf, view.len)
+        finally:
+            PyBuffer_Release(&view)
+
+    def writelines(self, list_of_data):
+        """Send several pieces in one write."""
+        self.write(b"".join(list_of_data))
+
+    def can_write_eof(self):
+        """True: a plain socket can be half-closed."""
+        return True
+
+    def write_eof(self):
+        """Half-close: the peer sees the end of the stream after what is queued."""
+        if self._eof_wanted or self._closing:
+            return
+        self._eof_wanted = True
+        if self.queue_size == 0:
+            self._shutdown_writing()
+
+    def _shutdown_writing(self):
+        if self._eof_sent or self._socket is None:
+            return
+        self._eof_sent = True
+        try:
+            self._socket.shutdown(1)
+        except OSError:
+            pass        # the connection is gone already; reading will tell
+
+    def get_write_buffer_size(self):
+        """Bytes in the write queue."""
+        return self.queue_size
+
+    def get_write_buffer_limits(self):
+        """The watermarks in bytes: (low, high)."""
+        return self._low_watermark, self._high_watermark
+
+    def set_write_buffer_limits(self, high=None, low=None):
+        """Set the watermarks in bytes, with asyncio's defaults for None."""
+        if high is None:
+            high = 65536 if low is None else 4 * low
+        if low is None:
+            low = high // 4
+        if not 0 <= low <= high:
+            raise ValueError(f"high ({high}) must be at least low ({low}), and low at least 0")
+        self._high_watermark = high
+        self._low_watermark = low
+
+    # Ending
+
+    def is_closing(self):
+        """Whether the transport is closed or being closed."""
+        return bool(self._closing)
+
+    def close(self):
+        """Send what is queued, then close the connection."""
+        if self._closing:
+            return
+        self._closing = True
+        self._update_interest()
+        if self.queue_size == 0:
+            self._die(None)
+
+    def abort(self):
+        """Close the connection at once and drop what is queued."""
+        self._die(None)
+
+    cdef int _failed(self, int error_number, str action) except -1:
+        return self._die(OSError(error_number, f"cannot {action}: {strerror(error_number)}"))
+
+    cdef int _die(self, object exc) except -1:
+        if self._dead:
+            return 0
+        self._dead = True
+        self._closing = True
+        self._update_interest()
+        self._loop.call_soon(self._lost, exc)
+        return 0
+
+    def _lost(self, exc):
+        """Tell the protocol, then let go of everything."""
+        protocol = self._protocol
+        try:
+            protocol.connection_lost(exc)
+        finally:
+            self._endpoint = self._protocol = self._poller = None
+            if self._socket is not None:
+                self._socket.close()
+                self._socket = None
+            self._fd = -1
+
+    # Readiness
+
+    cdef int _update_interest(self) except -1:
+        """Watch for what is wanted now, with as few system calls as possible."""
+        cdef bint reading = self._reading and not self._closing
+        cdef bint writing = self.queue_size != 0 and not self._dead
+        if self._fd < 0 or (
+                reading == self._watching_reads and writing == self._watching_writes):
+            return 0
+        if self._poller is not None:
+            self._poller.set_interest(self, reading, writing)
+        else:
+            self._set_loop_interest(reading, writing)
+        self._watching_reads = reading
+        self._watching_writes = writing
+        return 0
+
+    cdef int _set_loop_interest(self, bint reading, bint writing) except -1:
+        if reading != self._watching_reads:
+            if reading:
+                self._loop.add_reader(self._fd, self._read_ready)
+            else:
+                self._loop.remove_reader(self._fd)
+        if writing != self._watching_writes:
+            if writing:
+                self._loop.add_writer(self._fd, self._write_ready)
+            else:
+                self._loop.remove_writer(self._fd)
+        return 0
+
+    # The rest of asyncio's interface
+
+    def get_protocol(self):
+        """The endpoint; None after the end."""
+        return self._protocol
+
+    def set_protocol(self, protocol):
+        """An endpoint keeps its transport: raises TypeError."""
+        raise TypeError("a stream transport serves the endpoint that it was made for")
+
+    def get_extra_info(self, name, default=None):
+        """``socket``, ``peername`` or ``sockname``, as in asyncio."""
+        if self._socket is None:
+            return default
+        if name == "socket":
+            return self._socket
+        try:
+            if name == "peername":
+                return self._socket.getpeername()
+            if name == "sockname":
+                return self._socket.getsockname()
+        except OSError:
+            pass
+        return default
+
+    def __repr__(self):
+        state = "closed" if self._socket is None else "closing" if self._closing else "open"
+        return f"<StreamTransport fd={self._fd} {state} write_queue={self.queue_size}>"
+
+
+def attach(loop, sock, WSEndpoint endpoint not None, *, Poller poller=None):
+    """Make a transport of a connected stream socket, start ``endpoint`` on it and return it.
+
+    :param loop: the running loop; needs ``add_reader`` and ``add_writer``, unless ``poller`` is
+        given.
+    :param sock: a non-blocking ``socket.socket``, TCP or Unix; owned by the transport from now on,
+        closed at the end of the connection.
+    :param poller: a :class:`Poller` that watches the socket instead of the loop.
+    :raises ValueError: a blocking socket.
+    """
+    cdef StreamTransport self
+    if sock.gettimeout() != 0:
+        raise ValueError("the socket must be non-blocking: call sock.setblocking(False) first")
+    self = StreamTransport.__new__(StreamTransport)
+    self._loop = loop
+    self._socket = sock
+    self._fd = sock.fileno()
+    self._endpoint = endpoint
+    self._protocol = endpoint
+    self._poller = poller
+    self._buffers = thread_buffers()
+    self._high_watermark = endpoint._options.write_high_watermark
+    self._low_watermark = endpoint._options.write_low_watermark
+    self._reading = True
+    try:
+        (<object> endpoint).connection_made(self)
+        if not self._closing:
+            self._update_interest()
+    except BaseException:
+        self._die(None)
+        raise
+    if endpoint._options.busy_poll:
+        loop.call_soon(self._poll)
+    return self

@@ -1,0 +1,96 @@
+"""WSListener and WSTransport, the two sides of a connection's C-level API. Gated tier.
+
+A compiled listener subclasses :class:`WSListener` and overrides its ``cpdef`` callbacks; they are
+called through the vtable, without a Python call. From there ``transport.send_bytes`` and
+``transport.send_reuse_external_buffer`` send without one. Everything that starts with an
+underscore, and :class:`Core`, is private.
+"""
+
+from libc.stdint cimport uint8_t
+
+from picows_codec.deadlines cimport Deadlined
+from picows_codec.view cimport WSFrame
+
+cdef class Core(Deadlined):
+    cdef int send_frame(
+        self, int opcode, bint fin, int rsv, const uint8_t* payload, Py_ssize_t size) except -1
+    cdef int send_in_place(
+        self, int opcode, bint fin, int rsv, uint8_t* payload, Py_ssize_t size) except -1
+    cdef int cork(self) except -1
+    cdef int uncork(self) except -1
+    cdef int disconnect(self, bint graceful, bytes close_payload) except -1
+    cdef object closed_future(self)
+    cdef object roundtrip_future(self)
+    cdef int user_pong_received(self) except -1
+    cdef object attribute(self, int which)
+
+cdef class WSTransport:
+    cdef Core _core
+    cdef object __weakref__
+
+    cpdef send(
+        self, object opcode, object message, bint fin=*, bint rsv1=*, bint rsv2=*, bint rsv3=*)
+    cpdef send_reuse_external_bytearray(
+        self, object opcode, bytearray buffer, Py_ssize_t offset,
+        bint fin=*, bint rsv1=*, bint rsv2=*, bint rsv3=*)
+    cpdef send_ping(self, object message=*)
+    cpdef send_pong(self, object message=*)
+    cpdef send_close(self, object code=*, object reason=*)
+    cpdef disconnect(self, bint graceful=*, object code=*, object reason=*)
+    cpdef notify_user_specific_pong_received(self)
+
+    # Send payload[0:size]; copied or handed to the kernel before the call returns. rsv: RSV1 = 4,
+    # RSV2 = 2, RSV3 = 1. Raises what send() raises.
+    cdef int send_bytes(
+        self, int opcode, const void* payload, Py_ssize_t size, bint fin=*, int rsv=*) except -1
+    # The same without a copy: the 14 bytes before payload are overwritten with the header, and on
+    # a client the payload itself is masked in place.
+    cdef int send_reuse_external_buffer(
+        self, int opcode, void* payload, Py_ssize_t size, bint fin=*, int rsv=*) except -1
+
+    cdef void _reserved_0(self) noexcept
+    cdef void _reserved_1(self) noexcept
+    cdef void _reserved_2(self) noexcept
+    cdef void _reserved_3(self) noexcept
+
+cdef class WSListener:
+    cdef public WSTransport transport
+    cdef object __weakref__
+
+    cpdef on_ws_connected(self, WSTransport transport)
+    cpdef on_ws_frame(self, WSTransport transport, WSFrame frame)
+    cpdef on_ws_disconnected(self, WSTransport transport)
+    cpdef pause_writing(self)
+    cpdef resume_writing(self)
+    cpdef send_user_specific_ping(self, WSTransport transport)
+    cpdef is_user_specific_pong(self, WSFrame frame)
+
+    # Called once when the connection opens, and for every frame where on_ws_frame is compiled.
+    cdef int _opened(self) except -1
+    cdef int _deliver(self, WSTransport transport, WSFrame frame) except -1
+
+    cdef void _reserved_0(self) noexcept
+    cdef void _reserved_1(self) noexcept
+    cdef void _reserved_2(self) noexcept
+    cdef void _reserved_3(self) noexcept
+    cdef void _reserved_4(self) noexcept
+    cdef void _reserved_5(self) noexcept
+    cdef void _reserved_6(self) noexcept
+    cdef void _reserved_7(self) noexcept
+
+cdef WSTransport make_transport(Core core)
+cdef bint is_compiled(object callback)
+
+cdef enum:
+    # What Core.attribute() is asked for.
+    ATTRIBUTE_STATE
+    ATTRIBUTE_UNDERLYING
+    ATTRIBUTE_REQUEST
+    ATTRIBUTE_RESPONSE
+    ATTRIBUTE_SUBPROTOCOL
+    ATTRIBUTE_IS_CLIENT
+    ATTRIBUTE_IS_SECURE
+    ATTRIBUTE_CLOSE_SENT
+    ATTRIBUTE_CLOSE_HANDSHAKE
+    ATTRIBUTE_DISCONNECT_CAUSE
+    ATTRIBUTE_WRITE_QUEUE

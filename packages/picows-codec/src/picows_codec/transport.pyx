@@ -1,0 +1,439 @@
+"""WSListener and WSTransport: what the user writes, and what the user calls."""
+
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
+from cpython.long cimport PyLong_Check
+from libc.stdint cimport uint8_t
+
+from picows_codec.close cimport encode_close_payload
+from picows_codec.constants cimport (
+    WS_MAX_HEADER_SIZE,
+    WS_OP_BINARY,
+    WS_OP_CLOSE,
+    WS_OP_PING,
+    WS_OP_PONG,
+)
+from picows_codec.view cimport WSFrame, WSMessage
+
+from picows_codec.constants import WSCloseCode
+from picows_codec.errors import WSInvalidFrameError
+from picows_codec.waiting import collect_roundtrips, wait_for
+
+cdef extern from "Python.h":
+    const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
+    bint PyUnicode_Check(object value)
+
+cdef object _NORMAL_CLOSURE = WSCloseCode.NORMAL_CLOSURE
+
+
+cdef class Core(Deadlined):
+    """What a transport needs of the connection behind it; endpoint.pyx implements it."""
+
+    cdef int send_frame(
+            self, int opcode, bint fin, int rsv, const uint8_t* payload,
+            Py_ssize_t size) except -1:
+        raise NotImplementedError
+
+    cdef int send_in_place(
+            self, int opcode, bint fin, int rsv, uint8_t* payload, Py_ssize_t size) except -1:
+        raise NotImplementedError
+
+    cdef int cork(self) except -1:
+        raise NotImplementedError
+
+    cdef int uncork(self) except -1:
+        raise NotImplementedError
+
+    cdef int disconnect(self, bint graceful, bytes close_payload) except -1:
+        raise NotImplementedError
+
+    cdef object closed_future(self):
+        raise NotImplementedError
+
+    cdef object roundtrip_future(self):
+        raise NotImplementedError
+
+    cdef int user_pong_received(self) except -1:
+        raise NotImplementedError
+
+    cdef object attribute(self, int which):
+        raise NotImplementedError
+
+
+cdef int _opcode_number(object opcode) except -1:
+    if not PyLong_Check(opcode):
+        raise TypeError(
+            f"opcode must be a WSMsgType, not {type(opcode).__name__}: {opcode!r}")
+    if not 0 <= opcode <= 15:
+        raise WSInvalidFrameError(
+            f"opcode must be CONTINUATION, TEXT, BINARY, CLOSE, PING or PONG, not {opcode!r}")
+    return opcode
+
+
+cdef int _send_object(Core core, int opcode, object message, bint fin, int rsv) except -1:
+    cdef Py_buffer view
+    cdef const char* text
+    cdef Py_ssize_t size
+    if PyBytes_CheckExact(message):
+        return core.send_frame(
+            opcode, fin, rsv, <const uint8_t*> PyBytes_AS_STRING(message),
+            PyBytes_GET_SIZE(message))
+    if isinstance(message, WSMessage):
+        return core.send_frame(
+            opcode, fin, rsv, (<WSMessage> message).payload_ptr,
+            (<WSMessage> message).payload_size)
+    if message is None:
+        return core.send_frame(opcode, fin, rsv, <const uint8_t*> b"", 0)
+    if PyUnicode_Check(message):
+        if opcode == WS_OP_BINARY:
+            raise TypeError(
+                "a BINARY message cannot be a str: encode it to bytes, or send it as TEXT")
+        text = PyUnicode_AsUTF8AndSize(message, &size)
+        return core.send_frame(opcode, fin, rsv, <const uint8_t*> text, size)
+    if not PyObject_CheckBuffer(message):
+        raise TypeError(
+            "message must be bytes, bytearray, memoryview, another contiguous buffer, str or"
+            f" None, not {type(message).__name__}")
+    PyObject_GetBuffer(message, &view, PyBUF_SIMPLE)
+    try:
+        return core.send_frame(opcode, fin, rsv, <const uint8_t*> view.buf, view.len)
+    finally:
+        PyBuffer_Release(&view)
+
+
+cdef class Cork:
+    """The context manager of :meth:`WSTransport.cork`."""
+
+    cdef Core _core
+
+    def __enter__(self):
+        self._core.cork()
+
+    def __exit__(self, exc_type, exc, traceback):
+        self._core.uncork()
+
+
+cdef class WSTransport:
+    """One WebSocket connection, as the listener and the rest of the program use it.
+
+    Made by ``ws_connect`` and ``ws_create_server``. All methods must be called on the thread of
+    the connection's event loop; from another thread they raise :class:`WSThreadError` and do
+    nothing (use ``loop.call_soon_threadsafe``).
+
+    What is sent leaves in order. Bytes that the operating system does not take at once are
+    queued as the library's own copy, so that a buffer may be changed as soon as a call returns;
+    see ``pause_writing`` and the option ``max_write_queue_size`` for how the queue is bounded.
+    """
+
+    def __init__(self):
+        raise TypeError("transports are made by ws_connect and ws_create_server")
+
+    # Sending
+
+    cpdef send(
+            self, object opcode, object message, bint fin=True, bint rsv1=False, bint rsv2=False,
+            bint rsv3=False):
+        """Send one frame (RFC 6455, 5.2).
+
+        :param opcode: a :class:`WSMsgType`.
+        :param message: the payload: bytes, bytearray, memoryview or any other object with a
+            contiguous buffer, a :class:`WSFrame` or :class:`WSMessage`, None for an empty payload,
+            or a str, which is sent as UTF-8 and is taken for every opcode but BINARY. The bytes of
+            a text message must be UTF-8, across its fragments; they are not checked again here.
+        :param fin: False for a fragment that another CONTINUATION frame follows (5.4).
+        :param rsv1: with rsv2 and rsv3 the reserved bits; a peer with which no extension was
+            agreed on fails the connection when one is set.
+        :raises WSInvalidFrameError: a reserved opcode, a control frame that is fragmented or has
+            more than 125 bytes, a frame that does not fit the fragmented message under way.
+        :raises WSInvalidCloseError: a CLOSE frame with a code or reason that may not be sent.
+        :raises WSStateError: the connection is not open, or is being closed.
+        :raises TypeError: another type of message.
+        """
+        cdef int number = _opcode_number(opcode)
+        cdef int rsv = 0
+        if rsv1 or rsv2 or rsv3:
+            rsv = (4 if rsv1 else 0) | (2 if rsv2 else 0) | (1 if rsv3 else 0)
+        _send_object(self._core, number, message, fin, rsv)
+
+    cpdef send_reuse_external_bytearray(
+            self, object opcode, bytearray buffer, Py_ssize_t offset, bint fin=True,
+            bint rsv1=False, bint rsv2=False, bint rsv3=False):
+        """Send ``buffer[offset:]`` as one frame, writing the header into the bytes before it.
+
+        Saves the copy that :meth:`send` makes. ``offset`` must be at least 14 (bytes); up to 14
+        bytes before it are overwritten, and on a client the payload is left masked. Raises what
+        :meth:`send` raises, and IndexError for an offset outside the buffer.
+        """
+        cdef int number = _opcode_number(opcode)
+        if buffer is None:
+            raise TypeError("buffer must be a bytearray, not None")
+        if not WS_MAX_HEADER_SIZE <= offset <= PyByteArray_GET_SIZE(buffer):
+            raise IndexError(
+                f"offset must be {WS_MAX_HEADER_SIZE} (room for the header) to"
+                f" {PyByteArray_GET_SIZE(buffer)} (the buffer's size), not {offset}")
+        self._core.send_in_place(
+            number, fin, (4 if rsv1 else 0) | (2 if rsv2 else 0) | (1 if rsv3 else 0),
+            <uint8_t*> PyByteArray_AS_STRING(buffer) + offset,
+            PyByteArray_GET_SIZE(buffer) - offset)
+
+    cdef int send_bytes(
+            self, int opcode, const void* payload, Py_ssize_t size, bint fin=True,
+            int rsv=0) except -1:
+        return self._core.send_frame(opcode, fin, rsv, <const uint8_t*> payload, size)
+
+    cdef int send_reuse_external_buffer(
+            self, int opcode, void* payload, Py_ssize_t size, bint fin=True, int rsv=0) except -1:
+        return self._core.send_in_place(opcode, fin, rsv, <uint8_t*> payload, size)
+
+    cpdef send_ping(self, object message=None):
+        """Send a PING frame; ``message``: up to 125 bytes (RFC 6455, 5.5.2)."""
+        _send_object(self._core, WS_OP_PING, message, True, 0)
+
+    cpdef send_pong(self, object message=None):
+        """Send a PONG frame; ``message``: up to 125 bytes (RFC 6455, 5.5.3)."""
+        _send_object(self._core, WS_OP_PONG, message, True, 0)
+
+    def ping(self, message=None):
+        """The same as :meth:`send_ping`."""
+        _send_object(self._core, WS_OP_PING, message, True, 0)
+
+    def pong(self, message=None):
+        """The same as :meth:`send_pong`."""
+        _send_object(self._core, WS_OP_PONG, message, True, 0)
+
+    cpdef send_close(self, object code=_NORMAL_CLOSURE, object reason=None):
+        """Send a CLOSE frame: start the closing handshake, or answer the peer's (RFC 6455, 7.1).
+
+        Frames are delivered until the peer's CLOSE arrives or ``close_timeout`` has passed; the
+        connection is then closed. A CLOSE that follows one that was sent already is ignored.
+
+        :param code: 1000-1003, 1007-1014 or 3000-4999; None sends no code and no reason.
+        :param reason: str or UTF-8 bytes, at most 123 bytes as UTF-8.
+        :raises WSInvalidCloseError: a code or reason that may not be sent.
+        :raises WSStateError: the connection is not open.
+        """
+        _send_object(self._core, WS_OP_CLOSE, encode_close_payload(code, reason), True, 0)
+
+    def cork(self):
+        """Return a context manager: frames sent inside leave together, in one write if they fit.
+
+        They leave when the outermost block ends, or earlier when 128 KiB have gathered.
+        """
+        cdef Cork context = Cork.__new__(Cork)
+        context._core = self._core
+        return context
+
+    # Ending
+
+    cpdef disconnect(
+            self, bint graceful=True, object code=_NORMAL_CLOSURE, object reason=None):
+        """End the connection; no frame is delivered from now on. Does nothing if it has ended.
+
+        :param graceful: True sends what is queued and a CLOSE frame with ``code`` and ``reason``,
+            unless one was sent, and waits at most ``close_timeout`` seconds for the peer's. False
+            drops the connection at once, and with it what is queued.
+        :raises WSInvalidCloseError: a code or reason that may not be sent.
+        """
+        self._core.disconnect(graceful, encode_close_payload(code, reason))
+
+    def wait_disconnected(self):
+        """Coroutine that returns when the connection has ended and the listener was told."""
+        return wait_for(self._core.closed_future())
+
+    def wait_until_closed(self):
+        """The same as :meth:`wait_disconnected`."""
+        return wait_for(self._core.closed_future())
+
+    # Measuring
+
+    def measure_roundtrip_time(self, int rounds=1):
+        """Coroutine: ping the peer ``rounds`` times, one after another.
+
+        Returns a list of round-trip times in seconds. The pings are those of the listener's
+        ``send_user_specific_ping`` where it has one. Raises :class:`WSConnectionError` if the
+        connection ends first.
+        """
+        if rounds < 1:
+            raise ValueError(f"rounds must be at least 1, not {rounds}")
+        return collect_roundtrips(self._start_roundtrip, rounds)
+
+    def _start_roundtrip(self):
+        return self._core.roundtrip_future()
+
+    cpdef notify_user_specific_pong_received(self):
+        """Tell the library that the answer to a ``send_user_specific_ping`` has arrived.
+
+        For listeners that recognise it elsewhere than in ``is_user_specific_pong``.
+        """
+        self._core.user_pong_received()
+
+    # State
+
+    @property
+    def state(self):
+        """The connection's :class:`WSState`."""
+        return self._core.attribute(ATTRIBUTE_STATE)
+
+    @property
+    def is_disconnected(self):
+        """Whether the connection has ended."""
+        return self._core.attribute(ATTRIBUTE_STATE) == 3
+
+    @property
+    def is_client_side(self):
+        """Whether this is the client's end of the connection."""
+        return self._core.attribute(ATTRIBUTE_IS_CLIENT)
+
+    @property
+    def is_secure(self):
+        """Whether the connection runs over TLS."""
+        return self._core.attribute(ATTRIBUTE_IS_SECURE)
+
+    @property
+    def is_close_frame_sent(self):
+        """Whether a CLOSE frame has been sent."""
+        return self._core.attribute(ATTRIBUTE_CLOSE_SENT)
+
+    @property
+    def underlying_transport(self):
+        """The asyncio transport below; None once the connection has ended."""
+        return self._core.attribute(ATTRIBUTE_UNDERLYING)
+
+    @property
+    def request(self):
+        """The :class:`WSUpgradeRequest` of the opening handshake."""
+        return self._core.attribute(ATTRIBUTE_REQUEST)
+
+    @property
+    def response(self):
+        """The :class:`WSUpgradeResponse` of the opening handshake."""
+        return self._core.attribute(ATTRIBUTE_RESPONSE)
+
+    @property
+    def subprotocol(self):
+        """The subprotocol that both sides agreed on, or None (RFC 6455, 1.9)."""
+        return self._core.attribute(ATTRIBUTE_SUBPROTOCOL)
+
+    @property
+    def close_handshake(self):
+        """The :class:`WSCloseHandshake` so far, or None if no CLOSE frame was seen."""
+        return self._core.attribute(ATTRIBUTE_CLOSE_HANDSHAKE)
+
+    @property
+    def disconnect_cause(self):
+        """The :class:`WSDisconnectCause`, or None while the connection is open."""
+        return self._core.attribute(ATTRIBUTE_DISCONNECT_CAUSE)
+
+    @property
+    def write_queue_size(self):
+        """Bytes that wait for the peer to read."""
+        return self._core.attribute(ATTRIBUTE_WRITE_QUEUE)
+
+    def __repr__(self):
+        side = "client" if self.is_client_side else "server"
+        return f"<WSTransport {side} {self.state.name}>"
+
+    cdef void _reserved_0(self) noexcept:
+        pass
+
+    cdef void _reserved_1(self) noexcept:
+        pass
+
+    cdef void _reserved_2(self) noexcept:
+        pass
+
+    cdef void _reserved_3(self) noexcept:
+        pass
+
+
+cdef WSTransport make_transport(Core core):
+    cdef WSTransport self = WSTransport.__new__(WSTransport)
+    self._core = core
+    return self
+
+
+cdef bint is_compiled(object callback):
+    """Whether a listener's callback is a compiled one, to be called through the vtable."""
+    function = getattr(callback, "__func__", callback)
+    return type(function).__name__ in ("builtin_function_or_method", "cython_function_or_method")
+
+
+cdef class WSListener:
+    """Base class of what a user writes to handle one connection. Override what is of interest.
+
+    Callbacks run on the event loop's thread, directly out of its receive event, in the order
+    ``on_ws_connected``, any number of ``on_ws_frame``, ``on_ws_disconnected``, each of the outer
+    two exactly once. They must not block. An exception of a callback is logged and, with the
+    option ``disconnect_on_exception``, ends this one connection with close code 1011.
+
+    ``transport`` (also ``_transport``) is set before ``on_ws_connected``. Callbacks that are
+    overridden are looked up once, when the connection opens.
+    """
+
+    @property
+    def _transport(self):
+        return self.transport
+
+    @_transport.setter
+    def _transport(self, WSTransport transport):
+        self.transport = transport
+
+    cpdef on_ws_connected(self, WSTransport transport):
+        """The opening handshake has succeeded."""
+
+    cpdef on_ws_frame(self, WSTransport transport, WSFrame frame):
+        """A frame has arrived; also CLOSE and unsolicited PONG frames, and PING frames if
+        ``enable_auto_pong`` is off. ``frame`` may be kept; reading it in place is cheapest."""
+
+    cpdef on_ws_disconnected(self, WSTransport transport):
+        """The connection has ended: see ``transport.disconnect_cause``."""
+
+    cpdef pause_writing(self):
+        """The write queue has passed ``write_high_watermark``: better send no more for now."""
+
+    cpdef resume_writing(self):
+        """The write queue has drained to ``write_low_watermark``."""
+
+    cpdef send_user_specific_ping(self, WSTransport transport):
+        """Send the ping of automatic pings and round-trip measurements.
+
+        Override it together with ``is_user_specific_pong`` for a peer that answers messages of
+        its own instead of PING frames.
+        """
+        transport.send_ping()
+
+    cpdef is_user_specific_pong(self, WSFrame frame):
+        """Whether this frame answers ``send_user_specific_ping``; it is then not delivered."""
+        return frame.wire_opcode == WS_OP_PONG
+
+    cdef int _opened(self) except -1:
+        return 0
+
+    cdef int _deliver(self, WSTransport transport, WSFrame frame) except -1:
+        self.on_ws_frame(transport, frame)
+        return 0
+
+    cdef void _reserved_0(self) noexcept:
+        pass
+
+    cdef void _reserved_1(self) noexcept:
+        pass
+
+    cdef void _reserved_2(self) noexcept:
+        pass
+
+    cdef void _reserved_3(self) noexcept:
+        pass
+
+    cdef void _reserved_4(self) noexcept:
+        pass
+
+    cdef void _reserved_5(self) noexcept:
+        pass
+
+    cdef void _reserved_6(self) noexcept:
+        pass
+
+    cdef void _reserved_7(self) noexcept:
+        pass

@@ -1,0 +1,40 @@
+"""What a listener is handed: a frame or a message, in place in the receive buffer.
+
+Gated tier. A compiled listener may read ``payload_ptr[0:payload_size]`` directly during its
+callback; the memory belongs to the library. After the callback use the object (it stays valid
+as long as it is referenced), never a pointer that was kept.
+"""
+
+from libc.stdint cimport uint8_t
+
+from picows_codec.buffers cimport ReadBuffer
+
+cdef class WSMessage:
+    cdef:
+        const uint8_t* payload_ptr      # never NULL
+        readonly Py_ssize_t payload_size
+        object _owner                   # bytes or ReadBuffer that keeps payload_ptr alive
+        ReadBuffer _source              # the buffer that payload_ptr points into while borrowed
+        int _exports                    # memoryviews that are alive
+        readonly uint8_t wire_opcode    # the opcode as a C number
+
+    cpdef bytes get_payload_as_bytes(self)
+    cpdef str get_payload_as_utf8_text(self)
+    cpdef str get_payload_as_ascii_text(self)
+    cpdef object get_payload_as_memoryview(self)
+
+    cdef int _detach(self) except -1
+
+cdef class WSFrame(WSMessage):
+    cdef:
+        readonly bint fin
+        readonly bint rsv1
+        readonly bint rsv2
+        readonly bint rsv3
+        readonly bint last_in_buffer
+        readonly Py_ssize_t tail_size
+
+    cpdef object get_close_code(self)
+    cpdef object get_close_reason(self)
+
+cdef WSMessage make_message(int opcode, bytes payload)

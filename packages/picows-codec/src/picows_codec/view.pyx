@@ -1,0 +1,144 @@
+"""What a listener is handed: a frame or a message, in place in the receive buffer."""
+
+from cpython.buffer cimport PyBuffer_FillInfo
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.memoryview cimport PyMemoryView_FromObject
+from cpython.unicode cimport PyUnicode_DecodeASCII, PyUnicode_DecodeUTF8
+from libc.stdint cimport uint8_t
+
+from picows_codec.constants cimport (
+    WS_CLOSE_NO_STATUS_RECEIVED,
+    WS_OP_CLOSE,
+    ws_close_code_member,
+    ws_opcode_member,
+)
+
+from picows_codec.errors import WSStateError
+
+cdef bytes _EMPTY = b""
+
+
+cdef class WSMessage:
+    """A message (RFC 6455, 5.4) as ``on_ws_message`` gets it; also a read-only buffer of bytes.
+
+    Its payload lies in the receive buffer or in a block of its own, not in a Python object:
+    the getters make one when they are asked to. A message, or a memoryview of it, that is kept
+    after the callback stays valid; it then takes its bytes with it.
+    """
+
+    def __cinit__(self):
+        self.payload_ptr = <const uint8_t*> PyBytes_AS_STRING(_EMPTY)
+
+    def __init__(self):
+        raise TypeError(f"{type(self).__name__} objects are made by the library only")
+
+    def __getbuffer__(self, Py_buffer* view, int flags):
+        PyBuffer_FillInfo(view, self, <void*> self.payload_ptr, self.payload_size, 1, flags)
+        self._exports += 1
+
+    def __releasebuffer__(self, Py_buffer* view):
+        self._exports -= 1
+
+    def __len__(self):
+        return self.payload_size
+
+    @property
+    def opcode(self):
+        """The opcode, a :class:`WSMsgType` (RFC 6455, 5.2)."""
+        return ws_opcode_member(self.wire_opcode)
+
+    @property
+    def msg_type(self):
+        """The same as :attr:`opcode`."""
+        return ws_opcode_member(self.wire_opcode)
+
+    cpdef bytes get_payload_as_bytes(self):
+        """The payload as bytes: a copy, or the received block itself for a large frame."""
+        if type(self._owner) is bytes and PyBytes_GET_SIZE(self._owner) == self.payload_size:
+            return <bytes> self._owner
+        return PyBytes_FromStringAndSize(<const char*> self.payload_ptr, self.payload_size)
+
+    cpdef str get_payload_as_utf8_text(self):
+        """The payload decoded as UTF-8.
+
+        Raises UnicodeDecodeError for a binary payload that is no text, or for a fragment that
+        ends inside a character; a whole TEXT message has been validated on arrival.
+        """
+        return PyUnicode_DecodeUTF8(<const char*> self.payload_ptr, self.payload_size, NULL)
+
+    cpdef str get_payload_as_ascii_text(self):
+        """The payload decoded as ASCII; UnicodeDecodeError if a byte is above 127."""
+        return PyUnicode_DecodeASCII(<const char*> self.payload_ptr, self.payload_size, NULL)
+
+    cpdef object get_payload_as_memoryview(self):
+        """A read-only memoryview of the payload, without a copy; it may outlive the callback."""
+        return PyMemoryView_FromObject(self)
+
+    cdef int _detach(self) except -1:
+        """Somebody kept this object: let it own its payload."""
+        if self._owner is not None:
+            self._source = None
+            return 0
+        if self._exports:
+            # A view points into the buffer, so that the bytes cannot move: keep the buffer.
+            self._source.pinned = True
+            self._owner = self._source
+        else:
+            self._owner = PyBytes_FromStringAndSize(
+                <const char*> self.payload_ptr, self.payload_size)
+            self.payload_ptr = <const uint8_t*> PyBytes_AS_STRING(self._owner)
+        self._source = None
+        return 0
+
+    def __repr__(self):
+        return f"<WSMessage {self.opcode!s} payload_size={self.payload_size}>"
+
+
+cdef class WSFrame(WSMessage):
+    """A frame (RFC 6455, 5.2) as ``on_ws_frame`` gets it; also a read-only buffer of bytes.
+
+    ``fin``, ``rsv1``, ``rsv2``, ``rsv3``: bits of the header. ``payload_size``: bytes.
+    ``last_in_buffer``: no other complete frame has been received yet. ``tail_size``: how many
+    bytes were received after this frame, complete or not.
+    """
+
+    cpdef object get_close_code(self):
+        """The close code of a CLOSE frame: a :class:`WSCloseCode`, or an int that has no name.
+
+        ``WSCloseCode.NO_STATUS_RECEIVED`` if the payload is empty (RFC 6455, 7.1.5).
+        """
+        self._require_close()
+        if self.payload_size < 2:
+            return ws_close_code_member(WS_CLOSE_NO_STATUS_RECEIVED)
+        return ws_close_code_member(self.payload_ptr[0] << 8 | self.payload_ptr[1])
+
+    cpdef object get_close_reason(self):
+        """The close reason of a CLOSE frame as str, "" if there is none (RFC 6455, 7.1.6)."""
+        self._require_close()
+        if self.payload_size <= 2:
+            return ""
+        return PyUnicode_DecodeUTF8(
+            <const char*> self.payload_ptr + 2, self.payload_size - 2, NULL)
+
+    def _require_close(self):
+        if self.wire_opcode != WS_OP_CLOSE:
+            raise WSStateError(
+                f"a close code is in CLOSE frames only; this is {self.opcode!r}: check"
+                " frame.opcode first")
+
+    def __repr__(self):
+        bits = "".join(
+            f" {name}" for name in ("fin", "rsv1", "rsv2", "rsv3") if getattr(self, name))
+        return (
+            f"<WSFrame {self.opcode!s}{bits} payload_size={self.payload_size}"
+            f" last_in_buffer={self.last_in_buffer} tail_size={self.tail_size}>")
+
+
+cdef WSMessage make_message(int opcode, bytes payload):
+    """A message that owns its payload."""
+    cdef WSMessage self = WSMessage.__new__(WSMessage)
+    self.wire_opcode = <uint8_t> opcode
+    self._owner = payload
+    self.payload_ptr = <const uint8_t*> PyBytes_AS_STRING(payload)
+    self.payload_size = PyBytes_GET_SIZE(payload)
+    return self
