@@ -71,10 +71,11 @@ cdef class WSEndpoint(Sender):
     cdef int _open(self) except -1
     cdef int _refuse(self, object error) except -1
     cdef int _consume(self, ReadBuffer buffer, uint8_t* data, Py_ssize_t size) except -1
-    cdef int _finish_block(self, ReadBuffer buffer, Py_ssize_t tail) except -1
+    cdef int _finish_block(
+        self, ReadBuffer buffer, const uint8_t* tail, Py_ssize_t tail_size) except -1
     cdef int _frame_arrived(
         self, ReadBuffer buffer, const ws_frame_header* header, const uint8_t* payload,
-        Py_ssize_t tail, object owner) except -1
+        object owner, const uint8_t* tail, Py_ssize_t tail_size) except -1
     cdef int _hand_over(self, WSFrame frame) except -1
     cdef int _answer_ping(self, const uint8_t* payload, Py_ssize_t size) except -1
     cdef bint _is_pong(self, WSFrame frame) except -1

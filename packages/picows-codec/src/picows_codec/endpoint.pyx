@@ -372,7 +372,7 @@ cdef class WSEndpoint(Sender):
                     return self._violated(violation)
                 if self._block_size < PyBytes_GET_SIZE(self._block):
                     return 0
-                self._finish_block(buffer, size)
+                self._finish_block(buffer, data, size)
             if size and not self._deaf:
                 self._consume(buffer, data, size)
         finally:
@@ -402,7 +402,7 @@ cdef class WSEndpoint(Sender):
                 return self._violated(result)
             if self._block_size < PyBytes_GET_SIZE(self._block):
                 return 0
-            self._finish_block(buffer, size)
+            self._finish_block(buffer, data, size)
         while size > 0 and not self._deaf:
             if self._head_size:
                 used = WS_MAX_HEADER_SIZE - self._head_size
@@ -441,12 +441,13 @@ cdef class WSEndpoint(Sender):
                 result = ws_parser_frame_end(&self._parser, &header, data)
             if result < 0:
                 return self._violated(result)
-            self._frame_arrived(buffer, &header, data, size - used, None)
+            self._frame_arrived(buffer, &header, data, None, data + used, size - used)
             data += used
             size -= used
         return 0
 
-    cdef int _finish_block(self, ReadBuffer buffer, Py_ssize_t tail) except -1:
+    cdef int _finish_block(
+            self, ReadBuffer buffer, const uint8_t* tail, Py_ssize_t tail_size) except -1:
         """The frame that was received piece by piece is complete."""
         cdef bytes block = self._block
         cdef ws_frame_header header = self._header
@@ -455,7 +456,7 @@ cdef class WSEndpoint(Sender):
         self._block = None
         if result < 0:
             return self._violated(result)
-        return self._frame_arrived(buffer, &header, payload, tail, block)
+        return self._frame_arrived(buffer, &header, payload, block, tail, tail_size)
 
     cdef bint _more_deliverable(self, const uint8_t* data, Py_ssize_t size) noexcept:
         """Whether data[0:size] begins with another complete frame that the listener will get."""
@@ -474,7 +475,7 @@ cdef class WSEndpoint(Sender):
 
     cdef int _frame_arrived(
             self, ReadBuffer buffer, const ws_frame_header* header, const uint8_t* payload,
-            Py_ssize_t tail, object owner) except -1:
+            object owner, const uint8_t* tail, Py_ssize_t tail_size) except -1:
         """A complete and valid frame. ``owner`` is its block, or None if it lies in ``buffer``."""
         cdef Py_ssize_t size = <Py_ssize_t> header.payload_size
         cdef WSFrame frame
@@ -498,9 +499,9 @@ cdef class WSEndpoint(Sender):
             frame.payload_size = size
             frame.wire_opcode = header.opcode
             frame.fin = header.fin
-            frame.tail_size = tail
-            frame.last_in_buffer = closing or tail < 2 or not self._more_deliverable(
-                (payload + size) if owner is None else buffer.data, tail)
+            frame.tail_size = tail_size
+            frame.last_in_buffer = (
+                closing or tail_size < 2 or not self._more_deliverable(tail, tail_size))
             frame._owner = owner
             frame._source = buffer
             self._more_to_come = not frame.last_in_buffer
@@ -515,7 +516,6 @@ cdef class WSEndpoint(Sender):
             self._deaf = True
             if not self._close_sent and self._transport_below is not None:
                 # 5.5.1: "the endpoint typically echos the status code it received".
-                self._may_send = True
                 self._send_close(payload, size if size < 2 else 2)
             self._finish_closing()
         return 0
@@ -628,6 +628,9 @@ cdef class WSEndpoint(Sender):
         self._state = CLOSING
         self._deaf = True
         self._handshake = None
+        if self._is_client:
+            self._transport_below.close()
+            return 0
         return self._linger()
 
     # What WSTransport calls
@@ -641,7 +644,6 @@ cdef class WSEndpoint(Sender):
             self._set_cause(WSDisconnectKind.LOCAL_ABORT, None)
             return self._abort()
         if not self._close_sent and not self._deaf:
-            self._may_send = True
             self._send_close(
                 <const uint8_t*> PyBytes_AS_STRING(close_payload),
                 PyBytes_GET_SIZE(close_payload))
@@ -769,7 +771,6 @@ cdef class WSEndpoint(Sender):
             return 0
         if not self._close_sent:
             payload = encode_close_payload(code, reason)
-            self._may_send = True
             self._send_close(
                 <const uint8_t*> PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload))
         return self._linger()
