@@ -2,13 +2,14 @@
 
 from cpython.buffer cimport PyBuffer_FillInfo
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
+from cpython.object cimport PyObject
 from libc.stdint cimport uint8_t
 
 from picows_codec.constants cimport WS_MAX_HEADER_SIZE
 
 cdef extern from "Python.h":
     unsigned long PyThread_get_thread_ident() nogil
-    object PyThreadState_GetDict()
+    PyObject* PyThreadState_GetDict()       # borrowed
 
 # One write of this size costs less than two of half of it and still fits the second-level cache.
 cdef enum:
@@ -84,7 +85,7 @@ cdef class ThreadBuffers:
 
 cdef ThreadBuffers thread_buffers():
     """The calling thread's buffers; they live as long as the thread."""
-    cdef dict local = PyThreadState_GetDict()
+    cdef dict local = <dict> PyThreadState_GetDict()
     cdef object found = local.get("picows_codec")
     if found is None:
         found = local["picows_codec"] = ThreadBuffers()

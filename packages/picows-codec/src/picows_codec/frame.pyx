@@ -1,6 +1,7 @@
 """Frame headers for Python callers (RFC 6455, 5.2): tests, tools, other sans-I/O code."""
 
-from libc.stdint cimport uint8_t, uint64_t
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from libc.stdint cimport uint8_t
 
 from picows_codec.constants cimport WS_MAX_HEADER_SIZE, ws_violation_close_code, ws_violation_text
 from picows_codec.errors import WSInvalidFrameError, WSProtocolError
@@ -37,7 +38,7 @@ def encode_frame_header(
     return (<const char*> out)[:size]
 
 
-def decode_frame_header(const uint8_t[::1] data not None):
+def decode_frame_header(data not None):
     """Decode the header at the start of ``data`` (a buffer of bytes).
 
     Returns None while bytes are missing, else
@@ -46,10 +47,11 @@ def decode_frame_header(const uint8_t[::1] data not None):
     for a payload length that is not minimal or has its top bit set.
     """
     cdef ws_frame_header header
+    cdef Py_buffer view
     cdef int result
-    if data.shape[0] == 0:
-        return None
-    result = ws_decode_frame_header(&data[0], data.shape[0], &header)
+    PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+    result = ws_decode_frame_header(<const uint8_t*> view.buf, view.len, &header)
+    PyBuffer_Release(&view)
     if result < 0:
         raise WSProtocolError(
             ws_violation_close_code(result), ws_violation_text(result).decode("ascii"))
