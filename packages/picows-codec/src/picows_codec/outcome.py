@@ -22,7 +22,7 @@ class WSDisconnectKind(Enum):
     """Who or what ended a connection."""
 
     PEER_CLOSE = "the peer started the closing handshake"
-    LOCAL_CLOSE = "this side started the closing handshake, and the peer completed it"
+    LOCAL_CLOSE = "this side started the closing handshake"
     LOCAL_ABORT = "this side dropped the connection without a closing handshake"
     PROTOCOL_ERROR = "the peer broke RFC 6455 or passed a limit"
     PING_TIMEOUT = "the peer did not answer a ping"

@@ -91,7 +91,7 @@ cdef class WSMessage:
         return 0
 
     def __repr__(self):
-        return f"<WSMessage {self.opcode!s} payload_size={self.payload_size}>"
+        return f"<WSMessage {self.opcode.name} payload_size={self.payload_size}>"
 
 
 cdef class WSFrame(WSMessage):
@@ -130,7 +130,7 @@ cdef class WSFrame(WSMessage):
         bits = "".join(
             f" {name}" for name in ("fin", "rsv1", "rsv2", "rsv3") if getattr(self, name))
         return (
-            f"<WSFrame {self.opcode!s}{bits} payload_size={self.payload_size}"
+            f"<WSFrame {self.opcode.name}{bits} payload_size={self.payload_size}"
             f" last_in_buffer={self.last_in_buffer} tail_size={self.tail_size}>")
 
 
