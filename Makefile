@@ -1,0 +1,32 @@
+# Two commands set up everything that they need, in private virtual environments:
+#   make test   lint, types, tests and packaging on the default Python
+#   make demo   a server and a client, plain and TLS: round trips per second and latencies
+# Every other interpreter found, after the first `make test`: .venv-build/bin/tox
+
+PYTHON ?= python3
+TOX := .venv-build/bin/tox
+# The same requirements as in tox.ini, so that tox has no need to install itself again.
+TOX_REQUIREMENTS := "tox>=4.23" "virtualenv<21.5"
+
+.PHONY: test demo clean
+
+test: $(TOX)
+	$(TOX) run -e lint,types,py,packaging
+
+$(TOX): Makefile
+	$(PYTHON) -m venv .venv-build
+	.venv-build/bin/python -m pip install --quiet --upgrade $(TOX_REQUIREMENTS)
+	touch $@
+
+demo: .venv-demo/bin/python
+	.venv-demo/bin/python tools/install_wheels.py .venv-demo/wheels uvloop
+	.venv-demo/bin/python -m pip install --quiet "trustme>=1.1"
+	.venv-demo/bin/python -m examples.demo
+
+.venv-demo/bin/python:
+	$(PYTHON) -m venv .venv-demo
+
+clean:
+	rm -rf .venv-build .venv-demo .tox .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find packages tests tools examples -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -f packages/*/src/*/*.c packages/*/src/*/*.so packages/*/src/*/*.pyd

@@ -1,0 +1,59 @@
+"""Run pip outside the repository, in this environment or in a fresh one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+from typing import Dict, List, Optional
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMES = ("codec", "client", "server")
+
+
+def run(*command: str, environment: Optional[Dict[str, str]] = None, cwd: Path) -> str:
+    """Run a command outside the repository and return its output; fail the test with it."""
+    outcome = subprocess.run(
+        command,
+        cwd=str(cwd),
+        env={**os.environ, **(environment or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        check=False,
+    )
+    if outcome.returncode:
+        pytest.fail(f"{' '.join(command)}\n{outcome.stdout}")
+    return outcome.stdout
+
+
+class FreshEnvironment:
+    """A virtual environment that holds pip and what a test installs."""
+
+    def __init__(self, path: Path) -> None:
+        venv.create(str(path), with_pip=True)
+        self._path = path
+        scripts = "Scripts" if sys.platform == "win32" else "bin"
+        self.python = str(path / scripts / ("python.exe" if sys.platform == "win32" else "python"))
+
+    def pip_install(self, *arguments: str, environment: Optional[Dict[str, str]] = None) -> None:
+        command = [self.python, "-m", "pip", "install", "--disable-pip-version-check", *arguments]
+        run(*command, environment=environment, cwd=self._path)
+
+    def run(self, program: str) -> str:
+        return run(self.python, "-c", program, cwd=self._path)
+
+    def distributions(self) -> List[str]:
+        """Return the names of what is installed, without what an environment starts with."""
+        listing = run(self.python, "-m", "pip", "freeze", cwd=self._path)
+        return sorted(line.partition("=")[0].partition(" @")[0] for line in listing.splitlines())
+
+
+def pip_wheel(source: str, target: Path, kind: str = "release") -> None:
+    """Build a release wheel, whatever this environment is set to."""
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-cache-dir", "-w"]
+    run(*command, str(target), source, environment={"PICOWS_BUILD": kind}, cwd=target)

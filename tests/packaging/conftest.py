@@ -1,0 +1,44 @@
+"""Fixtures that build: sdists from the tree, wheels from the sdists, fresh environments."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Callable, Dict, List
+
+import pytest
+
+from tests.packaging.building import NAMES, ROOT, FreshEnvironment, pip_wheel, run
+
+
+def pytest_collection_modifyitems(items: List[pytest.Item]) -> None:
+    """Everything in this directory is slow: ``tox -e packaging`` runs it."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.packaging)
+            item.add_marker(pytest.mark.timeout(900))
+
+
+@pytest.fixture
+def fresh_environment(tmp_path: Path) -> Callable[[], FreshEnvironment]:
+    """Make a new virtual environment."""
+    return lambda: FreshEnvironment(tmp_path / "environment")
+
+
+@pytest.fixture(scope="session")
+def sdists(tmp_path_factory: pytest.TempPathFactory) -> Dict[str, Path]:
+    """The three source distributions, by the name of the package."""
+    target = tmp_path_factory.mktemp("sdists")
+    for name in NAMES:
+        source = str(ROOT / "packages" / f"picows-{name}")
+        run(sys.executable, "-m", "build", "--sdist", "-o", str(target), source, cwd=target)
+    return {name: next(target.glob(f"picows_{name}-*.tar.gz")) for name in NAMES}
+
+
+@pytest.fixture(scope="session")
+def wheels(tmp_path_factory: pytest.TempPathFactory, sdists: Dict[str, Path]) -> Dict[str, Path]:
+    """The three wheels, built in isolation from the source distributions alone."""
+    target = tmp_path_factory.mktemp("wheels")
+    for name in NAMES:
+        pip_wheel(str(sdists[name]), target)
+    return {name: next(target.glob(f"picows_{name}-*.whl")) for name in NAMES}

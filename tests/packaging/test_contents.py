@@ -1,0 +1,155 @@
+"""What the wheels and the source distributions hold."""
+
+from __future__ import annotations
+
+import email
+import re
+import sys
+import tarfile
+import tempfile
+from email.message import Message
+from pathlib import Path, PurePosixPath
+from typing import Dict, Set
+from zipfile import ZipFile
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import parse_sdist_filename, parse_wheel_filename
+
+from tests.packaging.building import NAMES, ROOT, pip_wheel
+
+CODEC = ROOT / "packages" / "picows-codec" / "src" / "picows_codec"
+
+
+def names_in(wheel: Path) -> Set[str]:
+    with ZipFile(str(wheel)) as archive:
+        return set(archive.namelist())
+
+
+def metadata_of(wheel: Path) -> Message:
+    with ZipFile(str(wheel)) as archive:
+        [name] = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        return email.message_from_bytes(archive.read(name))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_wheel_holds_the_package_and_nothing_else(wheels: Dict[str, Path], name: str) -> None:
+    names = names_in(wheels[name])
+    tops = {PurePosixPath(entry).parts[0] for entry in names}
+    assert {f"picows_{name}"} == {top for top in tops if not top.endswith(".dist-info")}
+    assert len(tops) == 2
+    assert f"picows_{name}/py.typed" in names
+    assert f"picows_{name}/_version.py" in names
+    assert any(re.fullmatch(r"[^/]+\.dist-info/licenses/LICENSE", entry) for entry in names)
+    kinds = {PurePosixPath(entry).suffix for entry in names if entry.startswith("picows_")}
+    extension = ".pyd" if sys.platform == "win32" else ".so"
+    expected = {".py", ".typed"}
+    assert kinds == (expected | {".pxd", ".pyi", extension} if name == "codec" else expected)
+
+
+def test_codec_ships_every_declaration_stub_and_extension(wheels: Dict[str, Path]) -> None:
+    names = names_in(wheels["codec"])
+    for suffix in (".py", ".pxd", ".pyi"):
+        for path in CODEC.glob(f"*{suffix}"):
+            assert f"picows_codec/{path.name}" in names
+    for path in CODEC.glob("*.pyx"):
+        if sys.platform == "win32" and path.stem == "stream":
+            continue
+        pattern = re.compile(rf"picows_codec/{path.stem}\.[^/]*(so|pyd)")
+        assert any(pattern.fullmatch(entry) for entry in names), path.stem
+        assert f"picows_codec/{path.stem}.pyi" in names, "a compiled module needs a stub"
+
+
+def test_tags(wheels: Dict[str, Path]) -> None:
+    for name in ("client", "server"):
+        assert wheels[name].name.endswith("-py3-none-any.whl")
+    tags = parse_wheel_filename(wheels["codec"].name)[3]
+    version = f"cp{sys.version_info[0]}{sys.version_info[1]}"
+    for tag in tags:
+        assert tag.interpreter == version
+        assert tag.abi.startswith(version)
+        assert tag.platform != "any"
+
+
+def test_extensions_hold_no_path_of_the_building_machine(wheels: Dict[str, Path]) -> None:
+    places = [str(ROOT), tempfile.gettempdir(), sys.prefix, sys.base_prefix, str(Path.home())]
+    with ZipFile(str(wheels["codec"])) as archive:
+        for name in archive.namelist():
+            content = archive.read(name)
+            for place in places:
+                if len(Path(place).parts) > 1 and place != "/usr":
+                    assert place.encode() not in content, f"{name} holds {place}"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for sections of ELF files")
+def test_extensions_are_stripped(wheels: Dict[str, Path]) -> None:
+    with ZipFile(str(wheels["codec"])) as archive:
+        extensions = [name for name in archive.namelist() if name.endswith(".so")]
+        for name in extensions:
+            content = archive.read(name)
+            assert b".symtab" not in content, name
+            assert b".debug_info" not in content, name
+
+
+def test_build_from_the_tree_gives_the_same_wheel_and_leaves_nothing(
+    wheels: Dict[str, Path], tmp_path: Path
+) -> None:
+    before = set(CODEC.parents[1].rglob("*"))
+    pip_wheel(str(CODEC.parents[1]), tmp_path)
+    assert set(CODEC.parents[1].rglob("*")) == before
+    assert (tmp_path / wheels["codec"].name).read_bytes() == wheels["codec"].read_bytes()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_source_distribution(sdists: Dict[str, Path], name: str) -> None:
+    with tarfile.open(str(sdists[name])) as archive:
+        files = [
+            PurePosixPath(member.name).relative_to(member.name.split("/")[0]).as_posix()
+            for member in archive.getmembers()
+            if member.isfile()
+        ]
+    package = f"src/picows_{name}"
+    wanted = {"LICENSE", "README.md", "CHANGELOG.md", "pyproject.toml", f"{package}/py.typed"}
+    assert wanted <= set(files)
+    for file in files:
+        path = PurePosixPath(file)
+        assert path.suffix not in {".so", ".pyd", ".o", ".obj", ".pyc"}, file
+        assert path.suffix != ".c" or path.parent.name == "native", file
+        assert path.parts[0] in {"src", "hatch_build.py", "PKG-INFO", ".gitignore"} | wanted, file
+
+
+def test_versions_agree(wheels: Dict[str, Path], sdists: Dict[str, Path]) -> None:
+    versions = {}
+    for name in NAMES:
+        source = ROOT / "packages" / f"picows-{name}" / "src" / f"picows_{name}" / "_version.py"
+        match = re.fullmatch(r'__version__ = "([^"]+)"\n', source.read_text(encoding="utf-8"))
+        assert match, f"{source} holds the version and nothing else"
+        versions[name] = match[1]
+        assert metadata_of(wheels[name])["Version"] == match[1]
+        assert str(parse_wheel_filename(wheels[name].name)[1]) == match[1]
+        assert str(parse_sdist_filename(sdists[name].name)[1]) == match[1]
+        changelog = (source.parents[2] / "CHANGELOG.md").read_text(encoding="utf-8")
+        assert f"## {match[1]}" in changelog
+    for name in ("client", "server"):
+        requirements = map(Requirement, metadata_of(wheels[name]).get_all("Requires-Dist"))
+        [codec] = [
+            requirement for requirement in requirements if requirement.name == "picows-codec"
+        ]
+        assert versions["codec"] in codec.specifier
+        assert not any(other in str(codec) for other in ("client", "server"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_metadata(wheels: Dict[str, Path], name: str) -> None:
+    metadata = metadata_of(wheels[name])
+    assert metadata["License-Expression"] == "MIT"
+    assert metadata["Requires-Python"] == ">=3.8"
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    required = {
+        Requirement(line).name
+        for line in metadata.get_all("Requires-Dist")
+        if "extra ==" not in line
+    }
+    assert required == ({"multidict"} if name == "codec" else {"picows-codec", "aiofastnet"})
+    extras = {"codec": set(), "client": {"uvloop", "proxy"}, "server": {"uvloop"}}[name]
+    assert set(metadata.get_all("Provides-Extra") or ()) == extras

@@ -1,0 +1,103 @@
+"""Each wheel installed by itself into a fresh environment; the build in its several kinds."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Callable, Dict
+
+import pytest
+
+from tests.packaging.building import ROOT, FreshEnvironment, pip_wheel
+
+PROGRAMS = Path(__file__).parent / "programs"
+CODEC_NEEDS = {"multidict", "picows-codec", "typing_extensions"}
+# aiofastnet needs Python 3.9; exceptiongroup comes with it before Python 3.11.
+CONNECTION_NEEDS = CODEC_NEEDS | {"aiofastnet", "exceptiongroup"}
+
+
+def talk(server: str, server_program: str, client: str, client_program: str) -> str:
+    """Run a server in one environment and a client in another; return what the client prints."""
+    command = [server, str(PROGRAMS / server_program)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8") as process:
+        assert process.stdout is not None
+        try:
+            url = process.stdout.readline().strip()
+            assert url.startswith("ws://"), "the server printed no address"
+            return subprocess.run(
+                [client, str(PROGRAMS / client_program), url],
+                stdout=subprocess.PIPE,
+                encoding="utf-8",
+                timeout=60,
+                check=True,
+            ).stdout
+        finally:
+            process.kill()
+
+
+def test_client_alone(
+    fresh_environment: Callable[[], FreshEnvironment], wheels: Dict[str, Path]
+) -> None:
+    environment = fresh_environment()
+    environment.pip_install(str(wheels["client"]), str(wheels["codec"]))
+    assert set(environment.distributions()) <= CONNECTION_NEEDS | {"picows-client"}
+    answer = talk(
+        sys.executable, "websockets_server.py", environment.python, "quickstart_client.py"
+    )
+    assert answer == "Echo reply: Hello world\n"
+
+
+def test_server_alone(
+    fresh_environment: Callable[[], FreshEnvironment], wheels: Dict[str, Path]
+) -> None:
+    environment = fresh_environment()
+    environment.pip_install(str(wheels["server"]), str(wheels["codec"]))
+    assert set(environment.distributions()) <= CONNECTION_NEEDS | {"picows-server"}
+    answer = talk(
+        environment.python, "quickstart_server.py", sys.executable, "websockets_client.py"
+    )
+    assert answer == "Echo reply: Hello world\n"
+
+
+def test_codec_from_its_source_distribution(
+    fresh_environment: Callable[[], FreshEnvironment], sdists: Dict[str, Path]
+) -> None:
+    environment = fresh_environment()
+    environment.pip_install(str(sdists["codec"]), environment={"PICOWS_BUILD": "debug"})
+    assert set(environment.distributions()) <= CODEC_NEEDS
+    output = environment.run("import picows_codec as c; print(c.__version__, c.WSMsgType.TEXT)")
+    assert output.split() == ["0.1.0", "1"]
+
+
+def test_editable_install(
+    fresh_environment: Callable[[], FreshEnvironment], tmp_path: Path
+) -> None:
+    source = tmp_path / "picows-codec"
+    derived = shutil.ignore_patterns("*.so", "*.pyd", "*.o", "__pycache__")
+    shutil.copytree(str(ROOT / "packages" / "picows-codec"), str(source), ignore=derived)
+    environment = fresh_environment()
+    environment.pip_install("-e", str(source), environment={"PICOWS_BUILD": "debug"})
+    output = environment.run("import picows_codec.mask as m; print(m.__file__)")
+    extension = Path(output.strip())
+    assert extension.parent == source / "src" / "picows_codec"
+    assert not list(extension.parent.glob("*.c"))
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a git checkout")
+def test_git_ignores_what_an_editable_install_leaves() -> None:
+    places = [f"packages/picows-codec/src/picows_codec/mask.{end}" for end in ("x.so", "pyd", "c")]
+    command = ["git", "check-ignore", *places]
+    outcome = subprocess.run(
+        command, cwd=str(ROOT), stdout=subprocess.PIPE, encoding="utf-8", check=False
+    )
+    assert outcome.stdout.split() == places
+    kernel = "packages/picows-codec/src/picows_codec/native/cpu.c"
+    command = ["git", "check-ignore", kernel]
+    assert subprocess.run(command, cwd=str(ROOT), check=False).returncode == 1
+
+
+def test_unknown_kind_of_build(sdists: Dict[str, Path], tmp_path: Path) -> None:
+    with pytest.raises(pytest.fail.Exception, match="PICOWS_BUILD='fast': expected one of release"):
+        pip_wheel(str(sdists["codec"]), tmp_path, kind="fast")

@@ -1,0 +1,81 @@
+"""Build the three wheels with the running interpreter and install them into its environment.
+
+    python tools/install_wheels.py CACHE [EXTRA ...]
+
+The wheels are built in isolation, once for each state of the sources, interpreter and value of
+``PICOWS_BUILD``, and kept below the directory CACHE; the newest state replaces the older ones. An
+EXTRA is installed with each wheel that has it. Tests and the demo run on what this installs, never
+on the source tree.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import List
+
+ROOT = Path(__file__).resolve().parents[1]
+EXTRAS = {"codec": (), "client": ("uvloop", "proxy"), "server": ("uvloop",)}
+# What editable builds and test runs leave beside the sources.
+DERIVED = {".so", ".pyd", ".o", ".obj", ".pyc"}
+
+
+def main(arguments: List[str]) -> None:
+    """Build what is missing, then install."""
+    if not arguments:
+        sys.exit(__doc__)
+    wheels = build_wheels(Path(arguments[0]).resolve())
+    requirements = []
+    for wheel, extras in zip(wheels, EXTRAS.values()):
+        chosen = ",".join(extra for extra in extras if extra in arguments[1:])
+        requirements.append(f"{wheel}[{chosen}]" if chosen else str(wheel))
+    pip("install", *requirements)
+    # The version number stays the same while the sources change.
+    pip("install", "--force-reinstall", "--no-deps", *map(str, wheels))
+
+
+def build_wheels(cache: Path) -> List[Path]:
+    """Return the wheels of codec, client and server for the current sources."""
+    abi = sys.implementation.cache_tag + getattr(sys, "abiflags", "")
+    kind = os.environ.get("PICOWS_BUILD") or "release"
+    room = cache / f"{abi}-{kind}"
+    kept = room / source_digest()
+    if not kept.is_dir():
+        shutil.rmtree(str(room), ignore_errors=True)
+        room.mkdir(parents=True)
+        # Renamed when complete: an interrupted build leaves nothing that looks finished.
+        with tempfile.TemporaryDirectory(dir=str(room)) as temporary:
+            target = Path(temporary, "wheels")
+            sources = (str(ROOT / "packages" / f"picows-{name}") for name in EXTRAS)
+            pip("wheel", "--no-deps", "--wheel-dir", str(target), *sources)
+            target.rename(kept)
+    return [next(kept.glob(f"picows_{name}-*.whl")) for name in EXTRAS]
+
+
+def source_digest() -> str:
+    """Return a name for the state of everything that the wheels are made of."""
+    digest = hashlib.sha256()
+    for file in sorted((ROOT / "packages").rglob("*")):
+        if file.is_file() and file.suffix not in DERIVED:
+            digest.update(f"{file.relative_to(ROOT).as_posix()}\0".encode())
+            digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
+def pip(*arguments: str) -> None:
+    """Run pip in this environment, quietly unless it fails."""
+    command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments]
+    outcome = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", check=False
+    )
+    if outcome.returncode:
+        sys.exit(f"{outcome.stdout}\nfailed: {' '.join(command)}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
