@@ -619,12 +619,15 @@ cdef class WSEndpoint(Sender):
         """The opening handshake has failed; its answer, if any, is on its way."""
         if error is None:
             self._logger.debug("the upgrade request was answered without an upgrade")
+            self._opening_failed(WSHandshakeError(
+                "the upgrade request was answered without an upgrade"))
         elif isinstance(error, WSHandshakeError):
             self._logger.info("the opening handshake failed: %s", error)
         else:
             self._logger.error("the listener factory failed", exc_info=error)
         self._set_cause(WSDisconnectKind.HANDSHAKE_FAILURE, error)
-        self._opening_failed(error)
+        if error is not None:
+            self._opening_failed(error)
         self._state = CLOSING
         self._deaf = True
         self._handshake = None
