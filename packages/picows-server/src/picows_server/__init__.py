@@ -1,0 +1,93 @@
+"""picows-server: a fast WebSocket server for asyncio.
+
+:func:`ws_create_server` starts one; a :class:`WSListener` of yours is told what happens on each
+connection and answers through its :class:`WSTransport`.
+"""
+
+from __future__ import annotations
+
+from picows_codec import (
+    WSAutoPingStrategy,
+    WSCloseCode,
+    WSCloseHandshake,
+    WSCloseInfo,
+    WSCloseTimeout,
+    WSConnectionError,
+    WSDisconnectCause,
+    WSDisconnectKind,
+    WSError,
+    WSFrame,
+    WSHandshakeError,
+    WSHandshakeTimeout,
+    WSInvalidCloseError,
+    WSInvalidFrameError,
+    WSInvalidHeaderError,
+    WSInvalidMessageError,
+    WSInvalidOptionError,
+    WSInvalidStatusError,
+    WSInvalidUpgradeError,
+    WSInvalidURL,
+    WSListener,
+    WSMessage,
+    WSMessageListener,
+    WSMsgType,
+    WSPingTimeout,
+    WSProtocolError,
+    WSProxyError,
+    WSSlowConsumer,
+    WSState,
+    WSStateError,
+    WSThreadError,
+    WSTransport,
+    WSUpgradeRequest,
+    WSUpgradeResponse,
+    WSUpgradeResponseWithListener,
+    WSUsageError,
+)
+from picows_server._version import __version__
+from picows_server.create import ws_create_server
+from picows_server.server import WSServer
+from picows_server.tls import create_ssl_context
+
+__all__ = [
+    "WSAutoPingStrategy",
+    "WSCloseCode",
+    "WSCloseHandshake",
+    "WSCloseInfo",
+    "WSCloseTimeout",
+    "WSConnectionError",
+    "WSDisconnectCause",
+    "WSDisconnectKind",
+    "WSError",
+    "WSFrame",
+    "WSHandshakeError",
+    "WSHandshakeTimeout",
+    "WSInvalidCloseError",
+    "WSInvalidFrameError",
+    "WSInvalidHeaderError",
+    "WSInvalidMessageError",
+    "WSInvalidOptionError",
+    "WSInvalidStatusError",
+    "WSInvalidURL",
+    "WSInvalidUpgradeError",
+    "WSListener",
+    "WSMessage",
+    "WSMessageListener",
+    "WSMsgType",
+    "WSPingTimeout",
+    "WSProtocolError",
+    "WSProxyError",
+    "WSServer",
+    "WSSlowConsumer",
+    "WSState",
+    "WSStateError",
+    "WSThreadError",
+    "WSTransport",
+    "WSUpgradeRequest",
+    "WSUpgradeResponse",
+    "WSUpgradeResponseWithListener",
+    "WSUsageError",
+    "__version__",
+    "create_ssl_context",
+    "ws_create_server",
+]

@@ -1,0 +1,192 @@
+"""The accept loop: from listening sockets to connected, non-blocking sockets.
+
+Neither a peer nor a lack of descriptors ends it: what the kernel reports about a connection
+that died early is skipped, everything else is logged and tried again after a pause.
+Connections for which there is no room are not accepted: they wait in the kernel's backlog.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+from typing import TYPE_CHECKING, Callable, List, Optional, Sequence, Union
+
+if TYPE_CHECKING:
+    Logger = Union[logging.Logger, logging.LoggerAdapter[logging.Logger]]
+
+__all__ = ["Acceptor", "AwaitingAcceptor", "ReadinessAcceptor"]
+
+# Connections taken per socket and turn of the loop; the open ones must get their turn too.
+_ACCEPTS_PER_TURN = 64
+
+# Seconds without accepting after an error that is not the peer's doing, e.g. EMFILE.
+_RETRY_DELAY = 1.0
+
+# Errors of one connection that failed before it was accepted (accept(2), "Error handling").
+_EARLY_DEATHS = frozenset(
+    getattr(errno, name)
+    for name in (
+        "ECONNABORTED",
+        "ECONNRESET",
+        "EHOSTDOWN",
+        "EHOSTUNREACH",
+        "ENETDOWN",
+        "ENETUNREACH",
+        "ENONET",
+        "ENOPROTOOPT",
+        "EOPNOTSUPP",
+        "EPERM",
+        "EPROTO",
+    )
+    if hasattr(errno, name)
+)
+
+
+class Acceptor:
+    """What both kinds of accept loop share.
+
+    ``accepted`` gets every connected socket and owns it from then on; ``has_room`` says whether
+    another one may be accepted. The listening sockets stay the caller's.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        sockets: Sequence[socket.socket],
+        accepted: Callable[[socket.socket], None],
+        has_room: Callable[[], bool],
+        logger: Logger,
+    ) -> None:
+        self._loop = loop
+        self._sockets = sockets
+        self._accepted = accepted
+        self._has_room = has_room
+        self._logger = logger
+
+    def start(self) -> None:
+        """Begin to accept."""
+        raise NotImplementedError
+
+    def wake(self) -> None:
+        """Look again whether there is room: a connection ended."""
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        """Accept no more; the listening sockets can be closed afterwards."""
+        raise NotImplementedError
+
+    def _hand_over(self, sock: socket.socket) -> None:
+        try:
+            sock.setblocking(False)
+            if sock.family in (socket.AF_INET, socket.AF_INET6):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError as error:
+            # Some platforms refuse options on a connection that the peer has reset.
+            self._logger.debug("an accepted connection was already lost: %s", error)
+            sock.close()
+            return
+        try:
+            self._accepted(sock)
+        except Exception:
+            self._logger.exception("an accepted connection could not be served")
+            sock.close()
+
+    def _log_retry(self, error: OSError) -> None:
+        self._logger.error(
+            "accepting connections failed, trying again in %g s: %s", _RETRY_DELAY, error
+        )
+
+
+class ReadinessAcceptor(Acceptor):
+    """Accepts in batches when the loop reports a listening socket as readable."""
+
+    _is_full = False
+    _retry: Optional[asyncio.TimerHandle] = None
+
+    def start(self) -> None:
+        for sock in self._sockets:
+            self._loop.add_reader(sock.fileno(), self._accept_batch, sock)
+
+    def wake(self) -> None:
+        if self._is_full and self._has_room():
+            self._is_full = False
+            self.start()
+
+    def stop(self) -> None:
+        self._is_full = False
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        self._pause()
+
+    def _pause(self) -> None:
+        for sock in self._sockets:
+            self._loop.remove_reader(sock.fileno())
+
+    def _accept_batch(self, listening: socket.socket) -> None:
+        for _ in range(_ACCEPTS_PER_TURN):
+            if not self._has_room():
+                self._is_full = True
+                self._pause()
+                return
+            try:
+                sock, _ = listening.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                if error.errno in _EARLY_DEATHS:
+                    continue
+                self._log_retry(error)
+                # The socket stays readable: without a pause the loop would spin.
+                self._pause()
+                self._retry = self._loop.call_later(_RETRY_DELAY, self._end_retry_delay)
+                return
+            self._hand_over(sock)
+
+    def _end_retry_delay(self) -> None:
+        self._retry = None
+        self.start()
+
+
+class AwaitingAcceptor(Acceptor):
+    """One task per listening socket, for loops that cannot report readiness (proactor)."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        sockets: Sequence[socket.socket],
+        accepted: Callable[[socket.socket], None],
+        has_room: Callable[[], bool],
+        logger: Logger,
+    ) -> None:
+        super().__init__(loop, sockets, accepted, has_room, logger)
+        self._room = asyncio.Event()
+        self._tasks: List[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        self._tasks = [self._loop.create_task(self._serve(sock)) for sock in self._sockets]
+
+    def wake(self) -> None:
+        self._room.set()
+
+    def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        self._tasks.clear()
+
+    async def _serve(self, listening: socket.socket) -> None:
+        while True:
+            while not self._has_room():
+                self._room.clear()
+                await self._room.wait()
+            try:
+                sock, _ = await self._loop.sock_accept(listening)
+            except OSError as error:
+                if error.errno in _EARLY_DEATHS:
+                    continue
+                self._log_retry(error)
+                await asyncio.sleep(_RETRY_DELAY)
+            else:
+                self._hand_over(sock)

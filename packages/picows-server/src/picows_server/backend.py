@@ -1,0 +1,185 @@
+"""Which transport carries a connection: our own stream, aiofastnet's or the loop's."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import sys
+from typing import TYPE_CHECKING, Any, Callable, Coroutine, Dict, Optional
+
+from picows_codec import WSInvalidOptionError
+
+try:
+    from picows_codec.stream import Poller, attach
+except ImportError:  # no readiness-driven sockets on this platform
+    HAS_STREAM = False
+else:
+    HAS_STREAM = True
+
+try:
+    from aiofastnet import connect_accepted_socket
+except ImportError:  # needs Python 3.9
+    HAS_AIOFASTNET = False
+else:
+    HAS_AIOFASTNET = True
+
+if TYPE_CHECKING:
+    from picows_codec import WSEndpoint
+
+__all__ = ["Backend", "TlsSettings", "choose_backend", "has_readers"]
+
+# aiofastnet gives every connection two static buffers of half a megabyte altogether. Two TLS
+# records each (16 KiB and room for their headers) let a server hold many connections.
+_TLS_BUFFER_SIZE = 2 * (16 * 1024 + 64)
+
+
+class TlsSettings:
+    """TLS of a server: its context, and how long a handshake and a shutdown may take.
+
+    ``handshake_timeout`` and ``shutdown_timeout`` are in seconds; None leaves them to the
+    backend, which waits for a minute and for half of one.
+    """
+
+    __slots__ = ("context", "handshake_timeout", "shutdown_timeout")
+
+    def __init__(
+        self,
+        context: ssl.SSLContext,
+        handshake_timeout: Optional[float],
+        shutdown_timeout: Optional[float],
+    ) -> None:
+        self.context = context
+        self.handshake_timeout = handshake_timeout
+        self.shutdown_timeout = shutdown_timeout
+
+
+class Backend:
+    """Puts a transport between an accepted socket and an endpoint. One object per server."""
+
+    name = ""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+
+    def connect(
+        self, sock: socket.socket, new_endpoint: Callable[[], WSEndpoint]
+    ) -> Optional[Coroutine[Any, Any, object]]:
+        """Call ``connection_made`` of a new endpoint, at once or in the returned coroutine.
+
+        The transport owns ``sock`` from then on. A coroutine that fails, or is cancelled,
+        closes whatever transport it had made; the socket is the caller's to close.
+        """
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Let go of what the connections shared; none of them is left."""
+
+
+class StreamBackend(Backend):
+    """``picows_codec.stream``, on Linux with one epoll descriptor for all of them."""
+
+    name = "stream"
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self._poller = Poller(loop) if sys.platform == "linux" else None
+
+    def connect(self, sock: socket.socket, new_endpoint: Callable[[], WSEndpoint]) -> None:
+        attach(self._loop, sock, new_endpoint(), poller=self._poller)
+
+    def close(self) -> None:
+        if self._poller is not None:
+            self._poller.close()
+            self._poller = None
+
+
+class FastnetBackend(Backend):
+    """aiofastnet's transports, plain or TLS."""
+
+    name = "aiofastnet"
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, tls: Optional[TlsSettings]) -> None:
+        super().__init__(loop)
+        self._arguments: Dict[str, Any] = {}
+        if tls is not None:
+            self._arguments = {
+                "ssl": tls.context,
+                "ssl_handshake_timeout": tls.handshake_timeout,
+                "ssl_shutdown_timeout": tls.shutdown_timeout,
+                "ssl_incoming_bio_size": _TLS_BUFFER_SIZE,
+                "ssl_outgoing_bio_size": _TLS_BUFFER_SIZE,
+            }
+
+    def connect(
+        self, sock: socket.socket, new_endpoint: Callable[[], WSEndpoint]
+    ) -> Coroutine[Any, Any, object]:
+        return connect_accepted_socket(self._loop, new_endpoint, sock, **self._arguments)
+
+
+class LoopBackend(Backend):
+    """The event loop's own transports, plain or TLS."""
+
+    name = "loop"
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, tls: Optional[TlsSettings]) -> None:
+        super().__init__(loop)
+        self._arguments: Dict[str, Any] = {}
+        if tls is not None:
+            self._arguments = {
+                "ssl": tls.context,
+                "ssl_handshake_timeout": tls.handshake_timeout,
+            }
+            if sys.version_info >= (3, 11):
+                self._arguments["ssl_shutdown_timeout"] = tls.shutdown_timeout
+
+    def connect(
+        self, sock: socket.socket, new_endpoint: Callable[[], WSEndpoint]
+    ) -> Coroutine[Any, Any, object]:
+        return self._loop.connect_accepted_socket(new_endpoint, sock, **self._arguments)
+
+
+def has_readers(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether the loop reports readiness (uvloop, selector loops) or completion (proactor)."""
+    return type(loop).add_reader is not asyncio.AbstractEventLoop.add_reader
+
+
+def choose_backend(
+    name: str, loop: asyncio.AbstractEventLoop, tls: Optional[TlsSettings]
+) -> Backend:
+    """Make the backend called ``name``, or with ``"auto"`` the fastest that serves here.
+
+    Raises :class:`WSInvalidOptionError` with the reason where that one cannot serve.
+    """
+    if name == "auto":
+        if _why_not_stream(loop, tls) is None:
+            name = "stream"
+        else:
+            name = "aiofastnet" if HAS_AIOFASTNET else "loop"
+    if name == "stream":
+        reason = _why_not_stream(loop, tls)
+        if reason is not None:
+            raise WSInvalidOptionError(f"backend='stream' is not available: {reason}")
+        return StreamBackend(loop)
+    if name == "aiofastnet":
+        if not HAS_AIOFASTNET:
+            raise WSInvalidOptionError(
+                "backend='aiofastnet' is not available: the package is not installed "
+                "(it needs Python 3.9 or newer)"
+            )
+        return FastnetBackend(loop, tls)
+    if name == "loop":
+        return LoopBackend(loop, tls)
+    raise WSInvalidOptionError(
+        f"backend must be 'auto', 'stream', 'aiofastnet' or 'loop', not {name!r}"
+    )
+
+
+def _why_not_stream(loop: asyncio.AbstractEventLoop, tls: Optional[TlsSettings]) -> Optional[str]:
+    if tls is not None:
+        return "it carries plain sockets, not TLS"
+    if not HAS_STREAM:
+        return "picows_codec.stream does not exist on this platform"
+    if not has_readers(loop):
+        return f"{type(loop).__name__} cannot watch sockets (no add_reader)"
+    return None

@@ -1,0 +1,166 @@
+"""The connections of one server, from the accepted socket to the last callback."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import socket
+from typing import TYPE_CHECKING, Callable, Optional, Set, Union
+
+from picows_codec import ServerHandshake, WSEndpoint, WSState
+from picows_server.backend import has_readers
+
+if TYPE_CHECKING:
+    from picows_codec import WSOptions
+    from picows_server.backend import Backend
+    from picows_server.routing import Route
+
+    Logger = Union[logging.Logger, logging.LoggerAdapter[logging.Logger]]
+
+__all__ = ["Connections", "ServerProtocol"]
+
+
+class ServerProtocol(WSEndpoint, asyncio.BufferedProtocol):
+    """An endpoint that its server counts while it has a transport."""
+
+    __slots__ = ("_connections",)
+
+    def __init__(self, connections: Connections) -> None:
+        super().__init__(
+            connections.options,
+            ServerHandshake(connections.route, options=connections.options),
+            connections.loop,
+            connections.logger,
+            shared_reads=connections.shared_reads,
+        )
+        self._connections = connections
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Join the server's connections, then start the opening handshake."""
+        self._connections.connection_made(self)
+        self.opened.add_done_callback(self._connections.handshake_done)
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: Optional[Exception]) -> None:
+        """Leave the server's connections, then tell the listener."""
+        self._connections.connection_lost(self)
+        super().connection_lost(exc)
+
+
+class Connections:
+    """Every connection of one server; room for new ones, and the ways to end them.
+
+    ``released`` is called when a connection ended or its opening handshake did: there may be
+    room for another one.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        backend: Backend,
+        route: Route,
+        options: WSOptions,
+        logger: Logger,
+        released: Callable[[], None],
+        *,
+        max_connections: Optional[int],
+        max_pending_handshakes: Optional[int],
+    ) -> None:
+        self.loop = loop
+        self.route = route
+        self.options = options
+        self.logger = logger
+        # Loops that only report completion receive into a buffer ahead of time.
+        self.shared_reads = has_readers(loop)
+        self._backend = backend
+        self._released = released
+        self._max_connections = max_connections
+        self._max_pending_handshakes = max_pending_handshakes
+        # A connection is in one of these: as a task until its transport is there (TLS
+        # handshake), as a protocol from connection_made to connection_lost.
+        self._connecting: Set[asyncio.Task[object]] = set()
+        self._connected: Set[ServerProtocol] = set()
+        self._upgrading = 0
+
+    def __len__(self) -> int:
+        return len(self._connecting) + len(self._connected)
+
+    @property
+    def pending_handshakes(self) -> int:
+        """Connections whose opening handshake (TLS, then HTTP) is not finished."""
+        return len(self._connecting) + self._upgrading
+
+    def has_room(self) -> bool:
+        """Whether both limits let another connection in."""
+        if self._max_connections is not None and len(self) >= self._max_connections:
+            return False
+        return (
+            self._max_pending_handshakes is None
+            or self.pending_handshakes < self._max_pending_handshakes
+        )
+
+    def add(self, sock: socket.socket) -> None:
+        """Serve a socket that was just accepted."""
+        connecting = self._backend.connect(sock, self._new_protocol)
+        if connecting is not None:
+            task = self.loop.create_task(connecting)
+            self._connecting.add(task)
+            task.add_done_callback(functools.partial(self._connecting_done, sock))
+
+    def close_all(self, code: int, reason: Optional[str]) -> None:
+        """Start the closing handshake everywhere; endpoints bound it by ``close_timeout``."""
+        for protocol in tuple(self._connected):
+            if protocol.transport.state != WSState.CONNECTING:
+                protocol.transport.disconnect(code=code, reason=reason)
+
+    def drop_half_open(self) -> None:
+        """Abort every connection whose opening handshake is not finished."""
+        for task in self._connecting:
+            task.cancel()
+        for protocol in tuple(self._connected):
+            if protocol.transport.state == WSState.CONNECTING:
+                protocol.transport.disconnect(graceful=False)
+
+    def abort_all(self) -> None:
+        """Abort everything."""
+        for task in self._connecting:
+            task.cancel()
+        for protocol in tuple(self._connected):
+            protocol.transport.disconnect(graceful=False)
+
+    def connection_made(self, protocol: ServerProtocol) -> None:
+        self._connected.add(protocol)
+        self._upgrading += 1
+
+    def handshake_done(self, opened: asyncio.Future[None]) -> None:
+        # Looking at the exception also keeps asyncio from reporting it as never retrieved: the
+        # endpoint has logged it.
+        opened.cancelled() or opened.exception()
+        self._upgrading -= 1
+        self._released()
+
+    def connection_lost(self, protocol: ServerProtocol) -> None:
+        self._connected.discard(protocol)
+        self._released()
+
+    def _new_protocol(self) -> ServerProtocol:
+        return ServerProtocol(self)
+
+    def _connecting_done(self, sock: socket.socket, task: asyncio.Task[object]) -> None:
+        self._connecting.discard(task)
+        if task.cancelled():
+            sock.close()
+        else:
+            error = task.exception()
+            if error is not None:
+                sock.close()
+                self._log_failure(error)
+        self._released()
+
+    def _log_failure(self, error: BaseException) -> None:
+        # What a peer can cause is not worth a traceback. An SSLError is an OSError.
+        if isinstance(error, (OSError, asyncio.TimeoutError)):
+            self.logger.info("TLS handshake failed: %s", str(error) or type(error).__name__)
+        else:
+            self.logger.error("a connection could not be served", exc_info=error)

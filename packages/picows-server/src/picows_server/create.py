@@ -1,0 +1,240 @@
+"""``ws_create_server``: from a URL and a listener factory to a running server."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from typing import TYPE_CHECKING, Iterable, Optional, Union
+
+from picows_codec import WSAutoPingStrategy, WSInvalidOptionError, WSOptions
+from picows_server.address import ServerAddress, parse_server_url
+from picows_server.backend import TlsSettings, choose_backend
+from picows_server.listen import (
+    ListeningSockets,
+    UnixPath,
+    adopt_sockets,
+    bind_tcp,
+    bind_unix,
+)
+from picows_server.routing import make_route
+from picows_server.server import WSServer
+
+if TYPE_CHECKING:
+    from picows_server.routing import ListenerFactory
+
+    Logger = Union[logging.Logger, logging.LoggerAdapter[logging.Logger]]
+
+__all__ = ["ws_create_server"]
+
+
+async def ws_create_server(
+    url: str,
+    listener_factory: ListenerFactory,
+    logger_name: Union[str, Logger, None] = "server",
+    *,
+    ssl_context: Optional[ssl.SSLContext] = None,
+    unix_path: Optional[UnixPath] = None,
+    sock: Union[socket.socket, Iterable[socket.socket], None] = None,
+    backlog: int = 1024,
+    reuse_address: Optional[bool] = None,
+    reuse_port: bool = False,
+    start_serving: bool = True,
+    backend: str = "auto",
+    max_pending_handshakes: Optional[int] = 1024,
+    max_connections: Optional[int] = None,
+    disconnect_on_exception: bool = True,
+    websocket_handshake_timeout: Optional[float] = 5.0,
+    close_timeout: Optional[float] = 5.0,
+    enable_auto_ping: bool = False,
+    auto_ping_idle_timeout: float = 20.0,
+    auto_ping_reply_timeout: float = 20.0,
+    auto_ping_strategy: WSAutoPingStrategy = WSAutoPingStrategy.PING_WHEN_IDLE,
+    enable_auto_pong: bool = True,
+    max_frame_size: int = 16 * 1024 * 1024,
+    max_message_size: int = 64 * 1024 * 1024,
+    max_fragments_per_message: int = 131072,
+    max_handshake_line_size: int = 8192,
+    max_handshake_headers: int = 128,
+    max_handshake_size: int = 65536,
+    write_high_watermark: int = 65536,
+    write_low_watermark: Optional[int] = None,
+    max_write_queue_size: int = 16 * 1024 * 1024,
+    read_buffer_init_size: int = 262144,
+    busy_poll: bool = False,
+) -> WSServer:
+    """Start a WebSocket server (RFC 6455) in the running event loop.
+
+    Where to listen
+        ``url``: ``ws://host:port/path``, or ``wss://`` for TLS. The host is a name, an IPv4
+        address or an IPv6 address in brackets; port 0 picks a free one, which
+        :attr:`WSServer.url` tells. A path other than ``/`` limits the server to it: requests
+        for any other are answered 404.
+
+        ``ssl_context``: for ``wss://``; see :func:`create_ssl_context`.
+
+        ``unix_path``: listen on this Unix socket instead of host and port. A stale socket file
+        is replaced, and the file is removed when the server is closed.
+
+        ``sock``: listen on this bound stream socket, or on several, instead of host and port.
+        The server owns and closes them.
+
+        ``backlog``: connections that the kernel queues per listening socket.
+
+        ``reuse_address``: SO_REUSEADDR; by default on, except on Windows.
+
+        ``reuse_port``: SO_REUSEPORT, so that several servers share host and port.
+
+        ``start_serving``: False binds only; see :meth:`WSServer.start_serving`.
+
+    Whom to serve
+        ``listener_factory``: a class or callable without arguments, or with one, which gets the
+        :class:`WSUpgradeRequest`. It returns a :class:`WSListener`; a
+        :class:`WSUpgradeResponseWithListener` to add response headers or choose a subprotocol; a
+        :class:`WSUpgradeResponse` to reject; or None for 404. What it raises is logged and
+        answered 500.
+
+        ``max_connections``: how many connections, half-open ones included, are held at a time.
+        ``max_pending_handshakes``: how many of them may be in their opening handshake (TLS and
+        HTTP). None: no limit. At a limit nothing is refused: further connections wait in the
+        kernel's backlog until there is room.
+
+    How to serve
+        ``logger_name``: name below ``picows.``, or a logger; None is ``"server"``.
+
+        ``backend``: ``"stream"`` (picows' own, for plain sockets on POSIX), ``"aiofastnet"``,
+        ``"loop"`` (the event loop's transports), or ``"auto"``, the first of these that serves.
+
+        ``websocket_handshake_timeout``: seconds for the upgrade request to arrive and, before
+        that, for the TLS handshake. None: no limit, but TLS handshakes end after a minute.
+
+        ``close_timeout``: seconds that a closing handshake may take, also when the server is
+        closed, before the connection is aborted. None: no limit.
+
+        All other options apply to each connection; see :class:`WSOptions`.
+
+    Raises :class:`WSInvalidURL` and :class:`WSInvalidOptionError` for a URL or an option that
+    makes no sense here, :class:`TypeError` for a wrong type, and :class:`OSError` if the address
+    cannot be listened on. Nothing stays open then.
+    """
+    loop = asyncio.get_running_loop()
+    address = parse_server_url(url)
+    route = make_route(listener_factory, address.path)
+    logger = _resolve_logger(logger_name)
+    options = WSOptions(
+        disconnect_on_exception=disconnect_on_exception,
+        websocket_handshake_timeout=websocket_handshake_timeout,
+        close_timeout=close_timeout,
+        enable_auto_ping=enable_auto_ping,
+        auto_ping_idle_timeout=auto_ping_idle_timeout,
+        auto_ping_reply_timeout=auto_ping_reply_timeout,
+        auto_ping_strategy=auto_ping_strategy,
+        enable_auto_pong=enable_auto_pong,
+        max_frame_size=max_frame_size,
+        max_message_size=max_message_size,
+        max_fragments_per_message=max_fragments_per_message,
+        max_handshake_line_size=max_handshake_line_size,
+        max_handshake_headers=max_handshake_headers,
+        max_handshake_size=max_handshake_size,
+        write_high_watermark=write_high_watermark,
+        write_low_watermark=write_low_watermark,
+        max_write_queue_size=max_write_queue_size,
+        read_buffer_init_size=read_buffer_init_size,
+        busy_poll=busy_poll,
+    )
+    _check_count("backlog", backlog)
+    for name, limit in (
+        ("max_connections", max_connections),
+        ("max_pending_handshakes", max_pending_handshakes),
+    ):
+        if limit is not None:
+            _check_count(name, limit)
+    tls = _tls_settings(address, ssl_context, options)
+    carrier = choose_backend(backend, loop, tls)
+    try:
+        listening = await _listen(loop, address, unix_path, sock, reuse_address, reuse_port)
+    except BaseException:
+        carrier.close()
+        raise
+    server = WSServer(
+        loop,
+        address,
+        listening,
+        carrier,
+        route,
+        options,
+        logger,
+        backlog=backlog,
+        max_connections=max_connections,
+        max_pending_handshakes=max_pending_handshakes,
+    )
+    if start_serving:
+        try:
+            await server.start_serving()
+        except BaseException:
+            server.close()
+            raise
+    return server
+
+
+async def _listen(
+    loop: asyncio.AbstractEventLoop,
+    address: ServerAddress,
+    unix_path: Optional[UnixPath],
+    sock: Union[socket.socket, Iterable[socket.socket], None],
+    reuse_address: Optional[bool],
+    reuse_port: bool,
+) -> ListeningSockets:
+    if (sock, unix_path) != (None, None) and (reuse_address is not None or reuse_port):
+        raise WSInvalidOptionError(
+            "reuse_address and reuse_port are for host and port, not for unix_path and sock"
+        )
+    if sock is not None:
+        if unix_path is not None:
+            raise WSInvalidOptionError("unix_path and sock exclude each other")
+        return adopt_sockets(sock)
+    if unix_path is not None:
+        return bind_unix(unix_path)
+    return await bind_tcp(
+        loop,
+        address.host,
+        address.port,
+        reuse_address=reuse_address,
+        reuse_port=reuse_port,
+    )
+
+
+def _tls_settings(
+    address: ServerAddress, ssl_context: Optional[ssl.SSLContext], options: WSOptions
+) -> Optional[TlsSettings]:
+    if ssl_context is None:
+        if address.is_secure:
+            raise WSInvalidOptionError(
+                "a wss:// server needs ssl_context; create_ssl_context(certfile, keyfile) makes one"
+            )
+        return None
+    if not isinstance(ssl_context, ssl.SSLContext):
+        raise TypeError(f"ssl_context must be an ssl.SSLContext, not {type(ssl_context).__name__}")
+    if not address.is_secure:
+        raise WSInvalidOptionError("ssl_context is for wss:// URLs, not for ws://")
+    if ssl_context.protocol == ssl.PROTOCOL_TLS_CLIENT:
+        raise WSInvalidOptionError("ssl_context was made for clients (PROTOCOL_TLS_CLIENT)")
+    return TlsSettings(ssl_context, options.websocket_handshake_timeout, options.close_timeout)
+
+
+def _resolve_logger(name: Union[str, Logger, None]) -> Logger:
+    if name is None:
+        name = "server"
+    if isinstance(name, str):
+        return logging.getLogger(f"picows.{name}")
+    if isinstance(name, (logging.Logger, logging.LoggerAdapter)):
+        return name
+    raise TypeError(f"logger_name must be a str, a logger or None, not {type(name).__name__}")
+
+
+def _check_count(name: str, value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an int, not {type(value).__name__}")
+    if value < 1:
+        raise WSInvalidOptionError(f"{name} must be at least 1, not {value}")

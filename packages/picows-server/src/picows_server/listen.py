@@ -1,0 +1,198 @@
+"""Listening sockets: TCP by host and port, Unix by path, or the caller's own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import socket
+import ssl
+import stat
+import sys
+from typing import Iterable, Iterator, List, Optional, Sequence, Tuple, Union
+
+from picows_codec import WSInvalidOptionError
+
+__all__ = ["ListeningSockets", "UnixPath", "adopt_sockets", "bind_tcp", "bind_unix"]
+
+UnixPath = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
+
+# What getaddrinfo returns: family, type, protocol, canonical name, address.
+_AddressInfo = Tuple[int, int, int, str, Tuple[object, ...]]
+
+# How often another port is tried when port 0 got one that is taken on a further address.
+_FREE_PORT_ATTEMPTS = 16
+
+
+class ListeningSockets:
+    """Bound sockets, owned: :meth:`close` closes them and removes a Unix socket's file."""
+
+    def __init__(
+        self, sockets: Sequence[socket.socket], unix_path: Optional[UnixPath] = None
+    ) -> None:
+        self.sockets = tuple(sockets)
+        self._unix_path = unix_path
+        self._unix_inode = None if unix_path is None else os.stat(unix_path).st_ino
+
+    def listen(self, backlog: int) -> None:
+        """Let the kernel accept, and queue up to ``backlog`` connections per socket."""
+        for sock in self.sockets:
+            sock.listen(backlog)
+
+    def close(self) -> None:
+        for sock in self.sockets:
+            sock.close()
+        if self._unix_path is not None:
+            # The path may belong to a successor by now; a file that is not ours stays.
+            with contextlib.suppress(FileNotFoundError):
+                if os.stat(self._unix_path).st_ino == self._unix_inode:
+                    os.unlink(self._unix_path)
+
+
+async def bind_tcp(
+    loop: asyncio.AbstractEventLoop,
+    host: str,
+    port: int,
+    *,
+    reuse_address: Optional[bool] = None,
+    reuse_port: bool = False,
+) -> ListeningSockets:
+    """Bind every address of ``host``; with port 0 all of them get the same free port.
+
+    IPv6 sockets take IPv6 only, so that a name with addresses of both families and servers on
+    ``0.0.0.0`` and ``::`` can share a port.
+
+    ``reuse_address`` (SO_REUSEADDR) is on by default where it lets a server restart, and off on
+    Windows, where it would let another process take the port over.
+
+    Raises :class:`OSError` naming the address; no socket stays open then.
+    """
+    if reuse_address is None:
+        reuse_address = os.name == "posix" and sys.platform != "cygwin"
+    if reuse_port and not hasattr(socket, "SO_REUSEPORT"):
+        raise WSInvalidOptionError("reuse_port: this platform has no SO_REUSEPORT")
+    addresses = await _resolve(loop, host, port)
+    attempts = 1 if port else _FREE_PORT_ATTEMPTS
+    while True:
+        attempts -= 1
+        try:
+            return ListeningSockets(_bind_all(addresses, port, reuse_address, reuse_port))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or not attempts:
+                raise
+
+
+def bind_unix(path: UnixPath) -> ListeningSockets:
+    """Bind a Unix socket; a path that starts with a null byte is an abstract one (Linux).
+
+    A socket file that nobody listens on any more, left by a process that died, is replaced.
+    Anything else at the path raises :class:`OSError`.
+    """
+    if not hasattr(socket, "AF_UNIX"):
+        raise WSInvalidOptionError("unix_path: this platform has no Unix sockets")
+    name = os.fspath(path)
+    is_abstract = name[:1] in ("\0", b"\0")
+    if not is_abstract:
+        _remove_stale_socket(name)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    with _closed_on_error([sock]):
+        sock.setblocking(False)
+        try:
+            sock.bind(name)
+        except OSError as error:
+            raise OSError(error.errno, f"cannot listen on {name!r}: {error}") from None
+        return ListeningSockets([sock], None if is_abstract else name)
+
+
+def adopt_sockets(sockets: Union[socket.socket, Iterable[socket.socket]]) -> ListeningSockets:
+    """Take over one or several stream sockets that the caller has bound."""
+    owned = [sockets] if isinstance(sockets, socket.socket) else list(sockets)
+    if not owned:
+        raise WSInvalidOptionError("sock: no socket to listen on")
+    for sock in owned:
+        if not isinstance(sock, socket.socket):
+            raise TypeError(f"sock must be a socket.socket, not {type(sock).__name__}")
+        if isinstance(sock, ssl.SSLSocket):
+            raise TypeError("sock must be a plain socket; give the TLS context as ssl_context")
+        if sock.type != socket.SOCK_STREAM:
+            raise WSInvalidOptionError(f"sock must be a stream socket, not {sock!r}")
+    for sock in owned:
+        sock.setblocking(False)
+    return ListeningSockets(owned)
+
+
+async def _resolve(loop: asyncio.AbstractEventLoop, host: str, port: int) -> List[_AddressInfo]:
+    flags = socket.AI_PASSIVE
+    try:
+        # An address needs no resolver, and so no thread of the loop's executor.
+        found = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=flags | socket.AI_NUMERICHOST
+        )
+    except socket.gaierror:
+        try:
+            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+        except socket.gaierror as error:
+            raise OSError(error.errno, f"cannot resolve {host!r}: {error.strerror}") from error
+    return list(dict.fromkeys(found))
+
+
+def _bind_all(
+    addresses: Sequence[_AddressInfo], port: int, reuse_address: bool, reuse_port: bool
+) -> List[socket.socket]:
+    sockets: List[socket.socket] = []
+    unavailable: Optional[OSError] = None
+    with _closed_on_error(sockets):
+        for family, kind, protocol, _, (host, _, *scope) in addresses:
+            target = (host, port, *scope)
+            try:
+                sock = socket.socket(family, kind, protocol)
+            except OSError as error:  # the kernel was built without this family
+                unavailable = error
+                continue
+            sockets.append(sock)
+            sock.setblocking(False)
+            if reuse_address:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if reuse_port:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            try:
+                sock.bind(target)
+            except OSError as error:
+                named = OSError(error.errno, f"cannot listen on {host} port {port}: {error}")
+                if error.errno != errno.EADDRNOTAVAIL:
+                    raise named from None
+                # One family of a name may be switched off; the others will do.
+                unavailable = named
+                sockets.pop().close()
+                continue
+            port = sock.getsockname()[1]
+        if not sockets and unavailable is not None:
+            raise unavailable
+    return sockets
+
+
+def _remove_stale_socket(name: Union[str, bytes]) -> None:
+    try:
+        mode = os.stat(name).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise FileExistsError(errno.EEXIST, "there is a file that is not a socket", name)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        # Only "refused" says that nobody listens; a full backlog, for one, says EAGAIN.
+        if probe.connect_ex(name) == errno.ECONNREFUSED:
+            os.unlink(name)
+
+
+@contextlib.contextmanager
+def _closed_on_error(sockets: List[socket.socket]) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        for sock in sockets:
+            sock.close()
+        raise

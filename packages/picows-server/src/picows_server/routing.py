@@ -1,0 +1,47 @@
+"""What is served where: the server's path, then the user's listener factory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Callable, Optional, Union
+
+from picows_codec.factories import bind_route
+
+if TYPE_CHECKING:
+    from picows_codec import (
+        WSListener,
+        WSUpgradeRequest,
+        WSUpgradeResponse,
+        WSUpgradeResponseWithListener,
+    )
+
+    RouteResult = Union[WSListener, WSUpgradeResponseWithListener, WSUpgradeResponse, None]
+    Route = Callable[[WSUpgradeRequest], RouteResult]
+    ListenerFactory = Union[Callable[[], RouteResult], Route]
+
+__all__ = ["make_route", "target_path"]
+
+
+def make_route(listener_factory: ListenerFactory, path: Optional[str]) -> Route:
+    """Make the function that answers an upgrade request; None from it means 404.
+
+    ``listener_factory`` is a class or another callable without arguments, or with one: the
+    request. Where ``path`` is given, only requests for it reach the factory.
+
+    Raises :class:`TypeError` if ``listener_factory`` cannot be called like that.
+    """
+    route: Route = bind_route(listener_factory)
+    if path is None:
+        return route
+
+    def route_within_path(request: WSUpgradeRequest) -> RouteResult:
+        return route(request) if target_path(request.path) == path else None
+
+    return route_within_path
+
+
+def target_path(target: str) -> str:
+    """The path of a request target: no query, nor scheme and authority (RFC 9112, 3.2.2)."""
+    path = target.partition("?")[0]
+    if path.startswith("/"):
+        return path
+    return "/" + path.partition("://")[2].partition("/")[2]

@@ -1,0 +1,230 @@
+"""The running server: its life from the first accepted connection to the last closed one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from asyncio.trsock import TransportSocket
+from typing import TYPE_CHECKING, Optional, Tuple, Union
+
+from picows_codec import WSCloseCode, WSStateError
+from picows_server.accept import Acceptor, AwaitingAcceptor, ReadinessAcceptor
+from picows_server.backend import has_readers
+from picows_server.connections import Connections
+
+if TYPE_CHECKING:
+    from picows_codec import WSOptions
+    from picows_server.address import ServerAddress
+    from picows_server.backend import Backend
+    from picows_server.listen import ListeningSockets
+    from picows_server.routing import Route
+
+    Logger = Union[logging.Logger, logging.LoggerAdapter[logging.Logger]]
+
+__all__ = ["WSServer"]
+
+
+class WSServer(asyncio.AbstractServer):
+    """A WebSocket server, made by :func:`ws_create_server`; behaves like ``asyncio.Server``.
+
+    ``async with server:`` closes it at the end and waits until it is closed. All methods belong
+    to the thread of the server's event loop.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        address: ServerAddress,
+        listening: ListeningSockets,
+        backend: Backend,
+        route: Route,
+        options: WSOptions,
+        logger: Logger,
+        *,
+        backlog: int,
+        max_connections: Optional[int],
+        max_pending_handshakes: Optional[int],
+    ) -> None:
+        self._loop = loop
+        self._address = address
+        self._listening = listening
+        self._backend = backend
+        self._close_timeout = options.close_timeout
+        self._logger = logger
+        self._backlog = backlog
+        self._connections = Connections(
+            loop,
+            backend,
+            route,
+            options,
+            logger,
+            self._connection_released,
+            max_connections=max_connections,
+            max_pending_handshakes=max_pending_handshakes,
+        )
+        self._acceptor: Optional[Acceptor] = None
+        self._is_closing = False
+        self._is_closed = asyncio.Event()
+        self._abort_timer: Optional[asyncio.TimerHandle] = None
+        self._forever: Optional[asyncio.Future[None]] = None
+        # Kept for after close(), when the sockets can no longer be asked.
+        self._urls = tuple(address.url(port) for port in self._ports())
+
+    def __repr__(self) -> str:
+        state = "closed" if self._is_closing else "serving" if self.is_serving() else "idle"
+        return f"<{type(self).__name__} {' '.join(self._urls)} {state}>"
+
+    @property
+    def url(self) -> str:
+        """The URL that clients call, with the port that was chosen if port 0 was asked for.
+
+        It has the host of the URL given, so 0.0.0.0 stays 0.0.0.0. With ``unix_path`` it is the
+        URL given: that is what clients put into their upgrade request.
+        """
+        return self._urls[0]
+
+    @property
+    def urls(self) -> Tuple[str, ...]:
+        """The URLs of all listening sockets; more than one if ``sock`` had several ports."""
+        return self._urls
+
+    @property
+    def sockets(self) -> Tuple[TransportSocket, ...]:
+        """The listening sockets, to look at; none after :meth:`close`."""
+        if self._is_closing:
+            return ()
+        return tuple(TransportSocket(sock) for sock in self._listening.sockets)
+
+    @property
+    def backend(self) -> str:
+        """What carries the connections: ``"stream"``, ``"aiofastnet"`` or ``"loop"``."""
+        return self._backend.name
+
+    @property
+    def connections(self) -> int:
+        """How many connections there are, in whatever state, half-open ones included."""
+        return len(self._connections)
+
+    @property
+    def pending_handshakes(self) -> int:
+        """How many connections have not finished their opening handshake."""
+        return self._connections.pending_handshakes
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop that the server belongs to."""
+        return self._loop
+
+    def is_serving(self) -> bool:
+        """Whether new connections are accepted."""
+        return self._acceptor is not None
+
+    async def start_serving(self) -> None:
+        """Begin to accept connections, if ``ws_create_server`` was told not to.
+
+        Raises :class:`WSStateError` after :meth:`close`.
+        """
+        self._start_serving()
+
+    async def serve_forever(self) -> None:
+        """Serve until cancelled; that closes the server and waits until it is closed.
+
+        A second cancellation, while connections are being closed, aborts them. Raises
+        :class:`WSStateError` after :meth:`close` and where another task serves forever.
+        """
+        if self._forever is not None:
+            raise WSStateError(f"{self!r} is already being served by another serve_forever()")
+        self._start_serving()
+        self._forever = self._loop.create_future()
+        try:
+            await self._forever
+        finally:
+            self._forever = None
+            self.close()
+            try:
+                await self.wait_closed()
+            except asyncio.CancelledError:
+                self.abort_clients()
+                raise
+
+    def close(self, *, close_clients: bool = True) -> None:
+        """Stop accepting and close every connection; :meth:`wait_closed` waits for the end.
+
+        Listening sockets are closed at once and unfinished opening handshakes dropped. Open
+        connections get a CLOSE with code 1001 (going away, RFC 6455, 7.4.1) and are aborted
+        ``close_timeout`` seconds later if they are still there.
+
+        With ``close_clients=False`` connections are left alone until they end, or until
+        :meth:`close_clients` or :meth:`abort_clients` ends them.
+        """
+        if not self._is_closing:
+            self._is_closing = True
+            self._stop_serving()
+        if close_clients and self._abort_timer is None:
+            self._connections.drop_half_open()
+            self.close_clients()
+            if self._close_timeout is not None:
+                self._abort_timer = self._loop.call_later(self._close_timeout, self.abort_clients)
+        self._connection_released()
+
+    def close_clients(
+        self, code: int = WSCloseCode.GOING_AWAY, reason: Optional[str] = None
+    ) -> None:
+        """Start the closing handshake on every open connection; the server goes on.
+
+        A connection whose peer does not answer within ``close_timeout`` is aborted.
+
+        Raises :class:`WSInvalidCloseError` for a code or reason that may not be sent.
+        """
+        self._connections.close_all(code, reason)
+
+    def abort_clients(self) -> None:
+        """Drop every connection at once, without a closing handshake."""
+        self._connections.abort_all()
+
+    async def wait_closed(self) -> None:
+        """Wait until :meth:`close` was called and the last connection has ended."""
+        await self._is_closed.wait()
+
+    def _start_serving(self) -> None:
+        if self._is_closing:
+            raise WSStateError(f"{self!r} is closed")
+        if self._acceptor is not None:
+            return
+        self._listening.listen(self._backlog)
+        acceptor_type = ReadinessAcceptor if has_readers(self._loop) else AwaitingAcceptor
+        self._acceptor = acceptor_type(
+            self._loop,
+            self._listening.sockets,
+            self._connections.add,
+            self._connections.has_room,
+            self._logger,
+        )
+        self._acceptor.start()
+
+    def _stop_serving(self) -> None:
+        if self._acceptor is not None:
+            self._acceptor.stop()
+            self._acceptor = None
+        self._listening.close()
+        if self._forever is not None and not self._forever.done():
+            self._forever.cancel()
+
+    def _connection_released(self) -> None:
+        if self._acceptor is not None:
+            self._acceptor.wake()
+        elif self._is_closing and not self._connections:
+            # Not at once: the transport that just lost its connection is still at work.
+            self._loop.call_soon(self._finish)
+
+    def _finish(self) -> None:
+        if self._abort_timer is not None:
+            self._abort_timer.cancel()
+            self._abort_timer = None
+        self._backend.close()
+        self._is_closed.set()
+
+    def _ports(self) -> Tuple[int, ...]:
+        names = (sock.getsockname() for sock in self._listening.sockets)
+        # The name of a Unix socket is its path.
+        ports = (name[1] if isinstance(name, tuple) else self._address.port for name in names)
+        return tuple(dict.fromkeys(ports))

@@ -1,0 +1,129 @@
+"""TLS contexts for ``wss://`` servers."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from typing import Callable, Iterable, Optional, Union
+
+from picows_codec import WSInvalidOptionError
+
+__all__ = ["create_ssl_context"]
+
+Path = Union[str, "os.PathLike[str]"]
+Password = Union[str, bytes, bytearray, Callable[[], Union[str, bytes, bytearray]]]
+
+# Forward secrecy and authenticated encryption only; TLS 1.3 suites are not in this list and
+# stay as OpenSSL has them.
+_TLS_1_2_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+
+
+def create_ssl_context(
+    certfile: Path,
+    keyfile: Optional[Path] = None,
+    password: Optional[Password] = None,
+    *,
+    client_ca: Optional[Path] = None,
+    require_client_cert: Optional[bool] = None,
+    minimum_version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2,
+    alpn: Iterable[str] = ("http/1.1",),
+) -> ssl.SSLContext:
+    """Make the ``ssl_context`` of a ``wss://`` server from PEM files.
+
+    ``certfile``: the server's certificate, followed by the intermediate certificates.
+
+    ``keyfile``: the private key; by default it is looked for in ``certfile``.
+
+    ``password``: of an encrypted key, or a callable that returns it. Without it an encrypted key
+    is an error: nobody is asked at a terminal.
+
+    ``client_ca``: file or directory with the authorities whose client certificates are accepted.
+
+    ``require_client_cert``: False lets clients without a certificate in. By default a
+    certificate is required if ``client_ca`` is given, and not asked for otherwise. The
+    listener finds it by ``transport.underlying_transport.get_extra_info("peercert")``.
+
+    ``minimum_version``: TLS 1.2 or 1.3.
+
+    ``alpn``: protocols offered by ALPN (RFC 7301). A WebSocket needs ``http/1.1``.
+
+    Raises :class:`OSError` with the file's name if a file cannot be read, and
+    :class:`WSInvalidOptionError` if its content is of no use.
+    """
+    if minimum_version not in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        raise WSInvalidOptionError(
+            f"minimum_version must be TLSv1_2 or TLSv1_3 of ssl.TLSVersion, not {minimum_version!r}"
+        )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = minimum_version
+    context.set_ciphers(_TLS_1_2_CIPHERS)
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    context.set_alpn_protocols(list(alpn))
+    _load_certificate(context, certfile, keyfile, password)
+    _load_client_authorities(context, client_ca, require_client_cert)
+    return context
+
+
+def _load_certificate(
+    context: ssl.SSLContext,
+    certfile: Path,
+    keyfile: Optional[Path],
+    password: Optional[Password],
+) -> None:
+    _check_readable(certfile)
+    if keyfile is not None:
+        _check_readable(keyfile)
+    key_source = certfile if keyfile is None else keyfile
+
+    def refuse_to_prompt() -> str:
+        raise WSInvalidOptionError(f"the private key in {str(key_source)!r} needs a password")
+
+    try:
+        context.load_cert_chain(
+            certfile, keyfile, refuse_to_prompt if password is None else password
+        )
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            problem = f"the private key in {str(key_source)!r} does not belong to it"
+        elif keyfile is None:
+            problem = "it must hold a PEM certificate and its private key"
+        else:
+            problem = (
+                f"no PEM certificate in it, no PEM private key in {str(keyfile)!r}, "
+                "or a wrong password"
+            )
+        raise WSInvalidOptionError(
+            f"certfile {str(certfile)!r}: {problem} ({error.reason or error})"
+        ) from error
+
+
+def _load_client_authorities(
+    context: ssl.SSLContext, client_ca: Optional[Path], require_client_cert: Optional[bool]
+) -> None:
+    if client_ca is None:
+        if require_client_cert:
+            raise WSInvalidOptionError(
+                "require_client_cert needs client_ca: the authorities to check against"
+            )
+        return
+    is_directory = os.path.isdir(client_ca)
+    if not is_directory:
+        _check_readable(client_ca)
+    try:
+        if is_directory:
+            context.load_verify_locations(capath=client_ca)
+        else:
+            context.load_verify_locations(cafile=client_ca)
+    except ssl.SSLError as error:
+        raise WSInvalidOptionError(
+            f"client_ca {str(client_ca)!r}: no PEM certificate in it ({error.reason or error})"
+        ) from error
+    optional = require_client_cert is False
+    context.verify_mode = ssl.CERT_OPTIONAL if optional else ssl.CERT_REQUIRED
+
+
+def _check_readable(path: Path) -> None:
+    # ssl raises the same OSErrors without saying for which file.
+    with open(path, "rb"):
+        pass

@@ -1,0 +1,34 @@
+"""What the server's tests share. A test that is a coroutine runs once on each kind of loop."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import Optional
+
+import pytest
+
+from tests.support.certificates import Certificates, issue_certificates
+from tests.support.loops import LOOP_KINDS, run
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """An authority with a server's and a client's certificate."""
+    return issue_certificates(tmp_path_factory.mktemp("certificates"))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if inspect.iscoroutinefunction(metafunc.function):
+        metafunc.fixturenames.append("loop_kind")
+        metafunc.parametrize("loop_kind", LOOP_KINDS)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Optional[bool]:
+    function = pyfuncitem.obj
+    if not inspect.iscoroutinefunction(function):
+        return None
+    arguments = {name: pyfuncitem.funcargs[name] for name in inspect.signature(function).parameters}
+    run(functools.partial(function, **arguments), pyfuncitem.callspec.params["loop_kind"])
+    return True

@@ -1,0 +1,257 @@
+"""picows_server.listen: binding, and leaving nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Any, List
+
+import pytest
+
+from picows_server import WSInvalidOptionError
+from picows_server.listen import adopt_sockets, bind_tcp, bind_unix
+from tests.support.leaks import open_descriptors
+
+needs_ipv6 = pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6")
+needs_unix_sockets = pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="no Unix sockets")
+
+
+class ResolvingLoop:
+    """Stands in for a loop: resolves any name to given addresses."""
+
+    def __init__(self, *addresses: str) -> None:
+        self._addresses = addresses
+
+    async def getaddrinfo(self, host: str, port: int, **options: Any) -> List[Any]:
+        kind = options["type"]
+        return [socket.getaddrinfo(address, port, type=kind)[0] for address in self._addresses]
+
+
+async def test_address_literal() -> None:
+    loop = asyncio.get_running_loop()
+    listening = await bind_tcp(loop, "127.0.0.1", 0)
+    (sock,) = listening.sockets
+    host, port = sock.getsockname()
+    assert host == "127.0.0.1"
+    assert port
+    assert sock.gettimeout() == 0
+    listening.close()
+    assert sock.fileno() == -1
+
+
+async def test_nothing_is_accepted_before_listen() -> None:
+    listening = await bind_tcp(asyncio.get_running_loop(), "127.0.0.1", 0)
+    name = listening.sockets[0].getsockname()
+    try:
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(name)
+        listening.listen(1)
+        socket.create_connection(name).close()
+    finally:
+        listening.close()
+
+
+@needs_ipv6
+async def test_ipv6_sockets_leave_ipv4_alone() -> None:
+    loop = asyncio.get_running_loop()
+    six = await bind_tcp(loop, "::", 0)
+    try:
+        assert six.sockets[0].getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+        four = await bind_tcp(loop, "0.0.0.0", six.sockets[0].getsockname()[1])
+        four.close()
+    finally:
+        six.close()
+
+
+async def test_host_name() -> None:
+    listening = await bind_tcp(asyncio.get_running_loop(), "localhost", 0)
+    try:
+        assert {sock.getsockname()[0] for sock in listening.sockets} <= {"127.0.0.1", "::1"}
+    finally:
+        listening.close()
+
+
+async def test_all_addresses_of_a_name_get_the_same_port() -> None:
+    loop: Any = ResolvingLoop("127.0.0.1", "127.0.0.2", "127.0.0.1")
+    listening = await bind_tcp(loop, "several.example", 0)
+    try:
+        names = [sock.getsockname() for sock in listening.sockets]
+        assert [host for host, _ in names] == ["127.0.0.1", "127.0.0.2"]
+        assert len({port for _, port in names}) == 1
+    finally:
+        listening.close()
+
+
+async def test_an_address_that_this_host_does_not_have_is_skipped() -> None:
+    loop: Any = ResolvingLoop("203.0.113.1", "127.0.0.1")
+    listening = await bind_tcp(loop, "several.example", 0)
+    assert [sock.getsockname()[0] for sock in listening.sockets] == ["127.0.0.1"]
+    listening.close()
+
+
+async def test_no_address_of_this_host() -> None:
+    before = open_descriptors()
+    loop: Any = ResolvingLoop("203.0.113.1", "203.0.113.2")
+    with pytest.raises(OSError, match=r"203\.0\.113\.2") as caught:
+        await bind_tcp(loop, "elsewhere.example", 0)
+    assert caught.value.errno == errno.EADDRNOTAVAIL
+    assert open_descriptors() == before
+
+
+async def test_port_in_use_closes_what_was_bound() -> None:
+    with socket.create_server(("127.0.0.2", 0)) as taken:
+        port = taken.getsockname()[1]
+        before = open_descriptors()
+        loop: Any = ResolvingLoop("127.0.0.1", "127.0.0.2")
+        with pytest.raises(OSError, match=rf"127\.0\.0\.2 port {port}") as caught:
+            await bind_tcp(loop, "several.example", port)
+        assert caught.value.errno == errno.EADDRINUSE
+        assert open_descriptors() == before
+
+
+async def test_unknown_host() -> None:
+    with pytest.raises(OSError, match=r"cannot resolve 'does-not-exist\.invalid'"):
+        await bind_tcp(asyncio.get_running_loop(), "does-not-exist.invalid", 0)
+
+
+async def test_reuse_address() -> None:
+    loop = asyncio.get_running_loop()
+    for wanted in (True, False):
+        listening = await bind_tcp(loop, "127.0.0.1", 0, reuse_address=wanted)
+        (sock,) = listening.sockets
+        assert bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)) is wanted
+        listening.close()
+
+
+@pytest.mark.skipif(not hasattr(socket, "SO_REUSEPORT"), reason="no SO_REUSEPORT")
+async def test_reuse_port() -> None:
+    loop = asyncio.get_running_loop()
+    first = await bind_tcp(loop, "127.0.0.1", 0, reuse_port=True)
+    port = first.sockets[0].getsockname()[1]
+    second = await bind_tcp(loop, "127.0.0.1", port, reuse_port=True)
+    second.close()
+    first.close()
+
+
+async def test_reuse_port_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(socket, "SO_REUSEPORT", raising=False)
+    with pytest.raises(WSInvalidOptionError, match="reuse_port"):
+        await bind_tcp(asyncio.get_running_loop(), "127.0.0.1", 0, reuse_port=True)
+
+
+@needs_unix_sockets
+def test_unix_socket_is_removed_at_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    listening = bind_unix(path)
+    assert path.is_socket()
+    listening.close()
+    assert not path.exists()
+
+
+@needs_unix_sockets
+def test_stale_unix_socket_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    listening = bind_unix(os.fsencode(path))
+    listening.listen(1)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+    listening.close()
+
+
+@needs_unix_sockets
+def test_unix_socket_in_use_stays(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    listening = bind_unix(path)
+    listening.listen(1)
+    before = open_descriptors()
+    with pytest.raises(OSError, match="socket'") as caught:
+        bind_unix(path)
+    assert caught.value.errno == errno.EADDRINUSE
+    assert open_descriptors() == before
+    assert path.is_socket()
+    listening.close()
+
+
+@needs_unix_sockets
+def test_another_file_at_the_unix_path_stays(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    path.write_text("precious")
+    with pytest.raises(FileExistsError, match="not a socket"):
+        bind_unix(path)
+    assert path.read_text() == "precious"
+
+
+@needs_unix_sockets
+def test_unix_socket_of_a_successor_stays(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    listening = bind_unix(path)
+    path.rename(tmp_path / "moved")
+    successor = bind_unix(path)
+    listening.close()
+    assert path.is_socket()
+    successor.close()
+    assert not path.exists()
+
+
+@needs_unix_sockets
+def test_unix_path_that_is_gone_at_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    listening = bind_unix(path)
+    path.unlink()
+    listening.close()
+
+
+@needs_unix_sockets
+@pytest.mark.parametrize("name", ["x" * 200, "missing/socket"])
+def test_unix_path_that_cannot_be_bound_is_named(tmp_path: Path, name: str) -> None:
+    before = open_descriptors()
+    with pytest.raises(OSError, match=name):
+        bind_unix(tmp_path / name)
+    assert open_descriptors() == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="abstract sockets are Linux only")
+def test_abstract_unix_socket() -> None:
+    name = f"\0picows-test-{os.getpid()}"
+    listening = bind_unix(name)
+    assert listening.sockets[0].getsockname() == name.encode()
+    listening.close()
+
+
+def test_unix_socket_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(socket, "AF_UNIX", raising=False)
+    with pytest.raises(WSInvalidOptionError, match="unix_path"):
+        bind_unix("/tmp/socket")
+
+
+def test_sockets_of_the_caller() -> None:
+    one, two = socket.create_server(("127.0.0.1", 0)), socket.create_server(("127.0.0.1", 0))
+    listening = adopt_sockets(iter([one, two]))
+    assert listening.sockets == (one, two)
+    assert one.gettimeout() == 0
+    listening.close()
+    assert one.fileno() == two.fileno() == -1
+
+
+def test_one_socket_of_the_caller() -> None:
+    sock = socket.create_server(("127.0.0.1", 0))
+    listening = adopt_sockets(sock)
+    assert listening.sockets == (sock,)
+    listening.close()
+
+
+def test_what_is_not_a_listening_socket() -> None:
+    with pytest.raises(WSInvalidOptionError, match="no socket"):
+        adopt_sockets([])
+    with pytest.raises(TypeError, match=r"socket\.socket, not int"):
+        adopt_sockets([3])  # type: ignore[list-item]
+    with socket.socket(type=socket.SOCK_DGRAM) as datagrams:
+        with pytest.raises(WSInvalidOptionError, match="stream socket"):
+            adopt_sockets(datagrams)
+        assert datagrams.fileno() != -1

@@ -1,0 +1,40 @@
+"""Counting what must not be left behind, and waiting for it to go."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import sys
+import time
+from typing import Callable, List, Type
+
+import pytest
+
+__all__ = ["count_instances", "eventually", "open_descriptors"]
+
+
+def open_descriptors() -> List[str]:
+    """What this process has open, one entry a descriptor, sorted; Linux only (skips elsewhere)."""
+    if sys.platform != "linux":
+        pytest.skip("descriptors are counted on Linux")
+    targets = []
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            targets.append(os.readlink(f"/proc/self/fd/{name}"))
+        except FileNotFoundError:  # the descriptor of this very listing
+            continue
+    return sorted(targets)
+
+
+def count_instances(cls: Type[object]) -> int:
+    """How many objects of this class exist. Collects nothing: cycles would be counted."""
+    return sum(type(found) is cls for found in gc.get_objects())
+
+
+async def eventually(condition: Callable[[], object], timeout: float = 10.0) -> None:
+    """Wait until the condition holds; an AssertionError if it does not in time (seconds)."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, "the condition was not met in time"
+        await asyncio.sleep(0.005)
