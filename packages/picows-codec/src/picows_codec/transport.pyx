@@ -3,7 +3,7 @@
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
-from cpython.long cimport PyLong_Check
+from cpython.long cimport PyLong_AsLongAndOverflow, PyLong_Check
 from libc.stdint cimport uint8_t
 
 from picows_codec.close cimport encode_close_payload
@@ -62,13 +62,16 @@ cdef class Core(Deadlined):
 
 
 cdef int _opcode_number(object opcode) except -1:
+    cdef int overflow
+    cdef long number
     if not PyLong_Check(opcode):
         raise TypeError(
             f"opcode must be a WSMsgType, not {type(opcode).__name__}: {opcode!r}")
-    if not 0 <= opcode <= 15:
+    number = PyLong_AsLongAndOverflow(opcode, &overflow)
+    if not 0 <= number <= 15:
         raise WSInvalidFrameError(
             f"opcode must be CONTINUATION, TEXT, BINARY, CLOSE, PING or PONG, not {opcode!r}")
-    return opcode
+    return <int> number
 
 
 cdef int _send_object(Core core, int opcode, object message, bint fin, int rsv) except -1:
