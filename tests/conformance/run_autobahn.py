@@ -1,0 +1,284 @@
+"""Run Autobahn|Testsuite against picows and compare with the committed results.
+
+    python tests/conformance/run_autobahn.py [--side server|client] [--loop asyncio|uvloop]
+
+Groups 1 to 10 (12 and 13 are about compression) against a server and a client that echo messages,
+each with the default options. Fails on every difference from ``expected/<side>.json``, which
+also holds the reason for every result that is not OK; ``--write`` brings these files up to date.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any, Coroutine, Dict, Iterator, List
+
+from picows_client import ws_connect
+from picows_codec import WSMessage, WSMessageListener, WSTransport
+from picows_server import ws_create_server
+
+HERE = Path(__file__).resolve().parent
+GROUPS = [f"{group}.*" for group in range(1, 11)]
+# Seconds. A side takes less than one minute, and a frozen one must not stop the others for long.
+SIDE_TIMEOUT = 600.0
+START_TIMEOUT = 30.0
+AGENT = "picows"
+SIDES = ("server", "client")
+
+# One case: what the suite says about the frames, about the end, and the close code it got (null
+# if there was none).
+Result = Dict[str, Any]
+
+
+class EchoListener(WSMessageListener):
+    """Sends every message back."""
+
+    def on_ws_message(self, transport: WSTransport, message: WSMessage) -> None:
+        transport.send(message.opcode, message)
+
+
+class AnswerListener(WSMessageListener):
+    """Keeps the one message that a command of the suite is answered with."""
+
+    def __init__(self) -> None:
+        self.answer = ""
+
+    def on_ws_message(self, transport: WSTransport, message: WSMessage) -> None:
+        self.answer = message.get_payload_as_utf8_text()
+
+
+# Running the suite
+
+
+async def run_server(wstest: str, work: Path) -> Dict[str, Result]:
+    """Let the suite's client try our server."""
+    reports = work / "reports"
+    async with await ws_create_server("ws://127.0.0.1:0", EchoListener) as server:
+        spec = {
+            "outdir": str(reports),
+            "servers": [{"agent": AGENT, "url": server.url}],
+            "cases": GROUPS,
+        }
+        suite = await start_suite(wstest, work, "fuzzingclient", spec)
+        try:
+            await asyncio.wait_for(suite.wait(), SIDE_TIMEOUT)
+        finally:
+            await stop_suite(suite)
+    return read_reports(reports)
+
+
+async def run_client(wstest: str, work: Path) -> Dict[str, Result]:
+    """Let the suite's server try our client."""
+    reports = work / "reports"
+    url = f"ws://127.0.0.1:{free_port()}"
+    spec = {"outdir": str(reports), "url": url, "cases": GROUPS}
+    suite = await start_suite(wstest, work, "fuzzingserver", spec, "--webport=0")
+    try:
+        await asyncio.wait_for(run_client_cases(url, suite), SIDE_TIMEOUT)
+    finally:
+        await stop_suite(suite)
+    return read_reports(reports)
+
+
+async def run_client_cases(url: str, suite: asyncio.subprocess.Process) -> None:
+    """Go through the cases that the suite offers, and let it write its reports."""
+    count = int(await ask(f"{url}/getCaseCount", suite))
+    for case in range(1, count + 1):
+        transport, _ = await ws_connect(f"{url}/runCase?case={case}&agent={AGENT}", EchoListener)
+        await transport.wait_disconnected()
+    await ask(f"{url}/updateReports?agent={AGENT}", suite)
+
+
+async def ask(url: str, suite: asyncio.subprocess.Process) -> str:
+    """Connect, once the suite listens, and return what it has to say."""
+    deadline = time.monotonic() + START_TIMEOUT
+    while True:
+        try:
+            transport, listener = await ws_connect(url, AnswerListener)
+        except ConnectionRefusedError:
+            if suite.returncode is not None or time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.1)
+        else:
+            await transport.wait_disconnected()
+            return listener.answer
+
+
+async def start_suite(
+    wstest: str, work: Path, mode: str, spec: Dict[str, Any], *arguments: str
+) -> asyncio.subprocess.Process:
+    """Start ``wstest``; what it prints goes into a file beside the reports."""
+    spec_file = work / f"{mode}.json"
+    spec_file.write_text(json.dumps(spec, indent=1), encoding="utf-8")
+    with (work / f"{mode}.log").open("wb") as log:
+        return await asyncio.create_subprocess_exec(
+            wstest, f"--mode={mode}", f"--spec={spec_file}", *arguments, stdout=log, stderr=log
+        )
+
+
+async def stop_suite(suite: asyncio.subprocess.Process) -> None:
+    """End the suite if it still runs."""
+    if suite.returncode is None:
+        suite.kill()
+        await suite.wait()
+
+
+def free_port() -> int:
+    """A port that nobody listens on, a moment ago: the suite cannot choose one itself."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def read_reports(reports: Path) -> Dict[str, Result]:
+    """The suite's index, reduced to what must stay the same."""
+    index = json.loads((reports / "index.json").read_text(encoding="utf-8"))
+    return {
+        case: {
+            "behavior": found["behavior"],
+            "behaviorClose": found["behaviorClose"],
+            "closeCode": found["remoteCloseCode"],
+        }
+        for case, found in index[AGENT].items()
+    }
+
+
+# Comparing
+
+
+def expected_file(side: str) -> Path:
+    """Where the committed results of a side are."""
+    return HERE / "expected" / f"{side}.json"
+
+
+def read_expected(side: str) -> Dict[str, Result]:
+    """The committed results; one that is not OK also has a ``reason``."""
+    expected: Dict[str, Result] = json.loads(expected_file(side).read_text(encoding="utf-8"))
+    return expected
+
+
+def differences(expected: Dict[str, Result], found: Dict[str, Result]) -> Iterator[str]:
+    """Every way in which two sets of results differ, a line each."""
+    for case in sorted({*expected, *found}, key=case_order):
+        wanted = {key: value for key, value in expected.get(case, {}).items() if key != "reason"}
+        if wanted != found.get(case, {}):
+            yield f"{case}: expected {describe(wanted)}, found {describe(found.get(case, {}))}"
+
+
+def describe(result: Result) -> str:
+    """A result in one line."""
+    return "{behavior}/{behaviorClose} {closeCode}".format(**result) if result else "nothing"
+
+
+def case_order(case: str) -> List[int]:
+    """Sorts cases as numbers."""
+    return [int(part) for part in case.split(".")]
+
+
+def is_ok(result: Result) -> bool:
+    """Whether the suite has nothing to remark."""
+    return bool(result["behavior"] == "OK" and result["behaviorClose"] == "OK")
+
+
+def write_expected(side: str, found: Dict[str, Result]) -> None:
+    """Make the results the committed ones; reasons that are there stay."""
+    known = read_expected(side) if expected_file(side).exists() else {}
+    lines = []
+    for case in sorted(found, key=case_order):
+        result = dict(found[case])
+        if not is_ok(result):
+            result["reason"] = known.get(case, {}).get("reason", "")
+        lines.append(f"{json.dumps(case)}: {json.dumps(result)}")
+    expected_file(side).parent.mkdir(exist_ok=True)
+    expected_file(side).write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+
+
+def table(side: str, found: Dict[str, Result]) -> str:
+    """The results of a side, a line for each group, then every one that is not OK."""
+    by_group: Dict[int, Counter[str]] = {}
+    for case, result in found.items():
+        verdict = result["behavior"]
+        if verdict == "OK" and not is_ok(result):
+            verdict = f"end {result['behaviorClose']}"
+        by_group.setdefault(case_order(case)[0], Counter())[verdict] += 1
+    lines = [f"{side}: {len(found)} cases"]
+    for group, verdicts in sorted(by_group.items()):
+        counts = ", ".join(f"{number} {verdict}" for verdict, number in sorted(verdicts.items()))
+        lines.append(f"  group {group:2}  {counts}")
+    remarked = sorted((case for case in found if not is_ok(found[case])), key=case_order)
+    return "\n".join([*lines, *(f"  {case}: {describe(found[case])}" for case in remarked)])
+
+
+# The command
+
+
+def main() -> None:
+    """Install the suite if need be, run what was asked for, and report."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n", 1)[0])
+    parser.add_argument("--side", choices=SIDES, action="append", help="default: both")
+    parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="asyncio")
+    parser.add_argument("--write", action="store_true", help="write the expected results")
+    parser.add_argument(
+        "--work",
+        type=Path,
+        default=HERE.parents[1] / ".tox" / "autobahn",
+        help="directory of the installed suite and of its reports (%(default)s)",
+    )
+    arguments = parser.parse_args()
+    # What a hostile peer does is not news here.
+    logging.getLogger("picows").setLevel(logging.CRITICAL)
+    work: Path = arguments.work.resolve()
+    wstest = installed_suite(work)
+    failures = 0
+    for side in arguments.side or SIDES:
+        reports = work / f"{side}-{arguments.loop}"
+        shutil.rmtree(str(reports), ignore_errors=True)
+        reports.mkdir(parents=True)
+        run_side = run_server if side == "server" else run_client
+        started = time.monotonic()
+        found = run(arguments.loop, run_side(wstest, reports))
+        print(f"{table(side, found)}\n  {arguments.loop}, {time.monotonic() - started:.0f} seconds")
+        if arguments.write:
+            write_expected(side, found)
+        changed = list(differences(read_expected(side), found))
+        print("\n".join(changed) or "  as expected")
+        failures += len(changed)
+    sys.exit(f"{failures} results differ from those expected" if failures else 0)
+
+
+def installed_suite(work: Path) -> str:
+    """Install the suite below ``work`` and return the path of its command."""
+    install = [sys.executable, str(HERE / "install_autobahn.py"), str(work)]
+    outcome = subprocess.run(install, stdout=subprocess.PIPE, encoding="utf-8", check=False)
+    if outcome.returncode:
+        sys.exit(outcome.returncode)
+    return outcome.stdout.strip()
+
+
+def run(loop: str, side: Coroutine[Any, Any, Dict[str, Result]]) -> Dict[str, Result]:
+    """Run a side on a new loop of the kind that was asked for."""
+    if loop == "uvloop":
+        import uvloop  # noqa: PLC0415  an extra
+
+        new_loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    else:
+        new_loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(new_loop)
+    try:
+        return new_loop.run_until_complete(side)
+    finally:
+        asyncio.set_event_loop(None)
+        new_loop.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""The committed results of Autobahn|Testsuite; ``tox -e conformance`` compares with a new run."""
+
+from __future__ import annotations
+
+from typing import Dict, Optional
+
+import pytest
+
+from tests.conformance.run_autobahn import (
+    SIDES,
+    Result,
+    case_order,
+    differences,
+    is_ok,
+    read_expected,
+)
+
+OK: Result = {"behavior": "OK", "behaviorClose": "OK", "closeCode": 1000}
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_every_case_of_groups_1_to_10_is_there(side: str) -> None:
+    expected = read_expected(side)
+    assert len(expected) == 301
+    # Group 8 of the suite is empty.
+    assert {case_order(case)[0] for case in expected} == {1, 2, 3, 4, 5, 6, 7, 9, 10}
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_every_case_is_ok_or_leaves_a_choice_for_a_stated_reason(side: str) -> None:
+    for case, result in read_expected(side).items():
+        if not is_ok(result):
+            verdicts = {result["behavior"], result["behaviorClose"]}
+            assert verdicts <= {"OK", "NON-STRICT", "INFORMATIONAL"}, case
+            assert len(result["reason"]) > 40, case
+
+
+@pytest.mark.parametrize(
+    ("found", "line"),
+    [
+        ({"1.1": OK}, None),
+        ({"1.1": {**OK, "closeCode": 1002}}, "1.1: expected OK/OK 1000, found OK/OK 1002"),
+        ({"1.1": {**OK, "behavior": "FAILED"}}, "1.1: expected OK/OK 1000, found FAILED/OK 1000"),
+        ({}, "1.1: expected OK/OK 1000, found nothing"),
+        ({"1.1": OK, "10.1": OK}, "10.1: expected nothing, found OK/OK 1000"),
+    ],
+)
+def test_a_difference_is_found(found: Dict[str, Result], line: Optional[str]) -> None:
+    expected = {"1.1": {**OK, "reason": "is not compared"}}
+    assert list(differences(expected, found)) == ([line] if line else [])
