@@ -1,0 +1,183 @@
+"""Which transport carries a connection: our own stream, aiofastnet's or the loop's.
+
+What fails in here leaves the socket to :mod:`picows_client.teardown`: a transport that gives up
+closes it only in a later turn of the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from typing import TYPE_CHECKING, Any, Dict, Optional
+
+from picows_codec import WSInvalidOptionError
+
+try:
+    from picows_codec import stream
+except ImportError:  # no readiness-driven sockets on this platform
+    stream = None  # type: ignore[assignment]
+
+try:
+    import aiofastnet
+except ImportError:  # needs Python 3.9
+    aiofastnet = None  # type: ignore[assignment]
+
+if TYPE_CHECKING:
+    from picows_client.tls import TlsSettings
+
+__all__ = ["Backend", "check_backend_name", "choose_backend", "has_readers"]
+
+_NAMES = ("auto", "stream", "aiofastnet", "loop")
+
+
+class Backend:
+    """Puts a transport under a protocol and calls its ``connection_made``."""
+
+    name = ""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+
+    async def connect(
+        self, sock: socket.socket, protocol: asyncio.BaseProtocol, tls: Optional[TlsSettings]
+    ) -> None:
+        """Make a transport over ``sock``, which belongs to it from then on."""
+        raise NotImplementedError
+
+    async def start_tls(
+        self, transport: asyncio.Transport, protocol: asyncio.BaseProtocol, tls: TlsSettings
+    ) -> None:
+        """Make a transport that does TLS inside another one."""
+        raise NotImplementedError
+
+
+class StreamBackend(Backend):
+    """``picows_codec.stream``: plain sockets, without a Python call per read."""
+
+    name = "stream"
+
+    async def connect(
+        self, sock: socket.socket, protocol: asyncio.BaseProtocol, tls: Optional[TlsSettings]
+    ) -> None:
+        stream.attach(self._loop, sock, protocol)
+
+
+class FastnetBackend(Backend):
+    """aiofastnet's transports; its default buffers (half a megabyte) fit a client."""
+
+    name = "aiofastnet"
+
+    async def connect(
+        self, sock: socket.socket, protocol: asyncio.BaseProtocol, tls: Optional[TlsSettings]
+    ) -> None:
+        arguments: Dict[str, Any] = {}
+        if tls is not None:
+            arguments = {
+                "ssl": tls.context,
+                "server_hostname": tls.server_name,
+                "ssl_shutdown_timeout": tls.shutdown_timeout,
+            }
+        await aiofastnet.create_connection(self._loop, lambda: protocol, sock=sock, **arguments)
+
+    async def start_tls(
+        self, transport: asyncio.Transport, protocol: asyncio.BaseProtocol, tls: TlsSettings
+    ) -> None:
+        inner = await aiofastnet.start_tls(
+            self._loop,
+            transport,
+            protocol,
+            tls.context,
+            server_hostname=tls.server_name,
+            ssl_shutdown_timeout=tls.shutdown_timeout,
+        )
+        protocol.connection_made(inner)
+
+
+class LoopBackend(Backend):
+    """The event loop's own transports."""
+
+    name = "loop"
+
+    async def connect(
+        self, sock: socket.socket, protocol: asyncio.BaseProtocol, tls: Optional[TlsSettings]
+    ) -> None:
+        arguments: Dict[str, Any] = {}
+        if tls is not None:
+            arguments = {"ssl": tls.context, **_tls_arguments(tls)}
+        is_unix = sock.family == getattr(socket, "AF_UNIX", None)
+        create = self._loop.create_unix_connection if is_unix else self._loop.create_connection
+        await create(lambda: protocol, sock=sock, **arguments)
+
+    async def start_tls(
+        self, transport: asyncio.Transport, protocol: asyncio.BaseProtocol, tls: TlsSettings
+    ) -> None:
+        try:
+            inner = await self._loop.start_tls(
+                transport, protocol, tls.context, **_tls_arguments(tls)
+            )
+        except TypeError as error:
+            raise WSInvalidOptionError(
+                "TLS inside TLS (a wss:// URL through an https:// proxy) needs aiofastnet, uvloop"
+                " or Python 3.11"
+            ) from error
+        if inner is None:
+            raise ConnectionAbortedError("the connection was lost during the TLS handshake")
+        protocol.connection_made(inner)
+
+
+def _tls_arguments(tls: TlsSettings) -> Dict[str, Any]:
+    arguments: Dict[str, Any] = {"server_hostname": tls.server_name}
+    if sys.version_info >= (3, 11):
+        arguments["ssl_shutdown_timeout"] = tls.shutdown_timeout
+    return arguments
+
+
+def has_readers(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether the loop reports readiness (uvloop, selector loops) or completion (proactor)."""
+    return type(loop).add_reader is not asyncio.AbstractEventLoop.add_reader
+
+
+def check_backend_name(name: str) -> None:
+    """Raise TypeError or WSInvalidOptionError unless there is such a backend."""
+    if not isinstance(name, str):
+        raise TypeError(f"backend must be a str, not {type(name).__name__}")
+    if name not in _NAMES:
+        choice = ", ".join(map(repr, _NAMES))
+        raise WSInvalidOptionError(f"backend must be one of {choice}, not {name!r}")
+
+
+def choose_backend(name: str, loop: asyncio.AbstractEventLoop, needs_tls: bool) -> Backend:
+    """Make the backend called ``name``, or with ``"auto"`` the fastest that serves here.
+
+    Raises :class:`WSInvalidOptionError` with the reason where that one cannot serve.
+    """
+    check_backend_name(name)
+    why_not_stream = _why_not_stream(loop, needs_tls)
+    if name == "auto":
+        if why_not_stream is None:
+            name = "stream"
+        else:
+            name = "aiofastnet" if needs_tls and aiofastnet is not None else "loop"
+    if name == "loop":
+        return LoopBackend(loop)
+    if name == "stream":
+        if why_not_stream is not None:
+            raise WSInvalidOptionError(f"backend='stream' is not available: {why_not_stream}")
+        return StreamBackend(loop)
+    if aiofastnet is None:
+        raise WSInvalidOptionError(
+            "backend='aiofastnet' is not available: the package is not installed (it needs"
+            " Python 3.9 or newer)"
+        )
+    return FastnetBackend(loop)
+
+
+def _why_not_stream(loop: asyncio.AbstractEventLoop, needs_tls: bool) -> Optional[str]:
+    if needs_tls:
+        return "it carries plain sockets, not TLS"
+    if stream is None:
+        return "picows_codec.stream does not exist on this platform"
+    if not has_readers(loop):
+        return f"{type(loop).__name__} cannot watch sockets (no add_reader)"
+    return None

@@ -1,0 +1,269 @@
+"""ws_connect: what the caller may say, and the check of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    Iterable,
+    List,
+    Mapping,
+    Optional,
+    Tuple,
+    TypeVar,
+    Union,
+)
+
+from picows_client.backend import check_backend_name
+from picows_client.opening import Opening
+from picows_client.proxy import parse_proxy_url
+from picows_client.redirects import Headers
+from picows_client.route import Route, SocketFactory, UnixPath
+from picows_client.tls import check_ssl_context
+from picows_client.url import WSURL
+from picows_codec import (
+    WSAutoPingStrategy,
+    WSInvalidOptionError,
+    WSListener,
+    WSOptions,
+    WSTransport,
+    WSUpgradeRequest,
+    WSUpgradeResponse,
+)
+from picows_codec.factories import bind_listener_factory
+
+if TYPE_CHECKING:
+    Logger = Union[logging.Logger, logging.LoggerAdapter[logging.Logger]]
+
+__all__ = ["ws_connect"]
+
+ListenerT = TypeVar("ListenerT", bound=WSListener)
+
+
+async def ws_connect(
+    url: str,
+    listener_factory: Union[
+        Callable[[], ListenerT], Callable[[WSUpgradeRequest, WSUpgradeResponse], ListenerT]
+    ],
+    logger_name: Union[str, Logger, None] = "client",
+    *,
+    ssl_context: Optional[ssl.SSLContext] = None,
+    server_hostname: Optional[str] = None,
+    subprotocols: Iterable[str] = (),
+    extra_headers: Union[Mapping[str, str], Iterable[Tuple[str, str]], None] = None,
+    max_redirects: int = 5,
+    proxy: Optional[str] = None,
+    proxy_ssl_context: Optional[ssl.SSLContext] = None,
+    socket_factory: Optional[SocketFactory] = None,
+    sock: Optional[socket.socket] = None,
+    unix_path: Optional[UnixPath] = None,
+    local_addr: Optional[Tuple[str, int]] = None,
+    family: int = 0,
+    backend: str = "auto",
+    disconnect_on_exception: bool = True,
+    websocket_handshake_timeout: Optional[float] = 5.0,
+    close_timeout: Optional[float] = 5.0,
+    enable_auto_ping: bool = False,
+    auto_ping_idle_timeout: float = 10.0,
+    auto_ping_reply_timeout: float = 10.0,
+    auto_ping_strategy: WSAutoPingStrategy = WSAutoPingStrategy.PING_WHEN_IDLE,
+    enable_auto_pong: bool = True,
+    max_frame_size: int = 16777216,
+    max_message_size: int = 67108864,
+    max_fragments_per_message: int = 131072,
+    max_handshake_line_size: int = 8192,
+    max_handshake_headers: int = 128,
+    max_handshake_size: int = 65536,
+    write_high_watermark: int = 65536,
+    write_low_watermark: Optional[int] = None,
+    max_write_queue_size: int = 16777216,
+    read_buffer_init_size: int = 262144,
+    busy_poll: bool = False,
+) -> Tuple[WSTransport, ListenerT]:
+    """Open a WebSocket connection (RFC 6455) in the running event loop.
+
+    Returns the transport and the listener, after ``on_ws_connected`` was called.
+
+    Whom to call
+        ``url``: ``ws://host:port/path?query``, or ``wss://`` for TLS; see :meth:`WSURL.parse`.
+        User and password in it are sent as Basic authentication (RFC 7617).
+
+        ``ssl_context``: for ``wss://``. By default one that trusts the system's authorities is
+        made for every call, which takes some tens of milliseconds.
+
+        ``server_hostname``: the name for SNI and in the server's certificate, where it is not
+        the URL's host.
+
+        ``subprotocols``: names to offer, best first; ``transport.subprotocol`` is the choice.
+
+        ``extra_headers``: more headers of the upgrade request, a mapping or pairs. A ``Host``
+        replaces the URL's.
+
+        ``max_redirects``: how many redirects are followed; 0 none. Never from ``wss://`` to
+        ``ws://``. Authorization, Cookie, Proxy-Authorization and Host of ``extra_headers`` do
+        not follow to another origin (scheme, host and port), nor does ``server_hostname``.
+
+    How to get there
+        ``proxy``: ``http://``, ``https://``, ``socks4://`` or ``socks5://``, each with
+        ``user:password@host:port``. The proxy resolves the server's name.
+
+        ``proxy_ssl_context``: for ``https://`` proxies; the default is as for ``ssl_context``.
+
+        The first hop, proxy or server, is reached by TCP to the addresses of its name, tried
+        one after another with a head start of a quarter of a second (RFC 8305), or by one of
+
+        - ``socket_factory``: a callable or coroutine function that gets the first hop's URL (a
+          :class:`WSURL`) and returns a stream socket, connected or not, or None for the default;
+        - ``sock``: a connected stream socket. It belongs to the connection from the call on,
+          and is closed if that fails; no redirect is followed;
+        - ``unix_path``: of a Unix socket. Redirects are followed within the URL's origin.
+
+        ``local_addr``: (host, port) to connect from; port 0 is any.
+
+        ``family``: ``socket.AF_INET`` or ``socket.AF_INET6``, to use addresses of one kind only.
+
+    How to be served
+        ``listener_factory``: a :class:`WSListener` class, or a callable that returns a listener;
+        it takes no arguments, or the upgrade request and response.
+
+        ``logger_name``: name below ``picows.``, or a logger; None is ``"client"``.
+
+        ``backend``: ``"stream"`` (picows' own, for plain sockets on POSIX), ``"aiofastnet"``,
+        ``"loop"`` (the event loop's transports), or ``"auto"``: the first for plain sockets and
+        the second for TLS, where they are available, else the third.
+
+        ``websocket_handshake_timeout``: seconds for everything together: dialling, proxy, TLS,
+        redirects and upgrade. None: no limit, but TLS handshakes end after a minute.
+
+        ``close_timeout``: seconds that a closing handshake may take before the connection is
+        aborted. None: no limit.
+
+        All other options apply to the open connection; see :class:`WSOptions`.
+
+    Raises
+        :class:`WSInvalidURL`, :class:`WSInvalidOptionError`, :class:`TypeError`: the call is
+        wrong. :class:`OSError`: the system's errors of dialling, and those of TLS.
+        :class:`WSProxyError`: the proxy opens no way. :class:`WSHandshakeTimeout`: time was up.
+        Other kinds of :class:`WSHandshakeError`: the server refuses, or is no WebSocket server.
+        And what the listener factory and ``on_ws_connected`` raise.
+
+        Whatever is raised, cancellation included: nothing stays open, and no task or callback is
+        left behind.
+    """
+    try:
+        options = WSOptions(
+            disconnect_on_exception=disconnect_on_exception,
+            websocket_handshake_timeout=websocket_handshake_timeout,
+            close_timeout=close_timeout,
+            enable_auto_ping=enable_auto_ping,
+            auto_ping_idle_timeout=auto_ping_idle_timeout,
+            auto_ping_reply_timeout=auto_ping_reply_timeout,
+            auto_ping_strategy=auto_ping_strategy,
+            enable_auto_pong=enable_auto_pong,
+            max_frame_size=max_frame_size,
+            max_message_size=max_message_size,
+            max_fragments_per_message=max_fragments_per_message,
+            max_handshake_line_size=max_handshake_line_size,
+            max_handshake_headers=max_handshake_headers,
+            max_handshake_size=max_handshake_size,
+            write_high_watermark=write_high_watermark,
+            write_low_watermark=write_low_watermark,
+            max_write_queue_size=max_write_queue_size,
+            read_buffer_init_size=read_buffer_init_size,
+            busy_poll=busy_poll,
+        )
+        check_ssl_context("ssl_context", ssl_context)
+        check_ssl_context("proxy_ssl_context", proxy_ssl_context)
+        check_backend_name(backend)
+        parsed_url = WSURL.parse(url)
+        opening = Opening(
+            parsed_url,
+            bind_listener_factory(listener_factory),
+            loop=asyncio.get_running_loop(),
+            logger=_resolve_logger(logger_name),
+            options=options,
+            route=Route(sock, unix_path, socket_factory, local_addr, family),
+            proxy=_checked_proxy(proxy, proxy_ssl_context),
+            ssl_context=ssl_context,
+            proxy_ssl_context=proxy_ssl_context,
+            server_hostname=_checked_server_hostname(server_hostname),
+            subprotocols=_checked_subprotocols(subprotocols),
+            extra_headers=_checked_headers(extra_headers, parsed_url),
+            max_redirects=_checked_max_redirects(max_redirects),
+            backend=backend,
+        )
+        return await opening.run()
+    except BaseException:
+        if isinstance(sock, socket.socket):
+            sock.close()
+        raise
+
+
+def _resolve_logger(name: Union[str, Logger, None]) -> Logger:
+    if name is None:
+        name = "client"
+    if isinstance(name, str):
+        return logging.getLogger(f"picows.{name}")
+    if isinstance(name, (logging.Logger, logging.LoggerAdapter)):
+        return name
+    raise TypeError(f"logger_name must be a str, a logger or None, not {type(name).__name__}")
+
+
+def _checked_proxy(
+    proxy: Optional[str], proxy_ssl_context: Optional[ssl.SSLContext]
+) -> Optional[WSURL]:
+    parsed = None if proxy is None else parse_proxy_url(proxy)
+    if proxy_ssl_context is not None and (parsed is None or parsed.scheme != "https"):
+        raise WSInvalidOptionError("proxy_ssl_context is for an https:// proxy")
+    return parsed
+
+
+def _checked_server_hostname(name: Optional[str]) -> Optional[str]:
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"server_hostname must be a str, not {type(name).__name__}")
+    if name == "":
+        raise WSInvalidOptionError(
+            "server_hostname must not be empty; to accept any name, pass an ssl_context with"
+            " check_hostname=False"
+        )
+    return name
+
+
+def _checked_subprotocols(names: Iterable[str]) -> List[str]:
+    if isinstance(names, (str, bytes)) or not isinstance(names, Iterable):
+        raise TypeError(f"subprotocols must be an iterable of str, not {type(names).__name__}")
+    return list(names)
+
+
+def _checked_headers(headers: Any, url: WSURL) -> Headers:
+    """Make a list of pairs, for reuse in redirects; a name or value is the handshake's to check."""
+    if headers is None:
+        return []
+    if isinstance(headers, (str, bytes)) or not isinstance(headers, Iterable):
+        raise TypeError(
+            f"extra_headers must be a mapping or pairs of str, not {type(headers).__name__}"
+        )
+    pairs = []
+    for pair in headers.items() if isinstance(headers, Mapping) else headers:
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not isinstance(pair[0], str):
+            raise TypeError(f"extra_headers must be a mapping or pairs of str; one is {pair!r}")
+        pairs.append((pair[0], pair[1]))
+    names = {name.lower() for name, _ in pairs}
+    if url.username is not None and "authorization" in names:
+        raise WSInvalidOptionError(
+            "credentials are in the URL and in extra_headers (Authorization); leave one of them out"
+        )
+    return pairs
+
+
+def _checked_max_redirects(count: int) -> int:
+    if not isinstance(count, int) or isinstance(count, bool):
+        raise TypeError(f"max_redirects must be an int, not {type(count).__name__}")
+    if count < 0:
+        raise WSInvalidOptionError(f"max_redirects must be 0 or more, not {count}")
+    return count

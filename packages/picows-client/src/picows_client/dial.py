@@ -1,0 +1,151 @@
+"""From a host, a path or the user's own socket to a connected, non-blocking stream socket.
+
+What fails or is cancelled in here closes the sockets that it opened or was given.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import inspect
+import os
+import socket
+from typing import Iterator, Optional, Sequence, Union
+
+from picows_client.addresses import AddressInfo, describe, explain, resolve
+from picows_client.race import first_connected
+from picows_client.route import Route, check_stream_socket
+from picows_client.url import WSURL
+from picows_codec import WSInvalidOptionError
+
+__all__ = ["dial"]
+
+# Seconds between attempts on a Unix socket whose backlog is full.
+_UNIX_RETRY_DELAY = 0.02
+
+
+async def dial(loop: asyncio.AbstractEventLoop, url: WSURL, route: Route) -> socket.socket:
+    """Connect to the host of ``url`` by ``route``; the caller owns the returned socket.
+
+    Raises the system's :class:`OSError`; where several addresses failed, one that names them
+    all. What a socket factory raises passes through.
+    """
+    sock = await _obtain(loop, url, route)
+    with _closed_on_error(sock):
+        sock.setblocking(False)
+        if not _is_connected(sock):
+            await _connect_given(loop, sock, url)
+        if sock.family in (socket.AF_INET, socket.AF_INET6):
+            # Small frames must not wait for the acknowledgement of earlier ones.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
+
+
+async def _obtain(loop: asyncio.AbstractEventLoop, url: WSURL, route: Route) -> socket.socket:
+    if route.sock is not None:
+        return route.sock
+    if route.unix_path is not None:
+        return await _connect_unix(os.fspath(route.unix_path))
+    if route.socket_factory is not None:
+        made = route.socket_factory(url)
+        sock = await made if inspect.isawaitable(made) else made
+        if sock is not None:
+            return _checked(sock)
+    return await _connect_tcp(loop, url, route)
+
+
+def _checked(sock: object) -> socket.socket:
+    if not isinstance(sock, socket.socket):
+        raise TypeError(
+            f"socket_factory must return a socket.socket or None, not {type(sock).__name__}"
+        )
+    with _closed_on_error(sock):
+        check_stream_socket("what socket_factory returns", sock)
+    return sock
+
+
+async def _connect_tcp(loop: asyncio.AbstractEventLoop, url: WSURL, route: Route) -> socket.socket:
+    addresses = await resolve(loop, url.host, url.port, route.family)
+    local: Optional[Sequence[AddressInfo]] = None
+    if route.local_addr is not None:
+        local = await resolve(loop, *route.local_addr, route.family)
+
+    async def connect(address: AddressInfo) -> socket.socket:
+        family, kind, protocol, _, _ = address
+        sock = socket.socket(family, kind, protocol)
+        with _closed_on_error(sock):
+            sock.setblocking(False)
+            if local is not None:
+                _bind(sock, local)
+            await _connect_to(loop, sock, address)
+        return sock
+
+    return await first_connected(addresses, connect)
+
+
+async def _connect_unix(path: Union[str, bytes]) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    with _closed_on_error(sock):
+        sock.setblocking(False)
+        while True:
+            try:
+                sock.connect(path)
+            except BlockingIOError:
+                # A full backlog; nothing tells when there is room again (connect(2), EAGAIN).
+                await asyncio.sleep(_UNIX_RETRY_DELAY)
+            except OSError as error:
+                raise explain(error, f"cannot connect to the Unix socket {path!r}") from error
+            else:
+                return sock
+
+
+async def _connect_given(loop: asyncio.AbstractEventLoop, sock: socket.socket, url: WSURL) -> None:
+    if sock.family not in (socket.AF_INET, socket.AF_INET6):
+        raise WSInvalidOptionError(f"only TCP sockets are connected for you; connect {sock!r}")
+    # One address: a socket whose connect failed is of no use for another (POSIX, connect()).
+    addresses = await resolve(loop, url.host, url.port, sock.family)
+    await _connect_to(loop, sock, addresses[0])
+
+
+async def _connect_to(
+    loop: asyncio.AbstractEventLoop, sock: socket.socket, address: AddressInfo
+) -> None:
+    try:
+        await loop.sock_connect(sock, address[4])
+    except OSError as error:
+        raise explain(error, f"cannot connect to {describe(address)}") from error
+
+
+def _bind(sock: socket.socket, local: Sequence[AddressInfo]) -> None:
+    failure: Optional[OSError] = None
+    for address in local:
+        if address[0] == sock.family:
+            try:
+                sock.bind(address[4])
+            except OSError as error:
+                failure = explain(error, f"cannot bind to local_addr {describe(address)}")
+            else:
+                return
+    raise failure or OSError(
+        errno.EADDRNOTAVAIL, "local_addr has no address of the same family as the host's"
+    )
+
+
+def _is_connected(sock: socket.socket) -> bool:
+    try:
+        sock.getpeername()
+    except OSError as error:
+        if error.errno != errno.ENOTCONN:
+            raise
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _closed_on_error(sock: socket.socket) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        sock.close()
+        raise

@@ -1,0 +1,59 @@
+"""Where a redirect leads (RFC 9110, 15.4), and which headers may follow it."""
+
+from __future__ import annotations
+
+from typing import Optional, Sequence, Tuple
+
+from picows_client.url import WSURL
+from picows_codec import WSInvalidHeaderError, WSInvalidStatusError, WSInvalidURL
+
+__all__ = ["Headers", "headers_for", "redirect_url"]
+
+Headers = Sequence[Tuple[str, str]]
+
+_REDIRECTS = (301, 302, 303, 307, 308)
+
+# Secrets of one origin that another one must not see, and its name.
+_BOUND_HEADERS = ("authorization", "cookie", "proxy-authorization", "host")
+
+
+def redirect_url(url: WSURL, error: WSInvalidStatusError) -> Optional[WSURL]:
+    """Say where the answer to the request for ``url`` sends the client; None if nowhere.
+
+    Raises :class:`WSInvalidHeaderError` about a Location that cannot be followed: no WebSocket
+    URL, or one that gives up the TLS of the first.
+    """
+    response = error.response
+    if response is None or response.status not in _REDIRECTS:
+        return None
+    locations = response.headers.getall("Location", [])
+    if not locations:
+        return None
+
+    def refusal(reason: str) -> WSInvalidHeaderError:
+        return WSInvalidHeaderError(
+            f"{url} redirects (status {response.status}) to {', '.join(locations)!r}: {reason}",
+            "Location",
+            locations[0],
+            error.raw_header,
+            error.raw_body,
+            response,
+            response.status,
+        )
+
+    if len(locations) > 1:
+        raise refusal("one Location is wanted")
+    try:
+        target = url.join(locations[0])
+    except WSInvalidURL as invalid:
+        raise refusal(str(invalid)) from invalid
+    if url.is_secure and not target.is_secure:
+        raise refusal("this would give up TLS")
+    return target
+
+
+def headers_for(target: WSURL, url: WSURL, headers: Headers) -> Headers:
+    """Leave out what was meant for the origin of ``url`` if ``target`` has another one."""
+    if target.origin == url.origin:
+        return headers
+    return [(name, value) for name, value in headers if name.lower() not in _BOUND_HEADERS]

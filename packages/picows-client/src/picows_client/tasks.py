@@ -1,0 +1,64 @@
+"""Tasks that are over when their caller goes on: deadlines and cancellation.
+
+A deadline by ``task.cancel()`` on the caller itself cannot be told from a cancellation from
+outside before Python 3.11, and ``asyncio.wait_for`` loses results before 3.12. Here the work runs
+in a task of its own, so that neither happens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Awaitable, Callable, Coroutine, Iterable, Optional, TypeVar
+
+__all__ = ["run_with_deadline", "settle"]
+
+T = TypeVar("T")
+
+
+async def settle(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel ``tasks`` and return when all of them are over, whatever became of them.
+
+    A cancellation of the caller meanwhile is raised, but only then.
+    """
+    pending = {task for task in tasks if not task.done()}
+    for task in pending:
+        task.cancel()
+    cancelled = False
+    while pending:
+        try:
+            await asyncio.wait(pending)
+        except asyncio.CancelledError:
+            cancelled = True
+        pending = {task for task in pending if not task.done()}
+    if cancelled:
+        raise asyncio.CancelledError
+
+
+async def run_with_deadline(
+    work: Coroutine[Any, Any, T],
+    timeout: Optional[float],
+    discard: Callable[[T], Awaitable[object]],
+) -> T:
+    """Run ``work`` for at most ``timeout`` seconds (None: no limit).
+
+    Returns its result, or raises its exception, :class:`asyncio.TimeoutError`, or the caller's
+    cancellation. It is over in every case; a result that nobody waits for any more is given to
+    ``discard``.
+    """
+    task = asyncio.get_running_loop().create_task(work)
+    try:
+        await asyncio.wait({task}, timeout=timeout)
+        if task.done():
+            return task.result()
+        await settle({task})
+        if task.cancelled():
+            raise asyncio.TimeoutError
+        return task.result()
+    except asyncio.CancelledError:
+        await settle({task})
+        if not task.cancelled() and task.exception() is None:
+            await discard(task.result())
+        raise
+    finally:
+        # The exception's traceback holds this frame: without this, each holds the other.
+        del task, work

@@ -1,0 +1,57 @@
+"""Reaching a server through a proxy: the proxy's dialogue, then the connection's own transport."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Optional
+
+from picows_client.backend import Backend
+from picows_client.proxy import open_tunnel
+from picows_client.tls import TlsSettings
+from picows_client.url import WSURL
+from picows_client.wire import SocketWire, TlsWire
+from picows_codec import WSProxyError
+
+__all__ = ["connect_through"]
+
+
+async def connect_through(
+    proxy: WSURL,
+    proxy_tls: Optional[TlsSettings],
+    server: WSURL,
+    tls: Optional[TlsSettings],
+    backend: Backend,
+    loop: asyncio.AbstractEventLoop,
+    sock: socket.socket,
+    protocol: asyncio.BaseProtocol,
+) -> None:
+    """Make ``protocol`` talk to ``server`` over ``sock``, which is connected to ``proxy``.
+
+    ``proxy_tls`` is for the way to the proxy, ``tls`` for the whole way to the server.
+
+    Raises :class:`WSProxyError`, or what the server's TLS raises.
+    """
+    if proxy_tls is None:
+        try:
+            await open_tunnel(SocketWire(loop, sock), proxy, server)
+        except BaseException:
+            sock.close()
+            raise
+        await backend.connect(sock, protocol, tls)
+        return
+    wire = TlsWire(loop)
+    try:
+        try:
+            await backend.connect(sock, wire, proxy_tls)
+        except OSError as error:
+            raise WSProxyError(f"no TLS with the proxy {proxy}: {error}") from error
+        await open_tunnel(wire, proxy, server)
+        if tls is not None:
+            await backend.start_tls(wire.transport, protocol, tls)
+        else:
+            wire.transport.set_protocol(protocol)
+            protocol.connection_made(wire.transport)
+    except BaseException:
+        wire.abort()
+        raise

@@ -1,0 +1,139 @@
+"""Talking with a proxy, over a socket or through TLS, before a connection's own transport is there.
+
+Reads take no more from the peer than is asked for, as far as the carrier allows: what follows
+belongs to the connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Optional
+
+__all__ = ["SocketWire", "TlsWire", "Wire"]
+
+# Bytes; a proxy's answer is rarely longer.
+_READ_SIZE = 4096
+
+
+class Wire:
+    """Ordered bytes in both directions; subclasses say how they travel."""
+
+    def __init__(self) -> None:
+        self._received = bytearray()
+
+    @property
+    def unread_size(self) -> int:
+        """Bytes that arrived and that nobody has read."""
+        return len(self._received)
+
+    async def send(self, data: bytes) -> None:
+        """Send all of ``data``. Raises :class:`OSError`."""
+        raise NotImplementedError
+
+    async def read_exactly(self, size: int) -> bytes:
+        """Read ``size`` bytes. Raises :class:`EOFError` if the peer ends before, or OSError."""
+        while len(self._received) < size:
+            await self._receive()
+        return self._take(size)
+
+    async def read_until(self, end: bytes, limit: int) -> Optional[bytes]:
+        """Read up to and including ``end``, or return None if it is not within ``limit`` bytes.
+
+        Raises :class:`EOFError` if the peer ends before, or :class:`OSError`.
+        """
+        searched = 0
+        while True:
+            found = self._received.find(end, searched, limit)
+            if found >= 0:
+                return self._take(found + len(end))
+            if len(self._received) >= limit:
+                return None
+            searched = max(0, len(self._received) - len(end) + 1)
+            await self._receive()
+
+    async def _receive(self) -> None:
+        """Append what arrives next to ``_received``."""
+        raise NotImplementedError
+
+    def _take(self, size: int) -> bytes:
+        data = bytes(self._received[:size])
+        del self._received[:size]
+        return data
+
+
+class SocketWire(Wire):
+    """A connected, non-blocking socket, which stays the caller's."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
+        super().__init__()
+        self._loop = loop
+        self._sock = sock
+
+    async def send(self, data: bytes) -> None:
+        await self._loop.sock_sendall(self._sock, data)
+
+    async def _receive(self) -> None:
+        data = await self._loop.sock_recv(self._sock, _READ_SIZE)
+        if not data:
+            raise EOFError
+        self._received += data
+
+
+class TlsWire(Wire, asyncio.Protocol):
+    """The protocol of a transport that does TLS, which can be given another protocol later."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self._loop = loop
+        self._transport: Optional[asyncio.Transport] = None
+        self._waiter: Optional[asyncio.Future[None]] = None
+        self._ended = False
+        self._error: Optional[BaseException] = None
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        """The transport; RuntimeError before ``connection_made``."""
+        if self._transport is None:
+            raise RuntimeError("there is no transport yet")
+        return self._transport
+
+    def abort(self) -> None:
+        """Drop the connection, if there is one."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def send(self, data: bytes) -> None:
+        # A request of a few hundred bytes; the answer to it says that it has left.
+        self.transport.write(data)
+
+    async def _receive(self) -> None:
+        before = len(self._received)
+        while len(self._received) == before:
+            if self._ended:
+                raise self._error or EOFError
+            self._waiter = self._loop.create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        self._wake()
+
+    def eof_received(self) -> None:
+        self._ended = True
+        self._wake()
+
+    def connection_lost(self, exc: Optional[BaseException]) -> None:
+        self._ended = True
+        self._error = exc
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)

@@ -1,0 +1,47 @@
+"""A listener that remembers, and an exchange that shows that a connection works."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import List, Tuple
+
+from picows_codec import WSFrame, WSListener, WSMsgType, WSTransport
+from tests.support.rawpeer import RawConnection, Request
+
+__all__ = ["Recorder", "check_echo", "serve_echo"]
+
+
+class Recorder(WSListener):
+    """Remembers what happens to its connection."""
+
+    def __init__(self) -> None:
+        self.events: List[str] = []
+        self.frames: List[Tuple[int, bytes]] = []
+        self.got_frame = asyncio.Event()
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self.events.append("connected")
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        self.frames.append((frame.opcode, frame.get_payload_as_bytes()))
+        self.got_frame.set()
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        self.events.append("disconnected")
+
+
+async def serve_echo(peer: RawConnection) -> Request:
+    """Script of a raw peer: accept the upgrade, and echo until the connection is closed."""
+    request = await peer.accept_upgrade()
+    await peer.echo_until_close()
+    return request
+
+
+async def check_echo(transport: WSTransport, listener: Recorder) -> None:
+    """Send a message, get it back, and close in order."""
+    transport.send(WSMsgType.TEXT, b"Hello")
+    await listener.got_frame.wait()
+    assert listener.frames == [(WSMsgType.TEXT, b"Hello")]
+    transport.disconnect()
+    await transport.wait_disconnected()
+    assert listener.events == ["connected", "disconnected"]

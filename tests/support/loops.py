@@ -1,0 +1,65 @@
+"""Running a coroutine on the event loop of choice, strictly: what a loop only logs is an error."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Callable, Coroutine, Dict, List, TypeVar
+
+import pytest
+
+__all__ = ["LOOP_KINDS", "new_loop", "run"]
+
+LOOP_KINDS = ("asyncio", "uvloop")
+
+T = TypeVar("T")
+
+
+def new_loop(kind: str) -> asyncio.AbstractEventLoop:
+    """Make a loop of this kind; skips the test where there is no uvloop."""
+    if kind == "uvloop":
+        uvloop = pytest.importorskip("uvloop")
+        loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+        return loop
+    return asyncio.new_event_loop()
+
+
+def run(
+    main: Callable[[], Coroutine[Any, Any, T]], kind: str = "asyncio", *, tolerated: str = ""
+) -> T:
+    """Run ``main()`` on a fresh loop and close it.
+
+    Fails if tasks are left over, or if something else than the ``tolerated`` message was reported
+    to the loop's exception handler.
+    """
+    loop = new_loop(kind)
+    reports: List[Dict[str, Any]] = []
+
+    def collect(_: asyncio.AbstractEventLoop, report: Dict[str, Any]) -> None:
+        if report.get("message") != tolerated:
+            reports.append(report)
+
+    loop.set_exception_handler(collect)
+    try:
+        asyncio.set_event_loop(loop)
+        result = loop.run_until_complete(main())
+        left_over = asyncio.all_tasks(loop)
+    finally:
+        _close(loop)
+    assert not left_over, f"tasks are left over: {left_over}"
+    assert not reports, f"the loop's exception handler was called: {reports}"
+    return result
+
+
+def _close(loop: asyncio.AbstractEventLoop) -> None:
+    try:
+        left_over = asyncio.all_tasks(loop)
+        for task in left_over:
+            task.cancel()
+        if left_over:
+            loop.run_until_complete(asyncio.gather(*left_over, return_exceptions=True))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        if hasattr(loop, "shutdown_default_executor"):  # Python 3.9
+            loop.run_until_complete(loop.shutdown_default_executor())
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
