@@ -1,0 +1,19 @@
+from typing import SupportsIndex
+
+from typing_extensions import Buffer
+
+__all__ = [
+    "available_backends",
+    "backend",
+    "mask",
+    "mask_in_place",
+    "new_masking_key",
+    "set_backend",
+]
+
+def mask(data: Buffer, key: bytes, phase: SupportsIndex = 0) -> bytes: ...
+def mask_in_place(buffer: Buffer, key: bytes, phase: SupportsIndex = 0) -> None: ...
+def new_masking_key() -> bytes: ...
+def available_backends() -> tuple[str, ...]: ...
+def backend() -> str: ...
+def set_backend(name: str) -> None: ...
