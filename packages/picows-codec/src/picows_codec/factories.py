@@ -1,0 +1,63 @@
+"""What a caller passes as listener factory, as a callable of fixed arguments.
+
+The signature is looked at once, when the factory is passed, not for every connection.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any, Callable
+
+if TYPE_CHECKING:
+    from picows_codec.handshake import WSUpgradeRequest, WSUpgradeResponse
+
+__all__ = ["bind_listener_factory", "bind_route"]
+
+
+def _accepted_count(factory: Callable[..., Any], count: int, wanted: str) -> int:
+    """Return 0 if the factory can be called without arguments, count if with that many.
+
+    A class or callable without a signature that Python can see (many compiled ones) is taken for
+    one without arguments. Optional parameters are left alone: they are not ours.
+    """
+    if not callable(factory):
+        raise TypeError(f"listener_factory must be {wanted}, not {factory!r}")
+    if any(map(inspect.iscoroutinefunction, (factory, type(factory).__call__))):
+        raise TypeError(f"listener_factory must be {wanted}, not a coroutine function: {factory!r}")
+    try:
+        signature = inspect.signature(factory)
+    except (TypeError, ValueError):
+        return 0
+    for accepted in (0, count):
+        try:
+            signature.bind(*[None] * accepted)
+        except TypeError:
+            continue
+        return accepted
+    raise TypeError(f"listener_factory must be {wanted}, not {factory!r} with {signature}")
+
+
+def bind_listener_factory(
+    factory: Callable[..., Any],
+) -> Callable[[WSUpgradeRequest, WSUpgradeResponse], Any]:
+    """Bind the factory of a client.
+
+    It is called with the upgrade request and response if it needs two arguments, else with none.
+    Raises :exc:`TypeError` for what cannot be called either way.
+    """
+    wanted = "a class or callable that takes no argument, or the upgrade request and response"
+    if _accepted_count(factory, 2, wanted):
+        return factory
+    return lambda request, response: factory()
+
+
+def bind_route(factory: Callable[..., Any]) -> Callable[[WSUpgradeRequest], Any]:
+    """Bind the factory of a server.
+
+    It is called with the upgrade request if it needs one argument, else with none. Raises
+    :exc:`TypeError` for what cannot be called either way.
+    """
+    wanted = "a class or callable that takes no argument, or the upgrade request"
+    if _accepted_count(factory, 1, wanted):
+        return factory
+    return lambda request: factory()
