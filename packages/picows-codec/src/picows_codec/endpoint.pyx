@@ -239,6 +239,7 @@ cdef class WSEndpoint(Sender):
         if self._state == CONNECTING:
             self._handshake.feed_eof()
             if self._handshake.done:
+                self._hold(self._handshake.take_to_send())
                 self._refuse(self._handshake.error)
         elif not self._close_received and not self._deaf:
             self._set_cause(
