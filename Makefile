@@ -19,8 +19,8 @@ $(TOX): Makefile
 	touch $@
 
 demo: .venv-demo/bin/python
-	.venv-demo/bin/python tools/install_wheels.py .venv-demo/wheels uvloop
-	.venv-demo/bin/python -m pip install --quiet "trustme>=1.1"
+	.venv-demo/bin/python tools/install_wheels.py .venv-demo/wheels
+	.venv-demo/bin/python -m pip install --quiet -r examples/requirements.txt
 	.venv-demo/bin/python -m examples.demo
 
 .venv-demo/bin/python:

@@ -1,11 +1,11 @@
 """Build the three wheels with the running interpreter and install them into its environment.
 
-    python tools/install_wheels.py CACHE [EXTRA ...]
+    python tools/install_wheels.py CACHE
 
 The wheels are built in isolation, once for each state of the sources, interpreter and value of
-``PICOWS_BUILD``, and kept below the directory CACHE; the newest state replaces the older ones. An
-EXTRA is installed with each wheel that has it. Tests and the demo run on what this installs, never
-on the source tree.
+``PICOWS_BUILD``, and kept below the directory CACHE; the newest state replaces the older ones.
+uvloop is installed with them where it runs. Tests and the demo run on what this installs, never on
+the source tree.
 """
 
 from __future__ import annotations
@@ -20,27 +20,23 @@ from pathlib import Path
 from typing import List
 
 ROOT = Path(__file__).resolve().parents[1]
-EXTRAS = {"codec": (), "client": ("uvloop", "proxy"), "server": ("uvloop",)}
+NAMES = ("codec", "client", "server")
 # What editable builds and test runs leave beside the sources.
 DERIVED = {".so", ".pyd", ".o", ".obj", ".pyc"}
 
 
 def main(arguments: List[str]) -> None:
     """Build what is missing, then install."""
-    if not arguments:
+    if len(arguments) != 1:
         sys.exit(__doc__)
-    wheels = build_wheels(Path(arguments[0]).resolve())
-    requirements = []
-    for wheel, extras in zip(wheels, EXTRAS.values()):
-        chosen = ",".join(extra for extra in extras if extra in arguments[1:])
-        requirements.append(f"{wheel}[{chosen}]" if chosen else str(wheel))
-    pip("install", *requirements)
+    codec, client, server = build_wheels(Path(arguments[0]).resolve())
+    pip("install", codec, f"{client}[uvloop]", f"{server}[uvloop]")
     # The version number stays the same while the sources change.
-    pip("install", "--force-reinstall", "--no-deps", *map(str, wheels))
+    pip("install", "--force-reinstall", "--no-deps", codec, client, server)
 
 
-def build_wheels(cache: Path) -> List[Path]:
-    """Return the wheels of codec, client and server for the current sources."""
+def build_wheels(cache: Path) -> List[str]:
+    """Return the paths of the wheels of codec, client and server for the current sources."""
     abi = sys.implementation.cache_tag + getattr(sys, "abiflags", "")
     kind = os.environ.get("PICOWS_BUILD") or "release"
     room = cache / f"{abi}-{kind}"
@@ -51,10 +47,10 @@ def build_wheels(cache: Path) -> List[Path]:
         # Renamed when complete: an interrupted build leaves nothing that looks finished.
         with tempfile.TemporaryDirectory(dir=str(room)) as temporary:
             target = Path(temporary, "wheels")
-            sources = (str(ROOT / "packages" / f"picows-{name}") for name in EXTRAS)
+            sources = (str(ROOT / "packages" / f"picows-{name}") for name in NAMES)
             pip("wheel", "--no-deps", "--wheel-dir", str(target), *sources)
             target.rename(kept)
-    return [next(kept.glob(f"picows_{name}-*.whl")) for name in EXTRAS]
+    return [str(next(kept.glob(f"picows_{name}-*.whl"))) for name in NAMES]
 
 
 def source_digest() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import venv
@@ -13,6 +14,14 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("codec", "client", "server")
+
+
+def declared_version(name: str) -> str:
+    """Return the version in a package's ``_version.py``, which holds nothing else."""
+    path = ROOT / "packages" / f"picows-{name}" / "src" / f"picows_{name}" / "_version.py"
+    match = re.fullmatch(r'__version__ = "([^"]+)"\n', path.read_text(encoding="utf-8"))
+    assert match, f"{path} holds more or less than the version"
+    return match[1]
 
 
 def run(*command: str, environment: Optional[Dict[str, str]] = None, cwd: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 from typing import Callable, Dict, List
@@ -26,11 +27,20 @@ def fresh_environment(tmp_path: Path) -> Callable[[], FreshEnvironment]:
 
 
 @pytest.fixture(scope="session")
-def sdists(tmp_path_factory: pytest.TempPathFactory) -> Dict[str, Path]:
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the packages' sources, without what builds leave in a working tree."""
+    target = tmp_path_factory.mktemp("tree") / "packages"
+    derived = shutil.ignore_patterns("*.so", "*.pyd", "*.o", "*.obj", "__pycache__")
+    shutil.copytree(str(ROOT / "packages"), str(target), ignore=derived)
+    return target
+
+
+@pytest.fixture(scope="session")
+def sdists(tmp_path_factory: pytest.TempPathFactory, packages: Path) -> Dict[str, Path]:
     """The three source distributions, by the name of the package."""
     target = tmp_path_factory.mktemp("sdists")
     for name in NAMES:
-        source = str(ROOT / "packages" / f"picows-{name}")
+        source = str(packages / f"picows-{name}")
         run(sys.executable, "-m", "build", "--sdist", "-o", str(target), source, cwd=target)
     return {name: next(target.glob(f"picows_{name}-*.tar.gz")) for name in NAMES}
 

@@ -16,9 +16,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import parse_sdist_filename, parse_wheel_filename
 
-from tests.packaging.building import NAMES, ROOT, pip_wheel
-
-CODEC = ROOT / "packages" / "picows-codec" / "src" / "picows_codec"
+from tests.packaging.building import NAMES, ROOT, declared_version, pip_wheel
 
 
 def names_in(wheel: Path) -> Set[str]:
@@ -41,18 +39,21 @@ def test_wheel_holds_the_package_and_nothing_else(wheels: Dict[str, Path], name:
     assert f"picows_{name}/py.typed" in names
     assert f"picows_{name}/_version.py" in names
     assert any(re.fullmatch(r"[^/]+\.dist-info/licenses/LICENSE", entry) for entry in names)
-    kinds = {PurePosixPath(entry).suffix for entry in names if entry.startswith("picows_")}
+    kinds = {PurePosixPath(entry).suffix for entry in names if entry.startswith(f"picows_{name}/")}
     extension = ".pyd" if sys.platform == "win32" else ".so"
     expected = {".py", ".typed"}
     assert kinds == (expected | {".pxd", ".pyi", extension} if name == "codec" else expected)
 
 
-def test_codec_ships_every_declaration_stub_and_extension(wheels: Dict[str, Path]) -> None:
+def test_codec_ships_every_declaration_stub_and_extension(
+    wheels: Dict[str, Path], packages: Path
+) -> None:
     names = names_in(wheels["codec"])
+    source = packages / "picows-codec" / "src" / "picows_codec"
     for suffix in (".py", ".pxd", ".pyi"):
-        for path in CODEC.glob(f"*{suffix}"):
+        for path in source.glob(f"*{suffix}"):
             assert f"picows_codec/{path.name}" in names
-    for path in CODEC.glob("*.pyx"):
+    for path in source.glob("*.pyx"):
         if sys.platform == "win32" and path.stem == "stream":
             continue
         pattern = re.compile(rf"picows_codec/{path.stem}\.[^/]*(so|pyd)")
@@ -92,11 +93,11 @@ def test_extensions_are_stripped(wheels: Dict[str, Path]) -> None:
 
 
 def test_build_from_the_tree_gives_the_same_wheel_and_leaves_nothing(
-    wheels: Dict[str, Path], tmp_path: Path
+    wheels: Dict[str, Path], packages: Path, tmp_path: Path
 ) -> None:
-    before = set(CODEC.parents[1].rglob("*"))
-    pip_wheel(str(CODEC.parents[1]), tmp_path)
-    assert set(CODEC.parents[1].rglob("*")) == before
+    before = set(packages.rglob("*"))
+    pip_wheel(str(packages / "picows-codec"), tmp_path)
+    assert set(packages.rglob("*")) == before
     assert (tmp_path / wheels["codec"].name).read_bytes() == wheels["codec"].read_bytes()
 
 
@@ -119,17 +120,13 @@ def test_source_distribution(sdists: Dict[str, Path], name: str) -> None:
 
 
 def test_versions_agree(wheels: Dict[str, Path], sdists: Dict[str, Path]) -> None:
-    versions = {}
-    for name in NAMES:
-        source = ROOT / "packages" / f"picows-{name}" / "src" / f"picows_{name}" / "_version.py"
-        match = re.fullmatch(r'__version__ = "([^"]+)"\n', source.read_text(encoding="utf-8"))
-        assert match, f"{source} holds the version and nothing else"
-        versions[name] = match[1]
-        assert metadata_of(wheels[name])["Version"] == match[1]
-        assert str(parse_wheel_filename(wheels[name].name)[1]) == match[1]
-        assert str(parse_sdist_filename(sdists[name].name)[1]) == match[1]
-        changelog = (source.parents[2] / "CHANGELOG.md").read_text(encoding="utf-8")
-        assert f"## {match[1]}" in changelog
+    versions = {name: declared_version(name) for name in NAMES}
+    for name, version in versions.items():
+        assert metadata_of(wheels[name])["Version"] == version
+        assert str(parse_wheel_filename(wheels[name].name)[1]) == version
+        assert str(parse_sdist_filename(sdists[name].name)[1]) == version
+        changelog = ROOT / "packages" / f"picows-{name}" / "CHANGELOG.md"
+        assert f"\n## {version}" in changelog.read_text(encoding="utf-8")
     for name in ("client", "server"):
         requirements = map(Requirement, metadata_of(wheels[name]).get_all("Requires-Dist"))
         [codec] = [
@@ -151,5 +148,4 @@ def test_metadata(wheels: Dict[str, Path], name: str) -> None:
         if "extra ==" not in line
     }
     assert required == ({"multidict"} if name == "codec" else {"picows-codec", "aiofastnet"})
-    extras = {"codec": set(), "client": {"uvloop", "proxy"}, "server": {"uvloop"}}[name]
-    assert set(metadata.get_all("Provides-Extra") or ()) == extras
+    assert metadata.get_all("Provides-Extra") == (None if name == "codec" else ["uvloop"])
