@@ -1,0 +1,8 @@
+from typing_extensions import disjoint_base
+
+from picows_codec.transport import WSListener, WSTransport
+from picows_codec.view import WSMessage
+
+@disjoint_base
+class WSMessageListener(WSListener):
+    def on_ws_message(self, transport: WSTransport, message: WSMessage) -> None: ...

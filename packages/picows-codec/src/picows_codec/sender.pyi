@@ -1,0 +1,9 @@
+from typing_extensions import disjoint_base
+
+from picows_codec.transport import Core
+
+@disjoint_base
+class Wire: ...
+
+@disjoint_base
+class Sender(Core): ...

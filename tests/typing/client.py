@@ -1,0 +1,114 @@
+"""What a type checker makes of picows_client. Not run; ``tox -e types`` checks it."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from typing import List, Optional, Tuple
+
+from typing_extensions import assert_type
+
+from picows_client import (
+    WSCloseCode,
+    WSCloseHandshake,
+    WSDisconnectCause,
+    WSFrame,
+    WSListener,
+    WSMessage,
+    WSMessageListener,
+    WSMsgType,
+    WSState,
+    WSTransport,
+    WSUpgradeRequest,
+    WSUpgradeResponse,
+    ws_connect,
+)
+
+
+class ClientListener(WSListener):
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        transport.send(WSMsgType.TEXT, b"Hello world")
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        assert_type(frame.opcode, WSMsgType)
+        assert_type(frame.fin, bool)
+        assert_type(frame.payload_size, int)
+        assert_type(frame.get_payload_as_bytes(), bytes)
+        assert_type(frame.get_payload_as_utf8_text(), str)
+        assert_type(frame.get_payload_as_ascii_text(), str)
+        assert_type(frame.get_payload_as_memoryview(), memoryview)
+        assert_type(bytes(frame), bytes)
+        if frame.opcode is WSMsgType.CLOSE:
+            assert_type(frame.get_close_code(), int)
+            assert_type(frame.get_close_reason(), str)
+        transport.send(frame.opcode, frame)
+        frame.opcode = WSMsgType.TEXT  # type: ignore[misc]
+
+
+class MessageListener(WSMessageListener):
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def on_ws_message(self, transport: WSTransport, message: WSMessage) -> None:
+        transport.send(message.opcode, message)
+        transport.send(WSMsgType.BINARY, memoryview(message), fin=False)
+        message.fin  # type: ignore[attr-defined]  # noqa: B018
+
+
+class WrongListener(WSListener):
+    def on_ws_frame(self, transport: WSTransport) -> None: ...  # type: ignore[override]
+
+
+async def quick_start(endpoint: str) -> None:
+    (_, client) = await ws_connect(endpoint, ClientListener, "client")
+    assert_type(client, ClientListener)
+    await client._transport.wait_until_closed()
+
+
+def after_response(request: WSUpgradeRequest, response: WSUpgradeResponse) -> MessageListener:
+    assert_type(request.headers["Host"], str)
+    assert_type(response.status, int)
+    return MessageListener(request.path)
+
+
+async def factories_and_options(url: str, context: ssl.SSLContext) -> None:
+    transport, listener = await ws_connect(url, lambda: MessageListener("a"))
+    assert_type(transport, WSTransport)
+    assert_type(listener, MessageListener)
+    assert_type(await ws_connect(url, after_response), Tuple[WSTransport, MessageListener])
+    await ws_connect(
+        url,
+        ClientListener,
+        logging.getLogger("mine"),
+        ssl_context=context,
+        extra_headers={"Authorization": "Basic eA=="},
+        subprotocols=("chat",),
+        websocket_handshake_timeout=None,
+        max_message_size=1 << 20,
+    )
+    await ws_connect(url, ClientListener, extra_headers=[("A", "1"), ("A", "2")])
+    await ws_connect(url, ClientListener, no_such_option=1)  # type: ignore[call-arg]
+    await ws_connect(url, ClientListener, enable_auto_ping="yes")  # type: ignore[arg-type]
+    await ws_connect(url, object)  # type: ignore[type-var]
+
+
+async def transport_members(transport: WSTransport) -> None:
+    transport.send(WSMsgType.TEXT, "text")
+    transport.send(WSMsgType.BINARY, bytearray(1), fin=True, rsv1=False)
+    transport.send(WSMsgType.PING, None)
+    transport.send(WSMsgType.TEXT, 1)  # type: ignore[arg-type]
+    transport.send_ping()
+    transport.ping(b"x")
+    transport.send_close(WSCloseCode.GOING_AWAY, "bye")
+    transport.send_reuse_external_bytearray(WSMsgType.BINARY, bytearray(20), 14)
+    with transport.cork():
+        transport.send_pong(b"x")
+    transport.disconnect(graceful=False)
+    assert_type(await transport.measure_roundtrip_time(rounds=5), List[float])
+    await transport.wait_disconnected()
+    assert_type(transport.state, WSState)
+    assert_type(transport.is_secure, bool)
+    assert_type(transport.subprotocol, Optional[str])
+    assert_type(transport.close_handshake, Optional[WSCloseHandshake])
+    assert_type(transport.disconnect_cause, Optional[WSDisconnectCause])
+    WSTransport(1)  # type: ignore[call-arg]

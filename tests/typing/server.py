@@ -1,0 +1,65 @@
+"""What a type checker makes of picows_server. Not run; ``tox -e types`` checks it."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Optional, Union
+
+from typing_extensions import assert_type
+
+from picows_server import (
+    WSFrame,
+    WSListener,
+    WSMsgType,
+    WSServer,
+    WSTransport,
+    WSUpgradeRequest,
+    WSUpgradeResponse,
+    WSUpgradeResponseWithListener,
+    create_ssl_context,
+    ws_create_server,
+)
+
+
+class ServerClientListener(WSListener):
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        print("New client connected")
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        transport.send(frame.opcode, frame.get_payload_as_bytes())
+        if frame.opcode == WSMsgType.CLOSE:
+            transport.disconnect()
+
+
+async def quick_start() -> None:
+    server = await ws_create_server("ws://127.0.0.1:9001", ServerClientListener, "server")
+    assert_type(server, WSServer)
+    await server.serve_forever()
+
+
+def route(
+    request: WSUpgradeRequest,
+) -> Union[WSListener, WSUpgradeResponse, WSUpgradeResponseWithListener, None]:
+    if request.path == "/chat":
+        response = WSUpgradeResponse.create_101_response({"X-Room": "1"}, subprotocol="chat")
+        return WSUpgradeResponseWithListener(response, ServerClientListener())
+    if request.path == "/moved":
+        return WSUpgradeResponse.create_redirect_response(307, "/chat")
+    if request.headers.get("Authorization") is None:
+        return WSUpgradeResponse.create_error_response(401, b"who are you?")
+    return ServerClientListener() if request.path == "/" else None
+
+
+async def rooms(context: ssl.SSLContext) -> None:
+    async with await ws_create_server("wss://[::1]:0", route, ssl_context=context) as server:
+        assert_type(server, WSServer)
+        server.close()
+        await server.wait_closed()
+    await ws_create_server("ws://:0", ServerClientListener, reuse_port=True)
+    await ws_create_server("ws://:0", route, reuse_port="yes")  # type: ignore[arg-type]
+    await ws_create_server("ws://:0", route, max_redirects=1)  # type: ignore[call-arg]
+    await ws_create_server("ws://:0", 5)  # type: ignore[arg-type]
+
+
+def context(password: Optional[str]) -> ssl.SSLContext:
+    return create_ssl_context("chain.pem", "key.pem", password=password)
