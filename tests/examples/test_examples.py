@@ -1,0 +1,164 @@
+"""Every example runs, prints what it should, and ends in order."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Optional
+
+import pytest
+from picows_codec import WSDisconnectKind
+from tests.examples.conftest import ROOT, Examples
+
+needs_sigint = pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for one process")
+
+
+@needs_sigint
+def test_echo_server_and_client(examples: Examples) -> None:
+    path = ROOT / "examples" / "echo_server.py"
+    with examples.start(path, "ws://127.0.0.1:0") as server:
+        greeting = re.fullmatch(r"Listening on (ws://\S+); Ctrl-C to stop", server.read_line())
+        assert greeting is not None
+        *replies, ping = examples.run("echo_client.py", greeting[1], "first", "żółw")
+        assert replies == ["Echo reply: first", "Echo reply: żółw"]
+        assert re.fullmatch(r"Fastest of five pings: \d+ microseconds", ping)
+        assert server.read_line() == "/: a client has connected"
+        assert server.read_line() == f"/: {WSDisconnectKind.PEER_CLOSE.value}"
+        server.interrupt()
+        assert server.finish() == ["Stopped"]
+
+
+def test_echo_client_without_a_server(examples: Examples) -> None:
+    with examples.start(ROOT / "examples" / "echo_client.py", "ws://127.0.0.1:1") as client:
+        _, errors = client.process.communicate()
+    assert client.process.returncode == 1
+    assert errors.startswith("No answer from ws://127.0.0.1:1:")
+    assert "Traceback" not in errors
+
+
+def test_tls(examples: Examples) -> None:
+    listening, refusal, encrypted, reply = examples.run("tls.py")
+    assert listening.startswith("Listening on wss://localhost:")
+    assert refusal.startswith("A client that does not know the authority: ")
+    assert encrypted == "Encrypted: True, TLSv1.3"
+    assert reply == "Echo reply: for your eyes only"
+
+
+def test_routing(examples: Examples) -> None:
+    lines = [line.strip() for line in examples.run("routing.py")]
+    assert lines[1::2] == [
+        "is anybody there? (room: -)",
+        "welcome, we speak chat.v1 (room: lobby)",
+        "welcome, we speak chat.v2 (room: lobby)",
+        "refused with 400: offer one of: chat.v2, chat.v1",
+        "refused with 403: this origin is not welcome",
+        "refused with 404: Not Found",
+    ]
+
+
+def test_fragments(examples: Examples) -> None:
+    first, *middle, last, message = examples.run("fragments.py")
+    assert first == "server: TEXT with 7 bytes"
+    assert middle == ["server: CONTINUATION with 7 bytes"] * 4
+    assert last == "server: CONTINUATION with 0 bytes, the last one"
+    assert message.startswith("client: one TEXT message with 5 lines: ['line 1', ")
+
+
+def test_reconnecting_client(examples: Examples) -> None:
+    lines = examples.run("reconnecting_client.py")
+    received = [line for line in lines if line.startswith("client: message ")]
+    assert [int(line.split()[2].rstrip(":")) for line in received] == list(range(1, 11))
+    *interruptions, end = [line for line in lines if line.startswith("client: disconnected: ")]
+    assert len(interruptions) >= 2
+    assert set(interruptions) == {f"client: disconnected: {WSDisconnectKind.PEER_CLOSE.value}"}
+    assert end == f"client: disconnected: {WSDisconnectKind.LOCAL_CLOSE.value}"
+
+
+def test_broadcast(examples: Examples) -> None:
+    names = ("Ada", "Grace", "Barbara")
+    assert sorted(examples.run("broadcast.py")) == sorted(
+        f"{listener} hears {speaker}: hello everybody"
+        for listener in names
+        for speaker in names
+        if listener != speaker
+    )
+
+
+GOODBYES = [
+    "Shutting down 2 connections",
+    *["client: the server closed with 1001 (GOING_AWAY)"] * 2,
+    *[f"server: session ended: {WSDisconnectKind.LOCAL_CLOSE.value}"] * 2,
+]
+
+
+def test_graceful_shutdown(examples: Examples) -> None:
+    listening, *goodbyes, last = examples.run("graceful_shutdown.py", "0.1")
+    assert listening.startswith("Listening on ws://127.0.0.1:")
+    assert sorted(goodbyes) == GOODBYES
+    assert last == "Nothing is left"
+
+
+@needs_sigint
+def test_graceful_shutdown_by_a_signal(examples: Examples) -> None:
+    with examples.start(ROOT / "examples" / "graceful_shutdown.py", "60") as server:
+        assert server.read_line().startswith("Listening on ws://127.0.0.1:")
+        server.interrupt()
+        *goodbyes, last = server.finish()
+    # It may have come before both clients were connected.
+    assert set(goodbyes[1:]) <= set(GOODBYES)
+    assert last == "Nothing is left"
+
+
+def test_demo(examples: Examples) -> None:
+    pytest.importorskip("trustme")
+    versions, what, blank, head, *table = examples.run("demo.py", "0.05")
+    assert versions.startswith("picows ")
+    assert what == "one connection, one message at a time, client and server on this machine"
+    assert blank == ""
+    assert head.split() == ["payload", "round", "trips/s", "p50", "p90", "p99", "max"]
+    assert len(table) == 8
+    for line, size in zip(table, ["64 B", "256 B", "8,192 B", "100,000 B"] * 2):
+        assert len(line) == len(head)
+        name, rate, *times = re.split(r"\s{2,}", line.replace(f" {size}", "", 1))
+        assert name == ("plain TCP" if line in table[:4] else "TLS")
+        assert int(rate.replace(",", "")) > 0
+        latencies = [float(time.replace(" us", "").replace(",", "")) for time in times]
+        assert len(latencies) == 4
+        assert latencies == sorted(latencies)
+
+
+@pytest.fixture(scope="module")
+def compiled_listener(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the compiled listener, built against the installed codec."""
+    pytest.importorskip("Cython")
+    pytest.importorskip("setuptools", "74.1")
+    target = tmp_path_factory.mktemp("compiled_listener")
+    # The codec that is installed here is the one to compile against: no isolation.
+    command = [sys.executable, "-m", "pip", "install", "--no-build-isolation", "--no-deps"]
+    sources = tmp_path_factory.mktemp("sources")
+    for file in (ROOT / "examples" / "compiled_listener").iterdir():
+        if file.is_file():
+            (sources / file.name).write_bytes(file.read_bytes())
+    outcome = subprocess.run(
+        [*command, "--target", str(target), str(sources)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        check=False,
+    )
+    assert outcome.returncode == 0, outcome.stdout
+    return target
+
+
+class TestCompiledListener:
+    @pytest.fixture
+    def python_path(self, compiled_listener: Path) -> Optional[Path]:
+        return compiled_listener
+
+    @pytest.mark.timeout(300)
+    def test_run(self, examples: Examples) -> None:
+        assert examples.run("compiled_listener/run.py") == [
+            "Echo reply: no Python on the other side"
+        ]

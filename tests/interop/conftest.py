@@ -1,0 +1,51 @@
+"""Every interop test runs plain and over TLS, on the carrier of choice and on the loop's own."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from typing import Any, Dict
+
+import pytest
+from tests.support.certificates import Certificates, issue_certificates
+
+from picows_server import create_ssl_context
+
+
+@dataclass(frozen=True)
+class Carrier:
+    """What carries the connections of a test; the contexts are None for plain sockets."""
+
+    backend: str
+    server_context: Any = None
+    client_context: Any = None
+
+    @property
+    def scheme(self) -> str:
+        return "ws" if self.server_context is None else "wss"
+
+    @property
+    def our_client(self) -> Dict[str, Any]:
+        """Arguments for ws_connect."""
+        return {"backend": self.backend, "ssl_context": self.client_context}
+
+    @property
+    def our_server(self) -> Dict[str, Any]:
+        """Arguments for ws_create_server."""
+        return {"backend": self.backend, "ssl_context": self.server_context}
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return issue_certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(params=["plain-auto", "plain-loop", "tls-auto", "tls-loop"])
+def carrier(request: pytest.FixtureRequest, certificates: Certificates) -> Carrier:
+    security, _, backend = request.param.partition("-")
+    if security == "plain":
+        return Carrier(backend)
+    server_context: ssl.SSLContext = create_ssl_context(
+        certificates.server_chain, certificates.server_key
+    )
+    return Carrier(backend, server_context, certificates.client_context())
