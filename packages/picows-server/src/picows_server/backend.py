@@ -94,13 +94,37 @@ class StreamBackend(Backend):
             self._poller = None
 
 
+class _QuietLoop:
+    """The loop as aiofastnet's transports see it: a peer that hangs up is nothing to report.
+
+    aiofastnet (1.2) reports a connection that ends during the TLS handshake to the loop's
+    exception handler, as the class ConnectionResetError where an exception is expected: every
+    port scan would be an error with a traceback.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._loop, name)
+        # The next look-up finds it here, without this detour.
+        setattr(self, name, value)
+        return value
+
+    def call_exception_handler(self, context: Dict[str, Any]) -> None:
+        if context.get("exception") is not ConnectionResetError:
+            self._loop.call_exception_handler(context)
+
+
 class FastnetBackend(Backend):
     """aiofastnet's transports, plain or TLS."""
 
     name = "aiofastnet"
 
     def __init__(self, loop: asyncio.AbstractEventLoop, tls: Optional[TlsSettings]) -> None:
-        super().__init__(loop)
+        # With a proactor aiofastnet looks at the loop's type.
+        quiet: Any = _QuietLoop(loop) if has_readers(loop) else loop
+        super().__init__(quiet)
         self._arguments: Dict[str, Any] = {}
         if tls is not None:
             self._arguments = {
@@ -155,7 +179,7 @@ def choose_backend(
         if _why_not_stream(loop, tls) is None:
             name = "stream"
         else:
-            name = "aiofastnet" if HAS_AIOFASTNET else "loop"
+            name = "aiofastnet" if tls is not None and HAS_AIOFASTNET else "loop"
     if name == "stream":
         reason = _why_not_stream(loop, tls)
         if reason is not None:

@@ -6,9 +6,9 @@ import asyncio
 import functools
 import logging
 import socket
-from typing import TYPE_CHECKING, Callable, Optional, Set, Union
+from typing import TYPE_CHECKING, Callable, Dict, Optional, Set, Union
 
-from picows_codec import ServerHandshake, WSEndpoint, WSState
+from picows_codec import ServerHandshake, WSEndpoint, WSState, encode_close_payload
 from picows_server.backend import has_readers
 
 if TYPE_CHECKING:
@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     Logger = Union[logging.Logger, logging.LoggerAdapter[logging.Logger]]
 
 __all__ = ["Connections", "ServerProtocol"]
+
+
+# Turns of the loop after which a transport that gave up has closed its socket; asyncio,
+# aiofastnet and uvloop need two or three.
+_CLOSING_TURNS = 16
 
 
 class ServerProtocol(WSEndpoint, asyncio.BufferedProtocol):
@@ -77,9 +82,9 @@ class Connections:
         self._released = released
         self._max_connections = max_connections
         self._max_pending_handshakes = max_pending_handshakes
-        # A connection is in one of these: as a task until its transport is there (TLS
-        # handshake), as a protocol from connection_made to connection_lost.
-        self._connecting: Set[asyncio.Task[object]] = set()
+        # A connection is in one of these: with the task that makes its transport (TLS handshake),
+        # then from connection_made to connection_lost.
+        self._connecting: Dict[ServerProtocol, asyncio.Task[object]] = {}
         self._connected: Set[ServerProtocol] = set()
         self._upgrading = 0
 
@@ -102,21 +107,23 @@ class Connections:
 
     def add(self, sock: socket.socket) -> None:
         """Serve a socket that was just accepted."""
-        connecting = self._backend.connect(sock, self._new_protocol)
+        protocol = ServerProtocol(self)
+        connecting = self._backend.connect(sock, lambda: protocol)
         if connecting is not None:
             task = self.loop.create_task(connecting)
-            self._connecting.add(task)
-            task.add_done_callback(functools.partial(self._connecting_done, sock))
+            self._connecting[protocol] = task
+            task.add_done_callback(functools.partial(self._connecting_done, protocol, sock))
 
     def close_all(self, code: int, reason: Optional[str]) -> None:
         """Start the closing handshake everywhere; endpoints bound it by ``close_timeout``."""
+        encode_close_payload(code, reason)  # raises, also while there is nobody to send it to
         for protocol in tuple(self._connected):
             if protocol.transport.state != WSState.CONNECTING:
                 protocol.transport.disconnect(code=code, reason=reason)
 
     def drop_half_open(self) -> None:
         """Abort every connection whose opening handshake is not finished."""
-        for task in self._connecting:
+        for task in self._connecting.values():
             task.cancel()
         for protocol in tuple(self._connected):
             if protocol.transport.state == WSState.CONNECTING:
@@ -124,12 +131,13 @@ class Connections:
 
     def abort_all(self) -> None:
         """Abort everything."""
-        for task in self._connecting:
+        for task in self._connecting.values():
             task.cancel()
         for protocol in tuple(self._connected):
             protocol.transport.disconnect(graceful=False)
 
     def connection_made(self, protocol: ServerProtocol) -> None:
+        self._connecting.pop(protocol, None)
         self._connected.add(protocol)
         self._upgrading += 1
 
@@ -144,18 +152,28 @@ class Connections:
         self._connected.discard(protocol)
         self._released()
 
-    def _new_protocol(self) -> ServerProtocol:
-        return ServerProtocol(self)
-
-    def _connecting_done(self, sock: socket.socket, task: asyncio.Task[object]) -> None:
-        self._connecting.discard(task)
-        if task.cancelled():
-            sock.close()
-        else:
+    def _connecting_done(
+        self, protocol: ServerProtocol, sock: socket.socket, task: asyncio.Task[object]
+    ) -> None:
+        if not task.cancelled():
             error = task.exception()
-            if error is not None:
-                sock.close()
-                self._log_failure(error)
+            if error is None:
+                self._connecting.pop(protocol, None)
+                return
+            self._log_failure(error)
+        if protocol in self._connected:
+            # The cancellation came too late for the handshake, and too early for its task.
+            protocol.transport.disconnect(graceful=False)
+        self._let_go(protocol, sock, _CLOSING_TURNS)
+
+    def _let_go(self, protocol: ServerProtocol, sock: socket.socket, turns: int) -> None:
+        # A transport that gives up still watches its socket; closing that earlier would leave a
+        # stale number in the selector. If no transport has it, nobody else closes it.
+        if turns and sock.fileno() >= 0:
+            self.loop.call_soon(self._let_go, protocol, sock, turns - 1)
+            return
+        sock.close()
+        self._connecting.pop(protocol, None)
         self._released()
 
     def _log_failure(self, error: BaseException) -> None:

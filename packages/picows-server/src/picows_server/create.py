@@ -104,7 +104,8 @@ async def ws_create_server(
         ``logger_name``: name below ``picows.``, or a logger; None is ``"server"``.
 
         ``backend``: ``"stream"`` (picows' own, for plain sockets on POSIX), ``"aiofastnet"``,
-        ``"loop"`` (the event loop's transports), or ``"auto"``, the first of these that serves.
+        ``"loop"`` (the event loop's transports), or ``"auto"``: the first for ``ws://``, the
+        second for ``wss://``, and the third where those are not available.
 
         ``websocket_handshake_timeout``: seconds for the upgrade request to arrive and, before
         that, for the TLS handshake. None: no limit, but TLS handshakes end after a minute.
