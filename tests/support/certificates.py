@@ -24,6 +24,12 @@ class Certificates:
     client_chain: Path
     client_key: Path
 
+    def server_context(self) -> ssl.SSLContext:
+        """A context of a server, made without the library under test."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.server_chain, self.server_key)
+        return context
+
     def client_context(
         self, *, with_certificate: bool = False, alpn: Optional[Sequence[str]] = ("http/1.1",)
     ) -> ssl.SSLContext:

@@ -92,9 +92,7 @@ class RawClient(RawConnection):
     def write_frame(self, opcode: int, payload: bytes = b"", fin: bool = True) -> None:
         """Send a masked frame of less than 64 KiB."""
         size = len(payload)
-        lengths = struct.pack("!B", 0x80 | size)
-        if size >= 126:
-            lengths = struct.pack("!BH", 0x80 | 126, size)
+        lengths = bytes([0x80 | size]) if size < 126 else struct.pack("!BH", 0x80 | 126, size)
         key = os.urandom(4)
         masked = bytes(byte ^ key[i % 4] for i, byte in enumerate(payload))
         self.writer.write(bytes([(0x80 if fin else 0) | opcode]) + lengths + key + masked)

@@ -175,6 +175,8 @@ def choose_backend(
 
     Raises :class:`WSInvalidOptionError` with the reason where that one cannot serve.
     """
+    if not isinstance(name, str):
+        raise TypeError(f"backend must be a str, not {type(name).__name__}")
     if name == "auto":
         if _why_not_stream(loop, tls) is None:
             name = "stream"
