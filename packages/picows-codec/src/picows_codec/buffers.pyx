@@ -64,8 +64,12 @@ cdef class ThreadBuffers:
         return ReadBuffer(size)
 
     cdef void give_read(self, ReadBuffer buffer) noexcept:
+        cdef ReadBuffer dropped = buffer
         if not buffer.pinned and (self._read is None or self._read.size < buffer.size):
+            dropped = self._read
             self._read = buffer
+        if dropped is not None:
+            dropped.view = None     # it refers to its buffer: a circle
 
     cdef WriteBuffer take_write(self):
         cdef WriteBuffer buffer = self._write

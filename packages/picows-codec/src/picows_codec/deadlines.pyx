@@ -51,24 +51,31 @@ cdef class Sweeper:
         if self._handle is not None:
             self._handle.cancel()
         self._wakeup = wakeup
-        self._handle = self._loop.call_later(delay if delay > RESOLUTION else RESOLUTION, self._sweep)
+        self._handle = self._loop.call_later(
+            delay if delay > RESOLUTION else RESOLUTION, self._sweep)
 
     def _sweep(self):
         cdef double now = self.now()
         cdef double earliest = 0
         cdef Deadlined member
         self._handle = None
-        for member in [each for each in self._members if (<Deadlined> each).deadline <= now + RESOLUTION]:
-            if member.deadline == 0:
-                continue        # forgotten by a callback of this very sweep
-            self._members.discard(member)
-            member.deadline = 0
-            member.on_deadline(now)
-        for member in self._members:
-            if earliest == 0 or member.deadline < earliest:
-                earliest = member.deadline
-        if earliest != 0:
-            self._schedule(earliest - now, earliest)
+        try:
+            for member in [
+                each for each in self._members
+                if (<Deadlined> each).deadline <= now + RESOLUTION
+            ]:
+                # A callback of this very sweep may have set or cleared the deadline of another.
+                if member.deadline == 0 or member.deadline > now + RESOLUTION:
+                    continue
+                self._members.discard(member)
+                member.deadline = 0
+                member.on_deadline(now)
+        finally:    # whatever one connection raised, the others still have deadlines
+            for member in self._members:
+                if earliest == 0 or member.deadline < earliest:
+                    earliest = member.deadline
+            if earliest != 0:
+                self._schedule(earliest - now, earliest)
 
 
 cdef Sweeper sweeper_for(object loop, object clock):

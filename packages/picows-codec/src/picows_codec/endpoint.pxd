@@ -67,6 +67,7 @@ cdef class WSEndpoint(Sender):
     cdef int received(self, ReadBuffer buffer, Py_ssize_t block_size, Py_ssize_t size) except -1
     cdef Py_ssize_t read_size(self) noexcept
 
+    cdef int _take_in(self, ReadBuffer buffer, Py_ssize_t block_size, Py_ssize_t size) except -1
     cdef int _advance_handshake(self, const uint8_t* data, Py_ssize_t size) except -1
     cdef int _open(self) except -1
     cdef int _refuse(self, object error) except -1
@@ -78,6 +79,7 @@ cdef class WSEndpoint(Sender):
         object owner, const uint8_t* tail, Py_ssize_t tail_size) except -1
     cdef int _hand_over(self, WSFrame frame) except -1
     cdef int _answer_ping(self, const uint8_t* payload, Py_ssize_t size) except -1
+    cdef inline bint _expects_pong(self) noexcept
     cdef bint _is_pong(self, WSFrame frame) except -1
     cdef bint _more_deliverable(self, const uint8_t* data, Py_ssize_t size) noexcept
     cdef int _listener_failed(self, str callback, object error) except -1

@@ -41,7 +41,7 @@ from picows_codec.constants cimport (
     ws_violation_text,
 )
 from picows_codec.deadlines cimport sweeper_for
-from picows_codec.frame cimport ws_decode_frame_header, ws_frame_header
+from picows_codec.frame cimport ws_decode_frame_header, ws_frame_header, ws_frame_is_complete
 from picows_codec.handshake cimport OpeningHandshake
 from picows_codec.options cimport WSOptions
 from picows_codec.parser cimport (
@@ -81,6 +81,7 @@ from picows_codec.errors import (
     WSPingTimeout,
     WSProtocolError,
     WSSlowConsumer,
+    WSStateError,
 )
 from picows_codec.handshake import ClientHandshake
 from picows_codec.outcome import (
@@ -104,6 +105,10 @@ cdef tuple _STATES = tuple(WSState)
 
 # Seconds for which a failed connection waits for the peer to take the CLOSE frame and hang up.
 cdef double LINGER = 1.0
+
+# Frames that the library answers itself and that are passed over to see whether more follows.
+cdef enum:
+    LOOKAHEAD = 16
 
 # Automatic pings look this often within auto_ping_idle_timeout whether bytes came.
 cdef double LOOKS_PER_IDLE = 4.0
@@ -176,25 +181,31 @@ cdef class WSEndpoint(Sender):
         """Start the opening handshake."""
         cdef bytes data
         self._transport_below = transport
-        if isinstance(transport, Wire):
-            self._wire = transport
-        else:
-            self._write_below = transport.write
-            self._secure = transport.get_extra_info("sslcontext") is not None
-            transport.set_write_buffer_limits(
-                high=self._options.write_high_watermark, low=self._options.write_low_watermark)
-        self._sweeper = sweeper_for(self._loop, self._clock)
-        if not self._is_client:
-            self._watch(self._options.websocket_handshake_timeout)
-        data = self._handshake.take_to_send()
-        if data:
-            self._write(<const uint8_t*> PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+        try:
+            if isinstance(transport, Wire):
+                self._wire = transport
+            else:
+                self._write_below = transport.write
+                self._secure = transport.get_extra_info("sslcontext") is not None
+                transport.set_write_buffer_limits(
+                    high=self._options.write_high_watermark,
+                    low=self._options.write_low_watermark)
+            self._sweeper = sweeper_for(self._loop, self._clock)
+            if not self._is_client:
+                self._watch(self._options.websocket_handshake_timeout)
+            data = self._handshake.take_to_send()
+            if data:
+                self._write(<const uint8_t*> PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+        except BaseException:
+            self._abort()       # a loop only logs this
+            raise
 
     def get_buffer(self, Py_ssize_t sizehint):
         """The memory that the next bytes belong into: the frame under way, or a read buffer."""
         cdef Py_ssize_t room
         cdef uint8_t* block = self.block_room(&room)
-        if block != NULL and not self._deaf:
+        # Only to a loop that fills it at once: in the background, the block could be gone by then.
+        if block != NULL and self._shared_reads:
             return PyMemoryView_FromMemory(<char*> block, room, PyBUF_WRITE)
         if self._private_buffer is None:
             self._private_buffer = self._buffers.take_read(self._options.read_buffer_init_size)
@@ -236,12 +247,13 @@ cdef class WSEndpoint(Sender):
 
     def eof_received(self):
         """The peer will send no more; returns False: the transport then closes itself."""
+        if self._deaf:
+            return False
         if self._state == CONNECTING:
             self._handshake.feed_eof()
-            if self._handshake.done:
-                self._hold(self._handshake.take_to_send())
-                self._refuse(self._handshake.error)
-        elif not self._close_received and not self._deaf:
+            self._hold(self._handshake.take_to_send())
+            self._refuse(self._handshake.error)
+        elif not self._close_received:
             self._set_cause(
                 WSDisconnectKind.CONNECTION_LOST,
                 WSConnectionError("the peer closed the connection without a closing handshake"))
@@ -276,7 +288,7 @@ cdef class WSEndpoint(Sender):
         cdef list roundtrips = self._roundtrips
         if self._state == CLOSED:
             return
-        if self._state == CONNECTING and self._handshake is not None:
+        if self._state == CONNECTING:
             if exc is None and not self._handshake.done:
                 self._handshake.feed_eof()
             error = self._handshake.error
@@ -286,23 +298,19 @@ cdef class WSEndpoint(Sender):
                     + (f": {exc}" if exc is not None else ""))
                 error.__cause__ = exc
             self._set_cause(WSDisconnectKind.HANDSHAKE_FAILURE, error)
-            self._opening_failed(error)
-        elif self._close_received and self._close_sent:
-            pass
-        elif exc is not None:
-            self._set_cause(WSDisconnectKind.CONNECTION_LOST, exc)
         else:
             self._set_cause(
                 WSDisconnectKind.CONNECTION_LOST,
-                WSConnectionError("the connection was closed without a closing handshake"))
+                exc if exc is not None else WSConnectionError(
+                    "the connection was closed without a closing handshake"))
+            error = self._cause.exception
+        self._opening_failed(error)
         self._state = CLOSED
         self._note_unsent()
         self._may_send = False
         self._deaf = True
         if self._sweeper is not None:
             self._sweeper.forget(self)
-        if self._pending is not None:
-            self._buffers.give_write(self._pending)
         self._let_go()
         try:
             if self._connected_called:
@@ -310,6 +318,8 @@ cdef class WSEndpoint(Sender):
         except Exception as error:
             self._log_listener_error("on_ws_disconnected", error)
         finally:
+            if listener is not None:
+                listener._closed()
             for waiter in waiters or ():
                 if not waiter.done():
                     waiter.set_result(None)
@@ -320,19 +330,32 @@ cdef class WSEndpoint(Sender):
 
     def _let_go(self):
         """Drop every reference that could keep the connection's objects alive in a circle."""
+        self._drop_pending()
+        if self._private_buffer is not None:
+            if self._shared_reads:
+                self._buffers.give_read(self._private_buffer)
+            else:
+                self._private_buffer.view = None
         self._transport_below = self._write_below = self._wire = None
         self._transport = self._listener = self._on_frame = None
-        self._handshake = self._sweeper = self._pending = self._private_buffer = None
+        self._handshake = self._sweeper = self._private_buffer = None
         self._block = None
         self._closed_waiters = self._roundtrips = None
         self._opened_waiter = None
 
+    def _drop_pending(self):
+        if self._pending is not None:
+            self._buffers.give_write(self._pending)
+            self._pending = None
+
     def _note_unsent(self):
         """Complete the cause with what is still in the queue."""
         cdef Py_ssize_t unsent
-        if self._cause is None:
-            self._set_cause(WSDisconnectKind.CONNECTION_LOST, None)
-        unsent = self._queue_size()
+        self._set_cause(WSDisconnectKind.CONNECTION_LOST, None)
+        try:
+            unsent = self._queue_size()
+        except Exception:
+            return      # a transport that is gone need not know
         if unsent > self._cause.unsent_bytes:
             self._cause = WSDisconnectCause(self._cause.kind, self._cause.exception, unsent)
 
@@ -349,37 +372,50 @@ cdef class WSEndpoint(Sender):
         return self._options.read_buffer_init_size
 
     cdef int received(self, ReadBuffer buffer, Py_ssize_t block_size, Py_ssize_t size) except -1:
-        """Called per read. A BaseException of a listener passes through; all else is handled."""
-        cdef uint8_t* data = buffer.data
-        cdef Py_ssize_t used
-        cdef int violation
+        """Called per read. Raises what no connection can go on after: a BaseException of a
+        listener, or an exception of the transport."""
         self._heard = True
         if self._deaf:
             return 0
         try:
+            try:
+                self._take_in(buffer, block_size, size)
+            finally:
+                self._more_to_come = False
+                if self._pending is not None and self._corks == 0:
+                    self._flush()
+        except BaseException as error:
+            # Its traceback leads to the connection, so that the cause cannot keep the exception.
+            self._set_cause(
+                WSDisconnectKind.CONNECTION_LOST if isinstance(error, Exception)
+                else WSDisconnectKind.LISTENER_EXCEPTION, None)
+            self._abort()
+            raise
+        return 0
+
+    cdef int _take_in(self, ReadBuffer buffer, Py_ssize_t block_size, Py_ssize_t size) except -1:
+        cdef uint8_t* data = buffer.data
+        cdef Py_ssize_t used
+        cdef int violation
+        if self._state == CONNECTING:
+            used = self._advance_handshake(data, size)
+            data += used
+            size -= used
             if self._state == CONNECTING:
-                used = self._advance_handshake(data, size)
-                data += used
-                size -= used
-                if self._state == CONNECTING or self._deaf:
-                    return 0
-            elif block_size:
-                violation = ws_parser_payload(
-                    &self._parser, &self._header,
-                    <uint8_t*> PyBytes_AS_STRING(self._block) + self._block_size, block_size,
-                    self._block_size)
-                self._block_size += block_size
-                if violation < 0:
-                    return self._violated(violation)
-                if self._block_size < PyBytes_GET_SIZE(self._block):
-                    return 0
-                self._finish_block(buffer, data, size)
-            if size and not self._deaf:
-                self._consume(buffer, data, size)
-        finally:
-            self._more_to_come = False
-            if self._pending is not None and self._corks == 0:
-                self._flush()
+                return 0
+        elif block_size:
+            violation = ws_parser_payload(
+                &self._parser, &self._header,
+                <uint8_t*> PyBytes_AS_STRING(self._block) + self._block_size, block_size,
+                self._block_size)
+            self._block_size += block_size
+            if violation < 0:
+                return self._violated(violation)
+            if self._block_size < PyBytes_GET_SIZE(self._block):
+                return 0
+            self._finish_block(buffer, data, size)
+        if size and not self._deaf:
+            self._consume(buffer, data, size)
         return 0
 
     cdef int _consume(self, ReadBuffer buffer, uint8_t* data, Py_ssize_t size) except -1:
@@ -460,19 +496,25 @@ cdef class WSEndpoint(Sender):
         return self._frame_arrived(buffer, &header, payload, block, tail, tail_size)
 
     cdef bint _more_deliverable(self, const uint8_t* data, Py_ssize_t size) noexcept:
-        """Whether data[0:size] begins with another complete frame that the listener will get."""
+        """Whether data[0:size] begins with another complete frame that the listener will get.
+
+        Frames that the library keeps to itself are passed over, but only so many: to look past a
+        flood of them again and again would take the square of its length.
+        """
         cdef ws_frame_header header
         cdef int header_size
-        while True:
+        cdef int _
+        for _ in range(LOOKAHEAD):
             header_size = ws_decode_frame_header(data, size, &header)
             if header_size <= 0 or header.payload_size > <size_t> (size - header_size):
                 return False
             if not (
                     (header.opcode == WS_OP_PING and self._options.enable_auto_pong)
-                    or header.opcode == WS_OP_PONG):
+                    or (header.opcode == WS_OP_PONG and self._expects_pong())):
                 return True
             data += header_size + header.payload_size
             size -= header_size + header.payload_size
+        return False
 
     cdef int _frame_arrived(
             self, ReadBuffer buffer, const ws_frame_header* header, const uint8_t* payload,
@@ -482,6 +524,8 @@ cdef class WSEndpoint(Sender):
         cdef WSFrame frame
         cdef bint closing = header.opcode == WS_OP_CLOSE
         if header.opcode == WS_OP_PING and self._options.enable_auto_pong:
+            if tail_size and tail[0] & 0x0F == WS_OP_PING and ws_frame_is_complete(tail, tail_size):
+                self._more_to_come = True       # pongs leave together, too
             return self._answer_ping(payload, size)
         if closing:
             self._close_received = True
@@ -506,16 +550,18 @@ cdef class WSEndpoint(Sender):
             frame._owner = owner
             frame._source = buffer
             self._more_to_come = not frame.last_in_buffer
-            self._hand_over(frame)
-            if Py_REFCNT(frame) == 1 and frame._exports == 0:
-                frame._owner = None
-                frame._source = None
-                self._buffers.frame = frame
-            else:
-                frame._detach()
+            try:
+                self._hand_over(frame)
+            finally:
+                if Py_REFCNT(frame) == 1 and frame._exports == 0:
+                    frame._owner = None
+                    frame._source = None
+                    self._buffers.frame = frame
+                else:
+                    frame._detach()
         if closing:
             self._deaf = True
-            if not self._close_sent and self._transport_below is not None:
+            if self._may_send:
                 # 5.5.1: "the endpoint typically echos the status code it received".
                 self._send_close(payload, size if size < 2 else 2)
             self._finish_closing()
@@ -523,16 +569,19 @@ cdef class WSEndpoint(Sender):
 
     cdef int _hand_over(self, WSFrame frame) except -1:
         """Called per frame: the listener's callback, and what it may raise."""
+        cdef str callback = "on_ws_frame"
         try:
-            if self._ping_pending or self._roundtrips is not None:
+            if self._expects_pong():
+                callback = "is_user_specific_pong"
                 if self._is_pong(frame):
                     return 0
+                callback = "on_ws_frame"
             if self._on_frame is not None:
                 self._on_frame(self._transport, frame)
             else:
                 self._listener._deliver(self._transport, frame)
         except Exception as error:
-            self._listener_failed("on_ws_frame", error)
+            self._listener_failed(callback, error)
         return 0
 
     cdef int _answer_ping(self, const uint8_t* payload, Py_ssize_t size) except -1:
@@ -549,7 +598,6 @@ cdef class WSEndpoint(Sender):
     cdef int _advance_handshake(self, const uint8_t* data, Py_ssize_t size) except -1:
         """Returns how many bytes belonged to the handshake."""
         cdef OpeningHandshake handshake = self._handshake
-        cdef bytes answer
         cdef int used = <int> handshake.feed(data, size)
         if not handshake.done:
             return used
@@ -557,9 +605,7 @@ cdef class WSEndpoint(Sender):
             handshake.fail(TypeError(
                 "the listener factory must return a WSListener, not"
                 f" {type(handshake.listener).__name__}: {handshake.listener!r}"))
-        answer = handshake.take_to_send()
-        if answer:
-            self._hold(answer)
+        self._hold(handshake.take_to_send())
         if handshake.accepted:
             self._more_to_come = True       # the answer and the first frames leave together
             self._open()
@@ -571,6 +617,8 @@ cdef class WSEndpoint(Sender):
         """Begin the next write with bytes that are no frame."""
         cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
         cdef const uint8_t* content = <const uint8_t*> PyBytes_AS_STRING(data)
+        if size == 0:
+            return
         self._pending = self._buffers.take_write()
         if size > self._pending.capacity:
             self._write(content, size)
@@ -589,19 +637,19 @@ cdef class WSEndpoint(Sender):
         self._sweeper.forget(self)
         self._listener = listener
         listener.transport = self._transport
-        callback = (<object> listener).on_ws_frame
-        self._on_frame = None if is_compiled(callback) else callback
-        listener._opened()
-        self._user_ping = (
-            (<object> type(listener)).send_user_specific_ping
-            is not (<object> WSListener).send_user_specific_ping)
         self._state = OPEN
         self._may_send = True
         if self._options.enable_auto_ping:
             self._idle_since = self._sweeper.now()
             self._watch_idle(self._idle_since)
-        self._connected_called = True
         try:
+            callback = (<object> listener).on_ws_frame
+            self._on_frame = None if is_compiled(callback) else callback
+            self._user_ping = (
+                (<object> type(listener)).send_user_specific_ping
+                is not (<object> WSListener).send_user_specific_ping)
+            listener._opened()
+            self._connected_called = True
             listener.on_ws_connected(self._transport)
         except Exception as error:
             if self._options.disconnect_on_exception:
@@ -613,8 +661,13 @@ cdef class WSEndpoint(Sender):
 
     def _opening_failed(self, error):
         """Tell whoever waits for the connection to open."""
-        if self._opened_waiter is not None and not self._opened_waiter.done():
-            self._opened_waiter.set_exception(error)
+        if self._opened_waiter is None or self._opened_waiter.done():
+            return
+        if error is None or isinstance(error, StopIteration):   # futures refuse the latter
+            failure = WSHandshakeError("the connection ended before it was open")
+            failure.__cause__ = error
+            error = failure
+        self._opened_waiter.set_exception(error)
 
     cdef int _refuse(self, object error) except -1:
         """The opening handshake has failed; its answer, if any, is on its way."""
@@ -626,6 +679,7 @@ cdef class WSEndpoint(Sender):
             self._logger.info("the opening handshake failed: %s", error)
         else:
             self._logger.error("the listener factory failed", exc_info=error)
+            _drop_tracebacks(error)
         self._set_cause(WSDisconnectKind.HANDSHAKE_FAILURE, error)
         if error is not None:
             self._opening_failed(error)
@@ -647,7 +701,7 @@ cdef class WSEndpoint(Sender):
         if self._state == CONNECTING or not graceful:
             self._set_cause(WSDisconnectKind.LOCAL_ABORT, None)
             return self._abort()
-        if not self._close_sent and not self._deaf:
+        if self._may_send:
             self._send_close(
                 <const uint8_t*> PyBytes_AS_STRING(close_payload),
                 PyBytes_GET_SIZE(close_payload))
@@ -660,14 +714,18 @@ cdef class WSEndpoint(Sender):
         if self._state == CLOSED:
             return None
         future = self._loop.create_future()
-        if self._closed_waiters is None:
-            self._closed_waiters = []
+        # Without those that were cancelled: a caller may wait for a second, again and again.
+        self._closed_waiters = [
+            waiter for waiter in self._closed_waiters or () if not waiter.done()]
         self._closed_waiters.append(future)
         return future
 
     cdef object roundtrip_future(self):
         cdef bytes token = None
         self._check_thread()
+        if not self._may_send:
+            raise WSStateError(
+                f"cannot measure a round trip: the connection is {self._state_name()}")
         future = self._loop.create_future()
         if self._roundtrips is None:
             self._roundtrips = []
@@ -680,7 +738,8 @@ cdef class WSEndpoint(Sender):
             else:
                 self._transport.send_ping(token)
         except BaseException:
-            self._roundtrips.pop()
+            self._roundtrips = [each for each in self._roundtrips or () if each[1] is not future]
+            self._roundtrips = self._roundtrips or None
             raise
         return future
 
@@ -756,8 +815,7 @@ cdef class WSEndpoint(Sender):
         self._log_listener_error(callback, error)
         if not self._options.disconnect_on_exception:
             return 0
-        # Its traceback was logged; kept in the cause, it would tie the connection into a circle.
-        error.__traceback__ = None
+        _drop_tracebacks(error)
         return self._fail(
             WS_CLOSE_INTERNAL_ERROR, "internal error", WSDisconnectKind.LISTENER_EXCEPTION, error)
 
@@ -773,7 +831,7 @@ cdef class WSEndpoint(Sender):
         self._block = None
         if self._transport_below is None:
             return 0
-        if not self._close_sent:
+        if self._may_send:
             payload = encode_close_payload(code, reason)
             self._send_close(
                 <const uint8_t*> PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload))
@@ -795,7 +853,10 @@ cdef class WSEndpoint(Sender):
             return self._watch(self._options.close_timeout)
         if self._transport_below.is_closing():
             return 0
-        self._transport_below.write_eof()
+        try:
+            self._transport_below.write_eof()
+        except OSError:     # asyncio's, where the peer has reset the connection
+            return self._abort()
         delay = self._options.close_timeout
         return self._watch(LINGER if delay is None or delay > LINGER else delay)
 
@@ -807,8 +868,13 @@ cdef class WSEndpoint(Sender):
             self._state = CLOSING
         if self._transport_below is not None:
             self._note_unsent()
+            self._drop_pending()
             self._transport_below.abort()
         return 0
+
+    cdef int _write_failed(self, object error) except -1:
+        self._set_cause(WSDisconnectKind.CONNECTION_LOST, None)
+        return self._abort()
 
     cdef int _queue_overflow(self) except -1:
         self._set_cause(WSDisconnectKind.SLOW_CONSUMER, WSSlowConsumer(
@@ -856,13 +922,16 @@ cdef class WSEndpoint(Sender):
         return self._abort()
 
     def _watch_idle(self, double now):
-        cdef double idle = self._options.auto_ping_idle_timeout
-        cdef double look = idle
+        cdef double left = self._idle_since + self._options.auto_ping_idle_timeout - now
         if self._options.auto_ping_strategy == WSAutoPingStrategy.PING_WHEN_IDLE:
-            look = idle / LOOKS_PER_IDLE
-        if look > self._idle_since + idle - now:
-            look = self._idle_since + idle - now
-        self._watch(look if look > 0 else 0)
+            left = min(left, self._options.auto_ping_idle_timeout / LOOKS_PER_IDLE)
+        self._watch(max(left, 0))
+
+    def _watch_ping(self, double now):
+        # The pong may come long before it is due, and the next ping is not to wait for that time.
+        self._watch(min(
+            self._ping_sent + self._options.auto_ping_reply_timeout - now,
+            self._options.auto_ping_idle_timeout / LOOKS_PER_IDLE))
 
     cdef int _keep_alive(self, double now) except -1:
         """Both strategies of automatic ping. ``_idle_since`` is the last sign of life that counts:
@@ -875,7 +944,8 @@ cdef class WSEndpoint(Sender):
         self._heard = False
         if self._ping_pending:
             if now < self._ping_sent + self._options.auto_ping_reply_timeout:
-                return self._watch(self._ping_sent + self._options.auto_ping_reply_timeout - now)
+                self._watch_ping(now)
+                return 0
             return self._fail(
                 WS_CLOSE_INTERNAL_ERROR, "ping timeout", WSDisconnectKind.PING_TIMEOUT,
                 WSPingTimeout(
@@ -887,16 +957,19 @@ cdef class WSEndpoint(Sender):
         self._ping_pending = True
         self._ping_sent = now
         self._idle_since = now
-        self._watch(self._options.auto_ping_reply_timeout)
+        self._watch_ping(now)
+        if not self._user_ping:
+            self._ping_payload = urandom(8)
+            self._transport.send_ping(self._ping_payload)
+            return 0
         try:
-            if self._user_ping:
-                self._listener.send_user_specific_ping(self._transport)
-            else:
-                self._ping_payload = urandom(8)
-                self._transport.send_ping(self._ping_payload)
+            self._listener.send_user_specific_ping(self._transport)
         except Exception as error:
             self._listener_failed("send_user_specific_ping", error)
         return 0
+
+    cdef inline bint _expects_pong(self) noexcept:
+        return self._ping_pending or self._ping_payload is not None or self._roundtrips is not None
 
     cdef bint _is_pong(self, WSFrame frame) except -1:
         """Whether this frame answers a ping of the library; it is then not delivered."""
@@ -910,7 +983,8 @@ cdef class WSEndpoint(Sender):
         if frame.wire_opcode != WS_OP_PONG:
             return False
         payload = frame.get_payload_as_bytes()
-        if self._ping_pending and payload == self._ping_payload:
+        if payload == self._ping_payload:       # also one that other bytes have outrun
+            self._ping_payload = None
             self._ping_pending = False
             return True
         for index in range(len(self._roundtrips or ())):
@@ -918,6 +992,18 @@ cdef class WSEndpoint(Sender):
                 self._end_roundtrip(index)
                 return True
         return False
+
+
+cdef int _drop_tracebacks(object error) except -1:
+    """Of an exception that a cause is to keep, and of those that it came from: they were logged,
+    and their frames would tie the connection into a circle."""
+    cdef list found = [error]
+    for each in found:      # grows
+        each.__traceback__ = None
+        for other in (each.__cause__, each.__context__, *getattr(each, "exceptions", ())):
+            if other is not None and other not in found:
+                found.append(other)
+    return 0
 
 
 cdef object _close_info(bytes payload):

@@ -32,11 +32,18 @@ cdef class WSMessageListener(WSListener):
 
     cpdef on_ws_frame(self, WSTransport transport, WSFrame frame):
         """Gather the frames of a message and hand it over when it is complete."""
+        if frame is None:
+            raise TypeError("frame must be a WSFrame, not None")
         self._take(transport, frame)
 
     cdef int _opened(self) except -1:
         callback = (<object> self).on_ws_message
         self._on_message = None if is_compiled(callback) else callback
+        Py_CLEAR(self._parts)
+        return 0
+
+    cdef int _closed(self) except -1:
+        self._on_message = None     # a bound method of this very object: a circle
         Py_CLEAR(self._parts)
         return 0
 
@@ -62,8 +69,9 @@ cdef class WSMessageListener(WSListener):
             return self._hand_over(transport, frame)
         if frame.wire_opcode != WS_OP_CONTINUATION:
             self._opcode = frame.wire_opcode
-            self._size = 0
             Py_CLEAR(self._parts)
+        if self._parts == NULL:
+            self._size = 0
         needed = self._size + frame.payload_size
         room = PyBytes_GET_SIZE(<object> self._parts) if self._parts != NULL else -1
         if needed > room:

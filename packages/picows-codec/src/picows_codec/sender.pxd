@@ -43,11 +43,15 @@ cdef class Sender(Core):
         self, uint8_t first_byte, const uint8_t* payload, Py_ssize_t size) except -1
     cdef int _flush(self) except -1
     cdef int _write(self, const uint8_t* data, Py_ssize_t size) except -1
+    cdef int _write_two(
+        self, const uint8_t* head, Py_ssize_t head_size,
+        const uint8_t* data, Py_ssize_t size) except -1
     cdef Py_ssize_t _queue_size(self) except -1
     cdef int _send_close(self, const uint8_t* payload, Py_ssize_t size) except -1
 
     # Hooks that the endpoint fills in.
     cdef int _close_was_sent(self) except -1
     cdef int _queue_overflow(self) except -1
+    cdef int _write_failed(self, object error) except -1
     cdef int _report_pause(self) except -1
     cdef str _state_name(self)

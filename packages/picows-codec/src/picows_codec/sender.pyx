@@ -117,7 +117,7 @@ cdef class Sender(Core):
         if opcode & 0x08 or self._corks or self._more_to_come or self._wire is None:
             return self.send_frame(opcode, fin, rsv, payload, size)
         self._check_frame(opcode, fin, payload, size)
-        if self._write_paused and self._queue_size() > self._max_write_queue:
+        if self._write_paused and self._queue_size() + size > self._max_write_queue:
             return self._queue_overflow()
         self._fragmented = not fin
         if self._is_client:
@@ -149,7 +149,8 @@ cdef class Sender(Core):
         return 0
 
     cdef int uncork(self) except -1:
-        self._corks -= 1
+        if self._corks:
+            self._corks -= 1
         if self._corks == 0 and not self._more_to_come and self._pending is not None:
             self._flush()
         return 0
@@ -195,12 +196,8 @@ cdef class Sender(Core):
                     buffer.used = 0
                 memcpy(buffer.data + buffer.used, payload, size)
                 buffer.used += size
-            elif self._wire is not None:
-                self._wire.write_two(buffer.data, buffer.used, payload, size)
-                buffer.used = 0
             else:
-                self._write(buffer.data, buffer.used)
-                self._write(payload, size)
+                self._write_two(buffer.data, buffer.used, payload, size)
                 buffer.used = 0
         if held:
             self._pending = buffer
@@ -230,10 +227,14 @@ cdef class Sender(Core):
             ws_mask_copy(out + header_size, payload, size, key, 0)
         else:
             memcpy(out + header_size, payload, size)
-        self._write_below(data)
+        try:
+            self._write_below(data)
+        except BaseException as error:
+            self._write_failed(error)
+            raise
         return self._report_pause() if self._pause_due else 0
 
-    # Bytes to the transport
+    # Bytes to the transport. One that raises has left a gap in the stream: that is its end.
 
     cdef int _flush(self) except -1:
         """Hand over what was held back."""
@@ -245,11 +246,27 @@ cdef class Sender(Core):
         return self._report_pause() if self._pause_due else 0
 
     cdef int _write(self, const uint8_t* data, Py_ssize_t size) except -1:
-        if self._wire is not None:
-            return self._wire.write_bytes(data, size)
-        if self._write_below is not None:
-            self._write_below(PyBytes_FromStringAndSize(<const char*> data, size))
+        try:
+            if self._wire is not None:
+                return self._wire.write_bytes(data, size)
+            if self._write_below is not None:
+                self._write_below(PyBytes_FromStringAndSize(<const char*> data, size))
+        except BaseException as error:
+            self._write_failed(error)
+            raise
         return 0
+
+    cdef int _write_two(
+            self, const uint8_t* head, Py_ssize_t head_size,
+            const uint8_t* data, Py_ssize_t size) except -1:
+        if self._wire is None:
+            self._write(head, head_size)
+            return self._write(data, size)
+        try:
+            return self._wire.write_two(head, head_size, data, size)
+        except BaseException as error:
+            self._write_failed(error)
+            raise
 
     cdef Py_ssize_t _queue_size(self) except -1:
         """Bytes accepted from the caller that the kernel has not taken."""
@@ -266,6 +283,9 @@ cdef class Sender(Core):
         raise NotImplementedError
 
     cdef int _queue_overflow(self) except -1:
+        raise NotImplementedError
+
+    cdef int _write_failed(self, object error) except -1:
         raise NotImplementedError
 
     cdef int _report_pause(self) except -1:

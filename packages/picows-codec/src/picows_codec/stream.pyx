@@ -11,7 +11,7 @@ POSIX only. Called per read and per write; watched by the echo and stream benche
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
-from libc.errno cimport EAGAIN, EINTR, ENOENT, errno
+from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy, memmove
 
@@ -134,8 +134,10 @@ cdef class Poller:
     ready, up to a bound per turn. ``close()`` it when its connections have ended.
     """
 
-    def __init__(self, loop):
+    def __cinit__(self):
         self._epoll = -1
+
+    def __init__(self, loop):
         if not PICOWS_HAS_EPOLL:
             raise OSError("stream.Poller needs epoll, which only Linux has")
         self._epoll = picows_epoll_create()
@@ -165,7 +167,8 @@ cdef class Poller:
         if self._epoll < 0:
             return 0
         if picows_epoll_set(self._epoll, member._fd, was_member, reading, writing) < 0:
-            if errno != ENOENT:
+            # To stop watching cannot fail in a way that matters: at worst there is nothing there.
+            if reading or writing:
                 raise OSError(errno, f"cannot watch a connection: {strerror(errno)}")
         if reading or writing:
             self._members[member._fd] = member
@@ -235,6 +238,7 @@ cdef class StreamTransport(Wire):
         cdef ReadBuffer buffer
         cdef Py_ssize_t room
         cdef Py_ssize_t count
+        cdef int error_number
         cdef uint8_t* block
         if endpoint is None or self._closing:
             return 0
@@ -244,6 +248,7 @@ cdef class StreamTransport(Wire):
             count = recv(self._fd, buffer.data, buffer.size, 0)
         else:
             count = picows_receive_two(self._fd, block, room, buffer.data, buffer.size)
+        error_number = errno
         if count > 0:
             try:
                 if block == NULL:
@@ -260,9 +265,9 @@ cdef class StreamTransport(Wire):
             return 0
         self._buffers.give_read(buffer)
         if count < 0:
-            if _try_later(errno):
+            if _try_later(error_number):
                 return 0
-            return self._failed(errno, "receive")
+            return self._failed(error_number, "receive")
         if self._protocol.eof_received():
             self._reading = False
             return self._update_interest()

@@ -65,8 +65,10 @@ cdef class WSListener:
     cpdef send_user_specific_ping(self, WSTransport transport)
     cpdef is_user_specific_pong(self, WSFrame frame)
 
-    # Called once when the connection opens, and for every frame where on_ws_frame is compiled.
+    # Called once when the connection opens and once when it has ended, and for every frame where
+    # on_ws_frame is compiled.
     cdef int _opened(self) except -1
+    cdef int _closed(self) except -1
     cdef int _deliver(self, WSTransport transport, WSFrame frame) except -1
 
     cdef void _reserved_0(self) noexcept

@@ -105,10 +105,17 @@ cdef int _send_object(Core core, int opcode, object message, bint fin, int rsv) 
         PyBuffer_Release(&view)
 
 
+# Behind what was not made by the library: every method raises.
+cdef Core _NO_CORE = Core.__new__(Core)
+
+
 cdef class Cork:
     """The context manager of :meth:`WSTransport.cork`."""
 
     cdef Core _core
+
+    def __cinit__(self):
+        self._core = _NO_CORE
 
     def __enter__(self):
         self._core.cork()
@@ -128,6 +135,9 @@ cdef class WSTransport:
     queued as the library's own copy, so that a buffer may be changed as soon as a call returns;
     see ``pause_writing`` and the option ``max_write_queue_size`` for how the queue is bounded.
     """
+
+    def __cinit__(self):
+        self._core = _NO_CORE
 
     def __init__(self):
         raise TypeError("transports are made by ws_connect and ws_create_server")
@@ -404,13 +414,20 @@ cdef class WSListener:
         Override it together with ``is_user_specific_pong`` for a peer that answers messages of
         its own instead of PING frames.
         """
+        if transport is None:
+            raise TypeError("transport must be a WSTransport, not None")
         transport.send_ping()
 
     cpdef is_user_specific_pong(self, WSFrame frame):
         """Whether this frame answers ``send_user_specific_ping``; it is then not delivered."""
+        if frame is None:
+            raise TypeError("frame must be a WSFrame, not None")
         return frame.wire_opcode == WS_OP_PONG
 
     cdef int _opened(self) except -1:
+        return 0
+
+    cdef int _closed(self) except -1:
         return 0
 
     cdef int _deliver(self, WSTransport transport, WSFrame frame) except -1:
