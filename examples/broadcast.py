@@ -1,6 +1,8 @@
-"""Broadcast: what one client says, all others hear; a client that does not read slows nobody down.
+"""Broadcast: what one client says, all others hear.
 
     python examples/broadcast.py
+
+A client that does not read what it is sent slows nobody down: it misses some of it, or is cut off.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from functools import partial
 from typing import Set
 
 from picows_client import WSMessage, WSMessageListener, ws_connect
-from picows_server import WSFrame, WSListener, WSMsgType, WSTransport, ws_create_server
+from picows_server import WSFrame, WSListener, WSMsgType, WSState, WSTransport, ws_create_server
 
 try:
     from uvloop import run
@@ -32,11 +34,15 @@ class Member(WSListener):
         self.room.discard(self)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        if frame.opcode is not WSMsgType.TEXT:
-            return
-        for member in tuple(self.room):  # a send that fails may end a connection
-            if member is not self and not member.is_behind:
-                member.transport.send(WSMsgType.TEXT, frame)
+        if frame.opcode is WSMsgType.TEXT:
+            for member in self.room:
+                if member is not self:
+                    member.hear(frame)
+
+    def hear(self, message: WSFrame) -> None:
+        # A connection that is being closed stays in the room until its end.
+        if not self.is_behind and self.transport.state is WSState.OPEN:
+            self.transport.send(WSMsgType.TEXT, message)
 
     def pause_writing(self) -> None:
         # Its write queue has passed write_high_watermark: it misses what is said from now on...

@@ -22,6 +22,7 @@ from time import perf_counter_ns
 from typing import Iterator, List, NamedTuple, Sequence, Tuple
 
 import trustme
+
 from picows_client import (
     WSDisconnectKind,
     WSFrame,
@@ -200,7 +201,7 @@ async def measure_one(
     )
     await transport.wait_disconnected()
     cause = transport.disconnect_cause
-    if cause.kind is not WSDisconnectKind.LOCAL_CLOSE or not pinger.samples:
+    if not cause or cause.kind is not WSDisconnectKind.LOCAL_CLOSE or not pinger.samples:
         raise RuntimeError(f"the measurement over {url} ended early: {cause}")
     return Result.of(pinger.samples, pinger.ended_at - pinger.counts_from)
 

@@ -29,8 +29,9 @@ class Session(WSListener):
 
 class Client(WSListener):
     def on_ws_disconnected(self, transport: WSTransport) -> None:
-        goodbye = transport.close_handshake.recv
-        print(f"client: the server closed with {goodbye.code} ({goodbye.code.name})")
+        closing = transport.close_handshake
+        if closing and closing.recv:
+            print(f"client: the server closed with code {closing.recv.code:d}")
 
 
 async def serve(stop: asyncio.Event) -> None:

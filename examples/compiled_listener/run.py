@@ -2,11 +2,14 @@
 
     pip install ./examples/compiled_listener
     python examples/compiled_listener/run.py
+
+The listener class is handed to picows_server like one in Python.
 """
 
 from __future__ import annotations
 
 from compiled_listener import EchoListener
+
 from picows_client import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 from picows_server import ws_create_server
 

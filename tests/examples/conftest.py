@@ -27,7 +27,7 @@ class Program:
         options: Dict[str, Any] = {}
         if sys.platform != "win32":
             options["preexec_fn"] = _default_interrupt
-        self.process = subprocess.Popen(
+        self.process: subprocess.Popen[str] = subprocess.Popen(
             [sys.executable, "-u", str(path), *arguments],
             env=environment,
             stdin=subprocess.DEVNULL,

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import socket
-import textwrap
 from pathlib import Path
 from typing import Dict, List
 
 import pytest
+
+from picows_codec import WSOptions
 from tests.examples.conftest import ROOT, Examples
 
 DOCUMENTS = sorted(
-    [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("packages/*/README.md")]
+    path
+    for pattern in ("*.md", "docs/*.md", "*/README.md", "packages/*/README.md")
+    for path in ROOT.glob(pattern)
 )
 
 # The two quick starts, which must run as they are here, with only the import lines adapted.
-CLIENT = '''\
+CLIENT = """\
 class ClientListener(WSListener):
     def on_ws_connected(self, transport: WSTransport):
         transport.send(WSMsgType.TEXT, b"Hello world")
@@ -28,9 +32,9 @@ class ClientListener(WSListener):
 async def main(endpoint):
     (_, client) = await ws_connect(endpoint, ClientListener, "client")
     await client._transport.wait_until_closed()
-'''
+"""
 
-SERVER = '''\
+SERVER = """\
 class ServerClientListener(WSListener):
     def on_ws_connected(self, transport: WSTransport):
         print("New client connected")
@@ -44,7 +48,7 @@ async def main():
     server = await ws_create_server(url, ServerClientListener, "server")
     print(f"Server started on {url}")
     await server.serve_forever()
-'''
+"""
 
 NAMES = "WSFrame, WSListener, WSMsgType, WSTransport"
 CLIENT_PROGRAM = (
@@ -59,8 +63,8 @@ SERVER_PROGRAM = (
 
 def blocks(document: Path) -> List[str]:
     """The Python programs and fragments of a document."""
-    found = re.findall(r"^( *)```python\n(.*?)^ *```$", document.read_text("utf-8"), re.M | re.S)
-    return [textwrap.dedent(text) for _, text in found]
+    text = document.read_text("utf-8")
+    return re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
 def quick_starts() -> Dict[str, List[str]]:
@@ -120,17 +124,34 @@ def test_blocks_are_python(document: Path) -> None:
         compile(tree, str(document), "exec")
         for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom) and str(node.module).startswith("picows_"):
-                imported = ast.unparse(node) if hasattr(ast, "unparse") else None
-                exec(imported or _import_line(node), {})
+                module = importlib.import_module(str(node.module))
+                for alias in node.names:
+                    assert hasattr(module, alias.name), f"{node.module}.{alias.name}"
 
 
-def _import_line(node: ast.ImportFrom) -> str:
-    return f"from {node.module} import {', '.join(alias.name for alias in node.names)}"
+def test_embedding_runs() -> None:
+    """Its programs build on one another."""
+    namespace: Dict[str, object] = {"__name__": "embedding"}
+    for block in blocks(ROOT / "docs" / "embedding.md"):
+        exec(compile(block, "embedding.md", "exec"), namespace)
+
+
+def test_options_are_documented() -> None:
+    guide = (ROOT / "docs" / "guide.md").read_text("utf-8")
+    documented = re.findall(r"^\| `(\w+)` \| .* \| .* \| .* \|$", guide, re.MULTILINE)
+    assert [name for name in documented if name in WSOptions.names()] == list(WSOptions.names())
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(document: Path) -> None:
     text = document.read_text("utf-8")
-    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):
-        if not re.match(r"[a-z]+:", target):
-            assert (document.parent / target).exists(), target
+    headings = {_anchor(line) for line in re.findall(r"^#+ (.+)$", text, re.MULTILINE)}
+    for path, anchor in re.findall(r"\]\(([^)#]*)#?([^)]*)\)", text):
+        if not path:
+            assert anchor in headings, anchor
+        elif not re.match(r"[a-z]+:", path):
+            assert (document.parent / path).exists(), path
+
+
+def _anchor(heading: str) -> str:
+    return re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-")

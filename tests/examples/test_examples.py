@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Optional
 
 import pytest
+
 from picows_codec import WSDisconnectKind
 from tests.examples.conftest import ROOT, Examples
 
@@ -42,7 +43,7 @@ def test_tls(examples: Examples) -> None:
     listening, refusal, encrypted, reply = examples.run("tls.py")
     assert listening.startswith("Listening on wss://localhost:")
     assert refusal.startswith("A client that does not know the authority: ")
-    assert encrypted == "Encrypted: True, TLSv1.3"
+    assert encrypted == "Encrypted: True"
     assert reply == "Echo reply: for your eyes only"
 
 
@@ -88,7 +89,7 @@ def test_broadcast(examples: Examples) -> None:
 
 GOODBYES = [
     "Shutting down 2 connections",
-    *["client: the server closed with 1001 (GOING_AWAY)"] * 2,
+    *["client: the server closed with code 1001"] * 2,
     *[f"server: session ended: {WSDisconnectKind.LOCAL_CLOSE.value}"] * 2,
 ]
 

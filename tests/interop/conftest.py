@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Dict
 
 import pytest
-from tests.support.certificates import Certificates, issue_certificates
 
 from picows_server import create_ssl_context
+from tests.support.certificates import Certificates, issue_certificates
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,6 @@ import os
 from typing import Any, AsyncIterator, Callable, List, Tuple, Union
 
 import pytest
-from tests.interop.conftest import Carrier
-from tests.interop.their_servers import SERVERS, TheirServer
 
 from picows_client import (
     WSCloseCode,
@@ -22,6 +20,9 @@ from picows_client import (
     WSTransport,
     ws_connect,
 )
+from tests.interop.conftest import Carrier
+from tests.interop.endings import cause_of, closing_of
+from tests.interop.their_servers import SERVERS, TheirServer
 from tests.support.leaks import eventually
 
 Run = Callable[..., Any]
@@ -214,14 +215,14 @@ def test_our_close(run: Run, connected: Open, code: int, reason: str) -> None:
             session.transport.disconnect(code=code, reason=reason)
             await asyncio.wait_for(session.transport.wait_disconnected(), 10)
             assert await session.closes() == [(code, reason)]
-            cause = session.transport.disconnect_cause
+            cause = cause_of(session.transport)
             assert cause.kind is WSDisconnectKind.LOCAL_CLOSE
             assert cause.unsent_bytes == 0
-            handshake = session.transport.close_handshake
-            assert handshake.sent == WSCloseInfo(code, reason)
+            closing = closing_of(session.transport)
+            assert closing.sent == WSCloseInfo(code, reason)
             # websockets echoes the code, aiohttp answers 1000: RFC 6455, 5.5.1 leaves it open.
-            assert handshake.recv.code in (code, WSCloseCode.NORMAL_CLOSURE)
-            assert not handshake.recv_then_sent
+            assert closing.received.code in (code, WSCloseCode.NORMAL_CLOSURE)
+            assert not closing.received_first
 
     run(main)
 
@@ -232,7 +233,7 @@ def test_our_close_after_much_data(run: Run, connected: Open) -> None:
             session.transport.send(WSMsgType.BINARY, os.urandom(LARGE))
             session.transport.disconnect()
             await asyncio.wait_for(session.transport.wait_disconnected(), 10)
-            assert session.transport.disconnect_cause.unsent_bytes == 0
+            assert cause_of(session.transport).unsent_bytes == 0
             assert await session.closes() == [(1000, "")]
 
     run(main)
@@ -243,10 +244,10 @@ def test_their_close(run: Run, connected: Open, code: int, reason: str) -> None:
     async def main() -> None:
         async with connected(f"/close/{code}/{reason}") as session:
             await asyncio.wait_for(session.transport.wait_disconnected(), 10)
-            assert session.transport.disconnect_cause.kind is WSDisconnectKind.PEER_CLOSE
-            handshake = session.transport.close_handshake
-            assert handshake.recv == WSCloseInfo(code, reason)
-            assert handshake.recv_then_sent
+            assert cause_of(session.transport).kind is WSDisconnectKind.PEER_CLOSE
+            closing = closing_of(session.transport)
+            assert closing.received == WSCloseInfo(code, reason)
+            assert closing.received_first
 
     run(main)
 
@@ -269,6 +270,7 @@ def test_refusal(run: Run, library: str, carrier: Carrier) -> None:
             with pytest.raises(WSInvalidStatusError) as caught:
                 await ws_connect(f"{server.url}/elsewhere", Collector, **carrier.our_client)
             assert caught.value.status == 403
+            assert caught.value.response is not None
             assert caught.value.response.body == b"not here\n"
 
     run(main)

@@ -9,8 +9,6 @@ from typing import Any, AsyncIterator, Callable, List, Optional
 from urllib.parse import unquote
 
 import pytest
-from tests.interop.conftest import Carrier
-from tests.interop.their_clients import CLIENTS, Closed, Refused, TheirClient
 
 from picows_server import (
     WSCloseCode,
@@ -28,6 +26,9 @@ from picows_server import (
     WSUpgradeResponseWithListener,
     ws_create_server,
 )
+from tests.interop.conftest import Carrier
+from tests.interop.endings import cause_of, closing_of
+from tests.interop.their_clients import CLIENTS, Closed, Refused, TheirClient
 from tests.support.leaks import eventually
 
 Run = Callable[..., Any]
@@ -262,12 +263,13 @@ def test_their_close(run: Run, connected: Open, path: str, code: int, reason: st
             transport = session.transport
             await session.client.close(code, reason)
             await asyncio.wait_for(transport.wait_disconnected(), 10)
-            cause = transport.disconnect_cause
+            cause = cause_of(transport)
             assert cause.kind is WSDisconnectKind.PEER_CLOSE
             assert cause.unsent_bytes == 0
-            assert transport.close_handshake.recv == WSCloseInfo(code, reason)
-            assert transport.close_handshake.sent.code == code
-            assert transport.close_handshake.recv_then_sent
+            closing = closing_of(transport)
+            assert closing.received == WSCloseInfo(code, reason)
+            assert closing.sent.code == code
+            assert closing.received_first
 
     run(main)
 
@@ -280,10 +282,11 @@ def test_our_close(run: Run, connected: Open, code: int, reason: str) -> None:
             assert await session.client.receive() == Closed(code, reason)
             transport = session.transport
             await asyncio.wait_for(transport.wait_disconnected(), 10)
-            assert transport.disconnect_cause.kind is WSDisconnectKind.LOCAL_CLOSE
-            assert transport.close_handshake.sent == WSCloseInfo(code, reason)
+            assert cause_of(transport).kind is WSDisconnectKind.LOCAL_CLOSE
+            closing = closing_of(transport)
+            assert closing.sent == WSCloseInfo(code, reason)
             # websockets echoes the code, aiohttp answers 1000: RFC 6455, 5.5.1 leaves it open.
-            assert transport.close_handshake.recv.code in (code, WSCloseCode.NORMAL_CLOSURE)
+            assert closing.received.code in (code, WSCloseCode.NORMAL_CLOSURE)
 
     run(main)
 

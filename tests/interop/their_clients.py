@@ -74,7 +74,7 @@ class _WebsocketsClient(TheirClient):
         await self._connection.send(message)
 
     async def send_fragments(self, fragments: List[Union[str, bytes]]) -> None:
-        await self._connection.send(fragments)  # type: ignore[arg-type]
+        await self._connection.send(fragments)
 
     async def receive(self) -> Union[str, bytes, Closed]:
         try:

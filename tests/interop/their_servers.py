@@ -75,7 +75,7 @@ async def _serve_websockets(carrier: Carrier) -> AsyncIterator[TheirServer]:
             return connection.respond(http.HTTPStatus.FORBIDDEN, "not here\n")
         return None
 
-    def name_peer(connection: ServerConnection, request: Any, response: Any) -> None:
+    def name_peer(_connection: ServerConnection, _request: Any, response: Any) -> None:
         response.headers["X-Peer"] = "websockets"
 
     async with serve(
@@ -106,9 +106,7 @@ async def _serve_aiohttp(carrier: Carrier) -> AsyncIterator[TheirServer]:
         connection.headers["X-Peer"] = "aiohttp"
         await connection.prepare(request)
         if what == "close":
-            await connection.close(
-                code=int(arguments[0]), message="/".join(arguments[1:]).encode()
-            )
+            await connection.close(code=int(arguments[0]), message="/".join(arguments[1:]).encode())
         if what == "ping":
             await connection.ping(b"are you there?")
             pong = await connection.receive()

@@ -1,0 +1,321 @@
+/* A WebSocket client on epoll: the load of every server's measurement, and the machine's limit in
+   every client's.
+
+   client ROLE --port N [--connections N] [--size N] [--window N] [--watch PID] ...
+
+   echo       each connection keeps --window messages in flight and compares what comes back
+   broadcast  the first connection sends a message once all have received the one before
+   churn      connects, upgrades, closes, again and again, on --connections at a time
+   idle       opens --first connections, each of which has one message echoed, says so, opens the
+              rest of --connections after a line on standard input, says so, and waits
+   source     one connection that sends numbered frames as fast as the server takes them
+   sink       one connection that counts frames
+
+   Prints its result as a line of JSON; --watch adds the CPU time of a process. */
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "arguments.h"
+#include "conn.h"
+#include "stream.h"
+
+enum { MAX_SAMPLES = 1 << 20 };
+
+static struct arguments arguments;
+static uint8_t *message;
+static uint8_t *outgoing; /* room for a window of frames */
+static size_t frame_size; /* of a masked message */
+static struct conn **conns;
+static uint32_t open_count;
+static uint64_t received_count;
+static bool over;
+static uint32_t *samples; /* latencies, ns */
+static size_t sample_count;
+
+static uint8_t *put_message(uint8_t *out) {
+    uint8_t key[4];
+    new_key(key);
+    const size_t header_size = frame_encode(out, OP_BINARY, arguments.size, key);
+    mask_copy(out + header_size, message, arguments.size, key);
+    return out + header_size + arguments.size;
+}
+
+static void send_messages(struct conn *conn, uint64_t count) {
+    uint8_t *end = outgoing;
+    for (uint64_t i = 0; i < count; ++i) end = put_message(end);
+    conn_send(conn, outgoing, (size_t) (end - outgoing));
+}
+
+static void check_message(const struct frame *frame, const uint8_t *payload) {
+    if (frame->payload_size != arguments.size || memcmp(payload, message, arguments.size) != 0) {
+        fail("a message of %zu bytes is not what was sent", (size_t) frame->payload_size);
+    }
+}
+
+static void connect_all(void (*opened_so_far)(uint32_t count)) {
+    enum { AT_A_TIME = 64 }; /* fits every server's backlog */
+    conns = checked(calloc(arguments.connections, sizeof *conns));
+    for (uint32_t i = 0; i < arguments.connections; ++i) {
+        while (i >= open_count + AT_A_TIME) conns_poll(-1);
+        if (opened_so_far) opened_so_far(i);
+        conns[i] = conns_connect(arguments.port, i);
+    }
+    while (open_count < arguments.connections) conns_poll(-1);
+}
+
+static void count_open(struct conn *conn) {
+    (void) conn;
+    open_count += 1;
+}
+
+static void lost(struct conn *conn) {
+    if (!over) fail("connection %u was closed", conn->number);
+}
+
+/* echo */
+
+static int by_size(const void *left, const void *right) {
+    const uint32_t a = *(const uint32_t *) left, b = *(const uint32_t *) right;
+    return (a > b) - (a < b);
+}
+
+static void set_latencies(struct window *timing) {
+    if (!sample_count) return;
+    qsort(samples, sample_count, sizeof *samples, by_size);
+    timing->latency_p50 = samples[sample_count / 2] * 1e-3;
+    timing->latency_p99 = samples[sample_count * 99 / 100] * 1e-3;
+}
+
+static size_t echo_received(struct conn *conn, uint8_t *data, size_t size) {
+    size_t position = 0;
+    uint64_t count = 0;
+    struct frame frame;
+    uint8_t *payload;
+    while (next_frame(conn, data, size, &position, &frame, &payload)) {
+        check_message(&frame, payload);
+        count += 1;
+    }
+    if (!count || over) return position;
+    if (count > conn->in_flight) fail("more echoes than messages");
+    received_count += count;
+    uint64_t again = count;
+    if (arguments.timing.messages) {
+        const uint64_t left = arguments.timing.messages - received_count;
+        const uint64_t others = conn->in_flight - count; /* still on their way */
+        again = left > others ? (left - others < count ? left - others : count) : 0;
+    } else if (arguments.window == 1) {
+        const uint64_t now = now_ns();
+        if (window_open(&arguments.timing) && sample_count < MAX_SAMPLES) {
+            samples[sample_count++] = (uint32_t) (now - conn->sent_at);
+        }
+        conn->sent_at = now;
+    }
+    conn->in_flight -= count - again;
+    if (again) send_messages(conn, again);
+    return position;
+}
+
+static const struct role ECHO_ROLE = {
+    .opened = count_open, .received = echo_received, .closed = lost};
+
+static void run_echo(void) {
+    struct window *timing = &arguments.timing;
+    samples = checked(malloc(MAX_SAMPLES * sizeof *samples));
+    if (timing->messages && arguments.connections > 1) fail("--messages is for one connection");
+    connect_all(NULL);
+    window_begin(timing, now_ns());
+    for (uint32_t i = 0; i < arguments.connections; ++i) {
+        uint64_t count = arguments.window;
+        if (timing->messages && timing->messages < count) count = timing->messages;
+        conns[i]->sent_at = now_ns();
+        conns[i]->in_flight = count;
+        send_messages(conns[i], count);
+    }
+    for (;;) {
+        conns_poll(-1);
+        const uint64_t now = now_ns();
+        const bool last =
+            window_open(timing) && (double) (now - timing->start_ns) * 1e-9 >= timing->seconds;
+        if (last && !timing->messages) set_latencies(timing);
+        if (window_tick(timing, now, received_count)) return;
+    }
+}
+
+/* broadcast */
+
+static void start_round(void) {
+    send_messages(conns[0], 1);
+}
+
+static size_t broadcast_received(struct conn *conn, uint8_t *data, size_t size) {
+    size_t position = 0;
+    struct frame frame;
+    uint8_t *payload;
+    while (next_frame(conn, data, size, &position, &frame, &payload)) {
+        check_message(&frame, payload);
+        received_count += 1;
+        conn->in_flight += 1; /* rounds seen by this connection */
+        if (conn->in_flight * arguments.connections > received_count + arguments.connections) {
+            fail("a message was sent twice");
+        }
+        if (received_count % arguments.connections == 0) start_round();
+    }
+    return position;
+}
+
+static const struct role BROADCAST_ROLE = {
+    .opened = count_open, .received = broadcast_received, .closed = lost};
+
+static void run_broadcast(void) {
+    connect_all(NULL);
+    window_begin(&arguments.timing, now_ns());
+    start_round();
+    do {
+        conns_poll(-1);
+    } while (!window_tick(&arguments.timing, now_ns(), received_count));
+}
+
+/* churn */
+
+static uint32_t next_number;
+
+static void churn_opened(struct conn *conn) {
+    conn_send_close(conn);
+}
+
+static void churn_closed(struct conn *conn) {
+    (void) conn;
+    received_count += 1;
+    conns_connect(arguments.port, next_number++);
+}
+
+static size_t no_message(struct conn *conn, uint8_t *data, size_t size) {
+    size_t position = 0;
+    struct frame frame;
+    uint8_t *payload;
+    if (next_frame(conn, data, size, &position, &frame, &payload)) fail("an unexpected message");
+    return position;
+}
+
+static const struct role CHURN_ROLE = {
+    .opened = churn_opened, .received = no_message, .closed = churn_closed};
+
+static void run_churn(void) {
+    window_begin(&arguments.timing, now_ns());
+    while (next_number < arguments.connections) conns_connect(arguments.port, next_number++);
+    do {
+        conns_poll(-1);
+    } while (!window_tick(&arguments.timing, now_ns(), received_count));
+}
+
+/* idle */
+
+static bool go_on, stop;
+
+static void idle_line(void) {
+    go_on = true;
+}
+
+static void idle_end(void) {
+    stop = true;
+}
+
+static void idle_opened(struct conn *conn) {
+    send_messages(conn, 1);
+}
+
+static size_t idle_received(struct conn *conn, uint8_t *data, size_t size) {
+    size_t position = 0;
+    struct frame frame;
+    uint8_t *payload;
+    while (next_frame(conn, data, size, &position, &frame, &payload)) {
+        check_message(&frame, payload);
+        open_count += 1;
+    }
+    return position;
+}
+
+static const struct role IDLE_ROLE = {
+    .opened = idle_opened, .received = idle_received, .closed = lost};
+
+static void tell_idle(uint32_t count) {
+    if (count != arguments.first) return;
+    while (open_count < count) conns_poll(-1);
+    printf("{\"idle\": %u}\n", count);
+    fflush(stdout);
+    while (!go_on && !stop) conns_poll(-1);
+}
+
+static void run_idle(void) {
+    conns_watch_stdin(idle_line, idle_end);
+    connect_all(tell_idle);
+    printf("{\"idle\": %u}\n", open_count);
+    fflush(stdout);
+    while (!stop) conns_poll(-1);
+}
+
+/* source and sink */
+
+static void stream_closed(struct conn *conn) {
+    (void) conn;
+    over = true;
+}
+
+static const struct role SOURCE_ROLE = {.opened = source_write,
+                                        .received = no_message,
+                                        .writable = source_write,
+                                        .closed = stream_closed};
+
+static void run_source(void) {
+    conns_connect(arguments.port, 0);
+    while (!over) conns_poll(-1);
+    printf("{\"sent\": %llu}\n", (unsigned long long) source_count());
+}
+
+static size_t sink_received(struct conn *conn, uint8_t *data, size_t size) {
+    const size_t used = sink_receive(conn, data, size);
+    window_begin(&arguments.timing, now_ns());
+    return used;
+}
+
+static const struct role SINK_ROLE = {.received = sink_received, .closed = stream_closed};
+
+static void run_sink(void) {
+    conns_connect(arguments.port, 0);
+    do {
+        conns_poll(-1);
+        if (window_tick(&arguments.timing, now_ns(), sink_count())) return;
+    } while (!over);
+    fail("the connection was closed after %llu frames", (unsigned long long) sink_count());
+}
+
+int main(int count, char **words) {
+    parse_arguments(&arguments, count, words);
+    const struct role *role;
+    void (*run)(void);
+    if (!strcmp(arguments.role, "echo")) {
+        role = &ECHO_ROLE, run = run_echo;
+    } else if (!strcmp(arguments.role, "broadcast")) {
+        role = &BROADCAST_ROLE, run = run_broadcast;
+    } else if (!strcmp(arguments.role, "churn")) {
+        role = &CHURN_ROLE, run = run_churn;
+    } else if (!strcmp(arguments.role, "idle")) {
+        role = &IDLE_ROLE, run = run_idle;
+    } else if (!strcmp(arguments.role, "source")) {
+        source_init(arguments.size, arguments.timing.messages, true);
+        role = &SOURCE_ROLE, run = run_source;
+    } else if (!strcmp(arguments.role, "sink")) {
+        sink_init(arguments.size, arguments.numbered);
+        role = &SINK_ROLE, run = run_sink;
+    } else {
+        fail("a client has no role %s", arguments.role);
+    }
+    frame_size = frame_header_size(arguments.size, true) + arguments.size;
+    message = new_message(arguments.size);
+    outgoing = checked(malloc(frame_size * arguments.window));
+    if (arguments.authority) tls_trust(arguments.authority);
+    conns_init(role, arguments.authority != NULL);
+    run();
+    return 0;
+}

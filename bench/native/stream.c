@@ -1,0 +1,120 @@
+#include "stream.h"
+
+#include <stdlib.h>
+
+#include "arguments.h"
+
+enum {
+    CHUNK = 256 * 1024, /* bytes that are written at a time */
+    CHECK_EVERY = 64,   /* the rest of a payload is compared in every so many frames */
+};
+
+static const uint8_t *message;
+static size_t message_size;
+
+static struct {
+    uint8_t *chunk;
+    size_t header_size;
+    size_t filled; /* bytes of the chunk that are in use */
+    size_t sent;   /* bytes of them that are written */
+    uint64_t count;
+    uint64_t limit;
+    bool masked;
+} source;
+
+static struct {
+    uint64_t count;
+    bool numbered;
+} sink;
+
+void source_init(size_t size, uint64_t limit, bool masked) {
+    if (size < NUMBER_SIZE) fail("a numbered frame has at least %d bytes", NUMBER_SIZE);
+    message_size = size;
+    message = new_message(size);
+    source.header_size = frame_header_size(size, masked);
+    source.chunk = checked(malloc(CHUNK + MAX_HEADER + size));
+    source.limit = limit;
+    source.masked = masked;
+    if (masked) return;
+    /* Unmasked frames stay as they are, but for their numbers. */
+    for (size_t used = 0; used < CHUNK; used += source.header_size + size) {
+        frame_encode(source.chunk + used, OP_BINARY, size, NULL);
+        memcpy(source.chunk + used + source.header_size, message, size);
+    }
+}
+
+static void fill(void) {
+    const size_t whole = source.header_size + message_size;
+    size_t used = 0;
+    while (used < CHUNK && (!source.limit || source.count < source.limit)) {
+        uint8_t *payload = source.chunk + used + source.header_size;
+        if (source.masked) {
+            uint8_t key[4];
+            new_key(key);
+            frame_encode(source.chunk + used, OP_BINARY, message_size, key);
+            memcpy(payload, &source.count, NUMBER_SIZE);
+            mask_in_place(payload, NUMBER_SIZE, key);
+            mask_copy(payload + NUMBER_SIZE, message + NUMBER_SIZE, message_size - NUMBER_SIZE,
+                      key);
+        } else {
+            memcpy(payload, &source.count, NUMBER_SIZE);
+        }
+        source.count += 1;
+        used += whole;
+    }
+    source.filled = used;
+    source.sent = 0;
+}
+
+void source_write(struct conn *conn) {
+    for (;;) {
+        if (source.sent == source.filled) {
+            fill();
+            if (source.filled == 0) {
+                conn_send_close(conn);
+                return;
+            }
+        }
+        source.sent +=
+            conn_send_some(conn, source.chunk + source.sent, source.filled - source.sent);
+        if (conn->phase == PHASE_GONE) return;
+        if (source.sent < source.filled || conn->wants_writable) {
+            conn_want_writable(conn);
+            return;
+        }
+    }
+}
+
+uint64_t source_count(void) {
+    return source.count;
+}
+
+void sink_init(size_t size, bool numbered) {
+    message_size = size;
+    message = new_message(size);
+    sink.numbered = numbered;
+}
+
+size_t sink_receive(struct conn *conn, uint8_t *data, size_t size) {
+    size_t position = 0;
+    struct frame frame;
+    uint8_t *payload;
+    while (next_frame(conn, data, size, &position, &frame, &payload)) {
+        if (frame.payload_size != message_size) {
+            fail("a frame of %zu bytes, not %zu", (size_t) frame.payload_size, message_size);
+        }
+        if (sink.numbered && memcmp(payload, &sink.count, NUMBER_SIZE) != 0) {
+            fail("frame %llu has another number", (unsigned long long) sink.count);
+        }
+        if (sink.count % CHECK_EVERY == 0 && message_size > NUMBER_SIZE &&
+            memcmp(payload + NUMBER_SIZE, message + NUMBER_SIZE, message_size - NUMBER_SIZE) != 0) {
+            fail("frame %llu has another payload", (unsigned long long) sink.count);
+        }
+        sink.count += 1;
+    }
+    return position;
+}
+
+uint64_t sink_count(void) {
+    return sink.count;
+}

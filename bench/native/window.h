@@ -1,0 +1,34 @@
+/* The measured window: a warm-up, then so many seconds or messages; and the result as JSON. */
+#ifndef BENCH_WINDOW_H
+#define BENCH_WINDOW_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct window {
+    double warmup;          /* seconds that are not counted */
+    double seconds;         /* that are */
+    uint64_t messages;      /* if not 0: count all messages, until there are as many */
+    int watched;            /* pid of a process whose CPU time is reported too, or 0 */
+    uint64_t first_ns;      /* 0 before window_begin */
+    uint64_t start_ns;      /* 0 during the warm-up */
+    uint64_t start_count;
+    double start_cpu;
+    double start_watched;
+    double latency_p50;     /* microseconds, set by the caller; 0: not reported */
+    double latency_p99;
+};
+
+/* Start the warm-up; does nothing when it has been started. */
+void window_begin(struct window *window, uint64_t now);
+
+/* To be called now and then with the number of messages so far. True when the window is over; the
+   result has then been printed. */
+bool window_tick(struct window *window, uint64_t now, uint64_t count);
+
+/* Whether messages are counted now. */
+static inline bool window_open(const struct window *window) {
+    return window->start_ns != 0;
+}
+
+#endif

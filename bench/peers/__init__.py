@@ -1,0 +1,1 @@
+"""One adapter per library: the same roles and command line for all of them."""
