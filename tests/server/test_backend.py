@@ -115,7 +115,7 @@ async def test_plain_socket(name: str) -> None:
     before = open_descriptors()
     chosen = choose_backend(name, asyncio.get_running_loop(), None)
     accepted, client = accepted_pair()
-    connecting = chosen.connect(accepted, Endpoint)
+    connecting = chosen.connect(accepted, Endpoint())
     if connecting is not None:
         await connecting
     reader, writer = await asyncio.open_connection(sock=client)
@@ -132,7 +132,7 @@ async def test_tls_socket(name: str, certificates: Certificates) -> None:
     before = open_descriptors()
     chosen = choose_backend(name, asyncio.get_running_loop(), tls_settings(certificates))
     accepted, client = accepted_pair()
-    connecting = chosen.connect(accepted, Endpoint)
+    connecting = chosen.connect(accepted, Endpoint())
     assert connecting is not None
     task = asyncio.ensure_future(connecting)
     reader, writer = await asyncio.open_connection(
@@ -149,7 +149,7 @@ async def test_tls_socket(name: str, certificates: Certificates) -> None:
 async def test_bytes_that_are_not_tls(name: str, certificates: Certificates) -> None:
     chosen = choose_backend(name, asyncio.get_running_loop(), tls_settings(certificates))
     accepted, client = accepted_pair()
-    connecting = chosen.connect(accepted, Endpoint)
+    connecting = chosen.connect(accepted, Endpoint())
     assert connecting is not None
     client.send(upgrade_request())
     with pytest.raises(ssl.SSLError):
@@ -165,7 +165,7 @@ async def test_peer_that_hangs_up_during_the_tls_handshake(
     # The loop's exception handler must not hear of it: the runner of these tests checks that.
     chosen = choose_backend(name, asyncio.get_running_loop(), tls_settings(certificates))
     accepted, client = accepted_pair()
-    connecting = chosen.connect(accepted, Endpoint)
+    connecting = chosen.connect(accepted, Endpoint())
     assert connecting is not None
     task = asyncio.ensure_future(connecting)
     await asyncio.sleep(0.01)
@@ -180,7 +180,7 @@ async def test_silent_tls_peer(name: str, certificates: Certificates) -> None:
     tls = TlsSettings(tls_settings(certificates).context, 0.05, 1.0)
     chosen = choose_backend(name, asyncio.get_running_loop(), tls)
     accepted, client = accepted_pair()
-    connecting = chosen.connect(accepted, Endpoint)
+    connecting = chosen.connect(accepted, Endpoint())
     assert connecting is not None
     with pytest.raises(ConnectionAbortedError, match="taking longer than"):
         await connecting

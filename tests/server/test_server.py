@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, AsyncIterator, List
@@ -109,6 +110,7 @@ async def test_urls_of_several_sockets() -> None:
             await (await RawClient.open(sock.getsockname(), "/chat")).close()
 
 
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="asyncio only warned about it before")
 async def test_sockets_cannot_be_closed_by_accident() -> None:
     async with serving() as server:
         assert not hasattr(server.sockets[0], "close")

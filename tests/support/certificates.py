@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ssl
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional, Sequence
 
-import trustme
+with warnings.catch_warnings():
+    # cryptography announces the end of Python 3.8 when it is imported there.
+    warnings.simplefilter("ignore")
+    import trustme
 
 __all__ = ["Certificates", "issue_certificates"]
 

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import logging
 import socket
-from typing import TYPE_CHECKING, Callable, List, Optional, Sequence, Union
+from typing import Callable, List, Optional, Sequence
 
-if TYPE_CHECKING:
-    Logger = Union[logging.Logger, logging.LoggerAdapter[logging.Logger]]
+from picows_server.logs import Logger
 
 __all__ = ["Acceptor", "AwaitingAcceptor", "ReadinessAcceptor"]
 

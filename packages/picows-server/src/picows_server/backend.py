@@ -6,7 +6,7 @@ import asyncio
 import socket
 import ssl
 import sys
-from typing import TYPE_CHECKING, Any, Callable, Coroutine, Dict, Optional
+from typing import TYPE_CHECKING, Any, Coroutine, Dict, Optional
 
 from picows_codec import WSInvalidOptionError
 
@@ -25,7 +25,7 @@ else:
     HAS_AIOFASTNET = True
 
 if TYPE_CHECKING:
-    from picows_codec import WSEndpoint
+    from picows_server.connections import ServerProtocol
 
 __all__ = ["Backend", "TlsSettings", "choose_backend", "has_readers"]
 
@@ -55,7 +55,7 @@ class TlsSettings:
 
 
 class Backend:
-    """Puts a transport between an accepted socket and an endpoint. One object per server."""
+    """Puts a transport between an accepted socket and a protocol. One object per server."""
 
     name = ""
 
@@ -63,9 +63,9 @@ class Backend:
         self._loop = loop
 
     def connect(
-        self, sock: socket.socket, new_endpoint: Callable[[], WSEndpoint]
+        self, sock: socket.socket, protocol: ServerProtocol
     ) -> Optional[Coroutine[Any, Any, object]]:
-        """Call ``connection_made`` of a new endpoint, at once or in the returned coroutine.
+        """Call ``connection_made`` of ``protocol``, at once or in the returned coroutine.
 
         The transport owns ``sock`` from then on. A coroutine that fails, or is cancelled,
         closes whatever transport it had made; the socket is the caller's to close.
@@ -85,8 +85,8 @@ class StreamBackend(Backend):
         super().__init__(loop)
         self._poller = Poller(loop) if sys.platform == "linux" else None
 
-    def connect(self, sock: socket.socket, new_endpoint: Callable[[], WSEndpoint]) -> None:
-        attach(self._loop, sock, new_endpoint(), poller=self._poller)
+    def connect(self, sock: socket.socket, protocol: ServerProtocol) -> None:
+        attach(self._loop, sock, protocol, poller=self._poller)
 
     def close(self) -> None:
         if self._poller is not None:
@@ -135,10 +135,8 @@ class FastnetBackend(Backend):
                 "ssl_outgoing_bio_size": _TLS_BUFFER_SIZE,
             }
 
-    def connect(
-        self, sock: socket.socket, new_endpoint: Callable[[], WSEndpoint]
-    ) -> Coroutine[Any, Any, object]:
-        return connect_accepted_socket(self._loop, new_endpoint, sock, **self._arguments)
+    def connect(self, sock: socket.socket, protocol: ServerProtocol) -> Coroutine[Any, Any, object]:
+        return connect_accepted_socket(self._loop, lambda: protocol, sock, **self._arguments)
 
 
 class LoopBackend(Backend):
@@ -157,10 +155,8 @@ class LoopBackend(Backend):
             if sys.version_info >= (3, 11):
                 self._arguments["ssl_shutdown_timeout"] = tls.shutdown_timeout
 
-    def connect(
-        self, sock: socket.socket, new_endpoint: Callable[[], WSEndpoint]
-    ) -> Coroutine[Any, Any, object]:
-        return self._loop.connect_accepted_socket(new_endpoint, sock, **self._arguments)
+    def connect(self, sock: socket.socket, protocol: ServerProtocol) -> Coroutine[Any, Any, object]:
+        return self._loop.connect_accepted_socket(lambda: protocol, sock, **self._arguments)
 
 
 def has_readers(loop: asyncio.AbstractEventLoop) -> bool:

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import logging
 import socket
-from typing import TYPE_CHECKING, Callable, Dict, Optional, Set, Union
+from typing import Callable, Dict, List, Optional, Set, Tuple
 
-from picows_codec import ServerHandshake, WSEndpoint, WSState, encode_close_payload
-from picows_server.backend import has_readers
-
-if TYPE_CHECKING:
-    from picows_codec import WSOptions
-    from picows_server.backend import Backend
-    from picows_server.routing import Route
-
-    Logger = Union[logging.Logger, logging.LoggerAdapter[logging.Logger]]
+from picows_codec import (
+    ServerHandshake,
+    WSEndpoint,
+    WSListener,
+    WSOptions,
+    WSState,
+    WSTransport,
+    encode_close_payload,
+)
+from picows_server.backend import Backend, has_readers
+from picows_server.logs import Logger
+from picows_server.routing import Route
 
 __all__ = ["Connections", "ServerProtocol"]
-
 
 # Turns of the loop after which a transport that gave up has closed its socket; asyncio,
 # aiofastnet and uvloop need two or three.
@@ -108,7 +109,7 @@ class Connections:
     def add(self, sock: socket.socket) -> None:
         """Serve a socket that was just accepted."""
         protocol = ServerProtocol(self)
-        connecting = self._backend.connect(sock, lambda: protocol)
+        connecting = self._backend.connect(sock, protocol)
         if connecting is not None:
             task = self.loop.create_task(connecting)
             self._connecting[protocol] = task
@@ -117,31 +118,31 @@ class Connections:
     def close_all(self, code: int, reason: Optional[str]) -> None:
         """Start the closing handshake everywhere; endpoints bound it by ``close_timeout``."""
         encode_close_payload(code, reason)  # raises, also while there is nobody to send it to
-        for protocol in tuple(self._connected):
-            if protocol.transport.state != WSState.CONNECTING:
-                protocol.transport.disconnect(code=code, reason=reason)
+        for transport in self._transports():
+            if transport.state != WSState.CONNECTING:
+                transport.disconnect(code=code, reason=reason)
 
     def drop_half_open(self) -> None:
         """Abort every connection whose opening handshake is not finished."""
         for task in self._connecting.values():
             task.cancel()
-        for protocol in tuple(self._connected):
-            if protocol.transport.state == WSState.CONNECTING:
-                protocol.transport.disconnect(graceful=False)
+        for transport in self._transports():
+            if transport.state == WSState.CONNECTING:
+                transport.disconnect(graceful=False)
 
     def abort_all(self) -> None:
         """Abort everything."""
         for task in self._connecting.values():
             task.cancel()
-        for protocol in tuple(self._connected):
-            protocol.transport.disconnect(graceful=False)
+        for transport in self._transports():
+            transport.disconnect(graceful=False)
 
     def connection_made(self, protocol: ServerProtocol) -> None:
         self._connecting.pop(protocol, None)
         self._connected.add(protocol)
         self._upgrading += 1
 
-    def handshake_done(self, opened: asyncio.Future[None]) -> None:
+    def handshake_done(self, opened: asyncio.Future[Tuple[WSTransport, WSListener]]) -> None:
         # Looking at the exception also keeps asyncio from reporting it as never retrieved: the
         # endpoint has logged it.
         opened.cancelled() or opened.exception()
@@ -152,6 +153,10 @@ class Connections:
         self._connected.discard(protocol)
         self._released()
 
+    def _transports(self) -> List[WSTransport]:
+        transports = (protocol.transport for protocol in self._connected)
+        return [transport for transport in transports if transport is not None]
+
     def _connecting_done(
         self, protocol: ServerProtocol, sock: socket.socket, task: asyncio.Task[object]
     ) -> None:
@@ -161,8 +166,8 @@ class Connections:
                 self._connecting.pop(protocol, None)
                 return
             self._log_failure(error)
-        if protocol in self._connected:
-            # The cancellation came too late for the handshake, and too early for its task.
+        if protocol.transport is not None:
+            # The cancellation may have come between the end of the handshake and its task's.
             protocol.transport.disconnect(graceful=False)
         self._let_go(protocol, sock, _CLOSING_TURNS)
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 import ssl
-from typing import TYPE_CHECKING, Iterable, Optional, Union
+from typing import Iterable, Optional, Union
 
 from picows_codec import WSAutoPingStrategy, WSInvalidOptionError, WSOptions
 from picows_server.address import ServerAddress, parse_server_url
@@ -18,13 +17,9 @@ from picows_server.listen import (
     bind_tcp,
     bind_unix,
 )
-from picows_server.routing import make_route
+from picows_server.logs import Logger, resolve_logger
+from picows_server.routing import ListenerFactory, make_route
 from picows_server.server import WSServer
-
-if TYPE_CHECKING:
-    from picows_server.routing import ListenerFactory
-
-    Logger = Union[logging.Logger, logging.LoggerAdapter[logging.Logger]]
 
 __all__ = ["ws_create_server"]
 
@@ -122,7 +117,7 @@ async def ws_create_server(
     loop = asyncio.get_running_loop()
     address = parse_server_url(url)
     route = make_route(listener_factory, address.path)
-    logger = _resolve_logger(logger_name)
+    logger = resolve_logger(logger_name)
     options = WSOptions(
         disconnect_on_exception=disconnect_on_exception,
         websocket_handshake_timeout=websocket_handshake_timeout,
@@ -222,16 +217,6 @@ def _tls_settings(
     if ssl_context.protocol == ssl.PROTOCOL_TLS_CLIENT:
         raise WSInvalidOptionError("ssl_context was made for clients (PROTOCOL_TLS_CLIENT)")
     return TlsSettings(ssl_context, options.websocket_handshake_timeout, options.close_timeout)
-
-
-def _resolve_logger(name: Union[str, Logger, None]) -> Logger:
-    if name is None:
-        name = "server"
-    if isinstance(name, str):
-        return logging.getLogger(f"picows.{name}")
-    if isinstance(name, (logging.Logger, logging.LoggerAdapter)):
-        return name
-    raise TypeError(f"logger_name must be a str, a logger or None, not {type(name).__name__}")
 
 
 def _check_count(name: str, value: object) -> None:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Callable, Optional, Union
+from typing import Callable, Optional, Union
 
+from picows_codec import (
+    WSListener,
+    WSUpgradeRequest,
+    WSUpgradeResponse,
+    WSUpgradeResponseWithListener,
+)
 from picows_codec.factories import bind_route
 
-if TYPE_CHECKING:
-    from picows_codec import (
-        WSListener,
-        WSUpgradeRequest,
-        WSUpgradeResponse,
-        WSUpgradeResponseWithListener,
-    )
+__all__ = ["ListenerFactory", "Route", "RouteResult", "make_route", "target_path"]
 
-    RouteResult = Union[WSListener, WSUpgradeResponseWithListener, WSUpgradeResponse, None]
-    Route = Callable[[WSUpgradeRequest], RouteResult]
-    ListenerFactory = Union[Callable[[], RouteResult], Route]
-
-__all__ = ["make_route", "target_path"]
+RouteResult = Union[WSListener, WSUpgradeResponseWithListener, WSUpgradeResponse, None]
+Route = Callable[[WSUpgradeRequest], RouteResult]
+ListenerFactory = Union[Callable[[], RouteResult], Route]
 
 
 def make_route(listener_factory: ListenerFactory, path: Optional[str]) -> Route:

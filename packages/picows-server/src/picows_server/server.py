@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from asyncio.trsock import TransportSocket
-from typing import TYPE_CHECKING, Optional, Tuple, Union
+from typing import Optional, Tuple
 
-from picows_codec import WSCloseCode, WSStateError
+from picows_codec import WSCloseCode, WSOptions, WSStateError
 from picows_server.accept import Acceptor, AwaitingAcceptor, ReadinessAcceptor
-from picows_server.backend import has_readers
+from picows_server.address import ServerAddress
+from picows_server.backend import Backend, has_readers
 from picows_server.connections import Connections
-
-if TYPE_CHECKING:
-    from picows_codec import WSOptions
-    from picows_server.address import ServerAddress
-    from picows_server.backend import Backend
-    from picows_server.listen import ListeningSockets
-    from picows_server.routing import Route
-
-    Logger = Union[logging.Logger, logging.LoggerAdapter[logging.Logger]]
+from picows_server.listen import ListeningSockets
+from picows_server.logs import Logger
+from picows_server.routing import Route
 
 __all__ = ["WSServer"]
 
