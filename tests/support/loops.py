@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Callable, Coroutine, Dict, List, TypeVar
+from typing import Any, Callable, Coroutine, Dict, List, Set, TypeVar
 
 import pytest
 
-__all__ = ["LOOP_KINDS", "new_loop", "run"]
+__all__ = ["LOOP_KINDS", "new_loop", "other_tasks", "run"]
 
 LOOP_KINDS = ("asyncio", "uvloop")
+
+# Seconds. A uvloop that waits cannot be interrupted from outside, by pytest-timeout for one.
+TIMEOUT = 50.0
+CLOSE_TIMEOUT = 5.0
 
 T = TypeVar("T")
 
@@ -41,7 +45,9 @@ def run(
     loop.set_exception_handler(collect)
     try:
         asyncio.set_event_loop(loop)
-        result = loop.run_until_complete(main())
+        task = loop.create_task(main())
+        loop.call_later(TIMEOUT, task.cancel)
+        result = loop.run_until_complete(task)
         left_over = asyncio.all_tasks(loop)
     finally:
         _close(loop)
@@ -50,13 +56,18 @@ def run(
     return result
 
 
+def other_tasks() -> Set[asyncio.Task[Any]]:
+    """The tasks of the running loop that are not done, without the one that asks."""
+    return {task for task in asyncio.all_tasks() if task is not asyncio.current_task()}
+
+
 def _close(loop: asyncio.AbstractEventLoop) -> None:
     try:
         left_over = asyncio.all_tasks(loop)
         for task in left_over:
             task.cancel()
         if left_over:
-            loop.run_until_complete(asyncio.gather(*left_over, return_exceptions=True))
+            loop.run_until_complete(asyncio.wait(left_over, timeout=CLOSE_TIMEOUT))
         loop.run_until_complete(loop.shutdown_asyncgens())
         if hasattr(loop, "shutdown_default_executor"):  # Python 3.9
             loop.run_until_complete(loop.shutdown_default_executor())

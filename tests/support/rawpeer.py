@@ -75,8 +75,12 @@ class RawConnection:
     async def accept_upgrade(self, headers: Iterable[Tuple[str, str]] = ()) -> Request:
         """Read an upgrade request and accept it (RFC 6455, 4.2.2), with more headers."""
         request = await self.read_request()
-        self.respond("101 Switching Protocols", [*upgrade_headers(request), *headers])
+        self.accept(request, headers)
         return request
+
+    def accept(self, request: Request, headers: Iterable[Tuple[str, str]] = ()) -> None:
+        """Accept an upgrade request that was read."""
+        self.respond("101 Switching Protocols", [*upgrade_headers(request), *headers])
 
     async def redirect(self, location: str, status: str = "302 Found") -> Request:
         """Read a request and answer it with a redirect."""

@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
-from typing import TYPE_CHECKING, Any, Dict, Optional
+from typing import TYPE_CHECKING, Any, Dict, Optional, Union
 
-from picows_codec import WSInvalidOptionError
+from picows_client.tasks import undisturbed
+from picows_client.wire import TransportWire
+from picows_codec import WSEndpoint, WSInvalidOptionError
 
 try:
     from picows_codec import stream
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Backend", "check_backend_name", "choose_backend", "has_readers"]
 
+Receiver = Union[WSEndpoint, TransportWire]
+
 _NAMES = ("auto", "stream", "aiofastnet", "loop")
 
 
@@ -40,15 +44,22 @@ class Backend:
         self._loop = loop
 
     async def connect(
-        self, sock: socket.socket, protocol: asyncio.BaseProtocol, tls: Optional[TlsSettings]
+        self, sock: socket.socket, protocol: Receiver, tls: Optional[TlsSettings]
     ) -> None:
         """Make a transport over ``sock``, which belongs to it from then on."""
         raise NotImplementedError
 
-    async def start_tls(
+    async def start_tls(self, outer: TransportWire, protocol: Receiver, tls: TlsSettings) -> None:
+        """Make a transport that does TLS inside the one of ``outer``."""
+        outer.check_open()
+        # Not the protocol itself: it would be told of an end, or get bytes, before its beginning.
+        inner = TransportWire(self._loop)
+        inner.connection_made(await self._start_tls(outer.transport, inner, tls))
+        inner.hand_over(protocol)
+
+    async def _start_tls(
         self, transport: asyncio.Transport, protocol: asyncio.BaseProtocol, tls: TlsSettings
-    ) -> None:
-        """Make a transport that does TLS inside another one."""
+    ) -> asyncio.Transport:
         raise NotImplementedError
 
 
@@ -58,7 +69,7 @@ class StreamBackend(Backend):
     name = "stream"
 
     async def connect(
-        self, sock: socket.socket, protocol: asyncio.BaseProtocol, tls: Optional[TlsSettings]
+        self, sock: socket.socket, protocol: Receiver, tls: Optional[TlsSettings]
     ) -> None:
         stream.attach(self._loop, sock, protocol)
 
@@ -69,7 +80,7 @@ class FastnetBackend(Backend):
     name = "aiofastnet"
 
     async def connect(
-        self, sock: socket.socket, protocol: asyncio.BaseProtocol, tls: Optional[TlsSettings]
+        self, sock: socket.socket, protocol: Receiver, tls: Optional[TlsSettings]
     ) -> None:
         arguments: Dict[str, Any] = {}
         if tls is not None:
@@ -80,10 +91,10 @@ class FastnetBackend(Backend):
             }
         await aiofastnet.create_connection(self._loop, lambda: protocol, sock=sock, **arguments)
 
-    async def start_tls(
+    async def _start_tls(
         self, transport: asyncio.Transport, protocol: asyncio.BaseProtocol, tls: TlsSettings
-    ) -> None:
-        inner = await aiofastnet.start_tls(
+    ) -> asyncio.Transport:
+        return await aiofastnet.start_tls(
             self._loop,
             transport,
             protocol,
@@ -91,7 +102,6 @@ class FastnetBackend(Backend):
             server_hostname=tls.server_name,
             ssl_shutdown_timeout=tls.shutdown_timeout,
         )
-        protocol.connection_made(inner)
 
 
 class LoopBackend(Backend):
@@ -100,37 +110,42 @@ class LoopBackend(Backend):
     name = "loop"
 
     async def connect(
-        self, sock: socket.socket, protocol: asyncio.BaseProtocol, tls: Optional[TlsSettings]
+        self, sock: socket.socket, protocol: Receiver, tls: Optional[TlsSettings]
     ) -> None:
-        arguments: Dict[str, Any] = {}
-        if tls is not None:
-            arguments = {"ssl": tls.context, **_tls_arguments(tls)}
+        if tls is None:
+            await self._connect_plain(sock, protocol)
+            return
+        below = TransportWire(self._loop)
+        try:
+            await self._connect_plain(sock, below)
+            await self.start_tls(below, protocol, tls)
+        except BaseException:
+            below.abort()
+            raise
+
+    async def _connect_plain(self, sock: socket.socket, protocol: Receiver) -> None:
         is_unix = sock.family == getattr(socket, "AF_UNIX", None)
         create = self._loop.create_unix_connection if is_unix else self._loop.create_connection
-        await create(lambda: protocol, sock=sock, **arguments)
+        # It takes two turns of the loop. uvloop before 0.23 closes the descriptor twice if it is
+        # cancelled between them.
+        await undisturbed(create(lambda: protocol, sock=sock))
 
-    async def start_tls(
+    async def _start_tls(
         self, transport: asyncio.Transport, protocol: asyncio.BaseProtocol, tls: TlsSettings
-    ) -> None:
+    ) -> asyncio.Transport:
+        arguments: Dict[str, Any] = {"server_hostname": tls.server_name}
+        if sys.version_info >= (3, 11):
+            arguments["ssl_shutdown_timeout"] = tls.shutdown_timeout
         try:
-            inner = await self._loop.start_tls(
-                transport, protocol, tls.context, **_tls_arguments(tls)
-            )
+            inner = await self._loop.start_tls(transport, protocol, tls.context, **arguments)
         except TypeError as error:
             raise WSInvalidOptionError(
                 "TLS inside TLS (a wss:// URL through an https:// proxy) needs aiofastnet, uvloop"
                 " or Python 3.11"
             ) from error
         if inner is None:
-            raise ConnectionAbortedError("the connection was lost during the TLS handshake")
-        protocol.connection_made(inner)
-
-
-def _tls_arguments(tls: TlsSettings) -> Dict[str, Any]:
-    arguments: Dict[str, Any] = {"server_hostname": tls.server_name}
-    if sys.version_info >= (3, 11):
-        arguments["ssl_shutdown_timeout"] = tls.shutdown_timeout
-    return arguments
+            raise ConnectionResetError("the connection was lost during the TLS handshake")
+        return inner
 
 
 def has_readers(loop: asyncio.AbstractEventLoop) -> bool:

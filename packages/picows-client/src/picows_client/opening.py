@@ -164,12 +164,12 @@ class Opening:
                 # The handshake knows best what there was of an answer.
                 handshake.feed_timeout()
                 self._interrupted = handshake.error
-            await abandon(transport, sock)
+            await abandon(protocol, transport, sock)
             raise
         else:
             return result
         finally:
-            if opened.done():
+            if not opened.cancel():
                 opened.exception()  # seen: asyncio must not report it once more
             # Each of these leads to the exception, whose traceback leads to this frame.
             del handshake, protocol, opened, transport

@@ -69,6 +69,8 @@ def check_stream_socket(what: str, sock: object) -> None:
 def _check_unix_path(path: UnixPath) -> None:
     if not hasattr(socket, "AF_UNIX"):
         raise WSInvalidOptionError("unix_path: this platform has no Unix sockets")
+    if not isinstance(path, (str, bytes, os.PathLike)):
+        raise TypeError(f"unix_path must be a str, bytes or path, not {type(path).__name__}")
     if not os.fspath(path):
         raise WSInvalidOptionError("unix_path must not be empty")
 

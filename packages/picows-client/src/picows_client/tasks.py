@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Awaitable, Callable, Coroutine, Iterable, Optional, TypeVar
 
-__all__ = ["run_with_deadline", "settle"]
+__all__ = ["run_with_deadline", "settle", "undisturbed"]
 
 T = TypeVar("T")
 
@@ -55,10 +55,26 @@ async def run_with_deadline(
             raise asyncio.TimeoutError
         return task.result()
     except asyncio.CancelledError:
-        await settle({task})
-        if not task.cancelled() and task.exception() is None:
-            await discard(task.result())
+        try:
+            await settle({task})
+        finally:
+            if not task.cancelled() and task.exception() is None:
+                await discard(task.result())
         raise
     finally:
         # The exception's traceback holds this frame: without this, each holds the other.
         del task, work
+
+
+async def undisturbed(work: Coroutine[Any, Any, T]) -> T:
+    """Run ``work``, which must be short, to its end; only then is a cancellation raised."""
+    task = asyncio.get_running_loop().create_task(work)
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled and not task.cancelled() and task.exception() is None:
+        raise asyncio.CancelledError
+    return task.result()

@@ -10,8 +10,8 @@ from picows_client.backend import Backend
 from picows_client.proxy import open_tunnel
 from picows_client.tls import TlsSettings
 from picows_client.url import WSURL
-from picows_client.wire import SocketWire, TlsWire
-from picows_codec import WSProxyError
+from picows_client.wire import SocketWire, TransportWire
+from picows_codec import WSEndpoint, WSProxyError
 
 __all__ = ["connect_through"]
 
@@ -24,7 +24,7 @@ async def connect_through(
     backend: Backend,
     loop: asyncio.AbstractEventLoop,
     sock: socket.socket,
-    protocol: asyncio.BaseProtocol,
+    protocol: WSEndpoint,
 ) -> None:
     """Make ``protocol`` talk to ``server`` over ``sock``, which is connected to ``proxy``.
 
@@ -40,7 +40,7 @@ async def connect_through(
             raise
         await backend.connect(sock, protocol, tls)
         return
-    wire = TlsWire(loop)
+    wire = TransportWire(loop)
     try:
         try:
             await backend.connect(sock, wire, proxy_tls)
@@ -48,10 +48,9 @@ async def connect_through(
             raise WSProxyError(f"no TLS with the proxy {proxy}: {error}") from error
         await open_tunnel(wire, proxy, server)
         if tls is not None:
-            await backend.start_tls(wire.transport, protocol, tls)
+            await backend.start_tls(wire, protocol, tls)
         else:
-            wire.transport.set_protocol(protocol)
-            protocol.connection_made(wire.transport)
+            wire.hand_over(protocol)
     except BaseException:
         wire.abort()
         raise

@@ -1,4 +1,4 @@
-"""Talking with a proxy, over a socket or through TLS, before a connection's own transport is there.
+"""Talking over a socket or a transport before the connection's own protocol is there.
 
 Reads take no more from the peer than is asked for, as far as the carrier allows: what follows
 belongs to the connection.
@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import Optional
+from typing import Optional, Union
 
-__all__ = ["SocketWire", "TlsWire", "Wire"]
+from picows_codec import WSEndpoint
+
+__all__ = ["SocketWire", "TransportWire", "Wire"]
 
 # Bytes; a proxy's answer is rarely longer.
 _READ_SIZE = 4096
@@ -80,8 +82,8 @@ class SocketWire(Wire):
         self._received += data
 
 
-class TlsWire(Wire, asyncio.Protocol):
-    """The protocol of a transport that does TLS, which can be given another protocol later."""
+class TransportWire(Wire, asyncio.Protocol):
+    """The first protocol of an asyncio transport, which can hand it over to another one."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
@@ -97,6 +99,19 @@ class TlsWire(Wire, asyncio.Protocol):
         if self._transport is None:
             raise RuntimeError("there is no transport yet")
         return self._transport
+
+    def check_open(self) -> None:
+        """Raise :class:`OSError` if the connection has ended; a later protocol is not told."""
+        if self._ended:
+            raise self._error or ConnectionResetError("the peer closed the connection")
+
+    def hand_over(self, protocol: Union[WSEndpoint, TransportWire]) -> None:
+        """Let ``protocol`` have the transport, and what nobody has read. Raises OSError."""
+        self.check_open()
+        self.transport.set_protocol(protocol)
+        protocol.connection_made(self.transport)
+        if self._received:
+            protocol.data_received(self._take(self.unread_size))
 
     def abort(self) -> None:
         """Drop the connection, if there is one."""
