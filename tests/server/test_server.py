@@ -25,7 +25,7 @@ from picows_server import (
 )
 from picows_server.accept import AwaitingAcceptor
 from tests.support.certificates import Certificates
-from tests.support.leaks import eventually, open_descriptors
+from tests.support.leaks import eventually, leaked_since, open_descriptors
 from tests.support.rawclient import RawClient, upgrade_request
 from tests.support.servers import PLAIN_BACKENDS, TLS_BACKENDS, Echo, sockname
 
@@ -238,6 +238,7 @@ async def test_close_with_tls(backend: str, certificates: Certificates) -> None:
     server.close()
     for client in (polite, rude):
         assert await client.read_close() == 1001
+    await eventually(lambda: not server.pending_handshakes)
     assert silent.recv(1) == b""
     polite.write_close(1001)
     await server.wait_closed()
@@ -523,4 +524,4 @@ async def test_nothing_is_left_behind(backend: str) -> None:
         await abandoned.close()
         half_open.close()
     await eventually(lambda: asyncio.all_tasks() == tasks)
-    await eventually(lambda: open_descriptors() == before)
+    await eventually(lambda: not leaked_since(before))

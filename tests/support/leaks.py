@@ -8,15 +8,16 @@ import gc
 import os
 import sys
 import time
+from collections import Counter
 from typing import Callable, List, Type
 
 import pytest
 
-__all__ = ["count_instances", "eventually", "open_descriptors"]
+__all__ = ["count_instances", "eventually", "leaked_since", "open_descriptors"]
 
 
-def open_descriptors() -> List[str]:
-    """The sockets, pipes and pollers that this process has open, sorted.
+def open_descriptors() -> Counter[str]:
+    """The sockets, pipes and pollers that this process has open.
 
     Files are left out: a loop opens ``/dev/null`` once, for itself. Skips the test where there is
     no ``/proc``.
@@ -27,7 +28,12 @@ def open_descriptors() -> List[str]:
     for name in os.listdir("/proc/self/fd"):
         with contextlib.suppress(FileNotFoundError):  # the descriptor of this very listing
             targets.append(os.readlink(f"/proc/self/fd/{name}"))
-    return sorted(target for target in targets if not target.startswith("/"))
+    return Counter(target for target in targets if not target.startswith("/"))
+
+
+def leaked_since(before: Counter[str]) -> List[str]:
+    """What is open now and was not among ``before``, an earlier :func:`open_descriptors`."""
+    return sorted((open_descriptors() - before).elements())
 
 
 def count_instances(cls: Type[object]) -> int:

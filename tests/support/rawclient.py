@@ -70,9 +70,13 @@ class RawClient(RawConnection):
     ) -> RawClient:
         """Connect and complete the opening handshake."""
         client = await cls.connect(sockname, context=context)
-        response = await client.upgrade(path, headers)
-        assert response.status == 101, response
-        assert response.headers["sec-websocket-accept"] == _ACCEPT
+        try:
+            response = await client.upgrade(path, headers)
+            assert response.status == 101, response
+            assert response.headers["sec-websocket-accept"] == _ACCEPT
+        except BaseException:
+            await client.close()
+            raise
         return client
 
     async def upgrade(self, path: str = "/", headers: Iterable[Tuple[str, str]] = ()) -> Response:

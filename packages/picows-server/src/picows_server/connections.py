@@ -45,7 +45,6 @@ class ServerProtocol(WSEndpoint, asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Join the server's connections, then start the opening handshake."""
         self._connections.connection_made(self)
-        self.opened.add_done_callback(self._connections.handshake_done)
         super().connection_made(transport)
 
     def connection_lost(self, exc: Optional[Exception]) -> None:
@@ -87,7 +86,8 @@ class Connections:
         # then from connection_made to connection_lost.
         self._connecting: Dict[ServerProtocol, asyncio.Task[object]] = {}
         self._connected: Set[ServerProtocol] = set()
-        self._upgrading = 0
+        # Those of the latter whose opening handshake is not over.
+        self._upgrading: Set[ServerProtocol] = set()
 
     def __len__(self) -> int:
         return len(self._connecting) + len(self._connected)
@@ -95,7 +95,7 @@ class Connections:
     @property
     def pending_handshakes(self) -> int:
         """Connections whose opening handshake (TLS, then HTTP) is not finished."""
-        return len(self._connecting) + self._upgrading
+        return len(self._connecting) + len(self._upgrading)
 
     def has_room(self) -> bool:
         """Whether both limits let another connection in."""
@@ -138,19 +138,25 @@ class Connections:
             transport.disconnect(graceful=False)
 
     def connection_made(self, protocol: ServerProtocol) -> None:
+        """``protocol`` has a transport, and begins with the opening handshake."""
         self._connecting.pop(protocol, None)
         self._connected.add(protocol)
-        self._upgrading += 1
+        self._upgrading.add(protocol)
+        protocol.opened.add_done_callback(functools.partial(self._opened, protocol))
 
-    def handshake_done(self, opened: asyncio.Future[Tuple[WSTransport, WSListener]]) -> None:
+    def connection_lost(self, protocol: ServerProtocol) -> None:
+        """``protocol`` has lost its transport."""
+        self._connected.discard(protocol)
+        self._upgrading.discard(protocol)
+        self._released()
+
+    def _opened(
+        self, protocol: ServerProtocol, opened: asyncio.Future[Tuple[WSTransport, WSListener]]
+    ) -> None:
         # Looking at the exception also keeps asyncio from reporting it as never retrieved: the
         # endpoint has logged it.
         opened.cancelled() or opened.exception()
-        self._upgrading -= 1
-        self._released()
-
-    def connection_lost(self, protocol: ServerProtocol) -> None:
-        self._connected.discard(protocol)
+        self._upgrading.discard(protocol)
         self._released()
 
     def _transports(self) -> List[WSTransport]:
