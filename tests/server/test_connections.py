@@ -262,6 +262,18 @@ async def test_abort_all(backend: str) -> None:
         await half_open.close()
 
 
+@tls_backends
+async def test_abort_all_tls(backend: str, certificates: Certificates) -> None:
+    async with Site(backend, certificates=certificates) as site:
+        silent = site.add()
+        client = await site.open()
+        site.connections.abort_all()
+        await eventually(lambda: not site.connections)
+        assert await client.read_to_end() == b""
+        silent.close()
+        await client.close()
+
+
 async def test_transport_that_cannot_be_made(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -291,7 +303,7 @@ async def test_failed_tls_handshakes_are_no_errors_of_ours(
         client.close()
     records = [record for record in caplog.records if record.name == "picows.test"]
     assert [record.levelname for record in records] == ["INFO"]
-    assert records[0].getMessage().startswith("TLS handshake failed: ")
+    assert "SSLError" in records[0].getMessage()
 
 
 # Ways in which a connection can end. Every one leaves nothing behind.

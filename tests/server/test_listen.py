@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import socket
+import ssl
 import sys
 from pathlib import Path
 from typing import Any, List
@@ -247,6 +248,10 @@ def test_what_is_not_a_listening_socket() -> None:
         adopt_sockets([])
     with pytest.raises(TypeError, match=r"socket\.socket, not int"):
         adopt_sockets([3])  # type: ignore[list-item]
+    with ssl.create_default_context().wrap_socket(
+        socket.socket(), server_hostname="localhost", do_handshake_on_connect=False
+    ) as tls, pytest.raises(TypeError, match="plain socket"):
+        adopt_sockets(tls)
     with socket.socket(type=socket.SOCK_DGRAM) as datagrams:
         with pytest.raises(WSInvalidOptionError, match="stream socket"):
             adopt_sockets(datagrams)

@@ -183,6 +183,20 @@ async def test_second_cancellation_of_serve_forever_aborts() -> None:
         await server.wait_closed()
 
 
+async def test_serve_forever_of_a_server_that_lets_its_clients_finish() -> None:
+    server = await ws_create_server(ANY_PORT, Echo)
+    task = asyncio.ensure_future(server.serve_forever())
+    async with await RawClient.open(sockname(server)) as client:
+        server.close(close_clients=False)
+        await asyncio.sleep(0.01)
+        await echo(client)
+        assert not task.done()
+        client.write_close(1000)
+        assert await client.read_close() == 1000
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
 async def test_async_with() -> None:
     async with await ws_create_server(ANY_PORT, Echo) as server:
         client = await RawClient.open(sockname(server))
@@ -418,6 +432,18 @@ async def test_max_pending_handshakes_keeps_others_waiting(backend: str) -> None
         await (await RawClient.open(name)).close()
         for client in (established, waiting, *half_open):
             await client.close()
+
+
+@plain_backends
+async def test_a_crowd_gets_in_through_a_narrow_door(backend: str) -> None:
+    async with serving(backend=backend, max_pending_handshakes=4) as server:
+
+        async def visit() -> None:
+            async with await RawClient.open(sockname(server)) as client:
+                await echo(client)
+
+        await asyncio.gather(*(visit() for _ in range(200)))
+        await eventually(lambda: server.connections == 0)
 
 
 async def test_half_open_handshakes_make_room_at_the_deadline() -> None:

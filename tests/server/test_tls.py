@@ -105,6 +105,11 @@ def test_alpn(certificates: Certificates) -> None:
     assert client_end.selected_alpn_protocol() == "special"
 
 
+def test_alpn_is_several_names(certificates: Certificates) -> None:
+    with pytest.raises(TypeError, match="alpn"):
+        create_ssl_context(certificates.server_chain, certificates.server_key, alpn="http/1.1")
+
+
 def test_clients_without_alpn_are_served(certificates: Certificates) -> None:
     server = create_ssl_context(certificates.server_chain, certificates.server_key)
     _, client_end = handshake(server, certificates.client_context(alpn=None))

@@ -153,9 +153,9 @@ class Connections:
     def _opened(
         self, protocol: ServerProtocol, opened: asyncio.Future[Tuple[WSTransport, WSListener]]
     ) -> None:
-        # Looking at the exception also keeps asyncio from reporting it as never retrieved: the
-        # endpoint has logged it.
-        opened.cancelled() or opened.exception()
+        # The endpoint has logged the exception; one that nobody looks at asyncio would report.
+        if not opened.cancelled():
+            opened.exception()
         self._upgrading.discard(protocol)
         self._released()
 
@@ -188,8 +188,8 @@ class Connections:
         self._released()
 
     def _log_failure(self, error: BaseException) -> None:
-        # What a peer can cause is not worth a traceback. An SSLError is an OSError.
+        # What a peer can cause is not worth a traceback. An ssl.SSLError is an OSError.
         if isinstance(error, (OSError, asyncio.TimeoutError)):
-            self.logger.info("TLS handshake failed: %s", str(error) or type(error).__name__)
+            self.logger.info("a connection was lost in its handshake: %r", error)
         else:
             self.logger.error("a connection could not be served", exc_info=error)

@@ -122,7 +122,8 @@ class WSServer(asyncio.AbstractServer):
     async def serve_forever(self) -> None:
         """Serve until cancelled; that closes the server and waits until it is closed.
 
-        A second cancellation, while connections are being closed, aborts them. Raises
+        A cancellation while connections are being closed already, a second one that is, aborts
+        them. Ends by :class:`asyncio.CancelledError` also if :meth:`close` was called. Raises
         :class:`WSStateError` after :meth:`close` and where another task serves forever.
         """
         if self._forever is not None:
@@ -133,7 +134,8 @@ class WSServer(asyncio.AbstractServer):
             await self._forever
         finally:
             self._forever = None
-            self.close()
+            if not self._is_closing:
+                self.close()
             try:
                 await self.wait_closed()
             except asyncio.CancelledError:
@@ -194,11 +196,13 @@ class WSServer(asyncio.AbstractServer):
             self._logger,
         )
         self._acceptor.start()
+        self._logger.info("serving %s", ", ".join(self._urls))
 
     def _stop_serving(self) -> None:
         if self._acceptor is not None:
             self._acceptor.stop()
             self._acceptor = None
+            self._logger.info("not serving %s any more", ", ".join(self._urls))
         self._listening.close()
         if self._forever is not None and not self._forever.done():
             self._forever.cancel()

@@ -47,13 +47,15 @@ def create_ssl_context(
 
     ``alpn``: protocols offered by ALPN (RFC 7301). A WebSocket needs ``http/1.1``.
 
-    Raises :class:`OSError` with the file's name if a file cannot be read, and
-    :class:`WSInvalidOptionError` if its content is of no use.
+    Raises :class:`OSError` with the file's name if a file cannot be read,
+    :class:`WSInvalidOptionError` if its content is of no use, and :class:`TypeError`.
     """
     if minimum_version not in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
         raise WSInvalidOptionError(
             f"minimum_version must be TLSv1_2 or TLSv1_3 of ssl.TLSVersion, not {minimum_version!r}"
         )
+    if isinstance(alpn, str):
+        raise TypeError(f"alpn must be several names, e.g. ({alpn!r},), not a str")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = minimum_version
     context.set_ciphers(_TLS_1_2_CIPHERS)
