@@ -13,6 +13,7 @@ import pytest
 
 from picows_client import WSURL, opening, ws_connect
 from picows_client.dial import dial
+from picows_client.protocol import ClientProtocol
 from tests.client.exchange import Recorder, serve_echo
 from tests.client.proxies import HttpProxy, Socks5Proxy
 from tests.support.leaks import eventually, open_descriptors
@@ -310,7 +311,7 @@ def test_failed_calls_leave_no_cycles(run: Run) -> None:
                 with contextlib.suppress(Exception):
                     await ws_connect(peer.url(), Recorder)
             await peer.finished()
-            found = [thing for thing in gc.get_objects() if type(thing) is opening._ClientProtocol]
+            found = [thing for thing in gc.get_objects() if type(thing) is ClientProtocol]
             assert found == []
 
     gc.collect()

@@ -9,28 +9,31 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
-from typing import TYPE_CHECKING, Any, Dict, Optional, Union
+from typing import Any, Dict, Optional, Union
 
+from picows_client.protocol import ClientProtocol
 from picows_client.tasks import undisturbed
+from picows_client.tls import TlsSettings
 from picows_client.wire import TransportWire
-from picows_codec import WSEndpoint, WSInvalidOptionError
+from picows_codec import WSInvalidOptionError
 
 try:
-    from picows_codec import stream
+    from picows_codec.stream import attach
 except ImportError:  # no readiness-driven sockets on this platform
-    stream = None  # type: ignore[assignment]
+    HAS_STREAM = False
+else:
+    HAS_STREAM = True
 
 try:
     import aiofastnet
 except ImportError:  # needs Python 3.9
-    aiofastnet = None  # type: ignore[assignment]
-
-if TYPE_CHECKING:
-    from picows_client.tls import TlsSettings
+    HAS_AIOFASTNET = False
+else:
+    HAS_AIOFASTNET = True
 
 __all__ = ["Backend", "check_backend_name", "choose_backend", "has_readers"]
 
-Receiver = Union[WSEndpoint, TransportWire]
+Receiver = Union[ClientProtocol, TransportWire]
 
 _NAMES = ("auto", "stream", "aiofastnet", "loop")
 
@@ -71,7 +74,9 @@ class StreamBackend(Backend):
     async def connect(
         self, sock: socket.socket, protocol: Receiver, tls: Optional[TlsSettings]
     ) -> None:
-        stream.attach(self._loop, sock, protocol)
+        if not isinstance(protocol, ClientProtocol):
+            raise TypeError("picows_codec.stream serves endpoints only")
+        attach(self._loop, sock, protocol)
 
 
 class FastnetBackend(Backend):
@@ -112,32 +117,22 @@ class LoopBackend(Backend):
     async def connect(
         self, sock: socket.socket, protocol: Receiver, tls: Optional[TlsSettings]
     ) -> None:
-        if tls is None:
-            await self._connect_plain(sock, protocol)
-            return
-        below = TransportWire(self._loop)
-        try:
-            await self._connect_plain(sock, below)
-            await self.start_tls(below, protocol, tls)
-        except BaseException:
-            below.abort()
-            raise
-
-    async def _connect_plain(self, sock: socket.socket, protocol: Receiver) -> None:
         is_unix = sock.family == getattr(socket, "AF_UNIX", None)
         create = self._loop.create_unix_connection if is_unix else self._loop.create_connection
-        # It takes two turns of the loop. uvloop before 0.23 closes the descriptor twice if it is
-        # cancelled between them.
-        await undisturbed(create(lambda: protocol, sock=sock))
+        if tls is not None:
+            await create(lambda: protocol, sock=sock, ssl=tls.context, **_loop_arguments(tls))
+        else:
+            # It takes two turns of the loop. Between them uvloop could not be cancelled: it would
+            # not tell the protocol, and before 0.23 close the descriptor twice.
+            await undisturbed(create(lambda: protocol, sock=sock))
 
     async def _start_tls(
         self, transport: asyncio.Transport, protocol: asyncio.BaseProtocol, tls: TlsSettings
     ) -> asyncio.Transport:
-        arguments: Dict[str, Any] = {"server_hostname": tls.server_name}
-        if sys.version_info >= (3, 11):
-            arguments["ssl_shutdown_timeout"] = tls.shutdown_timeout
         try:
-            inner = await self._loop.start_tls(transport, protocol, tls.context, **arguments)
+            inner = await self._loop.start_tls(
+                transport, protocol, tls.context, **_loop_arguments(tls)
+            )
         except TypeError as error:
             raise WSInvalidOptionError(
                 "TLS inside TLS (a wss:// URL through an https:// proxy) needs aiofastnet, uvloop"
@@ -146,6 +141,13 @@ class LoopBackend(Backend):
         if inner is None:
             raise ConnectionResetError("the connection was lost during the TLS handshake")
         return inner
+
+
+def _loop_arguments(tls: TlsSettings) -> Dict[str, Any]:
+    arguments: Dict[str, Any] = {"server_hostname": tls.server_name}
+    if sys.version_info >= (3, 11):
+        arguments["ssl_shutdown_timeout"] = tls.shutdown_timeout
+    return arguments
 
 
 def has_readers(loop: asyncio.AbstractEventLoop) -> bool:
@@ -173,14 +175,14 @@ def choose_backend(name: str, loop: asyncio.AbstractEventLoop, needs_tls: bool) 
         if why_not_stream is None:
             name = "stream"
         else:
-            name = "aiofastnet" if needs_tls and aiofastnet is not None else "loop"
+            name = "aiofastnet" if needs_tls and HAS_AIOFASTNET else "loop"
     if name == "loop":
         return LoopBackend(loop)
     if name == "stream":
         if why_not_stream is not None:
             raise WSInvalidOptionError(f"backend='stream' is not available: {why_not_stream}")
         return StreamBackend(loop)
-    if aiofastnet is None:
+    if not HAS_AIOFASTNET:
         raise WSInvalidOptionError(
             "backend='aiofastnet' is not available: the package is not installed (it needs"
             " Python 3.9 or newer)"
@@ -191,7 +193,7 @@ def choose_backend(name: str, loop: asyncio.AbstractEventLoop, needs_tls: bool) 
 def _why_not_stream(loop: asyncio.AbstractEventLoop, needs_tls: bool) -> Optional[str]:
     if needs_tls:
         return "it carries plain sockets, not TLS"
-    if stream is None:
+    if not HAS_STREAM:
         return "picows_codec.stream does not exist on this platform"
     if not has_readers(loop):
         return f"{type(loop).__name__} cannot watch sockets (no add_reader)"

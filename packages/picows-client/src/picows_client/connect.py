@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 import ssl
 from typing import (
-    TYPE_CHECKING,
     Any,
     Callable,
     Iterable,
@@ -20,6 +18,7 @@ from typing import (
 )
 
 from picows_client.backend import check_backend_name
+from picows_client.logs import Logger, resolve_logger
 from picows_client.opening import Opening
 from picows_client.proxy import parse_proxy_url
 from picows_client.redirects import Headers
@@ -36,9 +35,6 @@ from picows_codec import (
     WSUpgradeResponse,
 )
 from picows_codec.factories import bind_listener_factory
-
-if TYPE_CHECKING:
-    Logger = Union[logging.Logger, logging.LoggerAdapter[logging.Logger]]
 
 __all__ = ["ws_connect"]
 
@@ -185,7 +181,7 @@ async def ws_connect(
             parsed_url,
             bind_listener_factory(listener_factory),
             loop=asyncio.get_running_loop(),
-            logger=_resolve_logger(logger_name),
+            logger=resolve_logger(logger_name),
             options=options,
             route=Route(sock, unix_path, socket_factory, local_addr, family),
             proxy=_checked_proxy(proxy, proxy_ssl_context),
@@ -202,16 +198,6 @@ async def ws_connect(
         if isinstance(sock, socket.socket):
             sock.close()
         raise
-
-
-def _resolve_logger(name: Union[str, Logger, None]) -> Logger:
-    if name is None:
-        name = "client"
-    if isinstance(name, str):
-        return logging.getLogger(f"picows.{name}")
-    if isinstance(name, (logging.Logger, logging.LoggerAdapter)):
-        return name
-    raise TypeError(f"logger_name must be a str, a logger or None, not {type(name).__name__}")
 
 
 def _checked_proxy(
@@ -261,7 +247,7 @@ def _checked_headers(headers: Any, url: WSURL) -> Headers:
     return pairs
 
 
-def _checked_max_redirects(count: int) -> int:
+def _checked_max_redirects(count: object) -> int:
     if not isinstance(count, int) or isinstance(count, bool):
         raise TypeError(f"max_redirects must be an int, not {type(count).__name__}")
     if count < 0:

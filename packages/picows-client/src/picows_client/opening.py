@@ -6,23 +6,23 @@ One :class:`Opening` is one call of ``ws_connect``, with its arguments checked.
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 import ssl
-from typing import TYPE_CHECKING, Any, Callable, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Optional, Sequence, Tuple
 
 from picows_client.backend import choose_backend, has_readers
 from picows_client.dial import dial
+from picows_client.logs import Logger
+from picows_client.protocol import ClientProtocol
 from picows_client.redirects import Headers, headers_for, redirect_url
 from picows_client.route import Route
 from picows_client.tasks import run_with_deadline
-from picows_client.teardown import abandon, abort_connection
+from picows_client.teardown import abandon, abort
 from picows_client.tls import TlsSettings, default_ssl_context
 from picows_client.tunnel import connect_through
 from picows_client.url import WSURL
 from picows_codec import (
     ClientHandshake,
-    WSEndpoint,
     WSHandshakeTimeout,
     WSInvalidStatusError,
     WSOptions,
@@ -32,16 +32,7 @@ from picows_codec import (
     WSUpgradeResponse,
 )
 
-if TYPE_CHECKING:
-    Logger = Union[logging.Logger, logging.LoggerAdapter[logging.Logger]]
-
 __all__ = ["Opening"]
-
-
-class _ClientProtocol(WSEndpoint, asyncio.BufferedProtocol):
-    """A client's endpoint as asyncio wants to see it."""
-
-    __slots__ = ()
 
 
 class Opening:
@@ -140,14 +131,14 @@ class Opening:
         tls = self._tls_of(url)
         needs_tls = tls is not None or proxy_tls is not None
         backend = choose_backend(self._backend, self._loop, needs_tls)
-        protocol = _ClientProtocol(
+        protocol = ClientProtocol(
             self._options,
             handshake,
             self._loop,
             self._logger,
             shared_reads=has_readers(self._loop),
         )
-        opened, transport = protocol.opened, protocol.transport
+        opened = protocol.opened
         sock = await self._dial_first_hop(url)
         try:
             if self._proxy is None:
@@ -158,13 +149,13 @@ class Opening:
                 )
             # Awaiting the future itself would let a cancellation of this task cancel it.
             await asyncio.wait({opened})
-            result: Tuple[WSTransport, Any] = opened.result()
+            result = opened.result()
         except BaseException as error:
-            if isinstance(error, asyncio.CancelledError) and transport.underlying_transport:
+            if isinstance(error, asyncio.CancelledError) and protocol.is_connected:
                 # The handshake knows best what there was of an answer.
                 handshake.feed_timeout()
                 self._interrupted = handshake.error
-            await abandon(protocol, transport, sock)
+            await abandon(protocol, sock)
             raise
         else:
             return result
@@ -172,7 +163,7 @@ class Opening:
             if not opened.cancel():
                 opened.exception()  # seen: asyncio must not report it once more
             # Each of these leads to the exception, whose traceback leads to this frame.
-            del handshake, protocol, opened, transport
+            del handshake, protocol, opened
 
     async def _dial_first_hop(self, url: WSURL) -> socket.socket:
         if self._proxy is None:
@@ -212,4 +203,4 @@ def _with_credentials(headers: Headers, url: WSURL) -> Headers:
 
 async def _discard(result: Tuple[WSTransport, Any]) -> None:
     transport, _ = result
-    await abort_connection(transport)
+    await abort(transport)

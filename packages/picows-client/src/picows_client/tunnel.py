@@ -7,11 +7,12 @@ import socket
 from typing import Optional
 
 from picows_client.backend import Backend
+from picows_client.protocol import ClientProtocol
 from picows_client.proxy import open_tunnel
 from picows_client.tls import TlsSettings
 from picows_client.url import WSURL
 from picows_client.wire import SocketWire, TransportWire
-from picows_codec import WSEndpoint, WSProxyError
+from picows_codec import WSProxyError
 
 __all__ = ["connect_through"]
 
@@ -24,7 +25,7 @@ async def connect_through(
     backend: Backend,
     loop: asyncio.AbstractEventLoop,
     sock: socket.socket,
-    protocol: WSEndpoint,
+    protocol: ClientProtocol,
 ) -> None:
     """Make ``protocol`` talk to ``server`` over ``sock``, which is connected to ``proxy``.
 

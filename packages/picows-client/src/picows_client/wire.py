@@ -10,7 +10,7 @@ import asyncio
 import socket
 from typing import Optional, Union
 
-from picows_codec import WSEndpoint
+from picows_client.protocol import ClientProtocol
 
 __all__ = ["SocketWire", "TransportWire", "Wire"]
 
@@ -105,7 +105,7 @@ class TransportWire(Wire, asyncio.Protocol):
         if self._ended:
             raise self._error or ConnectionResetError("the peer closed the connection")
 
-    def hand_over(self, protocol: Union[WSEndpoint, TransportWire]) -> None:
+    def hand_over(self, protocol: Union[ClientProtocol, TransportWire]) -> None:
         """Let ``protocol`` have the transport, and what nobody has read. Raises OSError."""
         self.check_open()
         self.transport.set_protocol(protocol)
@@ -147,6 +147,9 @@ class TransportWire(Wire, asyncio.Protocol):
     def connection_lost(self, exc: Optional[BaseException]) -> None:
         self._ended = True
         self._error = exc
+        if self._transport is not None:
+            # Before Python 3.11 asyncio's TLS transports warn unless they are told to close.
+            self._transport.close()
         self._wake()
 
     def _wake(self) -> None:

@@ -1,0 +1,28 @@
+"""The codec's endpoint as asyncio wants to see it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Optional
+
+from picows_codec import WSEndpoint
+
+__all__ = ["ClientProtocol"]
+
+
+class ClientProtocol(WSEndpoint, asyncio.BufferedProtocol):
+    """A client's end of a connection."""
+
+    __slots__ = ()
+
+    @property
+    def is_connected(self) -> bool:
+        """True from ``connection_made`` to ``connection_lost``."""
+        return self.transport is not None and self.transport.underlying_transport is not None
+
+    def connection_lost(self, exc: Optional[Exception]) -> None:
+        below = self.transport.underlying_transport if self.transport is not None else None
+        super().connection_lost(exc)
+        if below is not None:
+            # Before Python 3.11 asyncio's TLS transports warn unless they are told to close.
+            below.close()
