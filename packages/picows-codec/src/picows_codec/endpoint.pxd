@@ -89,5 +89,6 @@ cdef class WSEndpoint(Sender):
     cdef int _finish_closing(self) except -1
     cdef int _linger(self) except -1
     cdef int _abort(self) except -1
+    cdef int _dropped_by(self, object error) except -1
     cdef int _keep_alive(self, double now) except -1
     cdef int _watch(self, object delay) except -1

@@ -196,8 +196,8 @@ cdef class WSEndpoint(Sender):
             data = self._handshake.take_to_send()
             if data:
                 self._write(<const uint8_t*> PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
-        except BaseException:
-            self._abort()       # a loop only logs this
+        except BaseException as error:
+            self._dropped_by(error)     # a loop only logs it
             raise
 
     def get_buffer(self, Py_ssize_t sizehint):
@@ -224,8 +224,10 @@ cdef class WSEndpoint(Sender):
             self.received(buffer, 0, size)
         if self._shared_reads:
             self._buffers.give_read(buffer)
-        elif self._state != CLOSED:
-            self._private_buffer = buffer if not buffer.pinned else None
+        elif self._state != CLOSED and not buffer.pinned:
+            self._private_buffer = buffer
+        else:
+            buffer.view = None
 
     def data_received(self, data):
         """Bytes from a transport that has its own buffer; copied into the library's."""
@@ -351,7 +353,6 @@ cdef class WSEndpoint(Sender):
     def _note_unsent(self):
         """Complete the cause with what is still in the queue."""
         cdef Py_ssize_t unsent
-        self._set_cause(WSDisconnectKind.CONNECTION_LOST, None)
         try:
             unsent = self._queue_size()
         except Exception:
@@ -385,11 +386,7 @@ cdef class WSEndpoint(Sender):
                 if self._pending is not None and self._corks == 0:
                     self._flush()
         except BaseException as error:
-            # Its traceback leads to the connection, so that the cause cannot keep the exception.
-            self._set_cause(
-                WSDisconnectKind.CONNECTION_LOST if isinstance(error, Exception)
-                else WSDisconnectKind.LISTENER_EXCEPTION, None)
-            self._abort()
+            self._dropped_by(error)
             raise
         return 0
 
@@ -839,6 +836,8 @@ cdef class WSEndpoint(Sender):
 
     cdef int _set_cause(self, object kind, object error) except -1:
         if self._cause is None:
+            if self._state == CONNECTING and kind is WSDisconnectKind.CONNECTION_LOST:
+                kind = WSDisconnectKind.HANDSHAKE_FAILURE
             self._cause = WSDisconnectCause(kind, error)
         return 0
 
@@ -873,7 +872,15 @@ cdef class WSEndpoint(Sender):
         return 0
 
     cdef int _write_failed(self, object error) except -1:
-        self._set_cause(WSDisconnectKind.CONNECTION_LOST, None)
+        return self._dropped_by(error)
+
+    cdef int _dropped_by(self, object error) except -1:
+        """Abort because of an exception that is going to be raised. Its traceback leads to the
+        connection, so that the cause cannot keep it."""
+        self._set_cause(
+            WSDisconnectKind.CONNECTION_LOST if isinstance(error, Exception)
+            else WSDisconnectKind.LISTENER_EXCEPTION,
+            WSConnectionError(f"the connection was dropped because of {error!r}"))
         return self._abort()
 
     cdef int _queue_overflow(self) except -1:

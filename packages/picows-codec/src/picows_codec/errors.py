@@ -28,7 +28,7 @@ A wrong type of an argument is a plain :class:`TypeError`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Optional, Sequence, Tuple
 
 if TYPE_CHECKING:
     from picows_codec.handshake import WSUpgradeResponse
@@ -158,7 +158,12 @@ class WSHandshakeTimeout(WSHandshakeError, TimeoutError):
 
 
 class WSProtocolError(WSError):
-    """The peer broke RFC 6455; ``code`` is the close code that answered it."""
+    """The peer broke RFC 6455; ``code`` is the close code that answered it.
+
+    ``frames``: those that :meth:`WSFrameParser.feed` had completed before; else empty.
+    """
+
+    frames: Sequence[Tuple[int, bool, bytes]] = ()
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)

@@ -204,7 +204,7 @@ cdef class WSFrameParser:
         cdef int result = 0
         if self.finished:
             return frames
-        self._pending += data
+        self._pending += memoryview(data)
         while result == 0 and not self.finished:
             result = self._step(frames)
         if result < 0:

@@ -1,0 +1,589 @@
+"""CLOSING and CLOSED: the closing handshake, its deadlines, and what ends without one."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from typing import Any, List
+
+import pytest
+
+from picows_codec import (
+    WSCloseCode,
+    WSCloseHandshake,
+    WSCloseInfo,
+    WSCloseTimeout,
+    WSConnectionError,
+    WSDisconnectKind,
+    WSFrame,
+    WSInvalidCloseError,
+    WSState,
+    WSStateError,
+    WSTransport,
+)
+from tests.support import frames
+from tests.support.chunking import Feeding, every_feeding
+from tests.support.connection import Connection, Recorder, both_roles
+from tests.support.frames import BINARY, CLOSE, PING, TEXT, Frame
+
+NORMAL = frames.close_payload(1000)
+
+
+def end(connection: Connection) -> None:
+    """The peer does its part once both CLOSE frames were exchanged (RFC 6455, 7.1.1)."""
+    if connection.role == "client":
+        assert not connection.transport.lost
+        connection.feed_eof()
+    assert connection.transport.lost
+    assert not connection.transport.aborted
+    assert not connection.loop.timers
+
+
+def kind_of(connection: Connection) -> WSDisconnectKind:
+    assert connection.cause is not None
+    return connection.cause.kind
+
+
+# Started by the peer
+
+
+@both_roles
+@every_feeding
+@pytest.mark.parametrize(
+    ("payload", "code", "reason"),
+    [
+        (b"", 1005, ""),
+        (NORMAL, 1000, ""),
+        (frames.close_payload(1001, b"going"), 1001, "going"),
+        (frames.close_payload(4321, "\u00e9".encode()), 4321, "\u00e9"),
+    ],
+)
+def test_close_of_the_peer(
+    role: str, feeding: Feeding, payload: bytes, code: int, reason: str
+) -> None:
+    connection = Connection(role)
+    connection.feed(*feeding(connection.build(CLOSE, payload)))
+    assert connection.listener.frames == [(CLOSE, payload, True)]
+    # The code is echoed, the reason is not.
+    assert connection.sent() == [Frame(CLOSE, payload[:2])]
+    assert connection.ws.close_handshake == WSCloseHandshake(
+        WSCloseInfo(code, reason), WSCloseInfo(code, ""), recv_then_sent=True
+    )
+    end(connection)
+    assert kind_of(connection) is WSDisconnectKind.PEER_CLOSE
+    assert connection.cause is not None
+    assert connection.cause.exception is None
+    assert connection.cause.unsent_bytes == 0
+    assert connection.listener.count("disconnected") == 1
+    assert connection.ws.state is WSState.CLOSED
+    assert connection.ws.is_disconnected
+
+
+@both_roles
+def test_close_info_has_members(role: str) -> None:
+    connection = Connection(role)
+    connection.receive_close(1001)
+    handshake = connection.ws.close_handshake
+    assert handshake is not None
+    assert handshake.recv is not None
+    assert handshake.recv.code is WSCloseCode.GOING_AWAY
+
+
+@both_roles
+def test_close_that_the_listener_answers(role: str) -> None:
+    def handler(transport: WSTransport, frame: WSFrame) -> None:
+        transport.send(TEXT, b"last words")
+        transport.send_close(4000, "bye")
+        transport.disconnect()
+
+    connection = Connection(role, Recorder().act("on_ws_frame", handler))
+    connection.receive_close(1001)
+    assert connection.sent() == [
+        Frame(TEXT, b"last words"),
+        Frame(CLOSE, frames.close_payload(4000, b"bye")),
+    ]
+    assert connection.ws.close_handshake == WSCloseHandshake(
+        WSCloseInfo(1001, ""), WSCloseInfo(4000, "bye"), recv_then_sent=True
+    )
+    end(connection)
+    assert kind_of(connection) is WSDisconnectKind.PEER_CLOSE
+
+
+@both_roles
+def test_close_that_the_listener_echoes(role: str) -> None:
+    """The quick start's server."""
+
+    def handler(transport: WSTransport, frame: WSFrame) -> None:
+        transport.send(frame.opcode, frame.get_payload_as_bytes())
+        if frame.opcode == CLOSE:
+            transport.disconnect()
+
+    connection = Connection(role, Recorder().act("on_ws_frame", handler))
+    payload = frames.close_payload(3000, b"reason")
+    connection.feed(connection.build(TEXT, b"x") + connection.build(CLOSE, payload))
+    assert connection.sent() == [Frame(TEXT, b"x"), Frame(CLOSE, payload)]
+    end(connection)
+
+
+@both_roles
+def test_client_that_waits_too_long_for_the_server(role: str) -> None:
+    connection = Connection(role, close_timeout=3.0)
+    connection.receive_close()
+    if role == "server":
+        assert connection.transport.lost
+        return
+    connection.loop.advance(2.9)
+    assert not connection.transport.lost
+    connection.loop.advance(0.2)
+    assert connection.transport.aborted
+    assert connection.listener.count("disconnected") == 1
+    assert kind_of(connection) is WSDisconnectKind.PEER_CLOSE
+
+
+def test_server_that_cannot_write_its_close() -> None:
+    connection = Connection("server", room=0, close_timeout=3.0)
+    connection.ws.send(BINARY, b"x" * 100)
+    connection.receive_close()
+    assert not connection.transport.lost
+    connection.loop.advance(3.1)
+    assert connection.transport.aborted
+    assert kind_of(connection) is WSDisconnectKind.PEER_CLOSE
+    assert connection.cause is not None
+    assert connection.cause.unsent_bytes == 102 + 4
+
+
+# Started here
+
+
+@both_roles
+@every_feeding
+def test_send_close(role: str, feeding: Feeding) -> None:
+    connection = Connection(role)
+    connection.ws.send_close(1001, "going")
+    assert connection.sent() == [Frame(CLOSE, frames.close_payload(1001, b"going"))]
+    assert connection.ws.state is WSState.CLOSING
+    assert connection.ws.is_close_frame_sent
+    assert connection.ws.close_handshake == WSCloseHandshake(
+        None, WSCloseInfo(1001, "going"), recv_then_sent=False
+    )
+    # Until the peer's CLOSE its frames are delivered.
+    connection.feed(
+        *feeding(connection.build(TEXT, b"late") + connection.build(CLOSE, NORMAL) + b"\xff\xff")
+    )
+    assert connection.listener.frames == [(TEXT, b"late", True), (CLOSE, NORMAL, True)]
+    assert connection.sent() == []
+    assert connection.ws.close_handshake == WSCloseHandshake(
+        WSCloseInfo(1000, ""), WSCloseInfo(1001, "going"), recv_then_sent=False
+    )
+    end(connection)
+    assert kind_of(connection) is WSDisconnectKind.LOCAL_CLOSE
+
+
+@both_roles
+@every_feeding
+def test_disconnect(role: str, feeding: Feeding) -> None:
+    connection = Connection(role)
+    connection.ws.disconnect(code=4001, reason=b"enough")
+    assert connection.sent() == [Frame(CLOSE, frames.close_payload(4001, b"enough"))]
+    assert connection.ws.state is WSState.CLOSING
+    connection.feed(
+        *feeding(
+            connection.build(TEXT, b"never seen")
+            + connection.build(BINARY, b"x" * 3000)
+            + connection.build(CLOSE, NORMAL)
+        )
+    )
+    assert connection.listener.frames == []
+    end(connection)
+    assert connection.listener.events == [("connected",), ("disconnected",)]
+    assert kind_of(connection) is WSDisconnectKind.LOCAL_CLOSE
+
+
+@both_roles
+@pytest.mark.parametrize("graceful", [True, False])
+def test_disconnect_without_a_code(role: str, graceful: bool) -> None:
+    connection = Connection(role)
+    connection.ws.disconnect(graceful, None)
+    assert connection.sent() == ([Frame(CLOSE)] if graceful else [])
+
+
+@both_roles
+def test_disconnect_sends_what_is_queued_first(role: str) -> None:
+    connection = Connection(role, room=0)
+    connection.ws.send(TEXT, b"queued")
+    connection.ws.disconnect()
+    assert connection.sent() == [Frame(TEXT, b"queued"), Frame(CLOSE, NORMAL)]
+    connection.receive_close()
+    if role == "server":
+        assert not connection.transport.lost
+    connection.drain()
+    end(connection)
+    assert connection.cause is not None
+    assert connection.cause.unsent_bytes == 0
+
+
+@both_roles
+def test_disconnect_after_send_close(role: str) -> None:
+    connection = Connection(role)
+    connection.ws.send_close(1001)
+    connection.ws.disconnect(code=4000)
+    assert connection.sent() == [Frame(CLOSE, frames.close_payload(1001))]
+    connection.receive(TEXT, b"never seen")
+    connection.receive_close()
+    assert connection.listener.frames == []
+    end(connection)
+
+
+@both_roles
+def test_close_is_sent_once(role: str) -> None:
+    connection = Connection(role)
+    connection.ws.send_close(1001)
+    connection.ws.send_close(1002)
+    connection.ws.send(CLOSE, b"")
+    connection.ws.disconnect()
+    connection.ws.disconnect()
+    assert connection.sent() == [Frame(CLOSE, frames.close_payload(1001))]
+    connection.receive_close()
+    end(connection)
+    # The connection has ended: there is nothing left to do, or to refuse.
+    connection.ws.disconnect()
+    connection.ws.disconnect(graceful=False)
+    with pytest.raises(WSStateError, match="CLOSE frame has been sent"):
+        connection.ws.send_close()
+
+
+@both_roles
+@pytest.mark.parametrize("graceful", [True, False])
+def test_peer_that_does_not_answer_a_close(role: str, graceful: bool) -> None:
+    connection = Connection(role, close_timeout=3.0)
+    if graceful:
+        connection.ws.disconnect()
+    else:
+        connection.ws.send_close()
+    connection.loop.advance(1.0)
+    connection.receive(PING)
+    connection.loop.advance(1.9)
+    assert not connection.transport.lost
+    connection.loop.advance(0.2)
+    assert connection.transport.aborted
+    assert connection.listener.count("disconnected") == 1
+    assert connection.cause is not None
+    assert connection.cause.kind is WSDisconnectKind.CLOSE_TIMEOUT
+    assert isinstance(connection.cause.exception, WSCloseTimeout)
+    assert "3.0 seconds" in str(connection.cause)
+    assert not connection.loop.timers
+
+
+@both_roles
+def test_no_close_timeout(role: str) -> None:
+    connection = Connection(role, close_timeout=None, enable_auto_ping=True)
+    connection.ws.disconnect()
+    assert not connection.loop.timers
+    connection.loop.advance(1000.0)
+    assert not connection.transport.lost
+    connection.receive_close()
+    end(connection)
+
+
+@both_roles
+def test_closes_that_cross(role: str) -> None:
+    connection = Connection(role)
+    connection.ws.send_close(1001)
+    connection.receive_close(1002)
+    assert connection.sent() == [Frame(CLOSE, frames.close_payload(1001))]
+    handshake = connection.ws.close_handshake
+    assert handshake is not None
+    assert not handshake.recv_then_sent
+    end(connection)
+    assert kind_of(connection) is WSDisconnectKind.LOCAL_CLOSE
+
+
+@both_roles
+@pytest.mark.parametrize("graceful", [True, False])
+def test_peer_that_goes_away_instead_of_answering(role: str, graceful: bool) -> None:
+    connection = Connection(role)
+    connection.ws.disconnect()
+    if graceful:
+        connection.feed_eof()
+    else:
+        connection.lose(ConnectionResetError())
+    assert connection.transport.lost
+    assert connection.listener.count("disconnected") == 1
+    assert kind_of(connection) is WSDisconnectKind.LOCAL_CLOSE
+    handshake = connection.ws.close_handshake
+    assert handshake is not None
+    assert handshake.recv is None
+
+
+# Abort
+
+
+@both_roles
+def test_abort(role: str) -> None:
+    connection = Connection(role, room=10)
+    connection.ws.send(BINARY, b"x" * 1000)
+    queued = connection.transport.get_write_buffer_size()
+    assert connection.ws.write_queue_size == queued > 900
+    connection.ws.disconnect(graceful=False)
+    assert connection.transport.aborted
+    assert connection.ws.state is WSState.CLOSING
+    # The callback comes later, never from inside the call.
+    assert connection.listener.events == [("connected",)]
+    connection.loop.run_ready()
+    assert connection.listener.count("disconnected") == 1
+    assert connection.cause is not None
+    assert connection.cause.kind is WSDisconnectKind.LOCAL_ABORT
+    assert connection.cause.exception is None
+    assert connection.cause.unsent_bytes == queued
+    assert connection.ws.close_handshake is None
+
+
+@both_roles
+def test_abort_counts_what_a_cork_holds_back(role: str) -> None:
+    connection = Connection(role)
+    with connection.ws.cork():
+        connection.ws.send(BINARY, b"x" * 100)
+        connection.ws.disconnect(graceful=False)
+    connection.loop.run_ready()
+    assert connection.sent() == []
+    assert connection.cause is not None
+    assert connection.cause.unsent_bytes == 102 + (4 if role == "client" else 0)
+
+
+@both_roles
+def test_abort_after_disconnect(role: str) -> None:
+    connection = Connection(role)
+    connection.ws.disconnect()
+    connection.ws.disconnect(graceful=False)
+    connection.loop.run_ready()
+    assert connection.transport.aborted
+    assert connection.listener.count("disconnected") == 1
+    assert not connection.loop.timers
+
+
+# Ends that nobody announced
+
+
+@both_roles
+def test_eof(role: str) -> None:
+    connection = Connection(role)
+    connection.feed_eof()
+    assert connection.transport.lost
+    assert connection.listener.events == [("connected",), ("disconnected",)]
+    assert connection.cause is not None
+    assert connection.cause.kind is WSDisconnectKind.CONNECTION_LOST
+    assert isinstance(connection.cause.exception, WSConnectionError)
+    assert connection.ws.close_handshake is None
+
+
+@both_roles
+def test_eof_inside_a_frame(role: str) -> None:
+    connection = Connection(role)
+    connection.feed(connection.build(TEXT, b"x" * 500)[:-1])
+    connection.feed_eof()
+    assert connection.listener.events == [("connected",), ("disconnected",)]
+    assert kind_of(connection) is WSDisconnectKind.CONNECTION_LOST
+
+
+@both_roles
+@pytest.mark.parametrize("error", [None, ConnectionResetError("reset"), OSError(113, "no route")])
+def test_connection_lost(role: str, error: Any) -> None:
+    connection = Connection(role)
+    connection.lose(error)
+    assert connection.listener.events == [("connected",), ("disconnected",)]
+    assert connection.cause is not None
+    assert connection.cause.kind is WSDisconnectKind.CONNECTION_LOST
+    if error is None:
+        assert isinstance(connection.cause.exception, WSConnectionError)
+    else:
+        assert connection.cause.exception is error
+    # A second call is one too many for a transport, but not for us.
+    connection.endpoint.connection_lost(None)
+    assert connection.listener.count("disconnected") == 1
+
+
+@both_roles
+def test_unsent_bytes_when_the_connection_breaks(role: str) -> None:
+    connection = Connection(role, room=0)
+    connection.ws.send(TEXT, b"x" * 50)
+    connection.lose(ConnectionResetError())
+    assert connection.cause is not None
+    assert connection.cause.unsent_bytes == 52 + (4 if role == "client" else 0)
+    assert "bytes were not sent" in str(connection.cause)
+
+
+# Waiting for the end
+
+
+@both_roles
+def test_wait_disconnected(role: str) -> None:
+    connection = Connection(role)
+    ws = connection.ws
+    tasks = [connection.loop.create_task(ws.wait_disconnected()) for _ in range(3)]
+    tasks.append(connection.loop.create_task(ws.wait_until_closed()))
+    connection.loop.run_ready()
+    assert not any(task.done() for task in tasks)
+    tasks[0].cancel()
+    connection.loop.run_ready()
+    told: List[bool] = []
+    connection.listener.act(
+        "on_ws_disconnected", lambda transport: told.append(tasks[1].done() or tasks[2].done())
+    )
+    connection.lose()
+    assert told == [False]
+    assert tasks[0].cancelled()
+    assert [task.result() for task in tasks[1:]] == [None] * 3
+    assert connection.loop.run(ws.wait_disconnected()) is None
+
+
+@both_roles
+def test_waiters_that_give_up_are_forgotten(role: str) -> None:
+    connection = Connection(role)
+    for _ in range(1000):
+        task = connection.loop.create_task(connection.ws.wait_disconnected())
+        connection.loop.run_ready()
+        task.cancel()
+        connection.loop.run_ready()
+    futures = [each for each in _referents(connection.endpoint) if isinstance(each, asyncio.Future)]
+    assert len(futures) <= 1
+
+
+def _referents(endpoint: Any) -> List[Any]:
+    found: List[Any] = []
+    for each in gc.get_referents(endpoint):
+        found += each if isinstance(each, list) else [each]
+    return found
+
+
+@both_roles
+def test_waiters_are_told_although_the_listener_raises(role: str) -> None:
+    def handler(transport: WSTransport) -> None:
+        raise LookupError("as asked for")
+
+    connection = Connection(role, Recorder().act("on_ws_disconnected", handler))
+    task = connection.loop.create_task(connection.ws.wait_disconnected())
+    connection.loop.run_ready()
+    connection.lose()
+    assert task.done()
+    assert any("on_ws_disconnected" in line for line in connection.log.lines)
+    assert kind_of(connection) is WSDisconnectKind.CONNECTION_LOST
+
+
+@both_roles
+def test_waiters_are_told_although_the_listener_is_interrupted(role: str) -> None:
+    def handler(transport: WSTransport) -> None:
+        raise KeyboardInterrupt
+
+    connection = Connection(role, Recorder().act("on_ws_disconnected", handler))
+    task = connection.loop.create_task(connection.ws.wait_disconnected())
+    connection.loop.run_ready()
+    with pytest.raises(KeyboardInterrupt):
+        connection.lose()
+    connection.loop.run_ready()
+    assert task.done()
+
+
+# The end, seen from on_ws_disconnected and after it
+
+
+@both_roles
+def test_inside_on_ws_disconnected(role: str) -> None:
+    def handler(transport: WSTransport) -> None:
+        seen.append((transport.state, transport.disconnect_cause, transport.underlying_transport))
+        transport.disconnect()
+        transport.disconnect(graceful=False)
+        try:
+            transport.send(TEXT, b"x")
+        except WSStateError as error:
+            seen.append(str(error))
+
+    seen: List[Any] = []
+    connection = Connection(role, Recorder().act("on_ws_disconnected", handler))
+    connection.lose()
+    assert seen[0] == (WSState.CLOSED, connection.cause, None)
+    assert seen[1] == "cannot send <WSMsgType.TEXT: 1>: the connection is closed"
+    assert connection.listener.count("disconnected") == 1
+    assert connection.log.lines == []
+
+
+@both_roles
+def test_after_the_end(role: str) -> None:
+    connection = Connection(role)
+    ws = connection.ws
+    connection.lose()
+    assert connection.endpoint.transport is None
+    assert connection.endpoint.listener is None
+    assert connection.listener.transport is ws
+    for send in (
+        lambda: ws.send(TEXT, b"x"),
+        lambda: ws.send_reuse_external_bytearray(TEXT, bytearray(20), 14),
+        ws.send_ping,
+        ws.send_pong,
+        ws.ping,
+        ws.pong,
+        ws.send_close,
+    ):
+        with pytest.raises(WSStateError, match="the connection is closed"):
+            send()
+    with pytest.raises(WSStateError, match="the connection is closed"):
+        connection.loop.run(ws.measure_roundtrip_time())
+    with ws.cork():
+        pass
+    ws.notify_user_specific_pong_received()
+    ws.disconnect()
+    assert ws.request is not None
+    assert ws.response is not None
+    assert ws.underlying_transport is None
+    assert ws.write_queue_size == 0
+    assert not ws.is_secure
+    assert repr(ws) == f"<WSTransport {role} CLOSED>"
+    # What a transport calls too late has no effect.
+    endpoint = connection.endpoint
+    endpoint.data_received(b"more")
+    endpoint.eof_received()
+    endpoint.pause_writing()
+    endpoint.resume_writing()
+    endpoint.connection_lost(None)
+    assert connection.listener.events == [("connected",), ("disconnected",)]
+
+
+# Arguments
+
+
+@both_roles
+@pytest.mark.parametrize("code", [0, 999, 1004, 1005, 1006, 1015, 2999, 5000, 65536, -1, 10**20])
+def test_codes_that_may_not_be_sent(role: str, code: int) -> None:
+    connection = Connection(role)
+    for method in (
+        lambda: connection.ws.send_close(code),
+        lambda: connection.ws.disconnect(True, code),
+        lambda: connection.ws.disconnect(False, code),
+    ):
+        with pytest.raises(WSInvalidCloseError, match=str(code)):
+            method()
+    assert connection.sent() == []
+    assert connection.ws.state is WSState.OPEN
+
+
+@both_roles
+@pytest.mark.parametrize("payload", [b"\x03", frames.close_payload(1005), NORMAL + b"\xff"])
+def test_payloads_of_a_close_that_may_not_be_sent(role: str, payload: bytes) -> None:
+    connection = Connection(role)
+    with pytest.raises(WSInvalidCloseError):
+        connection.ws.send(CLOSE, payload)
+    with pytest.raises(WSInvalidCloseError):
+        connection.ws.send_reuse_external_bytearray(CLOSE, bytearray(14) + payload, 14)
+    assert connection.sent() == []
+    assert connection.ws.state is WSState.OPEN
+
+
+@both_roles
+@pytest.mark.parametrize("reason", ["x" * 124, "\u00e9" * 62, b"\xff", "\ud800"])
+def test_reasons_that_may_not_be_sent(role: str, reason: Any) -> None:
+    connection = Connection(role)
+    with pytest.raises(WSInvalidCloseError):
+        connection.ws.send_close(1000, reason)
+    with pytest.raises(WSInvalidCloseError):
+        connection.ws.disconnect(reason=reason)
+    assert connection.sent() == []
+    assert connection.ws.state is WSState.OPEN

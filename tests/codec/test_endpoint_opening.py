@@ -1,0 +1,592 @@
+"""Opening: CONNECTING, and the ways out of it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, List
+
+import pytest
+
+from picows_codec import (
+    ServerHandshake,
+    WSDisconnectKind,
+    WSEndpoint,
+    WSHandshakeError,
+    WSHandshakeTimeout,
+    WSInvalidMessageError,
+    WSInvalidStatusError,
+    WSInvalidUpgradeError,
+    WSListener,
+    WSOptions,
+    WSState,
+    WSStateError,
+    WSTransport,
+    WSUpgradeResponse,
+    WSUpgradeResponseWithListener,
+)
+from tests.support import frames
+from tests.support.chunking import Feeding, byte_by_byte, every_feeding
+from tests.support.clock import FakeLoop
+from tests.support.connection import Connection, Log, Recorder, both_roles
+from tests.support.frames import CLOSE, PING, PONG, TEXT
+
+both_ways_of_reading = pytest.mark.parametrize("buffered", [True, False])
+
+
+def failure(connection: Connection) -> Any:
+    """The exception of ``opened``, which has to be done."""
+    assert connection.opened.done()
+    return connection.opened.exception()
+
+
+# Success
+
+
+@both_roles
+@every_feeding
+@both_ways_of_reading
+def test_opens(role: str, feeding: Feeding, buffered: bool) -> None:
+    connection = Connection(role, open=False, transport_options={"buffered": buffered})
+    connection.start()
+    ws = connection.ws
+    assert ws.state is WSState.CONNECTING
+    assert connection.endpoint.listener is None
+    connection.feed(*feeding(connection.opening_bytes()))
+    assert ws.state is WSState.OPEN
+    assert connection.listener.events == [("connected",)]
+    assert connection.listener.transport is ws
+    assert connection.listener._transport is ws
+    assert connection.endpoint.listener is connection.listener
+    assert connection.endpoint.transport is ws
+    assert connection.opened.result() == (ws, connection.listener)
+    assert ws.underlying_transport is connection.transport
+    assert ws.disconnect_cause is None
+    assert ws.close_handshake is None
+    assert not ws.is_disconnected
+    assert ws.is_client_side == (role == "client")
+
+
+@both_roles
+@every_feeding
+@both_ways_of_reading
+def test_frames_right_behind_the_handshake(role: str, feeding: Feeding, buffered: bool) -> None:
+    connection = Connection(role, open=False, transport_options={"buffered": buffered})
+    connection.start()
+    tail = connection.build(TEXT, b"early") + connection.build(TEXT, b"x" * 1000)
+    connection.feed(*feeding(connection.opening_bytes() + tail))
+    assert connection.listener.events == [
+        ("connected",),
+        (TEXT, b"early", True),
+        (TEXT, b"x" * 1000, True),
+    ]
+
+
+def test_request_of_the_client() -> None:
+    connection = Connection("client", open=False)
+    connection.start()
+    assert connection.transport.written.startswith(b"GET / HTTP/1.1\r\nHost: localhost\r\n")
+    assert len(connection.transport.writes) == 1
+    connection.open()
+    assert len(connection.transport.writes) == 1
+
+
+def test_answer_of_the_server() -> None:
+    connection = Connection("server", open=False)
+    connection.start()
+    assert connection.transport.written == b""
+    connection.open()
+    assert connection.transport.written.startswith(b"HTTP/1.1 101 Switching Protocols\r\n")
+
+
+def test_answer_and_first_frames_of_the_server_are_one_write() -> None:
+    listener = Recorder()
+    listener.act("on_ws_connected", lambda transport: transport.send(TEXT, b"hello"))
+    listener.act("on_ws_frame", lambda transport, frame: transport.send(TEXT, frame))
+    connection = Connection("server", listener, open=False)
+    connection.start()
+    connection.open(tail=connection.build(PING, b"p") + connection.build(TEXT, b"one"))
+    assert len(connection.transport.writes) == 1
+    assert [(frame.opcode, frame.payload) for frame in connection.sent()] == [
+        (TEXT, b"hello"),
+        (PONG, b"p"),
+        (TEXT, b"one"),
+    ]
+
+
+def test_a_long_answer_of_the_server_comes_before_the_first_frame() -> None:
+    def route(request: Any) -> Any:
+        response = WSUpgradeResponse.create_101_response({"X-Long": "x" * 200_000})
+        return WSUpgradeResponseWithListener(response, listener)
+
+    listener = Recorder()
+    listener.act("on_ws_connected", lambda transport: transport.send(TEXT, b"hello"))
+    connection = Connection("server", listener, open=False, factory=route)
+    connection.start()
+    connection.open()
+    assert b"x" * 200_000 in connection.transport.written
+    assert [frame.payload for frame in connection.sent()] == [b"hello"]
+
+
+@both_roles
+def test_what_the_handshake_agreed_on(role: str) -> None:
+    connection = Connection(role)
+    assert connection.ws.request.path == "/"
+    assert connection.ws.response.status == 101
+    assert connection.ws.subprotocol is None
+    assert connection.ws.is_secure is False
+
+
+def test_subprotocol() -> None:
+    def route(request: Any) -> Any:
+        response = WSUpgradeResponse.create_101_response(subprotocol=request.subprotocols[1])
+        return WSUpgradeResponseWithListener(response, Recorder())
+
+    connection = Connection(
+        "server",
+        factory=route,
+        extra_request=b"Sec-WebSocket-Protocol: a, b\r\n",
+    )
+    assert connection.ws.subprotocol == "b"
+
+
+@both_roles
+def test_secure(role: str) -> None:
+    assert Connection(role, transport_options={"secure": True}).ws.is_secure is True
+
+
+@both_roles
+def test_watermarks_are_handed_to_the_transport(role: str) -> None:
+    connection = Connection(role, write_high_watermark=5000, write_low_watermark=100)
+    assert connection.transport.watermarks == (100, 5000)
+
+
+@both_roles
+def test_the_state_while_connecting(role: str) -> None:
+    connection = Connection(role, open=False)
+    connection.start()
+    ws = connection.ws
+    assert ws.state is WSState.CONNECTING
+    assert ws.request is ws.response is ws.subprotocol is None
+    for method in (
+        lambda: ws.send(TEXT, b"x"),
+        ws.send_ping,
+        ws.send_pong,
+        ws.send_close,
+        lambda: ws.send_reuse_external_bytearray(TEXT, bytearray(20), 14),
+    ):
+        with pytest.raises(WSStateError, match="not open yet"):
+            method()
+    with pytest.raises(WSStateError, match="not open yet"):
+        connection.loop.run(ws.measure_roundtrip_time())
+    connection.open()
+    ws.send(TEXT, b"x")
+
+
+# The listener
+
+
+@both_roles
+@pytest.mark.parametrize("wrong", ["a listener", 5, WSListener, object()])
+def test_factory_that_returns_no_listener(role: str, wrong: object) -> None:
+    connection = Connection(role, open=False, factory=lambda *_: wrong)
+    connection.start()
+    connection.open()
+    error = failure(connection)
+    assert isinstance(error, TypeError)
+    assert "must return a WSListener" in str(error)
+    assert connection.cause is not None
+    assert connection.cause.kind is WSDisconnectKind.HANDSHAKE_FAILURE
+    assert connection.cause.exception is error
+    if role == "server":
+        assert connection.transport.written.startswith(b"HTTP/1.1 500 ")
+    assert "listener factory failed" in connection.log.lines[0]
+
+
+@both_roles
+@pytest.mark.parametrize("error", [LookupError("as asked for"), StopIteration("as asked for")])
+def test_factory_that_raises(role: str, error: Exception) -> None:
+    def factory(*_: Any) -> Any:
+        raise error
+
+    connection = Connection(role, open=False, factory=factory)
+    connection.start()
+    connection.open()
+    found = failure(connection)
+    assert error in (found, found.__cause__)
+    assert connection.cause is not None
+    assert connection.cause.kind is WSDisconnectKind.HANDSHAKE_FAILURE
+    assert connection.cause.exception is error
+    if role == "server":
+        assert connection.transport.written.startswith(b"HTTP/1.1 500 ")
+        assert connection.transport.eof_written
+        connection.feed_eof()
+    assert connection.transport.lost
+    assert connection.ws.state is WSState.CLOSED
+
+
+@both_roles
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, asyncio.CancelledError])
+def test_factory_that_is_interrupted(role: str, kind: Any) -> None:
+    def factory(*_: Any) -> Any:
+        raise kind
+
+    connection = Connection(role, open=False, factory=factory)
+    connection.start()
+    if kind is asyncio.CancelledError:
+        connection.open()
+    else:
+        with pytest.raises(kind):
+            connection.open()
+    connection.loop.run_ready()
+    assert connection.transport.lost
+    assert connection.opened.done()
+    assert connection.cause is not None
+    assert connection.listener.events == []
+
+
+@both_roles
+def test_on_ws_connected_that_raises(role: str) -> None:
+    def handler(transport: WSTransport) -> None:
+        raise error
+
+    error = LookupError("as asked for")
+    listener = Recorder().act("on_ws_connected", handler)
+    connection = Connection(role, listener, open=False)
+    connection.start()
+    connection.open(tail=connection.build(TEXT, b"never seen"))
+    assert failure(connection) is error
+    assert listener.events == [("connected",)]
+    (close,) = connection.sent()
+    assert (close.opcode, close.payload[:2]) == (CLOSE, frames.close_payload(1011))
+    assert connection.cause is not None
+    assert connection.cause.kind is WSDisconnectKind.LISTENER_EXCEPTION
+    assert connection.cause.exception is error
+    connection.feed_eof()
+    assert listener.events == [("connected",), ("disconnected",)]
+
+
+@both_roles
+def test_on_ws_connected_that_raises_and_may(role: str) -> None:
+    def handler(transport: WSTransport) -> None:
+        raise LookupError("as asked for")
+
+    listener = Recorder().act("on_ws_connected", handler)
+    connection = Connection(role, listener, open=False, disconnect_on_exception=False)
+    connection.start()
+    connection.open()
+    assert connection.opened.result() == (connection.ws, listener)
+    assert connection.ws.state is WSState.OPEN
+    assert "on_ws_connected" in connection.log.lines[0]
+    assert "as asked for" in connection.log.lines[0]
+
+
+@both_roles
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), asyncio.CancelledError(), StopIteration()])
+def test_on_ws_connected_that_ends_otherwise(role: str, error: BaseException) -> None:
+    def handler(transport: WSTransport) -> None:
+        raise error
+
+    listener = Recorder().act("on_ws_connected", handler)
+    connection = Connection(role, listener, open=False)
+    connection.start()
+    if isinstance(error, KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt):
+            connection.open()
+    else:
+        connection.open()
+    connection.loop.run_ready()
+    if isinstance(error, StopIteration):
+        connection.feed_eof()
+    assert connection.opened.done()
+    with pytest.raises(Exception):  # noqa: B017, PT011
+        connection.opened.result()
+    assert listener.events == [("connected",), ("disconnected",)]
+
+
+@both_roles
+def test_listener_without_callbacks_that_can_be_looked_up(role: str) -> None:
+    class Listener(Recorder):
+        @property
+        def on_ws_frame(self) -> Any:
+            raise LookupError("as asked for")
+
+    connection = Connection(role, Listener(), open=False)
+    connection.start()
+    connection.open(tail=connection.build(TEXT, b"never seen"))
+    assert isinstance(failure(connection), LookupError)
+    connection.feed_eof()
+    assert connection.transport.lost
+    assert connection.listener.events == []
+
+
+@both_roles
+def test_disconnect_in_on_ws_connected(role: str) -> None:
+    listener = Recorder()
+    listener.act("on_ws_connected", lambda transport: transport.disconnect(code=1001))
+    connection = Connection(role, listener, open=False)
+    connection.start()
+    connection.open(tail=connection.build(TEXT, b"never seen"))
+    assert connection.opened.result() == (connection.ws, listener)
+    (close,) = connection.sent()
+    assert close.payload == frames.close_payload(1001)
+    connection.receive_close(1001)
+    if role == "client":
+        connection.feed_eof()
+    assert listener.events == [("connected",), ("disconnected",)]
+    assert connection.cause is not None
+    assert connection.cause.kind is WSDisconnectKind.LOCAL_CLOSE
+
+
+@both_roles
+def test_abort_in_on_ws_connected(role: str) -> None:
+    listener = Recorder()
+    listener.act("on_ws_connected", lambda transport: transport.disconnect(graceful=False))
+    connection = Connection(role, listener, open=False)
+    connection.start()
+    connection.open(tail=connection.build(TEXT, b"never seen"))
+    assert connection.opened.done()
+    assert connection.transport.aborted
+    assert listener.events == [("connected",), ("disconnected",)]
+    assert connection.cause is not None
+    assert connection.cause.kind is WSDisconnectKind.LOCAL_ABORT
+
+
+# Failure
+
+
+@every_feeding
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", 426),
+        (b"POST / HTTP/1.1\r\nHost: a\r\n\r\n", 405),
+        (b"nonsense\r\n\r\n", 400),
+    ],
+)
+def test_refused_request(feeding: Feeding, request_bytes: bytes, status: int) -> None:
+    connection = Connection("server", open=False)
+    connection.start()
+    tail = connection.build(TEXT, b"never seen")
+    connection.feed(*feeding(request_bytes + tail))
+    error = failure(connection)
+    assert isinstance(error, WSHandshakeError)
+    assert error.status == status
+    answer = connection.transport.written
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+    assert answer.count(b"HTTP/1.1") == 1
+    assert connection.transport.eof_written
+    assert not connection.transport.lost
+    assert connection.ws.state is WSState.CLOSING
+    assert connection.cause is not None
+    assert connection.cause.kind is WSDisconnectKind.HANDSHAKE_FAILURE
+    connection.feed(b"more", b"and more")
+    connection.feed_eof()
+    assert connection.transport.lost
+    assert connection.listener.events == []
+
+
+@pytest.mark.parametrize(
+    ("result", "status"),
+    [(None, 404), (WSUpgradeResponse.create_error_response(503, b"later"), 503)],
+)
+def test_request_turned_down_by_the_route(result: Any, status: int) -> None:
+    connection = Connection("server", open=False, factory=lambda request: result)
+    connection.start()
+    connection.open()
+    assert isinstance(failure(connection), WSHandshakeError)
+    assert connection.transport.written.startswith(b"HTTP/1.1 %d " % status)
+    connection.feed_eof()
+    assert connection.transport.lost
+    assert connection.cause is not None
+    assert connection.cause.kind is WSDisconnectKind.HANDSHAKE_FAILURE
+
+
+def test_refused_peer_is_waited_for_one_second() -> None:
+    connection = Connection("server", open=False)
+    connection.start()
+    connection.feed(b"nonsense\r\n\r\n")
+    connection.loop.advance(0.9)
+    assert not connection.transport.lost
+    connection.loop.advance(0.2)
+    assert connection.transport.aborted
+    assert connection.transport.lost
+
+
+@pytest.mark.parametrize("options", [{"secure": True}, {"can_half_close": False}])
+def test_refused_peer_where_half_closing_is_impossible(options: Any) -> None:
+    connection = Connection("server", open=False, transport_options=options)
+    connection.start()
+    connection.feed(b"nonsense\r\n\r\n")
+    assert connection.transport.written.startswith(b"HTTP/1.1 400 ")
+    assert "write_eof" not in connection.transport.calls
+    assert connection.transport.lost
+
+
+@every_feeding
+@pytest.mark.parametrize(
+    ("response", "kind"),
+    [
+        (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n", WSInvalidUpgradeError),
+        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nnope", WSInvalidStatusError),
+        (b"nonsense\r\n\r\n", WSInvalidMessageError),
+    ],
+)
+def test_refused_response(feeding: Feeding, response: bytes, kind: Any) -> None:
+    connection = Connection("client", open=False)
+    connection.start()
+    request = connection.transport.written
+    connection.feed(*feeding(response + connection.build(TEXT, b"never seen")))
+    assert type(failure(connection)) is kind
+    assert connection.transport.written == request
+    assert connection.transport.lost
+    assert connection.ws.state is WSState.CLOSED
+    assert connection.listener.events == []
+    assert connection.cause is not None
+    assert connection.cause.kind is WSDisconnectKind.HANDSHAKE_FAILURE
+
+
+def test_response_whose_body_ends_with_the_connection() -> None:
+    connection = Connection("client", open=False)
+    connection.start()
+    connection.feed(b"HTTP/1.1 500 Oops\r\n\r\nall of", b" it")
+    assert not connection.transport.lost
+    connection.feed_eof()
+    error = failure(connection)
+    assert isinstance(error, WSInvalidStatusError)
+    assert (error.status, error.raw_body) == (500, b"all of it")
+    assert connection.transport.lost
+
+
+# The connection ends before it is open
+
+
+@both_roles
+@pytest.mark.parametrize("part", [0, 1, 20])
+@pytest.mark.parametrize("how", ["eof", "lost", "reset"])
+def test_end_while_connecting(role: str, part: int, how: str) -> None:
+    connection = Connection(role, open=False)
+    connection.start()
+    connection.feed(connection.opening_bytes()[:part])
+    if how == "eof":
+        connection.feed_eof()
+    else:
+        connection.lose(ConnectionResetError("reset") if how == "reset" else None)
+    error = failure(connection)
+    assert isinstance(error, WSHandshakeError)
+    if how == "reset":
+        assert isinstance(error.__cause__, ConnectionResetError)
+    assert connection.transport.lost
+    assert connection.cause is not None
+    assert connection.cause.kind is WSDisconnectKind.HANDSHAKE_FAILURE
+    assert connection.cause.exception is error
+    assert connection.listener.events == []
+    assert connection.ws.state is WSState.CLOSED
+    if role == "server" and how == "eof":
+        assert connection.transport.written.startswith(b"HTTP/1.1 400 " if part else b"")
+
+
+@both_roles
+def test_lost_before_connection_made(role: str) -> None:
+    connection = Connection(role, open=False)
+    connection.endpoint.connection_lost(None)
+    assert isinstance(failure(connection), WSHandshakeError)
+    assert connection.ws.state is WSState.CLOSED
+
+
+@both_roles
+def test_disconnect_while_connecting(role: str) -> None:
+    connection = Connection(role, open=False)
+    connection.start()
+    connection.ws.disconnect()
+    assert connection.transport.aborted
+    connection.feed(b"nothing", b"of this")
+    connection.loop.run_ready()
+    assert isinstance(failure(connection), WSHandshakeError)
+    assert connection.cause is not None
+    assert connection.cause.kind is WSDisconnectKind.LOCAL_ABORT
+    assert connection.listener.events == []
+
+
+def test_server_does_not_wait_for_ever() -> None:
+    connection = Connection("server", open=False, websocket_handshake_timeout=2.0)
+    connection.start()
+    for byte in byte_by_byte(frames.upgrade_request())[:15]:
+        connection.feed(byte)
+        connection.loop.advance(0.1)
+    assert not connection.transport.written
+    connection.loop.advance(1.0)
+    assert connection.transport.written.startswith(b"HTTP/1.1 408 ")
+    error = failure(connection)
+    assert isinstance(error, WSHandshakeTimeout)
+    assert isinstance(error, TimeoutError)
+    assert connection.cause is not None
+    assert connection.cause.exception is error
+    connection.loop.advance(2.0)
+    assert connection.transport.lost
+    assert not connection.loop.timers
+
+
+def test_server_that_was_sent_nothing_answers_nothing() -> None:
+    connection = Connection("server", open=False, websocket_handshake_timeout=2.0)
+    connection.start()
+    connection.loop.advance(4.0)
+    assert connection.transport.written == b""
+    assert connection.transport.lost
+
+
+def test_server_that_waits_for_ever() -> None:
+    connection = Connection("server", open=False, websocket_handshake_timeout=None)
+    connection.start()
+    assert not connection.loop.timers
+    connection.loop.advance(1000.0)
+    connection.open()
+    assert connection.ws.state is WSState.OPEN
+
+
+@both_roles
+def test_an_open_connection_has_no_timer(role: str) -> None:
+    connection = Connection(role)
+    assert not connection.loop.timers
+    connection.loop.advance(1000.0)
+    assert connection.ws.state is WSState.OPEN
+
+
+@both_roles
+def test_opened_may_be_cancelled(role: str) -> None:
+    connection = Connection(role, open=False)
+    connection.opened.cancel()
+    connection.start()
+    connection.open()
+    assert connection.ws.state is WSState.OPEN
+
+
+# Arguments
+
+
+@pytest.mark.parametrize("wrong", [None, "options", object()])
+def test_wrong_arguments(wrong: Any) -> None:
+    options = WSOptions()
+    handshake = ServerHandshake(lambda request: None, options=options)
+    loop = FakeLoop()
+    for arguments in [(wrong, handshake), (options, wrong)]:
+        with pytest.raises(TypeError):
+            WSEndpoint(*arguments, loop, Log())
+    with pytest.raises(TypeError):
+        WSEndpoint(options, handshake, loop)  # type: ignore[call-arg]
+    with pytest.raises(TypeError):
+        WSEndpoint(options, handshake, loop, Log(), None)  # type: ignore[misc]
+
+
+def test_clock() -> None:
+    now: List[float] = [50.0]
+    connection = Connection(
+        "server", open=False, websocket_handshake_timeout=2.0, clock=lambda: now[0]
+    )
+    connection.start()
+    # The loop's time alone does not count.
+    connection.loop.advance(3.0)
+    assert not connection.transport.lost
+    now[0] += 3.0
+    connection.loop.advance(3.0)
+    connection.loop.advance(3.0)
+    assert connection.ws.state >= WSState.CLOSING

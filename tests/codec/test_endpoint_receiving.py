@@ -1,0 +1,629 @@
+"""OPEN: frames in, what is answered by itself, and what fails the connection."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, List, Tuple
+
+import pytest
+
+from picows_codec import (
+    WSDisconnectKind,
+    WSFrame,
+    WSListener,
+    WSMsgType,
+    WSProtocolError,
+    WSState,
+    WSStateError,
+    WSTransport,
+)
+from tests.support import frames
+from tests.support.chunking import Feeding, every_feeding, in_halves, whole
+from tests.support.connection import Connection, Recorder, both_roles
+from tests.support.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frame
+
+both_ways_of_reading = pytest.mark.parametrize("buffered", [True, False])
+
+
+# Frames
+
+
+@both_roles
+@every_feeding
+@both_ways_of_reading
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 3000])
+def test_frames(role: str, feeding: Feeding, buffered: bool, size: int) -> None:
+    connection = Connection(role, transport_options={"buffered": buffered})
+    payload = bytes(i % 251 for i in range(size))
+    stream = connection.build(BINARY, payload) + connection.build(TEXT, b"next")
+    for tail in (b"", connection.build(BINARY, b"unfinished")[:-3]):
+        connection.listener.events.clear()
+        connection.feed(*feeding(stream + tail))
+        assert connection.listener.events == [(BINARY, payload, True), (TEXT, b"next", True)]
+    assert connection.cause is None
+    assert connection.sent() == []
+
+
+@both_roles
+@both_ways_of_reading
+@pytest.mark.parametrize("size", [65535, 65536, 300_000, 1_000_000])
+@pytest.mark.parametrize("piece", [1000, 100_000, 2_000_000])
+def test_large_frames(role: str, buffered: bool, size: int, piece: int) -> None:
+    connection = Connection(role, transport_options={"buffered": buffered})
+    payload = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
+    stream = connection.build(BINARY, payload) + connection.build(BINARY, payload[::-1])
+    connection.feed(*(stream[i : i + piece] for i in range(0, len(stream), piece)))
+    assert [payload for _, payload, _ in connection.listener.frames] == [payload, payload[::-1]]
+
+
+@both_roles
+@both_ways_of_reading
+@pytest.mark.parametrize("shared_reads", [True, False])
+def test_every_cut(role: str, buffered: bool, shared_reads: bool) -> None:
+    connection = Connection(
+        role, shared_reads=shared_reads, transport_options={"buffered": buffered}
+    )
+    stream = connection.build(BINARY, b"x" * 130) + connection.build(TEXT, b"abc")
+    for first in range(0, len(stream), 3):
+        for second in range(first, len(stream), 7):
+            connection.listener.events.clear()
+            connection.feed(stream[:first], stream[first:second], stream[second:])
+            assert connection.listener.events == [(BINARY, b"x" * 130, True), (TEXT, b"abc", True)]
+
+
+@both_roles
+@pytest.mark.parametrize("shared_reads", [True, False])
+def test_reads_of_a_loop_that_fills_in_the_background(role: str, shared_reads: bool) -> None:
+    connection = Connection(role, shared_reads=shared_reads)
+    stream = connection.build(BINARY, b"a" * 1000) + connection.build(TEXT, b"b")
+    connection.feed(stream[:500])
+    # Such a loop asks for memory ahead of time, and fills it when other things have happened.
+    ahead = connection.endpoint.get_buffer(-1)
+    other = Connection(role, shared_reads=shared_reads)
+    other.receive(BINARY, b"c" * 1000)
+    rest = stream[500:] if not shared_reads else stream[500 : 500 + len(ahead)]
+    ahead[: len(rest)] = rest
+    connection.endpoint.buffer_updated(len(rest))
+    if shared_reads:
+        connection.feed(stream[500 + len(rest) :])
+    assert [frame[1] for frame in connection.listener.frames] == [b"a" * 1000, b"b"]
+    assert [frame[1] for frame in other.listener.frames] == [b"c" * 1000]
+
+
+@both_roles
+def test_memory_lent_in_the_background_outlives_the_connection(role: str) -> None:
+    connection = Connection(role, shared_reads=False)
+    connection.feed(connection.build(BINARY, b"a" * 1000)[:-10])
+    ahead = connection.endpoint.get_buffer(-1)
+    connection.receive(BINARY, b"x" * 100)
+    connection.lose()
+    other = Connection(role)
+    other.feed(*in_halves(other.build(BINARY, b"c" * 1000)))
+    ahead[:1000] = b"z" * 1000
+    assert other.listener.frames == [(BINARY, b"c" * 1000, True)]
+
+
+@both_roles
+def test_idle_connections_hold_no_read_buffer(role: str) -> None:
+    first, second = Connection(role), Connection(role)
+    lent = []
+    for connection in (first, second, first):
+        buffer = connection.endpoint.get_buffer(-1)
+        lent.append(id(buffer.obj))
+        frame = connection.build(TEXT, b"x")
+        buffer[: len(frame)] = frame
+        del buffer
+        connection.endpoint.buffer_updated(len(frame))
+    assert len(set(lent)) == 1
+    assert len(first.listener.frames) == 2
+
+
+@both_roles
+def test_an_unfinished_frame_is_received_in_place(role: str) -> None:
+    connection = Connection(role)
+    connection.feed(connection.build(BINARY, b"x" * 1000)[:-300])
+    assert len(connection.endpoint.get_buffer(-1)) == 300
+
+
+@both_roles
+def test_data_received_takes_any_buffer(role: str) -> None:
+    connection = Connection(role)
+    for kind in (bytes, bytearray, memoryview):
+        data = kind(connection.build(TEXT, b"abc"))
+        connection.endpoint.data_received(data)
+        # The caller's bytes are left alone: they are not unmasked in place.
+        assert bytes(data) == connection.build(TEXT, b"abc")
+    assert len(connection.listener.frames) == 3
+    for wrong in (None, "text", 5):
+        with pytest.raises(TypeError):
+            connection.endpoint.data_received(wrong)
+
+
+@both_roles
+@pytest.mark.parametrize("size", [10, 3000])
+def test_nested_reads(role: str, size: int) -> None:
+    """A callback that makes another connection of the thread receive."""
+    other = Connection(role)
+
+    def handler(transport: WSTransport, frame: WSFrame) -> None:
+        before = bytes(frame)
+        other.receive(BINARY, b"z" * size)
+        assert bytes(frame) == before
+
+    connection = Connection(role, Recorder().act("on_ws_frame", handler))
+    connection.feed(connection.build(BINARY, b"a" * size) + connection.build(BINARY, b"b" * size))
+    assert [frame[1] for frame in connection.listener.frames] == [b"a" * size, b"b" * size]
+    assert [frame[1] for frame in other.listener.frames] == [b"z" * size] * 2
+    assert connection.cause is None
+
+
+# Listeners
+
+
+@both_roles
+def test_listener_without_callbacks(role: str) -> None:
+    connection = Connection(role, WSListener())
+    connection.receive(TEXT, b"x")
+    connection.receive_close()
+    assert [frame.opcode for frame in connection.sent()] == [CLOSE]
+    connection.lose()
+
+
+@both_roles
+def test_callback_of_the_instance(role: str) -> None:
+    seen: List[bytes] = []
+    listener: Any = type("Listener", (WSListener,), {})()
+    listener.on_ws_frame = lambda transport, frame: seen.append(bytes(frame))
+    connection = Connection(role, listener)
+    connection.receive(TEXT, b"x")
+    assert seen == [b"x"]
+
+
+@both_roles
+def test_callback_that_is_a_builtin(role: str) -> None:
+    seen: List[Tuple[Any, ...]] = []
+    listener: Any = type("Listener", (WSListener,), {"on_ws_frame": staticmethod(print)})()
+    connection = Connection(role, listener)
+    connection.receive(TEXT, b"x")
+    assert connection.cause is None
+    assert seen == []
+
+
+@both_roles
+def test_callback_of_another_class(role: str) -> None:
+    class Mixin:
+        def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+            seen.append(bytes(frame))
+
+    class Listener(Mixin, WSListener):
+        pass
+
+    seen: List[bytes] = []
+    connection = Connection(role, Listener())
+    connection.receive(TEXT, b"x")
+    assert seen == [b"x"]
+
+
+# Automatic pongs
+
+
+@both_roles
+@every_feeding
+def test_pings_are_answered(role: str, feeding: Feeding) -> None:
+    connection = Connection(role)
+    stream = b"".join(connection.build(PING, payload) for payload in (b"", b"x", b"y" * 125))
+    connection.feed(*feeding(stream))
+    assert connection.sent() == [Frame(PONG, b""), Frame(PONG, b"x"), Frame(PONG, b"y" * 125)]
+    assert connection.listener.frames == []
+
+
+@both_roles
+def test_pings_inside_a_message(role: str) -> None:
+    connection = Connection(role)
+    connection.feed(
+        connection.build(TEXT, b"a", fin=False)
+        + connection.build(PING, b"p")
+        + connection.build(CONTINUATION, b"b")
+    )
+    assert connection.sent() == [Frame(PONG, b"p")]
+    assert connection.listener.frames == [(TEXT, b"a", False), (CONTINUATION, b"b", True)]
+
+
+@both_roles
+def test_pings_are_delivered_without_automatic_pongs(role: str) -> None:
+    connection = Connection(role, enable_auto_pong=False)
+    connection.receive(PING, b"x")
+    assert connection.listener.frames == [(PING, b"x", True)]
+    assert connection.sent() == []
+
+
+@both_roles
+def test_a_flood_of_pings_is_answered_in_few_writes(role: str) -> None:
+    connection = Connection(role)
+    before = len(connection.transport.writes)
+    connection.feed(connection.build(PING, b"x") * 5000)
+    assert connection.sent() == [Frame(PONG, b"x")] * 5000
+    assert len(connection.transport.writes) - before < 5
+
+
+@both_roles
+def test_no_pong_after_our_close(role: str) -> None:
+    connection = Connection(role)
+    connection.ws.send_close()
+    connection.sent()
+    connection.receive(PING, b"x")
+    connection.receive(TEXT, b"still delivered")
+    assert connection.sent() == []
+    assert connection.listener.frames == [(TEXT, b"still delivered", True)]
+
+
+@both_roles
+def test_one_pong_waits_for_a_peer_that_does_not_read(role: str) -> None:
+    connection = Connection(role, room=200, write_high_watermark=1000)
+    connection.ws.send(BINARY, b"x" * 2000)
+    assert connection.listener.count("paused") == 1
+    connection.sent()
+    for i in range(1000):
+        connection.receive(PING, b"%d" % i)
+    assert connection.sent() == []
+    connection.drain()
+    assert connection.sent() == [Frame(PONG, b"999")]
+    assert connection.listener.count("resumed") == 1
+    connection.receive(PING, b"again")
+    assert connection.sent() == [Frame(PONG, b"again")]
+
+
+@both_roles
+def test_no_pending_pong_after_a_close(role: str) -> None:
+    connection = Connection(role, room=0, write_high_watermark=1000)
+    connection.ws.send(BINARY, b"x" * 2000)
+    connection.receive(PING, b"x")
+    connection.ws.send_close()
+    connection.sent()
+    connection.drain()
+    assert connection.sent() == []
+
+
+@both_roles
+def test_unsolicited_pongs_are_delivered(role: str) -> None:
+    connection = Connection(role)
+    connection.receive(PONG, b"x")
+    assert connection.listener.frames == [(PONG, b"x", True)]
+
+
+# Replies of one read
+
+
+@both_roles
+@pytest.mark.parametrize("size", [10, 20_000])
+def test_replies_to_one_read_leave_together(role: str, size: int) -> None:
+    listener = Recorder()
+    listener.act("on_ws_frame", lambda transport, frame: transport.send(frame.opcode, frame))
+    connection = Connection(role, listener)
+    before = len(connection.transport.writes)
+    connection.feed(b"".join(connection.build(BINARY, bytes([i]) * size) for i in range(5)))
+    assert [frame.payload for frame in connection.sent()] == [bytes([i]) * size for i in range(5)]
+    if size == 10:
+        assert len(connection.transport.writes) == before + 1
+
+
+@both_roles
+def test_the_reply_to_the_last_frame_leaves_at_once(role: str) -> None:
+    written: List[int] = []
+
+    def handler(transport: WSTransport, frame: WSFrame) -> None:
+        transport.send(TEXT, frame)
+        written.append(len(connection.transport.writes))
+
+    connection = Connection(role, Recorder().act("on_ws_frame", handler))
+    before = len(connection.transport.writes)
+    connection.feed(connection.build(TEXT, b"1") + connection.build(TEXT, b"2"))
+    assert [each - before for each in written] == [0, 1]
+
+
+# Violations: the right code, nothing lost before, nothing delivered after
+
+
+def bad_frames(connection: Connection) -> List[Tuple[bytes, int]]:
+    """Bytes that break a rule each, and the close code that answers it."""
+    build, key = connection.build, connection.key
+    wrong_key = None if key is not None else frames.KEY
+    invalid = b"fine\xff"
+    return [
+        (build(3), 1002),
+        (build(7, fin=False), 1002),
+        (build(11), 1002),
+        (build(15), 1002),
+        (build(TEXT, rsv=4), 1002),
+        (build(TEXT, rsv=2), 1002),
+        (build(PING, rsv=1), 1002),
+        (build(PING, fin=False), 1002),
+        (build(CLOSE, fin=False), 1002),
+        (frames.header(PING, 126, key=key), 1002),
+        (frames.header(CLOSE, 2, key=key, width=16), 1002),
+        (frames.header(BINARY, 5, key=key, width=16), 1002),
+        (frames.header(BINARY, 65535, key=key, width=64), 1002),
+        (frames.header(BINARY, 2**63, key=key), 1002),
+        (build(TEXT, b"x", key=wrong_key), 1002),
+        (build(PING, key=wrong_key), 1002),
+        (build(CONTINUATION, b"x"), 1002),
+        (build(TEXT, b"x", fin=False) + build(TEXT, b"y"), 1002),
+        (build(BINARY, b"x", fin=False) + build(BINARY, b"y", fin=False), 1002),
+        (build(TEXT, invalid), 1007),
+        (build(TEXT, b"\xc3", fin=False) + build(CONTINUATION, b"x"), 1007),
+        (build(TEXT, b"\xc3"), 1007),
+        (build(CLOSE, b"\x03"), 1002),
+        (build(CLOSE, frames.close_payload(1005)), 1002),
+        (build(CLOSE, frames.close_payload(0)), 1002),
+        (build(CLOSE, frames.close_payload(5000)), 1002),
+        (build(CLOSE, frames.close_payload(1000, b"\xff")), 1007),
+        (frames.header(BINARY, 2**63 - 1, key=key), 1009),
+        (frames.header(BINARY, 1001, key=key), 1009),
+        (build(BINARY, b"x" * 900, fin=False) + build(CONTINUATION, b"x" * 900), 1009),
+        (build(BINARY, fin=False) + build(CONTINUATION, fin=False) * 5, 1008),
+    ]
+
+
+@both_roles
+@every_feeding
+@both_ways_of_reading
+@pytest.mark.parametrize("case", range(31))
+def test_violations(role: str, feeding: Feeding, buffered: bool, case: int) -> None:
+    connection = Connection(
+        role,
+        transport_options={"buffered": buffered},
+        max_frame_size=1000,
+        max_message_size=1500,
+        max_fragments_per_message=5,
+    )
+    bad, code = bad_frames(connection)[case]
+    before = connection.build(TEXT, b"first") + connection.build(BINARY, b"second")
+    after = connection.build(TEXT, b"never seen") + connection.build(PING, b"never answered")
+    connection.feed(*feeding(before + bad + after))
+
+    assert connection.listener.events[:3] == [
+        ("connected",),
+        (TEXT, b"first", True),
+        (BINARY, b"second", True),
+    ]
+    # All that may follow is the valid beginning of what breaks a rule.
+    late = {payload for _, payload, _ in connection.listener.frames[2:]}
+    assert late <= {b"", b"x", b"\xc3", b"x" * 900}
+
+    (close,) = connection.sent()
+    assert close.opcode == CLOSE
+    assert close.payload[:2] == frames.close_payload(code)
+    assert len(close.payload) > 2
+    assert connection.transport.eof_written
+    assert connection.ws.state is WSState.CLOSING
+    assert connection.ws.is_close_frame_sent
+    cause = connection.cause
+    assert cause is not None
+    assert cause.kind is WSDisconnectKind.PROTOCOL_ERROR
+    assert isinstance(cause.exception, WSProtocolError)
+    assert cause.exception.code == code
+    assert str(cause.exception).encode() == close.payload[2:]
+    handshake = connection.ws.close_handshake
+    assert handshake is not None
+    assert handshake.recv is None
+    assert handshake.sent is not None
+    assert handshake.sent.code == code
+
+    events = len(connection.listener.events)
+    connection.feed(after, b"\xff" * 100)
+    connection.feed_eof()
+    assert connection.listener.events[events:] == [("disconnected",)]
+    assert connection.sent() == []
+    assert connection.cause is cause
+
+
+@both_roles
+@pytest.mark.parametrize("case", range(31))
+def test_violations_of_a_peer_that_stays(role: str, case: int) -> None:
+    connection = Connection(
+        role, max_frame_size=1000, max_message_size=1500, max_fragments_per_message=5
+    )
+    connection.feed(bad_frames(connection)[case][0])
+    assert connection.transport.eof_written
+    connection.loop.advance(0.9)
+    connection.feed(b"goes on and on" * 1000)
+    assert not connection.transport.lost
+    connection.loop.advance(0.2)
+    assert connection.transport.aborted
+    assert connection.listener.count("disconnected") == 1
+    assert not connection.loop.timers
+    assert connection.cause is not None
+    assert connection.cause.kind is WSDisconnectKind.PROTOCOL_ERROR
+
+
+@both_roles
+def test_the_number_of_cases(role: str) -> None:
+    assert len(bad_frames(Connection(role))) == 31
+
+
+@both_roles
+def test_violation_where_half_closing_is_impossible(role: str) -> None:
+    for options in ({"secure": True}, {"can_half_close": False}):
+        connection = Connection(role, transport_options=options)
+        connection.receive(3)
+        assert [frame.opcode for frame in connection.sent()] == [CLOSE]
+        assert "write_eof" not in connection.transport.calls
+        assert connection.transport.lost
+        assert not connection.transport.aborted
+
+
+@both_roles
+def test_violation_after_our_close(role: str) -> None:
+    connection = Connection(role)
+    connection.ws.send_close(1001)
+    assert len(connection.sent()) == 1
+    connection.receive(3)
+    assert connection.sent() == []
+    assert connection.transport.eof_written
+    connection.feed_eof()
+    assert connection.listener.count("disconnected") == 1
+
+
+@both_roles
+@every_feeding
+@pytest.mark.parametrize("code", [1000, 1001, 1002, 1003, 1007, 1011, 1014, 3000, 4999])
+def test_nothing_after_close(role: str, feeding: Feeding, code: int) -> None:
+    connection = Connection(role)
+    connection.feed(
+        *feeding(
+            connection.build(TEXT, b"first")
+            + connection.build(CLOSE, frames.close_payload(code))
+            + connection.build(TEXT, b"late")
+            + connection.build(PING)
+            + connection.build(CLOSE, frames.close_payload(1000))
+            + b"\xff\xff\xff"
+        )
+    )
+    assert connection.listener.frames == [
+        (TEXT, b"first", True),
+        (CLOSE, frames.close_payload(code), True),
+    ]
+    assert connection.sent() == [Frame(CLOSE, frames.close_payload(code))]
+
+
+# Exceptions of the listener
+
+
+@both_roles
+@every_feeding
+@pytest.mark.parametrize("opcode", [TEXT, PONG, CLOSE])
+def test_on_ws_frame_that_raises(role: str, feeding: Feeding, opcode: int) -> None:
+    def handler(transport: WSTransport, frame: WSFrame) -> None:
+        if frame.opcode == opcode:
+            raise error
+
+    error = LookupError("as asked for")
+    connection = Connection(role, Recorder().act("on_ws_frame", handler))
+    connection.feed(
+        *feeding(
+            connection.build(BINARY, b"first")
+            + connection.build(opcode)
+            + connection.build(TEXT, b"never seen")
+        )
+    )
+    assert connection.listener.frames == [(BINARY, b"first", True), (opcode, b"", True)]
+    (close,) = connection.sent()
+    assert close.payload == frames.close_payload(1011, b"internal error")
+    assert connection.cause is not None
+    expected = (
+        WSDisconnectKind.PEER_CLOSE if opcode == CLOSE else WSDisconnectKind.LISTENER_EXCEPTION
+    )
+    assert connection.cause.kind is expected
+    assert any("on_ws_frame" in line and "as asked for" in line for line in connection.log.lines)
+    connection.feed_eof()
+    assert connection.listener.count("disconnected") == 1
+
+
+@both_roles
+def test_on_ws_frame_that_raises_and_may(role: str) -> None:
+    def handler(transport: WSTransport, frame: WSFrame) -> None:
+        raise LookupError("as asked for")
+
+    connection = Connection(
+        role, Recorder().act("on_ws_frame", handler), disconnect_on_exception=False
+    )
+    connection.feed(connection.build(TEXT, b"1") + connection.build(TEXT, b"2"))
+    connection.receive_close()
+    assert len(connection.listener.frames) == 3
+    assert [frame.opcode for frame in connection.sent()] == [CLOSE]
+    assert len(connection.log.lines) == 3
+    assert connection.cause is not None
+    assert connection.cause.kind is WSDisconnectKind.PEER_CLOSE
+
+
+@both_roles
+@both_ways_of_reading
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, asyncio.CancelledError])
+def test_on_ws_frame_that_is_interrupted(role: str, buffered: bool, kind: Any) -> None:
+    def handler(transport: WSTransport, frame: WSFrame) -> None:
+        raise kind
+
+    connection = Connection(
+        role, Recorder().act("on_ws_frame", handler), transport_options={"buffered": buffered}
+    )
+    stream = connection.build(TEXT, b"1") + connection.build(TEXT, b"2")
+    if kind is KeyboardInterrupt:
+        with pytest.raises(KeyboardInterrupt):
+            connection.feed(stream)
+    else:
+        connection.feed(stream)
+        assert type(connection.transport.fatal_errors[0]) is kind
+    # What was left of the read is gone: going on would be nonsense.
+    connection.loop.run_ready()
+    assert connection.listener.frames == [(TEXT, b"1", True)]
+    assert connection.transport.lost
+    assert connection.listener.count("disconnected") == 1
+    assert connection.cause is not None
+    assert connection.cause.kind is WSDisconnectKind.LISTENER_EXCEPTION
+
+
+@both_roles
+def test_exception_with_its_own_close(role: str) -> None:
+    def handler(transport: WSTransport, frame: WSFrame) -> None:
+        transport.disconnect(code=4000)
+        transport.send(TEXT, b"too late")
+
+    connection = Connection(role, Recorder().act("on_ws_frame", handler))
+    connection.receive(TEXT, b"x")
+    assert connection.sent() == [Frame(CLOSE, frames.close_payload(4000))]
+    assert any("a CLOSE frame has been sent" in line for line in connection.log.lines)
+    connection.feed_eof()
+    assert connection.listener.count("disconnected") == 1
+
+
+# Re-entrancy
+
+
+@both_roles
+@pytest.mark.parametrize("graceful", [True, False])
+def test_disconnect_inside_a_callback(role: str, graceful: bool) -> None:
+    def handler(transport: WSTransport, frame: WSFrame) -> None:
+        transport.disconnect(graceful)
+
+    connection = Connection(role, Recorder().act("on_ws_frame", handler))
+    connection.feed(connection.build(TEXT, b"1") + connection.build(TEXT, b"2"))
+    assert connection.listener.frames == [(TEXT, b"1", True)]
+    assert [frame.opcode for frame in connection.sent()] == ([CLOSE] if graceful else [])
+    assert connection.transport.aborted != graceful
+    if graceful:
+        connection.receive(TEXT, b"3")
+        connection.receive_close()
+        connection.feed_eof()
+    assert connection.listener.events == [("connected",), (TEXT, b"1", True), ("disconnected",)]
+    assert connection.cause is not None
+    assert connection.cause.kind is (
+        WSDisconnectKind.LOCAL_CLOSE if graceful else WSDisconnectKind.LOCAL_ABORT
+    )
+
+
+@both_roles
+def test_what_is_sent_after_an_abort_is_refused(role: str) -> None:
+    def handler(transport: WSTransport, frame: WSFrame) -> None:
+        transport.disconnect(graceful=False)
+        for send in (lambda: transport.send(TEXT, b"x"), transport.send_close, transport.ping):
+            try:
+                send()
+            except WSStateError:
+                refused.append(send)
+
+    refused: List[Any] = []
+    connection = Connection(role, Recorder().act("on_ws_frame", handler))
+    connection.receive(TEXT, b"1")
+    assert len(refused) == 3
+    assert connection.sent() == []
+    assert connection.ws.close_handshake is None
+
+
+@both_roles
+def test_opcode_members(role: str) -> None:
+    opcodes: List[Any] = []
+    listener = Recorder().act("on_ws_frame", lambda _, frame: opcodes.append(frame.opcode))
+    connection = Connection(role, listener)
+    connection.feed(*whole(connection.build(TEXT) + connection.build(BINARY)))
+    assert opcodes[0] is WSMsgType.TEXT
+    assert opcodes[1] is WSMsgType.BINARY

@@ -1,0 +1,27 @@
+"""Cutting a stream of bytes into the pieces in which a decoder gets it."""
+
+from __future__ import annotations
+
+from typing import Callable, List
+
+import pytest
+
+__all__ = ["Feeding", "byte_by_byte", "every_feeding", "in_halves", "whole"]
+
+# The pieces of a stream. Joined, they are the stream; an empty piece is a legal one.
+Feeding = Callable[[bytes], List[bytes]]
+
+
+def whole(stream: bytes) -> List[bytes]:
+    return [stream]
+
+
+def byte_by_byte(stream: bytes) -> List[bytes]:
+    return [stream[i : i + 1] for i in range(len(stream))]
+
+
+def in_halves(stream: bytes) -> List[bytes]:
+    return [stream[: len(stream) // 2], stream[len(stream) // 2 :]]
+
+
+every_feeding = pytest.mark.parametrize("feeding", [whole, byte_by_byte, in_halves])
