@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import sys
 from typing import Optional
 
 import pytest
@@ -17,14 +16,6 @@ from tests.support.loops import LOOP_KINDS, run
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     """An authority with a server's and a client's certificate."""
     return issue_certificates(tmp_path_factory.mktemp("certificates"))
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    if sys.version_info < (3, 11):
-        # asyncio's TLS transports complain there when it was the peer who ended the connection.
-        config.addinivalue_line(
-            "filterwarnings", "ignore:unclosed transport <asyncio.sslproto:ResourceWarning"
-        )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from typing import Callable, List, Optional, Sequence
+from typing import Callable, Optional, Sequence
 
 from picows_server.logs import Logger
 
@@ -151,19 +151,10 @@ class ReadinessAcceptor(Acceptor):
 class AwaitingAcceptor(Acceptor):
     """One task per listening socket, for loops that cannot report readiness (proactor)."""
 
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        sockets: Sequence[socket.socket],
-        accepted: Callable[[socket.socket], None],
-        has_room: Callable[[], bool],
-        logger: Logger,
-    ) -> None:
-        super().__init__(loop, sockets, accepted, has_room, logger)
-        self._room = asyncio.Event()
-        self._tasks: List[asyncio.Task[None]] = []
+    _tasks: Sequence[asyncio.Task[None]] = ()
 
     def start(self) -> None:
+        self._room = asyncio.Event()
         self._tasks = [self._loop.create_task(self._serve(sock)) for sock in self._sockets]
 
     def wake(self) -> None:
@@ -172,7 +163,6 @@ class AwaitingAcceptor(Acceptor):
     def stop(self) -> None:
         for task in self._tasks:
             task.cancel()
-        self._tasks.clear()
 
     async def _serve(self, listening: socket.socket) -> None:
         while True:

@@ -58,6 +58,8 @@ class Backend:
     """Puts a transport between an accepted socket and a protocol. One object per server."""
 
     name = ""
+    # Whether a transport wants close() even after it has called connection_lost.
+    closes_lost_transports = False
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -143,6 +145,8 @@ class LoopBackend(Backend):
     """The event loop's own transports, plain or TLS."""
 
     name = "loop"
+    # asyncio's TLS transports emit a ResourceWarning otherwise, whoever ended the connection.
+    closes_lost_transports = sys.version_info < (3, 11)
 
     def __init__(self, loop: asyncio.AbstractEventLoop, tls: Optional[TlsSettings]) -> None:
         super().__init__(loop)

@@ -146,6 +146,10 @@ class Connections:
 
     def connection_lost(self, protocol: ServerProtocol) -> None:
         """``protocol`` has lost its transport."""
+        if self._backend.closes_lost_transports and protocol.transport is not None:
+            below = protocol.transport.underlying_transport
+            if below is not None:
+                below.close()
         self._connected.discard(protocol)
         self._upgrading.discard(protocol)
         self._released()
