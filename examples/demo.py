@@ -42,7 +42,7 @@ except ImportError:  # uvloop is optional: asyncio's own loop serves, too
 SIZES = (64, 256, 8 * 1024, 100 * 1000)  # bytes of payload
 WARM_UP = 0.2  # seconds of each measurement that are not counted
 SERVER_START_TIMEOUT = 10.0  # seconds
-COLUMNS = "{:<10}{:>10}{:>15}{:>12}{:>12}{:>12}{:>12}"
+COLUMNS = "{:<10}{:>10}{:>15}{:>15}{:>15}{:>15}{:>15}"
 
 
 # The server's process
