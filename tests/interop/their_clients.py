@@ -80,7 +80,8 @@ class _WebsocketsClient(TheirClient):
         try:
             return await self._connection.recv()
         except websockets.ConnectionClosed:
-            return Closed(self._connection.close_code, self._connection.close_reason or "")
+            protocol = self._connection.protocol
+            return Closed(protocol.close_code, protocol.close_reason or "")
 
     async def ping(self) -> None:
         await (await self._connection.ping(b"are you there?"))

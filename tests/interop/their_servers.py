@@ -68,7 +68,7 @@ async def _serve_websockets(carrier: Carrier) -> AsyncIterator[TheirServer]:
             pass
         finally:
             await connection.wait_closed()
-            closes.append((connection.close_code, connection.close_reason or ""))
+            closes.append((connection.protocol.close_code, connection.protocol.close_reason or ""))
 
     def check_path(connection: ServerConnection, request: Any) -> Any:
         if _words(request.path)[0] not in KNOWN_PATHS:
