@@ -268,9 +268,14 @@ static const struct role SOURCE_ROLE = {.opened = source_write,
                                         .closed = stream_closed};
 
 static void run_source(void) {
+    bool told = false;
     conns_connect(arguments.port, 0);
-    while (!over) conns_poll(-1);
-    printf("{\"sent\": %llu}\n", (unsigned long long) source_count());
+    window_begin(&arguments.timing, now_ns());
+    /* The sink says when it has seen enough. */
+    while (!over) {
+        conns_poll(-1);
+        if (!told) told = window_tick(&arguments.timing, now_ns(), source_count());
+    }
 }
 
 static size_t sink_received(struct conn *conn, uint8_t *data, size_t size) {

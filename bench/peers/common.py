@@ -33,7 +33,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from time import perf_counter, process_time
-from typing import Any, Awaitable, Callable, Dict, List, NoReturn, Optional, Sequence
+from typing import Any, Awaitable, Callable, Coroutine, Dict, List, NoReturn, Optional, Sequence
 
 __all__ = [
     "BATCH",
@@ -44,6 +44,7 @@ __all__ = [
     "fail",
     "main",
     "new_message",
+    "spawn",
 ]
 
 # Messages that a source sends in one go before it lets the loop run: a burst of updates.
@@ -103,13 +104,26 @@ def fail(message: str) -> NoReturn:
     os._exit(1)
 
 
+def spawn(work: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
+    """Start a task whose failure ends the program."""
+
+    def ended(task: asyncio.Task[object]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            task.print_stack()
+            fail(f"a task failed: {task.exception()!r}")
+
+    task = asyncio.ensure_future(work)
+    task.add_done_callback(ended)
+    return task
+
+
 def new_message(size: int) -> bytes:
     """Return the payload that everybody sends: letters from a to z, over and over."""
     return (ALPHABET * (size // len(ALPHABET) + 1))[:size]
 
 
-def check_number(payload: bytes, count: int) -> None:
-    """Fail unless ``payload`` is the ``count``-th that a source has sent."""
+def check_number(payload: Any, count: int) -> None:
+    """Fail unless ``payload``, bytes, is the ``count``-th that a source has sent."""
     number = int.from_bytes(payload[:NUMBER_SIZE], "little")
     if number + 1 != count:
         fail(f"{count} messages were counted when number {number} arrived")
@@ -236,8 +250,13 @@ def main(adapter: Callable[[Arguments], Adapter]) -> None:
     """Run an adapter's command line."""
     if sys.argv[1:] == ["versions"]:
         names: List[str] = list(getattr(adapter, "distributions", ()))
-        print_json({"python": platform.python_version(), "openssl": ssl.OPENSSL_VERSION,
-                    **{name: metadata.version(name) for name in names}})
+        print_json(
+            {
+                "python": platform.python_version(),
+                "openssl": ssl.OPENSSL_VERSION,
+                **{name: version_of(name) for name in names},
+            }
+        )
         return
     arguments = parse_arguments()
 
@@ -254,6 +273,14 @@ def main(adapter: Callable[[Arguments], Adapter]) -> None:
         uvloop.run(play())
     else:
         asyncio.run(play())
+
+
+def version_of(distribution: str) -> str:
+    """Return what is installed of it; a build in place leaves no trace."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "in place"
 
 
 def parse_arguments() -> Arguments:
@@ -293,9 +320,9 @@ async def play_server(player: Adapter, role: str) -> None:
             await window.wait()
             print_json(window.result)
 
-        tasks.append(asyncio.ensure_future(wait()))
+        tasks.append(spawn(wait()))
 
-    tasks: List[Awaitable[None]] = []
+    tasks: List[asyncio.Task[object]] = []
     starts: Dict[str, Callable[[], Awaitable[int]]] = {
         "echo": player.serve_echo,
         "source": player.serve_source,
@@ -333,13 +360,11 @@ async def churn(player: Adapter, arguments: Arguments) -> Window:
             await player.open_and_close()
             count += 1
 
-    tasks = [asyncio.ensure_future(one_after_another()) for _ in range(arguments.connections)]
+    tasks = [spawn(one_after_another()) for _ in range(arguments.connections)]
     window.begin()
-    done, _ = await asyncio.wait(
-        [*tasks, asyncio.ensure_future(window.wait())], return_when=asyncio.FIRST_COMPLETED
-    )
-    for task in done:
-        task.result()
+    await window.wait()
+    for task in tasks:
+        task.cancel()
     return window
 
 

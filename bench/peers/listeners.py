@@ -1,57 +1,56 @@
 """The listeners of ours and of picows: the same user code against two libraries with one idea.
 
-Each ``new_...`` function makes a subclass of the library's WSListener, so that what runs per message
-is nothing but the user's code and the library's.
+Each ``new_...`` function makes a subclass of the library's WSListener: what runs per message is
+nothing but the user's code and the library's.
 """
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import nullcontext
-from typing import Any, Callable, ContextManager, Set, Type
+from typing import Any, Callable, ContextManager, List, Optional, Set, Type
 
-from bench.peers.common import BATCH, Window, check_number, fail
+from bench.peers.common import (
+    BATCH,
+    Adapter,
+    Arguments,
+    Window,
+    check_number,
+    fail,
+    new_message,
+    spawn,
+)
 
 __all__ = [
     "new_broadcast_listener",
     "new_echo_client",
     "new_idle_client",
+    "new_server_source",
     "new_sink",
     "new_source",
+    "play_echo",
+    "play_source",
 ]
 
 
-def new_echo_client(
-    base: Type[Any], binary: Any, message: bytes, in_flight: int, messages: int
-) -> Type[Any]:
-    """Return a listener that sends a message for every echo; its ``window`` is set from outside."""
+def new_echo_client(base: Type[Any], binary: Any, message: bytes, messages: int) -> Type[Any]:
+    """Return a listener that answers every echo with a message; ``window`` is set from outside."""
 
     class EchoClient(base):  # type: ignore[misc]
         window: Window
 
         def __init__(self) -> None:
             self.count = 0
-            self.last_to_send = messages - in_flight if messages else -1
-
-        def start(self, transport: Any) -> None:
-            for _ in range(min(in_flight, messages) if messages else in_flight):
-                transport.send(binary, message)
+            self.limit = messages or -1
 
         def on_ws_frame(self, transport: Any, frame: Any) -> None:
             if frame.get_payload_as_bytes() != message:
                 fail("the echo is not what was sent")
-            if self.count == self.last_to_send:
-                self.drain()
-                return
             self.count += 1
-            transport.send(binary, message)
-
-        def drain(self) -> None:
-            """Count what is still in flight; with one message at a time, that was the last."""
-            self.last_to_send += 1
-            self.count += 1
-            if self.count >= messages:
+            if self.count == self.limit:
                 self.window.close()
+                return
+            transport.send(binary, message)
 
         def on_ws_disconnected(self, transport: Any) -> None:
             if not self.window.over:
@@ -90,14 +89,11 @@ def new_sink(base: Type[Any], messages: int) -> Type[Any]:
     return Sink
 
 
-def new_source(
-    base: Type[Any], binary: Any, message: bytes, messages: int, corked: bool
-) -> Type[Any]:
-    """Return a listener that can pump messages; ``window`` is set from outside, or None."""
+def new_source(base: Type[Any]) -> Type[Any]:
+    """Return a listener for ``pump``."""
 
     class Source(base):  # type: ignore[misc]
         def __init__(self) -> None:
-            self.window: Any = None
             self.count = 0
             self.closed = False
             self.writable = asyncio.Event()
@@ -109,29 +105,71 @@ def new_source(
         def resume_writing(self) -> None:
             self.writable.set()
 
+        def on_ws_frame(self, transport: Any, frame: Any) -> None:
+            # A sink says nothing but that it has seen enough.
+            self.closed = True
+            super().on_ws_frame(transport, frame)
+
         def on_ws_disconnected(self, transport: Any) -> None:
             self.closed = True
             self.writable.set()
 
-        async def pump(self, transport: Any) -> None:
-            """Send bursts until the connection ends, or all messages are sent."""
-            cork: Callable[[], ContextManager[object]] = nullcontext
-            if corked:
-                cork = transport.cork
-            if self.window is not None:
-                self.window.begin()
-            while not self.closed:
-                burst = min(BATCH, messages - self.count) if messages else BATCH
-                with cork():
-                    for _ in range(burst):
-                        transport.send(binary, message)
-                self.count += burst
-                if self.count == messages and self.window is not None:
-                    self.window.close()
-                    return
-                await (asyncio.sleep(0) if self.writable.is_set() else self.writable.wait())
-
     return Source
+
+
+async def pump(
+    transport: Any, source: Any, binary: Any, arguments: Arguments, window: Optional[Window] = None
+) -> None:
+    """Send bursts until the connection ends, or until all messages are sent."""
+    message = new_message(arguments.size)
+    cork: Callable[[], ContextManager[object]] = transport.cork if arguments.cork else nullcontext
+    send = transport.send
+    while not source.closed:
+        burst = BATCH
+        if arguments.messages:
+            burst = min(BATCH, arguments.messages - source.count)
+        with cork():
+            for _ in range(burst):
+                send(binary, message)
+        source.count += burst
+        if source.count == arguments.messages:
+            if window is not None:
+                window.close()
+            return
+        await (asyncio.sleep(0) if source.writable.is_set() else source.writable.wait())
+
+
+def new_server_source(base: Type[Any], binary: Any, arguments: Arguments) -> Type[Any]:
+    """Return a listener that pumps as soon as somebody connects."""
+    source = new_source(base)
+    pumps: List[object] = []
+
+    class ServerSource(source):  # type: ignore[misc,valid-type]
+        def on_ws_connected(self, transport: Any) -> None:
+            pumps.append(spawn(pump(transport, self, binary, arguments)))
+
+    return ServerSource
+
+
+async def play_source(transport: Any, source: Any, binary: Any, adapter: Adapter) -> Window:
+    """Play a client that pumps; ``source`` is its listener."""
+    window = adapter.window(lambda: source.count)
+    window.begin()
+    await pump(transport, source, binary, adapter.arguments, window)
+    if not window.over:
+        fail("the connection was closed early")
+    return window
+
+
+async def play_echo(transport: Any, listener: Any, binary: Any, adapter: Adapter) -> Window:
+    """Play a client that keeps messages in flight; ``listener`` answers the echoes."""
+    window: Window = adapter.window(lambda: listener.count)
+    listener.window = window
+    window.begin()
+    for _ in range(adapter.arguments.window):
+        transport.send(binary, adapter.message)
+    await window.wait()
+    return window
 
 
 def new_broadcast_listener(base: Type[Any], send: Callable[[Any, Any], None]) -> Type[Any]:

@@ -1,0 +1,61 @@
+"""The ratios that the wheels are meant to reach, each against another peer of the same run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import List
+
+__all__ = ["GOALS", "Goal", "goals_of"]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """``peer`` / ``base`` should be at least ``ratio``, or at most where the figure is a cost."""
+
+    scenario: str
+    peer: str
+    base: str
+    ratio: float
+
+
+def _both(scenario: str, peer: str, picows: float, c: float) -> List[Goal]:
+    return [Goal(scenario, peer, "picows", picows), Goal(scenario, peer, "c", c)]
+
+
+GOALS: List[Goal] = [
+    *_both("echo-client-256", "ours", 1.10, 0.92),
+    *_both("echo-client-256", "ours-busy", 1.30, 1.10),
+    *_both("echo-client-8k", "ours", 1.12, 0.92),
+    *_both("echo-client-100k", "ours", 1.25, 0.97),
+    *_both("echo-client-256-tls", "ours", 1.05, 0.90),
+    *_both("echo-client-100k-tls", "ours", 1.05, 0.90),
+    *_both("echo-server-1-256", "ours", 1.10, 0.92),
+    *_both("echo-server-50-256", "ours", 1.28, 0.95),
+    *_both("echo-server-500-256", "ours", 1.60, 0.92),
+    *_both("echo-server-50-8k", "ours", 1.55, 0.90),
+    *_both("echo-server-500-8k", "ours", 1.60, 0.90),
+    *_both("echo-server-50-100k", "ours", 1.70, 0.93),
+    *_both("echo-server-50-256-tls", "ours", 1.20, 0.85),
+    *_both("echo-server-50-8k-tls", "ours", 1.30, 0.85),
+    Goal("echo-server-50-256", "ours-asyncio", "picows", 1.0),
+    Goal("echo-server-500-256", "ours-asyncio", "picows", 1.0),
+    Goal("inbound-client-64", "ours", "picows", 3.0),
+    *_both("inbound-client-64", "ours-compiled", 8.0, 0.55),
+    Goal("inbound-server-64", "ours", "picows", 3.0),
+    *_both("inbound-server-64", "ours-compiled", 8.0, 0.55),
+    Goal("outbound-client-64-cork", "ours", "picows", 25.0),
+    Goal("outbound-server-64-cork", "ours", "picows", 25.0),
+    Goal("outbound-client-64-plain", "ours", "picows", 8.0),
+    Goal("outbound-server-64-plain", "ours", "picows", 8.0),
+    Goal("connections-client", "ours", "picows", 3.5),
+    Goal("connections-server", "ours", "picows", 2.1),
+    Goal("memory-server-tls", "ours", "picows", 0.25),
+]
+
+# An absolute goal, since it does not depend on the machine: bytes per idle plain connection.
+MEMORY_GOAL = 2500
+
+
+def goals_of(scenario: str, peer: str) -> List[Goal]:
+    """Return the goals of a peer in a scenario."""
+    return [goal for goal in GOALS if goal.scenario == scenario and goal.peer == peer]

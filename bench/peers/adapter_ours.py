@@ -1,0 +1,152 @@
+"""picows_client and picows_server: the wheels of this repository."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Callable, Dict, Type
+
+from bench.peers.common import Adapter, Window, main
+from bench.peers.listeners import (
+    new_broadcast_listener,
+    new_echo_client,
+    new_idle_client,
+    new_server_source,
+    new_sink,
+    new_source,
+    play_echo,
+    play_source,
+)
+
+if TYPE_CHECKING:
+    from picows_server import WSServer
+
+__all__ = ["Ours"]
+
+
+class Ours(Adapter):
+    """A client imports the client's wheel only, a server the server's."""
+
+    distributions = (
+        "picows-codec",
+        "picows-client",
+        "picows-server",
+        "uvloop",
+        "aiofastnet",
+        "multidict",
+    )
+
+    def _options(self) -> Dict[str, Any]:
+        return {"busy_poll": True} if self.arguments.busy_poll else {}
+
+    def _connect(self, factory: Callable[[], Any]) -> Any:
+        from picows_client import ws_connect
+
+        context = self._client_context()
+        return ws_connect(self.arguments.url, factory, ssl_context=context, **self._options())
+
+    def _client_context(self) -> Any:
+        if not hasattr(self, "_context"):
+            self._context = self.arguments.client_context()
+        return self._context
+
+    async def _serve(self, factory: Callable[[], Any]) -> int:
+        from picows_server import ws_create_server
+
+        self._server: WSServer = await ws_create_server(
+            self.arguments.url,
+            factory,
+            ssl_context=self.arguments.server_context(),
+            **self._options(),
+        )
+        return int(self._server.sockets[0].getsockname()[1])
+
+    def _new_sink(self, base: Type[Any]) -> Any:
+        if self.arguments.listener == "compiled":
+            from ours_listener import Sink
+
+            return Sink(self.arguments.messages)
+        return new_sink(base, self.arguments.messages)()
+
+    # Servers
+
+    async def serve_echo(self) -> int:
+        if self.arguments.listener == "compiled":
+            from ours_listener import Echo
+
+            return await self._serve(Echo)
+        from picows_server import WSFrame, WSListener, WSMsgType, WSTransport
+
+        class Echo(WSListener):  # type: ignore[no-redef]
+            def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+                if frame.opcode is WSMsgType.BINARY:
+                    transport.send(frame.opcode, frame)
+
+        return await self._serve(Echo)
+
+    async def serve_broadcast(self) -> int:
+        from picows_server import WSListener, WSMsgType
+
+        binary = WSMsgType.BINARY
+        return await self._serve(
+            new_broadcast_listener(WSListener, lambda member, frame: member.send(binary, frame))
+        )
+
+    async def serve_sink(self, report: Callable[[Window], None]) -> int:
+        from picows_server import WSListener
+
+        def factory() -> Any:
+            sink = self._new_sink(WSListener)
+            sink.window = self.window(lambda: sink.count, sink.check)
+            report(sink.window)
+            return sink
+
+        return await self._serve(factory)
+
+    async def serve_source(self) -> int:
+        from picows_server import WSListener, WSMsgType
+
+        return await self._serve(new_server_source(WSListener, WSMsgType.BINARY, self.arguments))
+
+    # Clients
+
+    async def echo(self) -> Window:
+        from picows_client import WSListener, WSMsgType
+
+        transport, listener = await self._connect(
+            new_echo_client(WSListener, WSMsgType.BINARY, self.message, self.arguments.messages)
+        )
+        return await play_echo(transport, listener, WSMsgType.BINARY, self)
+
+    async def sink(self) -> Window:
+        from picows_client import WSListener
+
+        sink = self._new_sink(WSListener)
+        sink.window = self.window(lambda: sink.count, sink.check)
+        await self._connect(lambda: sink)
+        await sink.window.wait()
+        return sink.window
+
+    async def source(self) -> Window:
+        from picows_client import WSListener, WSMsgType
+
+        transport, listener = await self._connect(new_source(WSListener))
+        return await play_source(transport, listener, WSMsgType.BINARY, self)
+
+    async def open_and_close(self) -> None:
+        from picows_client import WSListener
+
+        transport, _ = await self._connect(WSListener)
+        transport.disconnect()
+        await transport.wait_disconnected()
+
+    async def open_idle(self) -> object:
+        from picows_client import WSListener, WSMsgType
+
+        transport, listener = await self._connect(
+            new_idle_client(WSListener, WSMsgType.BINARY, self.message)
+        )
+        await listener.echoed
+        return transport
+
+
+if __name__ == "__main__":
+    main(Ours)

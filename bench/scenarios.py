@@ -1,0 +1,253 @@
+"""What is measured: one line per scenario, and the names that choose among them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Dict, List, Sequence, Tuple
+
+__all__ = ["CLIENT", "SCENARIOS", "SERVER", "Scenario", "choose_scenarios"]
+
+CLIENT = "client"
+SERVER = "server"
+
+# Everybody who can play; those that a scenario without a wide field compares.
+WIDE = (
+    "c",
+    "beast",
+    "ours",
+    "picows",
+    "picows-0.2",
+    "websockets",
+    "aiohttp",
+    "tornado",
+    "ws",
+)
+CORE = ("c", "ours", "picows")
+LOOPS = ("ours-asyncio", "picows-asyncio")
+COMPILED = ("ours-compiled", "picows-compiled")
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One thing to measure.
+
+    ``subject`` is the side that the library under test plays; the other one is the C program.
+    ``judge`` is the side that counts (``size`` bytes of payload each), or "memory" when what counts
+    is the resident memory of the subject.
+    """
+
+    name: str
+    title: str
+    subject: str
+    server_role: str
+    client_role: str
+    judge: str
+    peers: Tuple[str, ...]
+    size: int = 256
+    connections: int = 1
+    window: int = 1  # messages in flight per connection
+    tls: bool = False
+    cork: bool = False
+    unit: str = "messages/s"
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether the figure is a cost."""
+        return self.judge == "memory"
+
+    @property
+    def moves_payload(self) -> bool:
+        """Whether bytes per second say something."""
+        return self.unit == "messages/s"
+
+
+def label_of(size: int) -> str:
+    """Return a size as it appears in names."""
+    names = {8192: "8k", 100_000: "100k", 1_000_000: "1m"}
+    return names.get(size, str(size))
+
+
+def text_of(size: int) -> str:
+    """Return a size as it appears in titles."""
+    names = {8192: "8 KiB", 100_000: "100 kB", 1_000_000: "1 MB"}
+    return names.get(size, f"{size} B")
+
+
+def _echo_clients() -> List[Scenario]:
+    scenarios = []
+    for tls in (False, True):
+        for size in (256, 8192, 100_000, 1_000_000):
+            peers = WIDE if not tls or size in {256, 100_000} else CORE
+            if size == 256:
+                peers = (*peers, *LOOPS)
+            if not tls:
+                peers = (*peers, "ours-busy")
+            scenarios.append(
+                Scenario(
+                    name=f"echo-client-{label_of(size)}{'-tls' if tls else ''}",
+                    title=f"Echo client, {text_of(size)}{', TLS' if tls else ''}",
+                    subject=CLIENT,
+                    server_role="echo",
+                    client_role="echo",
+                    judge=CLIENT,
+                    peers=peers,
+                    size=size,
+                    tls=tls,
+                )
+            )
+    return scenarios
+
+
+def _echo_servers() -> List[Scenario]:
+    scenarios = []
+    for tls in (False, True):
+        for connections in (1, 50, 500):
+            for size in (256, 8192, 100_000, 1_000_000):
+                wide = size == 256 or (connections == 50 and size != 1_000_000)
+                peers = WIDE if wide and not tls else CORE
+                if size == 256:
+                    peers = (*peers, *LOOPS)
+                if size == 256 and not tls:
+                    peers = (*peers, *COMPILED)
+                plural = "" if connections == 1 else "s"
+                scenarios.append(
+                    Scenario(
+                        name=f"echo-server-{connections}-{label_of(size)}{'-tls' if tls else ''}",
+                        title=(
+                            f"Echo server, {connections} connection{plural}, "
+                            f"{text_of(size)}{', TLS' if tls else ''}"
+                        ),
+                        subject=SERVER,
+                        server_role="echo",
+                        client_role="echo",
+                        judge=CLIENT,
+                        peers=peers,
+                        size=size,
+                        connections=connections,
+                        tls=tls,
+                    )
+                )
+    return scenarios
+
+
+def _streams() -> List[Scenario]:
+    scenarios = []
+    for size in (64, 256):
+        wide = WIDE if size == 64 else CORE
+        for subject in (CLIENT, SERVER):
+            inward = (*wide, *COMPILED, *(LOOPS if size == 64 else ()))
+            scenarios.append(
+                Scenario(
+                    name=f"inbound-{subject}-{size}",
+                    title=f"Inbound stream into a {subject}, {size} B",
+                    subject=subject,
+                    server_role="source" if subject == CLIENT else "sink",
+                    client_role="sink" if subject == CLIENT else "source",
+                    judge=subject,
+                    peers=inward,
+                    size=size,
+                )
+            )
+            scenarios += [
+                Scenario(
+                    name=f"outbound-{subject}-{size}-{'cork' if cork else 'plain'}",
+                    title=(
+                        f"Outbound stream from a {subject}, {size} B, a loop of send"
+                        f"{' inside cork()' if cork else ''}"
+                    ),
+                    subject=subject,
+                    server_role="sink" if subject == CLIENT else "source",
+                    client_role="source" if subject == CLIENT else "sink",
+                    judge=SERVER if subject == CLIENT else CLIENT,
+                    peers=wide,
+                    size=size,
+                    cork=cork,
+                )
+                for cork in (True, False)
+            ]
+    return scenarios
+
+
+def _others() -> List[Scenario]:
+    pipelined = [
+        Scenario(
+            name=f"pipelined-{subject}-{connections}-256",
+            title=(
+                f"Pipelined echo {subject}, 100 messages of 256 B in flight on "
+                f"{connections} connection{'' if connections == 1 else 's'}"
+            ),
+            subject=subject,
+            server_role="echo",
+            client_role="echo",
+            judge=CLIENT,
+            peers=WIDE if connections == 1 else CORE,
+            connections=connections,
+            window=100,
+        )
+        for subject, connections in ((CLIENT, 1), (SERVER, 1), (SERVER, 50))
+    ]
+    lives = [peer for peer in WIDE if peer not in {"beast", "picows-0.2"}]
+    broadcast = Scenario(
+        name="broadcast-1000-256",
+        title="Broadcast of 256 B to 1,000 connections",
+        subject=SERVER,
+        server_role="broadcast",
+        client_role="broadcast",
+        judge=CLIENT,
+        peers=tuple(lives),
+        connections=1000,
+        unit="deliveries/s",
+    )
+    churn = [
+        Scenario(
+            name=f"connections-{subject}",
+            title=f"Connections opened, upgraded and closed by a {subject}, 16 at a time",
+            subject=subject,
+            server_role="echo",
+            client_role="churn",
+            judge=CLIENT,
+            peers=(*lives, *LOOPS),
+            connections=16,
+            unit="connections/s",
+        )
+        for subject in (CLIENT, SERVER)
+    ]
+    memory = [
+        Scenario(
+            name=f"memory-{subject}{'-tls' if tls else ''}",
+            title=f"Resident memory of a {subject} per idle{' TLS' if tls else ''} connection",
+            subject=subject,
+            server_role="echo",
+            client_role="idle",
+            judge="memory",
+            peers=tuple(lives),
+            connections=5000,
+            tls=tls,
+            unit="bytes/connection",
+        )
+        for subject in (SERVER, CLIENT)
+        for tls in (False, True)
+    ]
+    return [*pipelined, broadcast, *churn, *memory]
+
+
+SCENARIOS: Dict[str, Scenario] = {
+    scenario.name: scenario
+    for scenario in [*_echo_clients(), *_echo_servers(), *_streams(), *_others()]
+}
+
+
+def choose_scenarios(patterns: Sequence[str]) -> List[Scenario]:
+    """Return the scenarios whose names match one of the patterns (``*`` and ``?``), in order.
+
+    Raises ValueError for a pattern that matches nothing.
+    """
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in SCENARIOS):
+            raise ValueError(f"no scenario is called {pattern!r}")
+    return [
+        scenario
+        for name, scenario in SCENARIOS.items()
+        if not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
+    ]
