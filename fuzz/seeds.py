@@ -209,7 +209,7 @@ def _set_up(
 CLIENT, NO_PONG, NO_DISCONNECT, SECURE, BUFFERED, PRIVATE, UNOPENED, SMALL_READS = (
     1 << bit for bit in range(8)
 )
-MESSAGES, PINGING = 1 << 2, 2 << 2
+MESSAGES, PINGING, POLLER, SOCKET = 1 << 2, 2 << 2, 64, 128
 
 
 def _frame(head: int, payload: bytes = b"") -> bytes:
@@ -308,11 +308,33 @@ def _endpoint_seeds() -> Iterator[Tuple[str, bytes]]:
     yield "no-auto-pong", _set_up(flags=NO_PONG, on_frame=1) + _frame(FIN | PING, b"p") * 2
 
 
+def _socket_seeds(seeds: Dict[str, bytes]) -> Iterator[Tuple[str, bytes]]:
+    """Some of the same over the codec's own transport, with and without its poller."""
+    chosen = (
+        "echo",
+        "sends",
+        "large",
+        "keeps-views",
+        "violation",
+        "slow-peer",
+        "overflow",
+        "reset",
+    )
+    for number, name in enumerate(
+        f"{role}-{end}" for role in ("server", "client") for end in chosen
+    ):
+        data = bytearray(seeds[name])
+        data[2] |= SOCKET | (POLLER if number % 2 else 0)
+        yield f"socket-{name}", bytes(data)
+
+
+_ENDPOINT_SEEDS = dict(_endpoint_seeds())
+
 SEEDS: Dict[str, Dict[str, bytes]] = {
     "parser": dict(_parser_seeds()),
     "client_handshake": dict(_client_seeds()),
     "server_handshake": dict(_server_seeds()),
-    "endpoint": dict(_endpoint_seeds()),
+    "endpoint": {**_ENDPOINT_SEEDS, **dict(_socket_seeds(_ENDPOINT_SEEDS))},
 }
 
 

@@ -22,7 +22,7 @@ from fuzz.frames import (
 )
 from fuzz.harness import check, cut
 from fuzz.http_heads import accept_for, read_head
-from fuzz.memory import MemoryLoop, MemoryTransport
+from fuzz.memory import MemoryLoop
 from picows_codec import (
     ClientHandshake,
     ServerHandshake,
@@ -58,6 +58,8 @@ ANSWER = (
 )
 # Longer than every timeout of a connection together, in seconds.
 LONG = 100.0
+# After so many pieces, bytes of the peer arrive uncut: time is better spent elsewhere.
+MAX_PIECES = 500
 
 
 class ListenerFault(Exception):
@@ -134,9 +136,8 @@ class Session:
         is_client: bool,
         listener: int,
         habits: Habits,
-        is_secure: bool,
-        is_buffered: bool,
         shares_reads: bool,
+        make_wire: Callable[[MemoryLoop, WSEndpoint], Any],
     ) -> None:
         self.options = options
         self.is_client = is_client
@@ -147,12 +148,12 @@ class Session:
         self.delivered: List[Any] = []
         self.calls: List[str] = []
         self.loop = MemoryLoop()
-        self._is_buffered = is_buffered
         self._listener = LISTENERS[listener % len(LISTENERS)]()
         self._listener.session = self
         self._kept: List[Tuple[Any, bytes]] = []
         self._coroutines: List[Any] = []
         self._user_closes = 0
+        self._pieces = 0
         self._has_cut = False
         self._measures = False
         self._expects_more = False
@@ -168,8 +169,7 @@ class Session:
         )
         self.ws: WSTransport = self._endpoint.transport
         self._opened = self._endpoint.opened
-        self.wire = MemoryTransport(self.loop, self._endpoint, is_secure=is_secure)
-        self._endpoint.connection_made(self.wire)
+        self.wire = make_wire(self.loop, self._endpoint)
 
     # What happens
 
@@ -180,27 +180,19 @@ class Session:
 
     def arrive(self, data: bytes) -> None:
         """The peer's bytes arrive, cut as ``pattern`` says."""
-        for piece in cut(data, self.pattern):
+        pieces = [*cut(data, self.pattern)] if self._pieces < MAX_PIECES else [data]
+        self._pieces += len(pieces)
+        for piece in pieces:
             if not self.wire.is_reading:
                 return
+            # Noted first: the endpoint may end within.
+            size = len(self.incoming)
             self.incoming += piece
             self._expects_more = False
-            self._receive(piece)
+            del self.incoming[size + self.wire.deliver(piece) :]
             is_over = self._has_cut or self.ws.state != WSState.OPEN
             check(is_over or not self._expects_more, "last_in_buffer was False for the last frame")
             self.loop.turn()
-
-    def _receive(self, piece: bytes) -> None:
-        if not self._is_buffered:
-            self._endpoint.data_received(piece)
-            return
-        while piece and self.wire.is_reading:
-            room = self._endpoint.get_buffer(-1)
-            size = min(len(room), len(piece))
-            check(size > 0, "no room to receive into")
-            room[:size] = piece[:size]
-            self._endpoint.buffer_updated(size)
-            piece = piece[size:]
 
     def call(self, method: Callable[..., object], *arguments: object, **options: object) -> bool:
         """The user calls something; whether that was allowed. Misuse raises what is documented."""
@@ -354,6 +346,7 @@ class Session:
         """Check the connection, end it in one way or another, and check what is left of it."""
         while self.corks:
             self.corks.pop().__exit__(None, None, None)
+        self.wire.peer_reads = True
         self.loop.turn()
         self._check_incoming()
         self._check_outgoing()
@@ -362,6 +355,7 @@ class Session:
             self.loop.advance(LONG)
             check(self.wire.is_lost, "the connection does not end:", self.ws)
         self._check_end()
+        self.wire.close_all()
         self._check_kept()
         endpoint_gone, transport_gone = weakref.ref(self._endpoint), weakref.ref(self.ws)
         del self._endpoint, self.ws, self._opened, self._coroutines, self._listener.transport

@@ -1,18 +1,20 @@
-"""Target: a whole connection, of either role, over a transport in memory.
+"""Target: a whole connection, of either role, over a transport in memory or a pair of sockets.
 
-Input: nine bytes that set it up (see ``_set_up``), then operations, each a byte whose low four
+Input: six bytes that set it up (see ``_set_up``), then operations, each a byte whose low four
 bits choose it and whose high four bits belong to it, with its arguments behind it.
 """
 
 from __future__ import annotations
 
 import gc
+import select
 from typing import Any, Callable, Dict, Sequence
 
 from fuzz.frames import PING, PONG, encode_frame
 from fuzz.harness import Input, check, raise_unraisable
+from fuzz.memory import MemoryLoop, MemoryTransport, SocketWire, stream
 from fuzz.session import Habits, Session
-from picows_codec import WSAutoPingStrategy, WSMsgType, WSOptions
+from picows_codec import WSAutoPingStrategy, WSEndpoint, WSMsgType, WSOptions
 
 __all__ = ["run"]
 
@@ -60,16 +62,22 @@ def _set_up(source: Input) -> Session:
     session = Session(
         WSOptions(**options),
         is_client=bool(flags & 1),
-        listener=timing >> 2,
+        listener=timing >> 2 & 15,
         habits=Habits(on_frame & 7, 1 + (on_frame >> 3 & 7), in_others),
-        is_secure=bool(flags & 8),
-        is_buffered=bool(flags & 16),
         shares_reads=not flags & 32,
+        make_wire=lambda loop, endpoint: _make_wire(loop, endpoint, flags, timing),
     )
     if not flags & 64:
         session.arrive(session.greeting)
     session.pattern = pattern or 255
     return session
+
+
+def _make_wire(loop: MemoryLoop, endpoint: WSEndpoint, flags: int, timing: int) -> Any:
+    if timing & 128 and stream is not None:
+        has_epoll = stream.Poller is not None and hasattr(select, "epoll")
+        return SocketWire(loop, endpoint, with_poller=bool(timing & 64) and has_epoll)
+    return MemoryTransport(loop, endpoint, is_secure=bool(flags & 8), is_buffered=bool(flags & 16))
 
 
 # The peer

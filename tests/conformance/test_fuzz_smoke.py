@@ -8,7 +8,7 @@ from fuzz import frames
 from fuzz.harness import TARGETS, Finding, corpus_of, load, mutations
 from fuzz.seeds import SEEDS
 
-MUTANTS = {"parser": 4000, "client_handshake": 6000, "server_handshake": 6000, "endpoint": 6000}
+MUTANTS = {"parser": 4000, "client_handshake": 6000, "server_handshake": 6000, "endpoint": 3000}
 
 
 SEED_WITH_INVALID_TEXT = {"parser": "server-invalid-text", "endpoint": "server-violation"}
