@@ -17,16 +17,7 @@ from picows_server.backend import TlsSettings, choose_backend, has_readers
 from tests.support.certificates import Certificates
 from tests.support.leaks import eventually, leaked_since, open_descriptors
 from tests.support.rawclient import RawClient, upgrade_request
-
-needs_aiofastnet = pytest.mark.skipif(not backend.HAS_AIOFASTNET, reason="no aiofastnet")
-needs_stream = pytest.mark.skipif(not backend.HAS_STREAM, reason="no picows_codec.stream")
-
-PLAIN = [
-    pytest.param("stream", marks=needs_stream),
-    pytest.param("aiofastnet", marks=needs_aiofastnet),
-    "loop",
-]
-TLS = PLAIN[1:]
+from tests.support.servers import PLAIN_BACKENDS, TLS_BACKENDS, needs_aiofastnet, needs_stream
 
 
 class Endpoint(WSEndpoint, asyncio.BufferedProtocol):
@@ -110,7 +101,7 @@ async def test_what_is_not_available_says_why(
         choose_backend("uvloop", loop, None)
 
 
-@pytest.mark.parametrize("name", PLAIN)
+@pytest.mark.parametrize("name", PLAIN_BACKENDS)
 async def test_plain_socket(name: str) -> None:
     before = open_descriptors()
     chosen = choose_backend(name, asyncio.get_running_loop(), None)
@@ -127,7 +118,7 @@ async def test_plain_socket(name: str) -> None:
     assert not leaked_since(before)
 
 
-@pytest.mark.parametrize("name", TLS)
+@pytest.mark.parametrize("name", TLS_BACKENDS)
 async def test_tls_socket(name: str, certificates: Certificates) -> None:
     before = open_descriptors()
     chosen = choose_backend(name, asyncio.get_running_loop(), tls_settings(certificates))
@@ -145,7 +136,7 @@ async def test_tls_socket(name: str, certificates: Certificates) -> None:
     await eventually(lambda: not leaked_since(before))
 
 
-@pytest.mark.parametrize("name", TLS)
+@pytest.mark.parametrize("name", TLS_BACKENDS)
 async def test_bytes_that_are_not_tls(name: str, certificates: Certificates) -> None:
     chosen = choose_backend(name, asyncio.get_running_loop(), tls_settings(certificates))
     accepted, client = accepted_pair()
@@ -158,7 +149,7 @@ async def test_bytes_that_are_not_tls(name: str, certificates: Certificates) -> 
     client.close()
 
 
-@pytest.mark.parametrize("name", TLS)
+@pytest.mark.parametrize("name", TLS_BACKENDS)
 async def test_peer_that_hangs_up_during_the_tls_handshake(
     name: str, certificates: Certificates
 ) -> None:
@@ -175,7 +166,7 @@ async def test_peer_that_hangs_up_during_the_tls_handshake(
     await eventually(lambda: accepted.fileno() == -1)
 
 
-@pytest.mark.parametrize("name", TLS)
+@pytest.mark.parametrize("name", TLS_BACKENDS)
 async def test_silent_tls_peer(name: str, certificates: Certificates) -> None:
     tls = TlsSettings(tls_settings(certificates).context, 0.05, 1.0)
     chosen = choose_backend(name, asyncio.get_running_loop(), tls)

@@ -6,19 +6,25 @@ import logging
 from typing import Any, List
 
 import pytest
+
 from picows_server import WSFrame, WSListener, WSServer, WSTransport
 from picows_server.backend import HAS_AIOFASTNET, HAS_STREAM
 
-__all__ = ["PLAIN_BACKENDS", "TLS_BACKENDS", "Echo", "quiet_logger", "sockname"]
+__all__ = [
+    "PLAIN_BACKENDS",
+    "TLS_BACKENDS",
+    "Echo",
+    "needs_aiofastnet",
+    "needs_stream",
+    "quiet_logger",
+    "sockname",
+]
 
-TLS_BACKENDS = [
-    pytest.param("aiofastnet", marks=pytest.mark.skipif(not HAS_AIOFASTNET, reason="no aiofastnet")),
-    "loop",
-]
-PLAIN_BACKENDS = [
-    pytest.param("stream", marks=pytest.mark.skipif(not HAS_STREAM, reason="no stream module")),
-    *TLS_BACKENDS,
-]
+needs_aiofastnet = pytest.mark.skipif(not HAS_AIOFASTNET, reason="no aiofastnet")
+needs_stream = pytest.mark.skipif(not HAS_STREAM, reason="no picows_codec.stream")
+
+TLS_BACKENDS = [pytest.param("aiofastnet", marks=needs_aiofastnet), "loop"]
+PLAIN_BACKENDS = [pytest.param("stream", marks=needs_stream), *TLS_BACKENDS]
 
 
 class Echo(WSListener):
