@@ -89,7 +89,7 @@ def test_decode_a_buffer_with_gaps() -> None:
         decode_frame_header(memoryview(b"\x82\x00\x05\x00")[::2])
 
 
-@pytest.mark.parametrize("opcode", [-1, 16, 256, 2**31 - 1])
+@pytest.mark.parametrize("opcode", [-1, 16, 256, 2**31, 2**64])
 def test_encode_opcode_out_of_range(opcode: int) -> None:
     with pytest.raises(WSInvalidFrameError, match=f"0 to 15, not {opcode}"):
         encode_frame_header(opcode, 0)
@@ -111,6 +111,8 @@ def test_encode_key_of_a_wrong_size(key: bytes) -> None:
     ("arguments", "keywords"),
     [
         ((None, 0), {}),
+        ((2.0, 0), {}),
+        ((2, 1.5), {}),
         (("2", 0), {}),
         ((2, None), {}),
         ((2, "0"), {}),

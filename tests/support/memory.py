@@ -72,6 +72,10 @@ class MemoryTransport(asyncio.Transport):
             data = data[size:]
             self._guarded(self._protocol.buffer_updated, size)
 
+    def fail_next(self) -> None:
+        """The next call raises."""
+        self._fail_at = len(self.calls) + 1
+
     def feed_eof(self) -> None:
         """The peer half-closes."""
         if not self._closing and not self._guarded(self._protocol.eof_received):

@@ -26,6 +26,7 @@ cdef class ThreadBuffers:
     cdef object sweeper         # weak reference to the current loop's sweeper, or None
 
     cdef ReadBuffer take_read(self, Py_ssize_t size)
+    cdef ReadBuffer lend_read(self, Py_ssize_t size)
     cdef void give_read(self, ReadBuffer buffer) noexcept
     cdef WriteBuffer take_write(self)
     cdef void give_write(self, WriteBuffer buffer) noexcept

@@ -63,6 +63,12 @@ cdef class ThreadBuffers:
             return buffer
         return ReadBuffer(size)
 
+    cdef ReadBuffer lend_read(self, Py_ssize_t size):
+        """The buffer that the next take_read() will take, left where it is."""
+        cdef ReadBuffer buffer = self.take_read(size)
+        self.give_read(buffer)
+        return buffer
+
     cdef void give_read(self, ReadBuffer buffer) noexcept:
         cdef ReadBuffer dropped = buffer
         if not buffer.pinned and (self._read is None or self._read.size < buffer.size):

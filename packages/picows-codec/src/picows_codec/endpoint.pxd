@@ -40,7 +40,8 @@ cdef class WSEndpoint(Sender):
         Py_ssize_t _block_size          # bytes of it that are there
         uint8_t _head[14]               # the beginning of a header that is incomplete
         uint8_t _head_size
-        ReadBuffer _private_buffer      # lent to a loop that fills buffers itself
+        ReadBuffer _private_buffer      # lent to a loop that fills buffers in the background
+        bint _block_is_lent             # by the last get_buffer
 
         # Closing
         uint8_t _state                  # WSState

@@ -201,30 +201,45 @@ cdef class WSEndpoint(Sender):
             raise
 
     def get_buffer(self, Py_ssize_t sizehint):
-        """The memory that the next bytes belong into: the frame under way, or a read buffer."""
+        """The memory that the next bytes belong into: the frame under way, or a read buffer.
+
+        A loop that fills it at once gets the thread's, which stays there for others if no bytes
+        come after all. One that fills it in the background gets a buffer of the connection's own.
+        """
+        cdef ReadBuffer buffer
         cdef Py_ssize_t room
-        cdef uint8_t* block = self.block_room(&room)
-        # Only to a loop that fills it at once: in the background, the block could be gone by then.
-        if block != NULL and self._shared_reads:
-            return PyMemoryView_FromMemory(<char*> block, room, PyBUF_WRITE)
-        if self._private_buffer is None:
-            self._private_buffer = self._buffers.take_read(self._options.read_buffer_init_size)
-        if self._private_buffer.view is None:
-            self._private_buffer.view = memoryview(self._private_buffer)
-        return self._private_buffer.view
+        cdef uint8_t* block
+        if self._shared_reads:
+            block = self.block_room(&room)
+            self._block_is_lent = block != NULL
+            if block != NULL:
+                return PyMemoryView_FromMemory(<char*> block, room, PyBUF_WRITE)
+            buffer = self._buffers.lend_read(self._options.read_buffer_init_size)
+        else:
+            if self._private_buffer is None:
+                self._private_buffer = ReadBuffer(self._options.read_buffer_init_size)
+            buffer = self._private_buffer
+        if buffer.view is None:
+            buffer.view = memoryview(buffer)
+        return buffer.view
 
     def buffer_updated(self, Py_ssize_t size):
         """``size`` bytes were received into the memory of the last ``get_buffer``."""
-        cdef ReadBuffer buffer = self._private_buffer
-        if buffer is None:
-            buffer = self._buffers.take_read(0)
-            self.received(buffer, size, 0)
-        else:
-            self._private_buffer = None
-            self.received(buffer, 0, size)
+        cdef ReadBuffer buffer
         if self._shared_reads:
-            self._buffers.give_read(buffer)
-        elif self._state != CLOSED and not buffer.pinned:
+            buffer = self._buffers.take_read(0)
+            try:
+                if self._block_is_lent:
+                    self.received(buffer, size, 0)
+                else:
+                    self.received(buffer, 0, size)
+            finally:
+                self._buffers.give_read(buffer)
+            return
+        buffer = self._private_buffer
+        self._private_buffer = None
+        self.received(buffer, 0, size)
+        if self._state != CLOSED and not buffer.pinned:
             self._private_buffer = buffer
         else:
             buffer.view = None
@@ -334,10 +349,7 @@ cdef class WSEndpoint(Sender):
         """Drop every reference that could keep the connection's objects alive in a circle."""
         self._drop_pending()
         if self._private_buffer is not None:
-            if self._shared_reads:
-                self._buffers.give_read(self._private_buffer)
-            else:
-                self._private_buffer.view = None
+            self._private_buffer.view = None
         self._transport_below = self._write_below = self._wire = None
         self._transport = self._listener = self._on_frame = None
         self._handshake = self._sweeper = self._private_buffer = None
@@ -636,6 +648,7 @@ cdef class WSEndpoint(Sender):
         listener.transport = self._transport
         self._state = OPEN
         self._may_send = True
+        self._heard = False
         if self._options.enable_auto_ping:
             self._idle_since = self._sweeper.now()
             self._watch_idle(self._idle_since)

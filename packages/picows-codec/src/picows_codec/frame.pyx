@@ -1,6 +1,7 @@
 """Frame headers for Python callers (RFC 6455, 5.2): tests, tools, other sans-I/O code."""
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.number cimport PyNumber_Index
 from libc.stdint cimport uint8_t
 
 from picows_codec.constants cimport WS_MAX_HEADER_SIZE, ws_violation_close_code, ws_violation_text
@@ -8,7 +9,7 @@ from picows_codec.errors import WSInvalidFrameError, WSProtocolError
 
 
 def encode_frame_header(
-    int opcode,
+    opcode,
     payload_size,
     *,
     bint fin=True,
@@ -25,6 +26,8 @@ def encode_frame_header(
     cdef uint8_t out[WS_MAX_HEADER_SIZE]
     cdef const uint8_t* key = NULL
     cdef int size
+    opcode = PyNumber_Index(opcode)
+    payload_size = PyNumber_Index(payload_size)
     if not 0 <= opcode <= 15:
         raise WSInvalidFrameError(f"opcode must be 0 to 15, not {opcode}")
     if not 0 <= payload_size < 1 << 63:
@@ -34,7 +37,7 @@ def encode_frame_header(
             raise WSInvalidFrameError(f"masking_key must be 4 bytes, not {len(masking_key)}")
         key = masking_key
     size = ws_encode_frame_header(
-        out, fin << 7 | rsv1 << 6 | rsv2 << 5 | rsv3 << 4 | opcode, payload_size, key)
+        out, fin << 7 | rsv1 << 6 | rsv2 << 5 | rsv3 << 4 | <int> opcode, payload_size, key)
     return (<const char*> out)[:size]
 
 

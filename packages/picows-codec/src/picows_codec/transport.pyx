@@ -260,7 +260,7 @@ cdef class WSTransport:
 
     # Measuring
 
-    def measure_roundtrip_time(self, int rounds=1):
+    def measure_roundtrip_time(self, Py_ssize_t rounds=1):
         """Coroutine: ping the peer ``rounds`` times, one after another.
 
         Returns a list of round-trip times in seconds. The pings are those of the listener's

@@ -1,0 +1,582 @@
+"""Automatic pings, round trips, and the slow peer: whatever needs a clock or a queue."""
+
+from __future__ import annotations
+
+from typing import Any, List
+
+import pytest
+
+from picows_codec import (
+    WSAutoPingStrategy,
+    WSConnectionError,
+    WSDisconnectKind,
+    WSFrame,
+    WSListener,
+    WSPingTimeout,
+    WSSlowConsumer,
+    WSState,
+    WSStateError,
+    WSTransport,
+)
+from tests.support import frames
+from tests.support.connection import Connection, Recorder, both_roles
+from tests.support.frames import BINARY, CLOSE, PING, PONG, TEXT, Frame
+
+IDLE, REPLY = 10.0, 4.0
+# The peer's silence is looked at four times within the idle timeout.
+LOOK = IDLE / 4
+
+both_strategies = pytest.mark.parametrize("strategy", list(WSAutoPingStrategy))
+
+
+def pinging(role: str, listener: Any = None, **options: Any) -> Connection:
+    options = {
+        "enable_auto_ping": True,
+        "auto_ping_idle_timeout": IDLE,
+        "auto_ping_reply_timeout": REPLY,
+        **options,
+    }
+    return Connection(role, listener, **options)
+
+
+def pings(connection: Connection) -> List[bytes]:
+    """The payloads of the PING frames since the last look; nothing else may have been sent."""
+    found = connection.sent()
+    assert {frame.opcode for frame in found} <= {PING}
+    return [frame.payload for frame in found]
+
+
+# Automatic pings
+
+
+@both_roles
+@both_strategies
+def test_ping_after_silence(role: str, strategy: WSAutoPingStrategy) -> None:
+    connection = pinging(role, auto_ping_strategy=strategy)
+    connection.loop.advance(IDLE - 0.1)
+    assert pings(connection) == []
+    connection.loop.advance(0.2)
+    (payload,) = pings(connection)
+    assert len(payload) == 8
+
+
+@both_roles
+@both_strategies
+def test_pongs_keep_the_connection_open(role: str, strategy: WSAutoPingStrategy) -> None:
+    connection = pinging(role, auto_ping_strategy=strategy)
+    payloads = []
+    for _ in range(1000):
+        connection.loop.advance(0.5)
+        for payload in pings(connection):
+            payloads.append(payload)
+            connection.receive(PONG, payload)
+    assert connection.ws.state is WSState.OPEN
+    # The pongs are the library's business.
+    assert connection.listener.frames == []
+    assert len(set(payloads)) == len(payloads)
+    longest = IDLE + LOOK if strategy is WSAutoPingStrategy.PING_WHEN_IDLE else IDLE
+    assert 500 / (longest + 1) <= len(payloads) <= 500 / IDLE
+
+
+@both_roles
+@both_strategies
+def test_ping_that_is_not_answered(role: str, strategy: WSAutoPingStrategy) -> None:
+    connection = pinging(role, auto_ping_strategy=strategy)
+    connection.loop.advance(IDLE + 0.1)
+    assert len(pings(connection)) == 1
+    connection.loop.advance(REPLY - 0.2)
+    assert connection.sent() == []
+    connection.loop.advance(0.2)
+    assert connection.sent() == [Frame(CLOSE, frames.close_payload(1011, b"ping timeout"))]
+    assert connection.cause is not None
+    assert connection.cause.kind is WSDisconnectKind.PING_TIMEOUT
+    assert isinstance(connection.cause.exception, WSPingTimeout)
+    assert "4.0 seconds" in str(connection.cause)
+    assert connection.transport.eof_written
+    connection.loop.advance(1.1)
+    assert connection.transport.aborted
+    assert connection.listener.events == [("connected",), ("disconnected",)]
+    assert not connection.loop.timers
+
+
+@both_roles
+def test_any_bytes_are_a_sign_of_life(role: str) -> None:
+    connection = pinging(role)
+    stream = connection.build(BINARY, b"x" * 100)
+    for byte in stream:
+        connection.feed(bytes([byte]))
+        connection.loop.advance(IDLE / 2)
+    assert pings(connection) == []
+    assert connection.listener.frames == [(BINARY, b"x" * 100, True)]
+
+
+@both_roles
+def test_any_bytes_answer_a_ping(role: str) -> None:
+    connection = pinging(role)
+    connection.loop.advance(IDLE + 0.1)
+    assert len(pings(connection)) == 1
+    connection.feed(connection.build(TEXT, b"x")[:1])
+    connection.loop.advance(REPLY + 0.1)
+    assert connection.ws.state is WSState.OPEN
+
+
+@both_roles
+def test_periodic_pings_do_not_care_for_other_bytes(role: str) -> None:
+    connection = pinging(role, auto_ping_strategy=WSAutoPingStrategy.PING_PERIODICALLY)
+    count = 0
+    for _ in range(100):
+        connection.receive(TEXT, b"x")
+        connection.loop.advance(1.0)
+        for payload in pings(connection):
+            count += 1
+            connection.receive(PONG, payload)
+    assert count in (9, 10)
+    # And other bytes do not answer them.
+    connection.loop.advance(IDLE + 0.1)
+    assert len(pings(connection)) == 1
+    for _ in range(int(REPLY)):
+        connection.receive(TEXT, b"x")
+        connection.loop.advance(1.0)
+    assert connection.cause is not None
+    assert connection.cause.kind is WSDisconnectKind.PING_TIMEOUT
+
+
+@both_roles
+@both_strategies
+def test_a_long_reply_timeout_does_not_delay_pings(role: str, strategy: WSAutoPingStrategy) -> None:
+    connection = pinging(role, auto_ping_strategy=strategy, auto_ping_reply_timeout=600.0)
+    count = 0
+    for _ in range(200):
+        connection.loop.advance(1.0)
+        for payload in pings(connection):
+            count += 1
+            connection.receive(PONG, payload)
+    assert count >= 13
+
+
+@both_roles
+def test_another_pong_does_not_answer_a_ping(role: str) -> None:
+    connection = pinging(role, auto_ping_strategy=WSAutoPingStrategy.PING_PERIODICALLY)
+    connection.loop.advance(IDLE + 0.1)
+    (payload,) = pings(connection)
+    connection.receive(PONG, payload[::-1] + b"x")
+    assert connection.listener.frames == [(PONG, payload[::-1] + b"x", True)]
+    connection.loop.advance(REPLY)
+    assert connection.cause is not None
+
+
+@both_roles
+def test_a_pong_that_other_bytes_have_outrun_is_not_delivered(role: str) -> None:
+    connection = pinging(role)
+    connection.loop.advance(IDLE + 0.1)
+    (payload,) = pings(connection)
+    connection.receive(TEXT, b"x")
+    connection.loop.advance(REPLY + 0.1)
+    connection.receive(PONG, payload)
+    assert connection.listener.frames == [(TEXT, b"x", True)]
+
+
+@both_roles
+def test_no_pings_while_closing(role: str) -> None:
+    connection = pinging(role, close_timeout=100.0)
+    connection.ws.send_close()
+    connection.sent()
+    connection.loop.advance(99.0)
+    assert connection.sent() == []
+    assert connection.ws.state is WSState.CLOSING
+    connection.loop.advance(2.0)
+    assert connection.cause is not None
+    assert connection.cause.kind is WSDisconnectKind.CLOSE_TIMEOUT
+
+
+@both_roles
+def test_ping_while_a_fragmented_message_is_sent(role: str) -> None:
+    connection = pinging(role)
+    connection.ws.send(TEXT, b"a", fin=False)
+    connection.loop.advance(IDLE + 0.1)
+    connection.ws.send(0, b"b")
+    assert [frame.opcode for frame in connection.sent()] == [TEXT, PING, 0]
+
+
+@both_roles
+def test_one_timer_for_all_connections_of_a_loop(role: str) -> None:
+    first = pinging(role)
+    others = [pinging(role, loop=first.loop) for _ in range(9)]
+    for connection in (first, *others):
+        first.loop.advance(0.1)
+        assert len(first.loop.timers) == 1
+        connection.lose()
+    assert not first.loop.timers
+
+
+# Pings of the listener's own
+
+
+class OwnPings(Recorder):
+    """Pings with TEXT frames, and takes "pong" for the answer."""
+
+    def send_user_specific_ping(self, transport: WSTransport) -> None:
+        transport.send(TEXT, b"ping")
+        self._event("send_user_specific_ping", transport)
+
+    def is_user_specific_pong(self, frame: WSFrame) -> bool:
+        self._event("is_user_specific_pong", self.transport)
+        return frame.get_payload_as_bytes() == b"pong"
+
+
+@both_roles
+@both_strategies
+def test_own_pings(role: str, strategy: WSAutoPingStrategy) -> None:
+    connection = pinging(role, OwnPings(), auto_ping_strategy=strategy)
+    for _ in range(5):
+        found = []
+        while not found:
+            connection.loop.advance(0.1)
+            found = connection.sent()
+        assert found == [Frame(TEXT, b"ping")]
+        connection.receive(TEXT, b"pong")
+    connection.receive(TEXT, b"pong")
+    # Only the pongs that were waited for are kept from the listener.
+    assert connection.listener.frames == [(TEXT, b"pong", True)]
+    connection.loop.advance(IDLE + LOOK + REPLY)
+    assert connection.cause is not None
+    assert connection.cause.kind is WSDisconnectKind.PING_TIMEOUT
+
+
+@both_roles
+def test_own_pong_seen_elsewhere(role: str) -> None:
+    def handler(transport: WSTransport, frame: WSFrame) -> None:
+        transport.notify_user_specific_pong_received()
+
+    listener = OwnPings().act("on_ws_frame", handler)
+    connection = pinging(role, listener, auto_ping_strategy=WSAutoPingStrategy.PING_PERIODICALLY)
+    connection.loop.advance(IDLE + 0.1)
+    connection.receive(TEXT, b"something else")
+    connection.loop.advance(REPLY + 0.1)
+    assert connection.ws.state is WSState.OPEN
+    assert connection.listener.frames == [(TEXT, b"something else", True)]
+
+
+@both_roles
+@pytest.mark.parametrize("callback", ["send_user_specific_ping", "is_user_specific_pong"])
+@pytest.mark.parametrize("tolerant", [True, False])
+def test_own_ping_that_raises(role: str, callback: str, tolerant: bool) -> None:
+    def handler(transport: WSTransport) -> None:
+        raise LookupError("as asked for")
+
+    listener = OwnPings().act(callback, handler)
+    connection = pinging(role, listener, disconnect_on_exception=not tolerant)
+    connection.loop.advance(IDLE + 0.1)
+    if callback == "is_user_specific_pong":
+        connection.receive(TEXT, b"x")
+    assert any(callback in line for line in connection.log.lines)
+    if tolerant:
+        assert connection.cause is None
+    else:
+        assert connection.cause is not None
+        assert connection.cause.kind is WSDisconnectKind.LISTENER_EXCEPTION
+        assert connection.sent()[-1].opcode == CLOSE
+
+
+@both_roles
+@pytest.mark.parametrize("graceful", [True, False])
+def test_disconnect_inside_own_ping(role: str, graceful: bool) -> None:
+    listener = OwnPings().act(
+        "send_user_specific_ping", lambda transport: transport.disconnect(graceful)
+    )
+    connection = pinging(role, listener, close_timeout=1.0)
+    connection.loop.advance(IDLE + 0.1)
+    connection.loop.advance(1.1)
+    assert connection.transport.aborted
+    assert connection.listener.events == [("connected",), ("disconnected",)]
+
+
+def test_ping_and_pong_of_a_plain_listener() -> None:
+    """The defaults of the two callbacks are what they say."""
+    connection = Connection("server")
+    WSListener.send_user_specific_ping(connection.listener, connection.ws)
+    assert connection.sent() == [Frame(PING)]
+    seen: List[bool] = []
+    connection.listener.act(
+        "on_ws_frame",
+        lambda _, frame: seen.append(WSListener.is_user_specific_pong(connection.listener, frame)),
+    )
+    connection.receive(TEXT)
+    connection.receive(PONG)
+    assert seen == [False, True]
+    with pytest.raises(TypeError, match="not None"):
+        WSListener().send_user_specific_ping(None)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="not None"):
+        WSListener().is_user_specific_pong(None)  # type: ignore[arg-type]
+
+
+# Round trips
+
+
+@both_roles
+def test_measure_roundtrip_time(role: str) -> None:
+    connection = Connection(role)
+    task = connection.loop.create_task(connection.ws.measure_roundtrip_time(3))
+    for _ in range(3):
+        connection.loop.run_ready()
+        assert not task.done()
+        (payload,) = pings(connection)
+        connection.receive(PONG, b"another one")
+        connection.receive(PONG, payload)
+    assert connection.listener.frames == [(PONG, b"another one", True)] * 3
+    times = task.result()
+    assert len(times) == 3
+    assert all(isinstance(each, float) and 0 <= each < 10 for each in times)
+
+
+@both_roles
+def test_measurements_at_the_same_time(role: str) -> None:
+    connection = Connection(role)
+    tasks = [connection.loop.create_task(connection.ws.measure_roundtrip_time()) for _ in range(3)]
+    connection.loop.run_ready()
+    payloads = pings(connection)
+    assert len(set(payloads)) == 3
+    for i in (1, 0, 2):
+        connection.receive(PONG, payloads[i])
+        assert tasks[i].done()
+    connection.receive(PONG, payloads[0])
+    assert connection.listener.frames == [(PONG, payloads[0], True)]
+
+
+@both_roles
+def test_measurement_that_is_given_up(role: str) -> None:
+    connection = Connection(role)
+    task = connection.loop.create_task(connection.ws.measure_roundtrip_time())
+    connection.loop.run_ready()
+    task.cancel()
+    connection.loop.run_ready()
+    (payload,) = pings(connection)
+    connection.receive(PONG, payload)
+    assert connection.listener.frames == []
+    assert connection.ws.state is WSState.OPEN
+
+
+@both_roles
+def test_measurement_with_own_pings(role: str) -> None:
+    connection = Connection(role, OwnPings())
+    task = connection.loop.create_task(connection.ws.measure_roundtrip_time(2))
+    for _ in range(2):
+        connection.loop.run_ready()
+        assert connection.sent() == [Frame(TEXT, b"ping")]
+        connection.receive(PONG)
+        connection.receive(TEXT, b"pong")
+    assert len(task.result()) == 2
+    assert connection.listener.frames == [(PONG, b"", True)] * 2
+
+
+@both_roles
+def test_measurement_with_own_pings_that_raise(role: str) -> None:
+    def handler(transport: WSTransport) -> None:
+        raise LookupError("as asked for")
+
+    connection = Connection(role, OwnPings().act("send_user_specific_ping", handler))
+    with pytest.raises(LookupError):
+        connection.loop.run(connection.ws.measure_roundtrip_time())
+    # Nothing is waited for any more.
+    connection.receive(TEXT, b"pong")
+    assert connection.listener.frames == [(TEXT, b"pong", True)]
+    connection.listener.actions.clear()
+    task = connection.loop.create_task(connection.ws.measure_roundtrip_time())
+    connection.loop.run_ready()
+    connection.receive(TEXT, b"pong")
+    assert len(task.result()) == 1
+
+
+@both_roles
+def test_connection_that_ends_before_the_pong(role: str) -> None:
+    connection = Connection(role)
+    tasks = [connection.loop.create_task(connection.ws.measure_roundtrip_time()) for _ in range(2)]
+    connection.loop.run_ready()
+    tasks[0].cancel()
+    connection.loop.run_ready()
+    connection.lose()
+    assert tasks[0].cancelled()
+    with pytest.raises(WSConnectionError, match="before the pong"):
+        tasks[1].result()
+
+
+@both_roles
+def test_measurement_while_closing(role: str) -> None:
+    connection = Connection(role)
+    connection.ws.send_close()
+    with pytest.raises(WSStateError, match="being closed"):
+        connection.loop.run(connection.ws.measure_roundtrip_time())
+
+
+@both_roles
+@pytest.mark.parametrize("rounds", [0, -1])
+def test_number_of_rounds(role: str, rounds: int) -> None:
+    with pytest.raises(ValueError, match=f"at least 1, not {rounds}"):
+        Connection(role).ws.measure_roundtrip_time(rounds)
+
+
+@both_roles
+@pytest.mark.parametrize("rounds", [None, "1", 1.5])
+def test_rounds_of_a_wrong_type(role: str, rounds: Any) -> None:
+    with pytest.raises(TypeError):
+        Connection(role).ws.measure_roundtrip_time(rounds)
+
+
+# The slow peer
+
+
+@both_roles
+def test_pause_and_resume(role: str) -> None:
+    connection = Connection(role, room=100, write_high_watermark=1000, write_low_watermark=200)
+    connection.ws.send(BINARY, b"x" * 500)
+    assert connection.listener.events == [("connected",)]
+    connection.ws.send(BINARY, b"x" * 1000)
+    connection.ws.send(BINARY, b"x" * 1000)
+    assert connection.listener.events == [("connected",), ("paused",)]
+    connection.drain(1500)
+    assert connection.listener.events == [("connected",), ("paused",)]
+    connection.drain(900)
+    assert connection.listener.events == [("connected",), ("paused",), ("resumed",)]
+    connection.ws.send(BINARY, b"x" * 2000)
+    assert connection.listener.count("paused") == 2
+    assert len(connection.sent()) == 4
+
+
+@both_roles
+def test_pause_that_the_listener_never_heard_of(role: str) -> None:
+    connection = Connection(role)
+    # A transport with a queue of its own (TLS) may pause at any time.
+    connection.endpoint.pause_writing()
+    connection.endpoint.resume_writing()
+    assert connection.listener.events == [("connected",)]
+    connection.endpoint.pause_writing()
+    connection.ws.send(TEXT, b"x")
+    connection.endpoint.resume_writing()
+    assert connection.listener.events == [("connected",), ("paused",), ("resumed",)]
+
+
+@both_roles
+def test_listener_that_sends_in_pause_and_resume(role: str) -> None:
+    listener = Recorder()
+    listener.act("pause_writing", lambda transport: transport.send(TEXT, b"in pause"))
+    listener.act("resume_writing", lambda transport: transport.send(TEXT, b"in resume"))
+    connection = Connection(role, listener, room=0, write_high_watermark=1000)
+    connection.ws.send(BINARY, b"x" * 2000)
+    connection.ws.send(TEXT, b"after")
+    connection.drain()
+    assert [frame.payload for frame in connection.sent()] == [
+        b"x" * 2000,
+        b"in pause",
+        b"after",
+        b"in resume",
+    ]
+    assert listener.events == [("connected",), ("paused",), ("resumed",)]
+
+
+@both_roles
+def test_listener_that_fills_the_queue_in_resume(role: str) -> None:
+    listener = Recorder()
+    listener.act("resume_writing", lambda transport: transport.send(BINARY, b"y" * 2000))
+    connection = Connection(role, listener, room=0, write_high_watermark=1000)
+    connection.ws.send(BINARY, b"x" * 2000)
+    connection.receive(PING, b"p")
+    for _ in range(3):
+        connection.drain()
+    assert [frame.opcode for frame in connection.sent()] == [BINARY] * 4
+    assert listener.events == [("connected",), *[("paused",), ("resumed",)] * 3, ("paused",)]
+    listener.actions.clear()
+    connection.drain()
+    assert connection.sent() == [Frame(PONG, b"p")]
+
+
+@both_roles
+@pytest.mark.parametrize("callback", ["pause_writing", "resume_writing"])
+@pytest.mark.parametrize("tolerant", [True, False])
+def test_pause_and_resume_that_raise(role: str, callback: str, tolerant: bool) -> None:
+    def handler(transport: WSTransport) -> None:
+        raise LookupError("as asked for")
+
+    listener = Recorder().act(callback, handler)
+    connection = Connection(
+        role, listener, room=0, write_high_watermark=1000, disconnect_on_exception=not tolerant
+    )
+    connection.ws.send(BINARY, b"x" * 2000)
+    connection.receive(PING, b"p")
+    connection.drain()
+    assert any(callback in line for line in connection.log.lines)
+    opcodes = [frame.opcode for frame in connection.sent()]
+    if tolerant:
+        assert opcodes == [BINARY, PONG]
+        assert connection.cause is None
+    else:
+        assert opcodes == [BINARY, CLOSE]
+        assert connection.cause is not None
+        assert connection.cause.kind is WSDisconnectKind.LISTENER_EXCEPTION
+
+
+@both_roles
+@pytest.mark.parametrize("graceful", [True, False])
+@pytest.mark.parametrize("callback", ["pause_writing", "resume_writing"])
+def test_disconnect_in_pause_and_resume(role: str, callback: str, graceful: bool) -> None:
+    listener = Recorder().act(callback, lambda transport: transport.disconnect(graceful))
+    connection = Connection(role, listener, room=0, write_high_watermark=1000, close_timeout=1.0)
+    connection.ws.send(BINARY, b"x" * 2000)
+    connection.loop.run_ready()
+    if not connection.transport.lost:
+        connection.drain()
+    connection.loop.advance(1.1)
+    assert connection.transport.lost
+    assert listener.count("disconnected") == 1
+
+
+@both_roles
+def test_slow_consumer(role: str) -> None:
+    connection = Connection(role, room=0, write_high_watermark=1000, max_write_queue_size=10_000)
+    sent = 0
+    while connection.ws.state is WSState.OPEN:
+        connection.ws.send(BINARY, b"x" * 996)
+        sent += 1
+    connection.loop.run_ready()
+    assert sent in (10, 11)
+    assert connection.transport.aborted
+    assert connection.listener.events == [("connected",), ("paused",), ("disconnected",)]
+    assert connection.cause is not None
+    assert connection.cause.kind is WSDisconnectKind.SLOW_CONSUMER
+    assert isinstance(connection.cause.exception, WSSlowConsumer)
+    assert 9000 <= connection.cause.unsent_bytes <= 10_000
+    assert "max_write_queue_size is 10000" in str(connection.cause)
+
+
+@both_roles
+def test_slow_consumer_inside_a_cork(role: str) -> None:
+    connection = Connection(role, room=0, write_high_watermark=1000, max_write_queue_size=10_000)
+    connection.ws.send(BINARY, b"x" * 2000)
+    with connection.ws.cork():
+        for _ in range(20):
+            if connection.ws.state is WSState.OPEN:
+                connection.ws.send(BINARY, b"x" * 996)
+    connection.loop.run_ready()
+    assert connection.cause is not None
+    assert connection.cause.kind is WSDisconnectKind.SLOW_CONSUMER
+    assert 9000 <= connection.cause.unsent_bytes <= 10_014
+
+
+@both_roles
+def test_one_message_above_the_cap_is_taken_where_nothing_waits(role: str) -> None:
+    connection = Connection(role, room=0, write_high_watermark=1000, max_write_queue_size=10_000)
+    connection.ws.send(BINARY, b"x" * 20_000)
+    assert connection.ws.state is WSState.OPEN
+    connection.drain()
+    assert connection.sent() == [Frame(BINARY, b"x" * 20_000)]
+
+
+@both_roles
+def test_slow_consumer_cannot_pin_the_connection(role: str) -> None:
+    connection = Connection(role, room=0, close_timeout=2.0)
+    connection.ws.send(BINARY, b"x" * 5000)
+    connection.ws.disconnect()
+    connection.loop.advance(2.1)
+    assert connection.transport.aborted
+    assert connection.cause is not None
+    assert connection.cause.kind is WSDisconnectKind.CLOSE_TIMEOUT
+    assert connection.cause.unsent_bytes > 5000
