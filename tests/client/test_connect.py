@@ -111,6 +111,14 @@ def test_tls(
     run(main)
 
 
+def test_busy_poll(run: Run) -> None:
+    async def main() -> None:
+        async with raw_peer(serve_echo) as peer:
+            await check_echo(*await ws_connect(peer.url(), Recorder, busy_poll=True))
+
+    run(main)
+
+
 @pytest.mark.parametrize("backend", TLS_BACKENDS)
 def test_certificate_is_checked(
     run: Run, backend: str, server_context: ssl.SSLContext, client_context: ssl.SSLContext

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import socket
 import ssl
@@ -14,6 +13,7 @@ import pytest
 from picows_client import (
     WSURL,
     WSHandshakeTimeout,
+    WSInvalidMessageError,
     WSInvalidOptionError,
     WSInvalidURL,
     WSProxyError,
@@ -454,6 +454,31 @@ def test_tls_proxy_refuses(
     run(main)
 
 
+@pytest.mark.parametrize("secure", [False, True])
+def test_tls_proxy_leaves_after_its_answer(
+    run: Run, secure: bool, server_context: ssl.SSLContext, client_context: ssl.SSLContext
+) -> None:
+    async def serve(peer: RawConnection) -> None:
+        await peer.read_request()
+        peer.writer.write(b"HTTP/1.1 200 Go\r\n\r\n")
+
+    async def main() -> None:
+        async with raw_peer(serve, context=server_context) as proxy:
+            with pytest.raises((OSError, WSInvalidMessageError)) as caught:
+                await ws_connect(
+                    "wss://localhost" if secure else "ws://localhost",
+                    Recorder,
+                    ssl_context=client_context,
+                    proxy=proxy_url("https", proxy),
+                    proxy_ssl_context=client_context,
+                    websocket_handshake_timeout=20,
+                )
+            assert not isinstance(caught.value, WSHandshakeTimeout)
+
+    # aiofastnet 1.2 reports an end of the connection there, besides raising it.
+    run(main, tolerated="SSL handshake failed")
+
+
 @pytest.mark.parametrize("scheme", ["http", "socks4", "socks5", "https"])
 def test_silent_proxy(
     run: Run, scheme: str, server_context: ssl.SSLContext, client_context: ssl.SSLContext
@@ -483,8 +508,7 @@ def test_server_behind_the_proxy_leaves(run: Run) -> None:
 
     async def main() -> None:
         async with raw_peer(leave) as server, raw_peer(HttpProxy().serve) as proxy:
-            with pytest.raises(Exception, match="closed before the response"):
+            with pytest.raises(WSInvalidMessageError, match="closed before the response"):
                 await ws_connect(server.url(), Recorder, proxy=proxy_url("http", proxy))
-            await asyncio.sleep(0)
 
     run(main)

@@ -6,8 +6,11 @@ import base64
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from picows_client import WSURL, WSInvalidURL
+from picows_client import WSURL, WSInvalidURL, WSListener
+from picows_codec import ClientHandshake, WSOptions
 
 
 @pytest.mark.parametrize(
@@ -246,3 +249,38 @@ def test_join_keeps_credentials_within_the_origin() -> None:
     assert url.join("wss://host/b").username is None
     assert url.join("ws://other/b").username is None
     assert url.join("ws://me:mine@other/b").username == "me"
+
+
+# Pieces that parsers stumble over, more often than chance would have them.
+PIECES = st.sampled_from(
+    ["ws://", "wss://", "//", "/", "?", "#", "@", ":", "[", "]", "%", "%25", "\\", ".", "..", "80"]
+)
+
+
+@given(st.lists(st.one_of(PIECES, st.text()), max_size=8).map("".join))
+@example("ws://host/\r\nX: y")
+def test_whatever_is_accepted_makes_a_request(text: str) -> None:
+    try:
+        url = WSURL.parse(f"ws://{text}")
+    except WSInvalidURL:
+        return
+    request = ClientHandshake(
+        url.target, url.host_header, WSListener, options=WSOptions()
+    ).take_to_send()
+    line, host, *_ = request.split(b"\r\n")
+    assert line == f"GET {url.target} HTTP/1.1".encode()
+    assert host == f"Host: {url.host_header}".encode()
+    assert request.count(b"\r\n") == 7
+    # What is shown is the same URL, apart from the credentials.
+    again = WSURL.parse(str(url))
+    assert (again.origin, again.target) == (url.origin, url.target)
+
+
+@given(st.text())
+def test_locations_are_accepted_or_invalid(text: str) -> None:
+    base = WSURL.parse("wss://host/path")
+    try:
+        url = base.join(text)
+    except WSInvalidURL:
+        return
+    assert url.scheme in ("ws", "wss")

@@ -106,7 +106,8 @@ async def ws_connect(
 
     How to get there
         ``proxy``: ``http://``, ``https://``, ``socks4://`` or ``socks5://``, each with
-        ``user:password@host:port``. The proxy resolves the server's name.
+        ``user:password@host:port``. The proxy resolves the server's name. SOCKS needs the
+        ``socks`` extra (python-socks, Python 3.9 and newer), and takes ASCII credentials only.
 
         ``proxy_ssl_context``: for ``https://`` proxies; the default is as for ``ssl_context``.
 

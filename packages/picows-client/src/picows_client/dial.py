@@ -15,11 +15,13 @@ from typing import Iterator, Optional, Sequence, Union
 
 from picows_client.addresses import AddressInfo, describe, explain, resolve
 from picows_client.race import first_connected
-from picows_client.route import Route, check_stream_socket
+from picows_client.route import Route, SocketFactory, check_stream_socket
 from picows_client.url import WSURL
 from picows_codec import WSInvalidOptionError
 
 __all__ = ["dial"]
+
+_TCP_FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
 # Seconds between attempts on a Unix socket whose backlog is full.
 _UNIX_RETRY_DELAY = 0.02
@@ -31,38 +33,44 @@ async def dial(loop: asyncio.AbstractEventLoop, url: WSURL, route: Route) -> soc
     Raises the system's :class:`OSError`; where several addresses failed, one that names them
     all. What a socket factory raises passes through.
     """
-    sock = await _obtain(loop, url, route)
-    with _closed_on_error(sock):
-        sock.setblocking(False)
-        if not _is_connected(sock):
-            await _connect_given(loop, sock, url)
-        if sock.family in (socket.AF_INET, socket.AF_INET6):
+    sock = route.sock
+    if sock is None and route.socket_factory is not None:
+        sock = await _ask(route.socket_factory, url)
+    if sock is not None:
+        await _adopt(loop, sock, url)
+    elif route.unix_path is not None:
+        sock = await _connect_unix(os.fspath(route.unix_path))
+    else:
+        sock = await _connect_tcp(loop, url, route)
+    if sock.family in _TCP_FAMILIES:
+        with _closed_on_error(sock):
             # Small frames must not wait for the acknowledgement of earlier ones.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
 
 
-async def _obtain(loop: asyncio.AbstractEventLoop, url: WSURL, route: Route) -> socket.socket:
-    if route.sock is not None:
-        return route.sock
-    if route.unix_path is not None:
-        return await _connect_unix(os.fspath(route.unix_path))
-    if route.socket_factory is not None:
-        made = route.socket_factory(url)
-        sock = await made if inspect.isawaitable(made) else made
-        if sock is not None:
-            return _checked(sock)
-    return await _connect_tcp(loop, url, route)
-
-
-def _checked(sock: object) -> socket.socket:
-    if not isinstance(sock, socket.socket):
+async def _ask(factory: SocketFactory, url: WSURL) -> Optional[socket.socket]:
+    made = factory(url)
+    sock = await made if inspect.isawaitable(made) else made
+    if sock is not None and not isinstance(sock, socket.socket):
         raise TypeError(
             f"socket_factory must return a socket.socket or None, not {type(sock).__name__}"
         )
-    with _closed_on_error(sock):
-        check_stream_socket("what socket_factory returns", sock)
     return sock
+
+
+async def _adopt(loop: asyncio.AbstractEventLoop, sock: socket.socket, url: WSURL) -> None:
+    """Take over the user's socket, and connect it if that is still to be done."""
+    with _closed_on_error(sock):
+        check_stream_socket("the socket", sock)
+        sock.setblocking(False)
+        if _is_connected(sock):
+            return
+        if sock.family not in _TCP_FAMILIES:
+            raise WSInvalidOptionError(f"only TCP sockets are connected for you; connect {sock!r}")
+        # One address: a socket whose connect failed is of no use for another (POSIX, connect()).
+        addresses = await resolve(loop, url.host, url.port, sock.family)
+        await _connect_to(loop, sock, addresses[0])
 
 
 async def _connect_tcp(loop: asyncio.AbstractEventLoop, url: WSURL, route: Route) -> socket.socket:
@@ -98,14 +106,6 @@ async def _connect_unix(path: Union[str, bytes]) -> socket.socket:
                 raise explain(error, f"cannot connect to the Unix socket {path!r}") from error
             else:
                 return sock
-
-
-async def _connect_given(loop: asyncio.AbstractEventLoop, sock: socket.socket, url: WSURL) -> None:
-    if sock.family not in (socket.AF_INET, socket.AF_INET6):
-        raise WSInvalidOptionError(f"only TCP sockets are connected for you; connect {sock!r}")
-    # One address: a socket whose connect failed is of no use for another (POSIX, connect()).
-    addresses = await resolve(loop, url.host, url.port, sock.family)
-    await _connect_to(loop, sock, addresses[0])
 
 
 async def _connect_to(

@@ -1,20 +1,22 @@
 """What is said to a proxy so that it opens a tunnel to the server.
 
-HTTP CONNECT (RFC 9110, 9.3.6), SOCKS4 with its extension 4A, and SOCKS5 (RFC 1928, RFC 1929).
+SOCKS is spoken by python-socks, HTTP CONNECT (RFC 9110, 9.3.6) here: python-socks takes what one
+recv() returns for the whole answer of an HTTP proxy, and has no TLS to the proxy over a socket.
 Names of servers are resolved by the proxy.
 """
 
 from __future__ import annotations
 
-import ipaddress
+import asyncio
 import re
+import socket
 from typing import Optional
 
 from picows_client.url import WSURL, parse_url
 from picows_client.wire import Wire
 from picows_codec import WSInvalidOptionError, WSProxyError
 
-__all__ = ["open_tunnel", "parse_proxy_url"]
+__all__ = ["open_http_tunnel", "open_socks_tunnel", "parse_proxy_url"]
 
 _PROXY_PORTS = {
     "http": 80,
@@ -31,33 +33,24 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([0-9]{3})(?: ([^\r\n]*))?\r\n")
 _MAX_ANSWER_SIZE = 65536
 _MAX_SOCKS_FIELD_SIZE = 255
 
-_SOCKS4_REQUEST = b"\x04\x01"
-_SOCKS4_REPLY_SIZE = 8
-_SOCKS4_GRANTED = 90
-_SOCKS4_REFUSALS = {
-    91: "request rejected or failed",
-    92: "it cannot reach identd on this host",
-    93: "identd does not know this user",
-}
-
-_SOCKS5_NO_AUTHENTICATION = 0
-_SOCKS5_PASSWORD = 2
-_SOCKS5_REQUEST = b"\x05\x01\x00"
-_SOCKS5_IPV4, _SOCKS5_NAME, _SOCKS5_IPV6 = 1, 3, 4
-_SOCKS5_REFUSALS = {
-    1: "general failure",
-    2: "not allowed by its rules",
-    3: "network unreachable",
-    4: "host unreachable",
-    5: "connection refused",
-    6: "TTL expired",
-    7: "command not supported",
-    8: "address type not supported",
-}
+# Seconds, some thirty years: the deadline is the caller's, and python-socks takes None for 60.
+_NO_TIMEOUT = 1e9
 
 
 class _Refusal(Exception):
     """Why there is no tunnel."""
+
+
+class _Dialled:
+    """The way to the proxy as python-socks' ``forward``: a chain whose first part is there."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    async def connect(
+        self, dest_host: str, dest_port: int, timeout: Optional[float] = None
+    ) -> socket.socket:
+        return self._sock
 
 
 def parse_proxy_url(url: str) -> WSURL:
@@ -67,36 +60,46 @@ def parse_proxy_url(url: str) -> WSURL:
     (= ``socks5h``). Ports default to 80, 443 and 1080.
 
     Raises :class:`TypeError`, :class:`WSInvalidURL`, and :class:`WSInvalidOptionError` for what
-    the proxy's protocol cannot express.
+    cannot be said to the proxy, or for SOCKS where python-socks is not installed.
     """
     proxy = parse_url(url, _PROXY_PORTS)
     if proxy.target != "/":
         raise WSInvalidOptionError(f"proxy {proxy}: a proxy has neither path nor query")
     if proxy.scheme.startswith("socks"):
-        for part in (proxy.username, proxy.password):
-            if part and len(part.encode()) > _MAX_SOCKS_FIELD_SIZE:
-                raise WSInvalidOptionError(
-                    f"proxy {proxy}: user and password have at most 255 bytes each in SOCKS"
-                )
-    if proxy.scheme.startswith("socks4") and proxy.password:
-        raise WSInvalidOptionError(f"proxy {proxy}: SOCKS4 has no password; use SOCKS5")
+        _check_socks(proxy)
     return proxy
 
 
-async def open_tunnel(wire: Wire, proxy: WSURL, server: WSURL) -> None:
-    """Ask ``proxy`` at the other end of ``wire`` for a tunnel to ``server``.
+def _check_socks(proxy: WSURL) -> None:
+    for part in (proxy.username or "", proxy.password or ""):
+        if not part.isascii() or len(part) > _MAX_SOCKS_FIELD_SIZE:
+            raise WSInvalidOptionError(
+                f"proxy {proxy}: user and password have at most 255 bytes of ASCII each in SOCKS"
+            )
+    if proxy.scheme.startswith("socks4"):
+        if proxy.password:
+            raise WSInvalidOptionError(f"proxy {proxy}: SOCKS4 has no password; use SOCKS5")
+    elif bool(proxy.username) != bool(proxy.password):
+        # RFC 1929, 2: neither is empty.
+        raise WSInvalidOptionError(f"proxy {proxy}: SOCKS5 has both user and password, or neither")
+    try:
+        import python_socks.async_.asyncio  # noqa: F401, PLC0415  an extra
+    except ImportError as error:
+        raise WSInvalidOptionError(
+            f"proxy {proxy}: SOCKS needs python-socks: pip install picows-client[socks]"
+            " (Python 3.9 or newer)"
+        ) from error
+
+
+async def open_http_tunnel(wire: Wire, proxy: WSURL, server: WSURL) -> None:
+    """Ask the HTTP ``proxy`` at the other end of ``wire`` for a tunnel to ``server``.
 
     When it returns, ``wire`` carries the tunnel and nothing else has been read from it.
 
     Raises :class:`WSProxyError` with the proxy's reason.
     """
     try:
-        if proxy.scheme.startswith("http"):
-            await _connect_http(wire, proxy, server)
-        elif proxy.scheme.startswith("socks4"):
-            await _connect_socks4(wire, proxy, server)
-        else:
-            await _connect_socks5(wire, proxy, server)
+        await _connect_http(wire, proxy, server)
         if wire.unread_size:
             # Servers do not speak first, so this comes from the proxy.
             raise _Refusal("it went on talking after its answer")
@@ -126,83 +129,40 @@ async def _connect_http(wire: Wire, proxy: WSURL, server: WSURL) -> None:
         raise _Refusal(f"HTTP status {status} {reason}".rstrip())
 
 
-async def _connect_socks4(wire: Wire, proxy: WSURL, server: WSURL) -> None:
-    address = _address_of(server)
-    name = b""
-    if address is None:
-        # SOCKS4A: an address 0.0.0.x that cannot be meant says that a name follows.
-        packed, name = b"\x00\x00\x00\x01", server.host.encode("ascii") + b"\x00"
-    elif len(address) == 4:
-        packed = address
-    else:
-        raise _Refusal("SOCKS4 has no IPv6; use SOCKS5")
-    user = (proxy.username or "").encode() + b"\x00"
-    await wire.send(_SOCKS4_REQUEST + server.port.to_bytes(2, "big") + packed + user + name)
-    version, code = (await wire.read_exactly(_SOCKS4_REPLY_SIZE))[:2]
-    if version != 0:
-        raise _Refusal(f"not a SOCKS4 answer (it begins with {version})")
-    if code != _SOCKS4_GRANTED:
-        raise _Refusal(_SOCKS4_REFUSALS.get(code, f"SOCKS4 code {code}"))
+async def open_socks_tunnel(
+    loop: asyncio.AbstractEventLoop, sock: socket.socket, proxy: WSURL, server: WSURL
+) -> None:
+    """Ask the SOCKS ``proxy`` at the other end of ``sock`` for a tunnel to ``server``.
 
+    ``sock`` is non-blocking. When it returns, ``sock`` carries the tunnel and nothing but the
+    proxy's answer has been read from it; python-socks may have closed it when this raises.
 
-async def _connect_socks5(wire: Wire, proxy: WSURL, server: WSURL) -> None:
-    await _authenticate_socks5(wire, proxy)
-    address = _address_of(server)
-    if address is None:
-        name = server.host.encode("ascii")
-        if len(name) > _MAX_SOCKS_FIELD_SIZE:
-            raise _Refusal("a host name has at most 255 bytes in SOCKS5")
-        destination = bytes([_SOCKS5_NAME, len(name)]) + name
-    else:
-        destination = bytes([_SOCKS5_IPV4 if len(address) == 4 else _SOCKS5_IPV6]) + address
-    await wire.send(_SOCKS5_REQUEST + destination + server.port.to_bytes(2, "big"))
-    version, code, _, kind = await wire.read_exactly(4)
-    _check_socks5_version(version)
-    if code != 0:
-        raise _Refusal(_SOCKS5_REFUSALS.get(code, f"SOCKS5 code {code}"))
-    # The proxy's own address: of no use, but it has to be read.
-    sizes = {_SOCKS5_IPV4: 4, _SOCKS5_IPV6: 16}
-    if kind == _SOCKS5_NAME:
-        size = (await wire.read_exactly(1))[0]
-    elif kind in sizes:
-        size = sizes[kind]
-    else:
-        raise _Refusal(f"it answered with an address of the unknown type {kind}")
-    await wire.read_exactly(size + 2)
+    Raises :class:`WSProxyError` with the proxy's reason.
+    """
+    from python_socks import ProxyError, ProxyType  # noqa: PLC0415  an extra
+    from python_socks.async_.asyncio import Proxy  # noqa: PLC0415
 
-
-async def _authenticate_socks5(wire: Wire, proxy: WSURL) -> None:
-    methods = [_SOCKS5_NO_AUTHENTICATION]
-    if proxy.username is not None:
-        methods.append(_SOCKS5_PASSWORD)
-    await wire.send(bytes([5, len(methods), *methods]))
-    version, method = await wire.read_exactly(2)
-    _check_socks5_version(version)
-    if method not in methods:
-        raise _Refusal(
-            "it accepts no way of authentication that was offered"
-            if proxy.username is not None
-            else "it wants authentication; write user and password into the proxy's URL"
-        )
-    if method == _SOCKS5_PASSWORD:
-        user, password = (proxy.username or "").encode(), (proxy.password or "").encode()
-        await wire.send(bytes([1, len(user)]) + user + bytes([len(password)]) + password)
-        _, status = await wire.read_exactly(2)
-        if status != 0:
-            raise _Refusal("it does not accept user and password")
-
-
-def _check_socks5_version(version: int) -> None:
-    if version != 5:
-        raise _Refusal(f"not a SOCKS5 answer (it begins with {version})")
-
-
-def _address_of(server: WSURL) -> Optional[bytes]:
-    """The address that the URL names, packed; None for a name."""
+    kind = ProxyType.SOCKS4 if proxy.scheme.startswith("socks4") else ProxyType.SOCKS5
+    host = server.host.partition("%")[0]
+    if kind == ProxyType.SOCKS4 and ":" in host:
+        raise _failure(proxy, server, "SOCKS4 has no IPv6; use SOCKS5")
+    if len(host) > _MAX_SOCKS_FIELD_SIZE:
+        raise _failure(proxy, server, "a host name has at most 255 bytes in SOCKS")
+    client = Proxy(
+        kind,
+        proxy.host,
+        proxy.port,
+        proxy.username,
+        proxy.password,
+        rdns=True,
+        forward=_Dialled(sock),  # type: ignore[arg-type]  # nothing but connect() is called
+        loop=loop,
+    )
     try:
-        return ipaddress.ip_address(server.host.partition("%")[0]).packed
-    except ValueError:
-        return None
+        await client.connect(host, server.port, timeout=_NO_TIMEOUT)
+    except (ProxyError, OSError, ValueError) as error:  # ValueError: bytes that are no text
+        # The cause: for ProxyTimeoutError it is the system's error, not a time that has passed.
+        raise _failure(proxy, server, str(error.__cause__ or error)) from error
 
 
 def _failure(proxy: WSURL, server: WSURL, reason: str) -> WSProxyError:

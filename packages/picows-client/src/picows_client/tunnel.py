@@ -8,7 +8,7 @@ from typing import Optional
 
 from picows_client.backend import Backend
 from picows_client.protocol import ClientProtocol
-from picows_client.proxy import open_tunnel
+from picows_client.proxy import open_http_tunnel, open_socks_tunnel
 from picows_client.tls import TlsSettings
 from picows_client.url import WSURL
 from picows_client.wire import SocketWire, TransportWire
@@ -35,7 +35,10 @@ async def connect_through(
     """
     if proxy_tls is None:
         try:
-            await open_tunnel(SocketWire(loop, sock), proxy, server)
+            if proxy.scheme == "http":
+                await open_http_tunnel(SocketWire(loop, sock), proxy, server)
+            else:
+                await open_socks_tunnel(loop, sock, proxy, server)
         except BaseException:
             sock.close()
             raise
@@ -47,7 +50,7 @@ async def connect_through(
             await backend.connect(sock, wire, proxy_tls)
         except OSError as error:
             raise WSProxyError(f"no TLS with the proxy {proxy}: {error}") from error
-        await open_tunnel(wire, proxy, server)
+        await open_http_tunnel(wire, proxy, server)
         if tls is not None:
             await backend.start_tls(wire, protocol, tls)
         else:

@@ -1,7 +1,6 @@
 """Talking over a socket or a transport before the connection's own protocol is there.
 
-Reads take no more from the peer than is asked for, as far as the carrier allows: what follows
-belongs to the connection.
+What is read beyond the end that was asked for stays in the wire: it belongs to the connection.
 """
 
 from __future__ import annotations
@@ -32,12 +31,6 @@ class Wire:
     async def send(self, data: bytes) -> None:
         """Send all of ``data``. Raises :class:`OSError`."""
         raise NotImplementedError
-
-    async def read_exactly(self, size: int) -> bytes:
-        """Read ``size`` bytes. Raises :class:`EOFError` if the peer ends before, or OSError."""
-        while len(self._received) < size:
-            await self._receive()
-        return self._take(size)
 
     async def read_until(self, end: bytes, limit: int) -> Optional[bytes]:
         """Read up to and including ``end``, or return None if it is not within ``limit`` bytes.

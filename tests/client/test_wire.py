@@ -1,0 +1,138 @@
+"""picows_client.wire: exact reads, however the bytes arrive."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Any, Callable, List
+
+import pytest
+
+from picows_client.wire import SocketWire, TransportWire, Wire
+
+Run = Callable[..., Any]
+
+
+class ScriptedWire(Wire):
+    """Receives what a test says, piece by piece."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        super().__init__()
+        self._pieces: List[bytes] = list(pieces)
+
+    async def _receive(self) -> None:
+        if not self._pieces:
+            raise EOFError
+        self._received += self._pieces.pop(0)
+
+
+def pieces_of(data: bytes, size: int) -> List[bytes]:
+    return [data[i : i + size] for i in range(0, len(data), size)]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+def test_reads(run: Run, size: int) -> None:
+    async def main() -> None:
+        wire = ScriptedWire(*pieces_of(b"abcHead: 1\r\n\r\ndef", size))
+        assert await wire.read_exactly(3) == b"abc"
+        assert await wire.read_until(b"\r\n\r\n", 100) == b"Head: 1\r\n\r\n"
+        assert await wire.read_exactly(2) == b"de"
+        assert await wire.read_exactly(0) == b""
+        with pytest.raises(EOFError):
+            await wire.read_exactly(2)
+        assert wire.unread_size == 1
+
+    run(main)
+
+
+@pytest.mark.parametrize("size", [1, 2, 100])
+def test_limit(run: Run, size: int) -> None:
+    async def main() -> None:
+        data = b"12345\r\n"
+        assert await ScriptedWire(*pieces_of(data, size)).read_until(b"\r\n", 7) == data
+        assert await ScriptedWire(*pieces_of(data, size)).read_until(b"\r\n", 6) is None
+        with pytest.raises(EOFError):
+            await ScriptedWire(*pieces_of(data[:-1], size)).read_until(b"\r\n", 7)
+
+    run(main)
+
+
+def test_socket(run: Run) -> None:
+    async def main() -> None:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            ours.setblocking(False)
+            wire = SocketWire(asyncio.get_running_loop(), ours)
+            await wire.send(b"question")
+            assert theirs.recv(100) == b"question"
+            theirs.sendall(b"answer")
+            assert await wire.read_exactly(6) == b"answer"
+            theirs.close()
+            with pytest.raises(EOFError):
+                await wire.read_exactly(1)
+
+    run(main)
+
+
+class FakeTransport(asyncio.Transport):
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: List[Any] = []
+
+    def write(self, data: Any) -> None:
+        self.calls.append(bytes(data))
+
+    def abort(self) -> None:
+        self.calls.append("abort")
+
+    def close(self) -> None:
+        self.calls.append("close")
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self.calls.append(protocol)
+
+
+def test_transport(run: Run) -> None:
+    async def main() -> None:
+        wire, transport = TransportWire(asyncio.get_running_loop()), FakeTransport()
+        wire.abort()
+        with pytest.raises(RuntimeError):
+            _ = wire.transport
+        wire.connection_made(transport)
+        await wire.send(b"question")
+        reading = asyncio.ensure_future(wire.read_exactly(6))
+        for piece in (b"ans", b"", b"werXY"):
+            await asyncio.sleep(0)
+            wire.data_received(piece)
+        assert await reading == b"answer"
+
+        other = TransportWire(asyncio.get_running_loop())
+        wire.hand_over(other)
+        assert other.transport is transport
+        assert await other.read_exactly(2) == b"XY"
+        other.abort()
+        assert transport.calls == [b"question", other, "abort"]
+
+    run(main)
+
+
+def test_transport_that_ends(run: Run) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        wire, transport = TransportWire(loop), FakeTransport()
+        wire.connection_made(transport)
+        wire.check_open()
+        reading = asyncio.ensure_future(wire.read_exactly(1))
+        await asyncio.sleep(0)
+        wire.eof_received()
+        with pytest.raises(EOFError):
+            await reading
+        with pytest.raises(ConnectionResetError, match="the peer closed"):
+            wire.hand_over(TransportWire(loop))
+        wire.connection_lost(ZeroDivisionError())
+        with pytest.raises(ZeroDivisionError):
+            wire.check_open()
+        with pytest.raises(ZeroDivisionError):
+            await wire.read_exactly(1)
+
+    run(main)
