@@ -52,7 +52,6 @@ from picows_codec.parser cimport (
 )
 from picows_codec.sender cimport Wire
 from picows_codec.transport cimport (
-    ATTRIBUTE_CLOSE_HANDSHAKE,
     ATTRIBUTE_CLOSE_SENT,
     ATTRIBUTE_DISCONNECT_CAUSE,
     ATTRIBUTE_IS_CLIENT,

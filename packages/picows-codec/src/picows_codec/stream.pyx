@@ -12,7 +12,7 @@ POSIX only. Called per read and per write; watched by the echo and stream benche
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from libc.errno cimport EAGAIN, EINTR, errno
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t
 from libc.string cimport memcpy, memmove
 
 from picows_codec.buffers cimport ReadBuffer, thread_buffers
