@@ -4,6 +4,8 @@ Everything below is also usable from other Cython extensions, see the ``.pxd`` f
 use ``picows_client`` or ``picows_server``, which re-export what they need.
 """
 
+from __future__ import annotations
+
 from picows_codec._version import __version__
 from picows_codec.close import encode_close_payload
 from picows_codec.constants import WSAutoPingStrategy, WSCloseCode, WSMsgType

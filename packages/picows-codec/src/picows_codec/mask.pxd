@@ -14,5 +14,6 @@ cdef void ws_mask_copy(
     uint8_t* dst, const uint8_t* src, size_t size, const uint8_t* key, size_t phase) noexcept nogil
 
 # A fresh masking key from the operating system's CSPRNG into out[0:4]; keys are drawn in blocks
-# per thread and the block is dropped in a forked child. -1 with an exception if the system has no entropy.
+# per thread and the block is dropped in a forked child. -1 with an exception if the system has no
+# entropy.
 cdef int ws_masking_key(uint8_t* out) except -1

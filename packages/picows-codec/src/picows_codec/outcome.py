@@ -69,8 +69,10 @@ class WSCloseInfo:
 
 @dataclass(frozen=True)
 class WSCloseHandshake:
-    """The CLOSE frames of a connection: received, sent (None if there was none), and whether the
-    received one came first."""
+    """The CLOSE frames of a connection: received, sent (None if there was none).
+
+    ``recv_then_sent``: the received one came first.
+    """
 
     recv: Optional[WSCloseInfo]
     sent: Optional[WSCloseInfo]

@@ -21,7 +21,7 @@ cdef class Sender(Core):
     cdef:
         ThreadBuffers _buffers
         Wire _wire                  # our own transport, or None
-        object _transport_below     # the asyncio-shaped transport (the same object as _wire, if any)
+        object _transport_below     # the asyncio-shaped transport; _wire, if there is one
         object _write_below         # its write method where _wire is None
         WriteBuffer _pending        # frames held back by a cork, or None
         int _corks                  # depth of cork() blocks

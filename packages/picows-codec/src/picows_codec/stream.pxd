@@ -22,7 +22,7 @@ cdef class StreamTransport(Wire):
         object _protocol            # the same object
         Poller _poller              # None: registered with the loop itself
         ThreadBuffers _buffers
-        uint8_t* _queue             # what the kernel has not taken: _queue[_queue_start:][:queue_size]
+        uint8_t* _queue             # not yet sent: _queue[_queue_start:][:queue_size]
         Py_ssize_t _queue_start
         Py_ssize_t _queue_capacity
         Py_ssize_t _high_watermark
