@@ -132,7 +132,7 @@ class Pinger(WSListener):
         elif frame.get_payload_as_bytes() != self.payload:
             raise RuntimeError("the echo is not what was sent")
         self.progress.show(now)
-        if now < self.ends_at:
+        if now < self.ends_at or not self.samples:
             self.send_next(transport)
         else:
             self.ended_at = now
@@ -201,7 +201,7 @@ async def measure_one(
     )
     await transport.wait_disconnected()
     cause = transport.disconnect_cause
-    if not cause or cause.kind is not WSDisconnectKind.LOCAL_CLOSE or not pinger.samples:
+    if not cause or cause.kind is not WSDisconnectKind.LOCAL_CLOSE:
         raise RuntimeError(f"the measurement over {url} ended early: {cause}")
     return Result.of(pinger.samples, pinger.ended_at - pinger.counts_from)
 
