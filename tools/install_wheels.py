@@ -4,8 +4,8 @@
 
 The wheels are built in isolation, once for each state of the sources, interpreter and value of
 ``PICOWS_BUILD``, and kept below the directory CACHE; the newest state replaces the older ones.
-uvloop is installed with them where it runs. Tests and the demo run on what this installs, never on
-the source tree.
+uvloop and python-socks are installed with them where they run. Tests and the demo run on what this
+installs, never on the source tree.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def main(arguments: List[str]) -> None:
     if len(arguments) != 1:
         sys.exit(__doc__)
     codec, client, server = build_wheels(Path(arguments[0]).resolve())
-    pip("install", codec, f"{client}[uvloop]", f"{server}[uvloop]")
+    pip("install", codec, f"{client}[uvloop,socks]", f"{server}[uvloop]")
     # The version number stays the same while the sources change.
     pip("install", "--force-reinstall", "--no-deps", codec, client, server)
 

@@ -64,6 +64,7 @@ class Scenario:
         return {"url": server.url(), "proxy": f"http://127.0.0.1:{proxy.port}"}
 
     async def socks_proxy(self) -> Dict[str, Any]:
+        pytest.importorskip("python_socks", reason="python-socks needs Python 3.9")
         server, proxy = await self.serve(), await self.serve(Socks5Proxy().serve)
         return {"url": server.url(), "proxy": f"socks5://127.0.0.1:{proxy.port}"}
 
@@ -211,7 +212,9 @@ def test_cancelled_after_any_turn(
     run(main)
 
 
-@pytest.mark.parametrize("name", ["plain", "loop_tls", "tls", "http_proxy", "redirect"])
+@pytest.mark.parametrize(
+    "name", ["plain", "loop_tls", "tls", "http_proxy", "socks_proxy", "redirect"]
+)
 def test_cancelled_twice(
     run: Run,
     name: str,
@@ -248,7 +251,7 @@ def test_given_socket(run: Run) -> None:
 
 
 @pytest.mark.parametrize("timeout", [0.0001, 0.0005, 0.001, 0.002, 0.005])
-@pytest.mark.parametrize("name", ["plain", "tls", "loop_tls", "http_proxy"])
+@pytest.mark.parametrize("name", ["plain", "tls", "loop_tls", "http_proxy", "socks_proxy"])
 def test_deadline_at_any_time(
     run: Run,
     name: str,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import importlib
 import socket
 import ssl
+import struct
 import sys
-from typing import Any, Callable, Dict, Tuple, Type
+from typing import Any, Callable, Dict, List, Tuple, Type
 
 import pytest
 
@@ -15,6 +17,7 @@ from picows_client import (
     WSHandshakeTimeout,
     WSInvalidMessageError,
     WSInvalidOptionError,
+    WSInvalidStatusError,
     WSInvalidURL,
     WSProxyError,
     ws_connect,
@@ -35,6 +38,20 @@ KINDS: Dict[str, Type[Proxy]] = {
 }
 BACKENDS = ("auto", "aiofastnet", "loop")
 
+needs_python_socks = pytest.mark.skipif(
+    sys.version_info < (3, 9), reason="python-socks needs Python 3.9"
+)
+
+
+def cases(*all_values: Any) -> List[Any]:
+    """Parameters, of which the first begins with the proxy's scheme."""
+    parameters = []
+    for values in all_values:
+        parameter = values if isinstance(values, tuple) else (values,)
+        marks = [needs_python_socks] if parameter[0].lower().startswith("socks") else []
+        parameters.append(pytest.param(*parameter, marks=marks))
+    return parameters
+
 
 def proxy_url(scheme: str, peer: RawPeer, user: str = "") -> str:
     return f"{scheme}://{user}127.0.0.1:{peer.port}"
@@ -45,13 +62,13 @@ def proxy_url(scheme: str, peer: RawPeer, user: str = "") -> str:
 
 @pytest.mark.parametrize(
     ("url", "expected"),
-    [
+    cases(
         ("http://proxy", WSURL("http", "proxy", 80)),
         ("https://proxy", WSURL("https", "proxy", 443)),
         ("socks4://proxy", WSURL("socks4", "proxy", 1080)),
         ("SOCKS5://proxy/", WSURL("socks5", "proxy", 1080)),
         ("socks5h://a:b@[::1]:1", WSURL("socks5h", "::1", 1, "/", "", "a", "b")),
-    ],
+    ),
 )
 def test_url(url: str, expected: WSURL) -> None:
     assert parse_proxy_url(url) == expected
@@ -68,13 +85,35 @@ def test_url(url: str, expected: WSURL) -> None:
         ("http://proxy\r\n", WSInvalidURL, "%0D"),
         ("socks4://a:b@proxy", WSInvalidOptionError, "no password"),
         (f"socks5://{'a' * 256}:b@proxy", WSInvalidOptionError, "255 bytes"),
-        (f"socks5://a:{'%C3%A4' * 128}@proxy", WSInvalidOptionError, "255 bytes"),
+        ("socks4://%C3%A4@proxy", WSInvalidOptionError, "ASCII"),
+        ("socks5://a:%C3%A4@proxy", WSInvalidOptionError, "ASCII"),
+        ("socks5://a@proxy", WSInvalidOptionError, "both user and password"),
+        ("socks5://:b@proxy", WSInvalidOptionError, "both user and password"),
         (None, TypeError, "must be a str"),
     ],
 )
 def test_wrong_url(url: Any, error_type: Type[Exception], reason: str) -> None:
     with pytest.raises(error_type, match=reason):
         parse_proxy_url(url)
+
+
+@pytest.mark.parametrize("scheme", ["socks4", "socks5"])
+def test_without_python_socks(run: Run, monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
+    monkeypatch.setitem(sys.modules, "python_socks.async_.asyncio", None)
+
+    def factory(url: WSURL) -> socket.socket:
+        raise AssertionError("nothing is to be dialled")
+
+    async def main() -> None:
+        with pytest.raises(
+            WSInvalidOptionError, match=r"pip install picows-client\[socks\] \(Python 3\.9"
+        ) as caught:
+            await ws_connect(
+                "ws://host", Recorder, proxy=f"{scheme}://proxy", socket_factory=factory
+            )
+        assert isinstance(caught.value.__cause__, ImportError)
+
+    run(main)
 
 
 def test_context_without_a_secure_proxy(run: Run, client_context: ssl.SSLContext) -> None:
@@ -92,7 +131,7 @@ def test_context_without_a_secure_proxy(run: Run, client_context: ssl.SSLContext
 
 
 @pytest.mark.parametrize("in_pieces", [False, True])
-@pytest.mark.parametrize("scheme", KINDS)
+@pytest.mark.parametrize("scheme", cases(*KINDS))
 def test_plain(run: Run, scheme: str, in_pieces: bool) -> None:
     async def main() -> None:
         script = KINDS[scheme]({"server.example": "127.0.0.1"}, in_pieces=in_pieces)
@@ -113,7 +152,7 @@ def test_plain(run: Run, scheme: str, in_pieces: bool) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("scheme", ["http", "socks4", "socks5"])
+@pytest.mark.parametrize("scheme", cases("http", "socks4", "socks5"))
 def test_tls(
     run: Run,
     scheme: str,
@@ -202,27 +241,36 @@ def test_tls_through_a_tls_proxy(
     run(main)
 
 
-def test_ipv6_server(run: Run) -> None:
+@pytest.mark.parametrize("scheme", cases("http", "socks5"))
+def test_ipv6_server(run: Run, scheme: str) -> None:
     async def main() -> None:
-        async with raw_peer(serve_echo, host="::1") as server:
-            for scheme in ("http", "socks5"):
-                script = KINDS[scheme]()
-                async with raw_peer(script.serve) as proxy:
-                    await check_echo(
-                        *await ws_connect(
-                            server.url(host="[::1]"), Recorder, proxy=proxy_url(scheme, proxy)
-                        )
+        script = KINDS[scheme]()
+        async with raw_peer(serve_echo, host="::1") as server, raw_peer(script.serve) as proxy:
+            # A zone is of this host, not of the proxy.
+            for host in ("[::1]", "[::1%25lo]"):
+                await check_echo(
+                    *await ws_connect(
+                        server.url(host=host), Recorder, proxy=proxy_url(scheme, proxy)
                     )
-                assert script.asked == [("::1", server.port)]
+                )
+        assert script.asked == [("::1", server.port)] * 2
 
     run(main)
 
 
-def test_ipv6_server_with_socks4(run: Run) -> None:
+@pytest.mark.parametrize(
+    ("scheme", "host", "reason"),
+    cases(
+        ("socks4", "[::1]", "no IPv6"),
+        ("socks4", "a." * 128, "at most 255 bytes"),
+        ("socks5", "a." * 128, "at most 255 bytes"),
+    ),
+)
+def test_host_that_socks_cannot_name(run: Run, scheme: str, host: str, reason: str) -> None:
     async def main() -> None:
-        async with raw_peer(Socks4Proxy().serve) as proxy:
-            with pytest.raises(WSProxyError, match="no IPv6"):
-                await ws_connect("ws://[::1]", Recorder, proxy=proxy_url("socks4", proxy))
+        async with raw_peer(KINDS[scheme]().serve) as proxy:
+            with pytest.raises(WSProxyError, match=reason):
+                await ws_connect(f"ws://{host}", Recorder, proxy=proxy_url(scheme, proxy))
 
     run(main)
 
@@ -247,20 +295,20 @@ def test_http_request(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("scheme", "user", "secret"),
-    [
-        ("http", "me:m%C3%A4@", "Basic " + base64.b64encode("me:mä".encode()).decode()),
-        ("socks4", "me@", "me"),
-        ("socks5", "me:m%C3%A4@", "me:mä"),
-    ],
+    ("scheme", "user", "secret", "other"),
+    cases(
+        ("http", "me:m%C3%A4@", "Basic " + base64.b64encode("me:mä".encode()).decode(), "you@"),
+        ("socks4", "me@", "me", "you@"),
+        ("socks5", "me:mine%20@", "me:mine ", "you:yours@"),
+    ),
 )
-def test_credentials(run: Run, scheme: str, user: str, secret: str) -> None:
+def test_credentials(run: Run, scheme: str, user: str, secret: str, other: str) -> None:
     async def main() -> None:
         script = KINDS[scheme](secret=secret)
         async with raw_peer(serve_echo) as server, raw_peer(script.serve) as proxy:
             url = proxy_url(scheme, proxy, user)
             await check_echo(*await ws_connect(server.url(), Recorder, proxy=url))
-            for wrong in ("", "you@"):
+            for wrong in ("", other):
                 with pytest.raises(WSProxyError, match="opened no tunnel") as caught:
                     await ws_connect(server.url(), Recorder, proxy=proxy_url(scheme, proxy, wrong))
                 assert secret not in str(caught.value)
@@ -270,6 +318,7 @@ def test_credentials(run: Run, scheme: str, user: str, secret: str) -> None:
     run(main)
 
 
+@needs_python_socks
 def test_socket_factory_dials_the_proxy(run: Run) -> None:
     async def main() -> None:
         script = Socks5Proxy({"server.example": "127.0.0.1"})
@@ -309,6 +358,7 @@ def test_redirect_through_the_proxy(run: Run) -> None:
     run(main)
 
 
+@needs_python_socks
 @pytest.mark.parametrize("bound", [b"\x04" + bytes(18), b"\x03\x04name" + bytes(2)])
 def test_addresses_in_socks5_answers(run: Run, bound: bytes) -> None:
     async def main() -> None:
@@ -322,10 +372,37 @@ def test_addresses_in_socks5_answers(run: Run, bound: bytes) -> None:
     run(main)
 
 
+@pytest.mark.parametrize(
+    ("scheme", "greeting", "answer"),
+    cases(
+        ("socks4", b"", b"\x00\x5a" + bytes(6)),
+        ("socks5", b"\x05\x00", b"\x05\x00\x00\x01" + bytes(6)),
+        ("socks5", b"\x05\x00", b"\x05\x00\x00\x03\x04name" + bytes(2)),
+    ),
+)
+def test_what_follows_a_socks_answer_is_the_servers(
+    run: Run, scheme: str, greeting: bytes, answer: bytes
+) -> None:
+    async def serve(peer: RawConnection) -> None:
+        await peer.reader.read(1)
+        peer.writer.write(
+            greeting + answer + b"HTTP/1.1 403 Too Early\r\nContent-Length: 4\r\n\r\nbody"
+        )
+        await peer.reader.readuntil(b"\r\n\r\n")
+
+    async def main() -> None:
+        async with raw_peer(serve) as proxy:
+            with pytest.raises(WSInvalidStatusError) as caught:
+                await ws_connect("ws://localhost", Recorder, proxy=proxy_url(scheme, proxy))
+            assert (caught.value.status, caught.value.raw_body) == (403, b"body")
+
+    run(main)
+
+
 # What goes wrong
 
 
-@pytest.mark.parametrize("scheme", KINDS)
+@pytest.mark.parametrize("scheme", cases(*KINDS))
 def test_unreachable_server(run: Run, scheme: str) -> None:
     async def main() -> None:
         with socket.socket() as unused:
@@ -362,29 +439,28 @@ ANSWERS = [
     ("http", b"HTTP/1.1 407 Who Are You\r\n\r\n", "HTTP status 407 Who Are You$"),
     ("http", b"HTTP/1.1 503\r\n\r\n", "HTTP status 503$"),
     ("http", b"HTTP/1.1 200 OK\r\n\r\nHTTP", "went on talking"),
-    ("socks4", b"", "closed the connection"),
-    ("socks4", b"\x00\x5a" + bytes(5), "closed the connection"),
+    ("socks4", b"", "closed unexpectedly"),
+    ("socks4", b"\x00\x5a" + bytes(5), "closed unexpectedly"),
     ("socks4", b"\x00\x5b" + bytes(6), "rejected or failed"),
     ("socks4", b"\x00\x5c" + bytes(6), "identd"),
-    ("socks4", b"\x00\x01" + bytes(6), "SOCKS4 code 1$"),
-    ("socks4", b"\x00\x5a" + bytes(7), "went on talking"),
-    ("socks4", b"HTTP/1.1 400", "not a SOCKS4 answer"),
-    ("socks5", b"", "closed the connection"),
-    ("socks5", b"\x05", "closed the connection"),
-    ("socks5", b"\x05\xff", "wants authentication"),
-    ("socks5", b"\x05\x02", "wants authentication"),
-    ("socks5", b"\x04\x00", "not a SOCKS5 answer"),
-    ("socks5", b"\x05\x00", "closed the connection"),
-    ("socks5", b"\x05\x00\x04\x00\x00\x01" + bytes(6), "not a SOCKS5 answer"),
-    ("socks5", b"\x05\x00\x05\x02\x00\x01" + bytes(6), "not allowed by its rules"),
-    ("socks5", b"\x05\x00\x05\x63\x00\x01" + bytes(6), "SOCKS5 code 99"),
-    ("socks5", b"\x05\x00\x05\x00\x00\x05", "unknown type 5"),
-    ("socks5", b"\x05\x00\x05\x00\x00\x01" + bytes(5), "closed the connection"),
-    ("socks5", b"\x05\x00\x05\x00\x00\x01" + bytes(7), "went on talking"),
+    ("socks4", b"\x00\x01" + bytes(6), "reply code"),
+    ("socks4", b"HTTP/1.1 400", "reply version"),
+    ("socks5", b"", "closed unexpectedly"),
+    ("socks5", b"\x05", "closed unexpectedly"),
+    ("socks5", b"\x05\xff", "authentication method"),
+    ("socks5", b"\x05\x02", "authentication method"),
+    ("socks5", b"\x04\x00", "version number"),
+    ("socks5", b"\x05\x00", "closed unexpectedly"),
+    ("socks5", b"\x05\x00\x04\x00\x00\x01" + bytes(6), "version number"),
+    ("socks5", b"\x05\x00\x05\x02\x00\x01" + bytes(6), "not allowed"),
+    ("socks5", b"\x05\x00\x05\x63\x00\x01" + bytes(6), "reply code"),
+    ("socks5", b"\x05\x00\x05\x00\x00\x05", "address type"),
+    ("socks5", b"\x05\x00\x05\x00\x00\x03\x01\xff" + bytes(2), "decode"),
+    ("socks5", b"\x05\x00\x05\x00\x00\x01" + bytes(5), "closed unexpectedly"),
 ]
 
 
-@pytest.mark.parametrize(("scheme", "answer", "reason"), ANSWERS)
+@pytest.mark.parametrize(("scheme", "answer", "reason"), cases(*ANSWERS))
 def test_wrong_answers(run: Run, scheme: str, answer: bytes, reason: str) -> None:
     async def serve(peer: RawConnection) -> None:
         await peer.reader.read(1)
@@ -392,8 +468,48 @@ def test_wrong_answers(run: Run, scheme: str, answer: bytes, reason: str) -> Non
 
     async def main() -> None:
         async with raw_peer(serve) as proxy:
-            with pytest.raises(WSProxyError, match=reason):
+            url = proxy_url(scheme, proxy)
+            with pytest.raises(WSProxyError, match=reason) as caught:
+                await ws_connect("ws://localhost", Recorder, proxy=url)
+            assert str(caught.value).startswith(f"proxy {url} opened no tunnel to localhost:80: ")
+            assert caught.value.__cause__ is not None
+
+    run(main)
+
+
+@pytest.mark.parametrize("scheme", cases("http", "socks4", "socks5"))
+def test_connection_to_the_proxy_breaks(run: Run, scheme: str) -> None:
+    async def reset(peer: RawConnection) -> None:
+        await peer.reader.read(1)
+        sock = peer.writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.writer.transport.abort()
+
+    async def main() -> None:
+        async with raw_peer(reset) as proxy:
+            with pytest.raises(WSProxyError, match=r"no tunnel to localhost:80: .*reset") as caught:
                 await ws_connect("ws://localhost", Recorder, proxy=proxy_url(scheme, proxy))
+            assert isinstance(caught.value.__cause__, ConnectionResetError)
+
+    run(main)
+
+
+@needs_python_socks
+def test_the_systems_timeout(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """python-socks takes it for its own; the reason is to be the system's."""
+    python_socks = importlib.import_module("python_socks")
+    python_socks_asyncio = importlib.import_module("python_socks.async_.asyncio")
+
+    async def connect(*arguments: Any, timeout: float) -> socket.socket:
+        assert timeout > 365 * 86400
+        raise python_socks.ProxyTimeoutError(f"{timeout}") from TimeoutError("no route")
+
+    monkeypatch.setattr(python_socks_asyncio.Proxy, "connect", connect)
+
+    async def main() -> None:
+        async with raw_peer(RawConnection.read_to_end) as proxy:
+            with pytest.raises(WSProxyError, match=r"no tunnel to localhost:80: no route$"):
+                await ws_connect("ws://localhost", Recorder, proxy=proxy_url("socks5", proxy))
 
     run(main)
 
@@ -413,11 +529,12 @@ def test_interim_answers_are_skipped(run: Run) -> None:
     run(main)
 
 
+@needs_python_socks
 def test_refused_password(run: Run) -> None:
     async def main() -> None:
         async with raw_peer(Socks5Proxy(secret="me:mine").serve) as proxy:
             url = proxy_url("socks5", proxy, "me:wrong@")
-            with pytest.raises(WSProxyError, match="does not accept user and password"):
+            with pytest.raises(WSProxyError, match="authentication failure"):
                 await ws_connect("ws://localhost", Recorder, proxy=url)
 
     run(main)
@@ -479,7 +596,7 @@ def test_tls_proxy_leaves_after_its_answer(
     run(main, tolerated="SSL handshake failed")
 
 
-@pytest.mark.parametrize("scheme", ["http", "socks4", "socks5", "https"])
+@pytest.mark.parametrize("scheme", cases("http", "socks4", "socks5", "https"))
 def test_silent_proxy(
     run: Run, scheme: str, server_context: ssl.SSLContext, client_context: ssl.SSLContext
 ) -> None:

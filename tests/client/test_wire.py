@@ -1,4 +1,4 @@
-"""picows_client.wire: exact reads, however the bytes arrive."""
+"""picows_client.wire: reads up to an end, however the bytes arrive."""
 
 from __future__ import annotations
 
@@ -33,14 +33,12 @@ def pieces_of(data: bytes, size: int) -> List[bytes]:
 @pytest.mark.parametrize("size", [1, 2, 3, 100])
 def test_reads(run: Run, size: int) -> None:
     async def main() -> None:
-        wire = ScriptedWire(*pieces_of(b"abcHead: 1\r\n\r\ndef", size))
-        assert await wire.read_exactly(3) == b"abc"
+        wire = ScriptedWire(*pieces_of(b"abc;Head: 1\r\n\r\nde", size))
+        assert await wire.read_until(b";", 100) == b"abc;"
         assert await wire.read_until(b"\r\n\r\n", 100) == b"Head: 1\r\n\r\n"
-        assert await wire.read_exactly(2) == b"de"
-        assert await wire.read_exactly(0) == b""
         with pytest.raises(EOFError):
-            await wire.read_exactly(2)
-        assert wire.unread_size == 1
+            await wire.read_until(b"\r\n\r\n", 100)
+        assert wire.unread_size == 2
 
     run(main)
 
@@ -66,10 +64,10 @@ def test_socket(run: Run) -> None:
             await wire.send(b"question")
             assert theirs.recv(100) == b"question"
             theirs.sendall(b"answer")
-            assert await wire.read_exactly(6) == b"answer"
+            assert await wire.read_until(b"er", 6) == b"answer"
             theirs.close()
             with pytest.raises(EOFError):
-                await wire.read_exactly(1)
+                await wire.read_until(b"X", 1)
 
     run(main)
 
@@ -100,7 +98,7 @@ def test_transport(run: Run) -> None:
             _ = wire.transport
         wire.connection_made(transport)
         await wire.send(b"question")
-        reading = asyncio.ensure_future(wire.read_exactly(6))
+        reading = asyncio.ensure_future(wire.read_until(b"er", 6))
         for piece in (b"ans", b"", b"werXY"):
             await asyncio.sleep(0)
             wire.data_received(piece)
@@ -109,7 +107,7 @@ def test_transport(run: Run) -> None:
         other = TransportWire(asyncio.get_running_loop())
         wire.hand_over(other)
         assert other.transport is transport
-        assert await other.read_exactly(2) == b"XY"
+        assert await other.read_until(b"Y", 2) == b"XY"
         other.abort()
         assert transport.calls == [b"question", other, "abort"]
 
@@ -122,7 +120,7 @@ def test_transport_that_ends(run: Run) -> None:
         wire, transport = TransportWire(loop), FakeTransport()
         wire.connection_made(transport)
         wire.check_open()
-        reading = asyncio.ensure_future(wire.read_exactly(1))
+        reading = asyncio.ensure_future(wire.read_until(b"X", 1))
         await asyncio.sleep(0)
         wire.eof_received()
         with pytest.raises(EOFError):
@@ -133,6 +131,6 @@ def test_transport_that_ends(run: Run) -> None:
         with pytest.raises(ZeroDivisionError):
             wire.check_open()
         with pytest.raises(ZeroDivisionError):
-            await wire.read_exactly(1)
+            await wire.read_until(b"X", 1)
 
     run(main)
