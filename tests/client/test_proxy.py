@@ -116,6 +116,13 @@ def test_without_python_socks(run: Run, monkeypatch: pytest.MonkeyPatch, scheme:
     run(main)
 
 
+@needs_python_socks
+def test_with_an_older_python_socks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("python_socks.__version__", "2.8.2")
+    with pytest.raises(WSInvalidOptionError, match="python-socks 3 or newer"):
+        parse_proxy_url("socks5://proxy")
+
+
 def test_context_without_a_secure_proxy(run: Run, client_context: ssl.SSLContext) -> None:
     async def main() -> None:
         for proxy in (None, "http://proxy"):

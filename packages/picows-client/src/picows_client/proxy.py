@@ -33,6 +33,9 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([0-9]{3})(?: ([^\r\n]*))?\r\n")
 _MAX_ANSWER_SIZE = 65536
 _MAX_SOCKS_FIELD_SIZE = 255
 
+# The first major version of python-socks that takes a connected socket (``forward``).
+_PYTHON_SOCKS = 3
+
 # Seconds, some thirty years: the deadline is the caller's, and python-socks takes None for 60.
 _NO_TIMEOUT = 1e9
 
@@ -82,13 +85,18 @@ def _check_socks(proxy: WSURL) -> None:
     elif bool(proxy.username) != bool(proxy.password):
         # RFC 1929, 2: neither is empty.
         raise WSInvalidOptionError(f"proxy {proxy}: SOCKS5 has both user and password, or neither")
+    cause: Optional[ImportError] = None
     try:
-        import python_socks.async_.asyncio  # noqa: F401, PLC0415  an extra
+        import python_socks.async_.asyncio  # noqa: PLC0415  an extra
+
+        if int(python_socks.__version__.split(".")[0]) >= _PYTHON_SOCKS:
+            return
     except ImportError as error:
-        raise WSInvalidOptionError(
-            f"proxy {proxy}: SOCKS needs python-socks: pip install picows-client[socks]"
-            " (Python 3.9 or newer)"
-        ) from error
+        cause = error
+    raise WSInvalidOptionError(
+        f"proxy {proxy}: SOCKS needs python-socks {_PYTHON_SOCKS} or newer: pip install"
+        " picows-client[socks] (Python 3.9 or newer)"
+    ) from cause
 
 
 async def open_http_tunnel(wire: Wire, proxy: WSURL, server: WSURL) -> None:
