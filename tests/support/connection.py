@@ -163,7 +163,8 @@ class Connection:
         """What the peer sends to complete the opening handshake."""
         if self.role == "server":
             return frames.upgrade_request(extra=self._extra_request)
-        return frames.upgrade_response(self.transport.written)
+        request = self.transport.written
+        return frames.upgrade_response(request) if request else b""
 
     def open(self, tail: bytes = b"") -> None:
         """The peer completes the opening handshake; ``tail`` comes in the same read."""

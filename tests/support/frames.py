@@ -6,7 +6,7 @@ import base64
 import hashlib
 import struct
 from dataclasses import dataclass
-from typing import List, Optional, Tuple
+from typing import List, Optional, Tuple, Union
 
 __all__ = [
     "BINARY",
@@ -24,6 +24,7 @@ __all__ = [
     "mask",
     "parse",
     "parse_all",
+    "size_of",
     "upgrade_request",
     "upgrade_response",
 ]
@@ -95,29 +96,36 @@ def close_payload(code: int, reason: bytes = b"") -> bytes:
     return struct.pack("!H", code) + reason
 
 
+def size_of(data: Union[bytes, bytearray]) -> Optional[int]:
+    """The size in bytes of the frame whose beginning this is; None while that cannot be told."""
+    if len(data) < 2:
+        return None
+    size, position = data[1] & 0x7F, 2
+    if size > 125:
+        position += 2 if size == 126 else 8
+        size = int.from_bytes(data[2:position], "big")
+    if data[1] & 0x80:
+        position += 4
+    return position + size if len(data) >= position else None
+
+
 def parse(data: bytes) -> Tuple[Optional[Frame], int]:
     """The frame at the front of the data and its size in bytes; (None, 0) while it is incomplete.
 
     Checks nothing.
     """
-    if len(data) < 2:
+    size = size_of(data)
+    if size is None or len(data) < size:
         return None, 0
-    size, position = data[1] & 0x7F, 2
-    if size > 125:
-        width = 2 if size == 126 else 8
-        position += width
-        size = int.from_bytes(data[2:position], "big")
+    position = 2 + {126: 2, 127: 8}.get(data[1] & 0x7F, 0)
     key = None
     if data[1] & 0x80:
         key = data[position : position + 4]
         position += 4
-    payload = data[position : position + size]
-    if len(data) < position + size:
-        return None, 0
+    payload = data[position:size]
     if key is not None:
         payload = mask(payload, key)
-    frame = Frame(data[0] & 0x0F, payload, bool(data[0] & 0x80), data[0] >> 4 & 7, key)
-    return frame, position + size
+    return Frame(data[0] & 0x0F, payload, bool(data[0] & 0x80), data[0] >> 4 & 7, key), size
 
 
 def parse_all(data: bytes) -> Tuple[List[Frame], bytes]:

@@ -72,9 +72,9 @@ class MemoryTransport(asyncio.Transport):
             data = data[size:]
             self._guarded(self._protocol.buffer_updated, size)
 
-    def fail_next(self) -> None:
-        """The next call raises."""
-        self._fail_at = len(self.calls) + 1
+    def fail_next(self, n: int = 1) -> None:
+        """The n-th call from now raises."""
+        self._fail_at = len(self.calls) + n
 
     def feed_eof(self) -> None:
         """The peer half-closes."""
@@ -83,6 +83,8 @@ class MemoryTransport(asyncio.Transport):
 
     def drain(self, size: Optional[int] = None) -> None:
         """The kernel takes ``size`` bytes of the queue, or all of it."""
+        if self._doomed:
+            return
         self._queue -= self._queue if size is None else min(size, self._queue)
         if self._protocol_paused and self._queue <= self._low:
             self._protocol_paused = False

@@ -661,9 +661,9 @@ cdef class WSEndpoint(Sender):
             self._connected_called = True
             listener.on_ws_connected(self._transport)
         except Exception as error:
+            self._listener_failed("on_ws_connected", error)
             if self._options.disconnect_on_exception:
                 self._opening_failed(error)
-            self._listener_failed("on_ws_connected", error)
         if self._opened_waiter is not None and not self._opened_waiter.done():
             self._opened_waiter.set_result((self._transport, listener))
         return 0

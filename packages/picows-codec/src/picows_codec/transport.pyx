@@ -17,7 +17,7 @@ from picows_codec.constants cimport (
 from picows_codec.view cimport WSFrame, WSMessage
 
 from picows_codec.constants import WSCloseCode
-from picows_codec.errors import WSInvalidFrameError
+from picows_codec.errors import WSInvalidFrameError, WSInvalidOptionError
 from picows_codec.waiting import collect_roundtrips, wait_for
 
 cdef extern from "Python.h":
@@ -265,10 +265,10 @@ cdef class WSTransport:
 
         Returns a list of round-trip times in seconds. The pings are those of the listener's
         ``send_user_specific_ping`` where it has one. Raises :class:`WSConnectionError` if the
-        connection ends first.
+        connection ends first, and :class:`WSInvalidOptionError` for less than one round.
         """
         if rounds < 1:
-            raise ValueError(f"rounds must be at least 1, not {rounds}")
+            raise WSInvalidOptionError(f"rounds must be at least 1, not {rounds}")
         return collect_roundtrips(self._start_roundtrip, rounds)
 
     def _start_roundtrip(self):

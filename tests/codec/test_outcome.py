@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from picows_codec import (
+    WSCloseHandshake,
+    WSCloseInfo,
+    WSDisconnectCause,
+    WSDisconnectKind,
+    WSState,
+    outcome,
+)
+
+
+def test_names() -> None:
+    assert outcome.__all__ == sorted(outcome.__all__)
+    for name in outcome.__all__:
+        assert getattr(outcome, name).__doc__
+
+
+def test_states_only_advance() -> None:
+    assert [state.name for state in sorted(WSState)] == ["CONNECTING", "OPEN", "CLOSING", "CLOSED"]
+    assert [int(state) for state in WSState] == [0, 1, 2, 3]
+
+
+def test_every_kind_says_what_it_means() -> None:
+    assert len({kind.value for kind in WSDisconnectKind}) == len(WSDisconnectKind) == 10
+
+
+def test_cause() -> None:
+    cause = WSDisconnectCause(WSDisconnectKind.PEER_CLOSE)
+    assert (cause.exception, cause.unsent_bytes) == (None, 0)
+    assert str(cause) == "the peer started the closing handshake"
+    cause = WSDisconnectCause(WSDisconnectKind.PING_TIMEOUT, TimeoutError("too late"), 17)
+    assert str(cause) == "the peer did not answer a ping: too late (17 bytes were not sent)"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        WSDisconnectCause(WSDisconnectKind.PEER_CLOSE),
+        WSCloseInfo(1000, ""),
+        WSCloseHandshake(None, None, recv_then_sent=False),
+    ],
+)
+def test_frozen(value: Any) -> None:
+    for field in dataclasses.fields(value):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(value, field.name, None)
+    assert hash(value) == hash(dataclasses.replace(value))
