@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import errno
 import inspect
 import logging
+import socket
 import ssl
 from typing import Any, Callable, Dict, List, Tuple, Type
 
@@ -539,6 +541,18 @@ def test_slow_head_is_shown(run: Run) -> None:
             with pytest.raises(WSHandshakeTimeout) as caught:
                 await ws_connect(peer.url(), Recorder, websocket_handshake_timeout=0.05)
         assert caught.value.raw_header == b"HTTP/1.1 101 "
+
+    run(main)
+
+
+def test_timeout_of_the_system_is_not_ours(run: Run) -> None:
+    def factory(url: WSURL) -> socket.socket:
+        raise OSError(errno.ETIMEDOUT, "timed out")  # a TimeoutError from Python 3.10 on
+
+    async def main() -> None:
+        with pytest.raises(OSError, match="timed out") as caught:
+            await ws_connect("ws://localhost", Recorder, socket_factory=factory)
+        assert not isinstance(caught.value, WSHandshakeTimeout)
 
     run(main)
 

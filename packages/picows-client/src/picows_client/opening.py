@@ -16,7 +16,7 @@ from picows_client.logs import Logger
 from picows_client.protocol import ClientProtocol
 from picows_client.redirects import Headers, headers_for, redirect_url
 from picows_client.route import Route
-from picows_client.tasks import run_with_deadline
+from picows_client.tasks import DeadlinePassed, run_with_deadline
 from picows_client.teardown import abandon, abort
 from picows_client.tls import TlsSettings, default_ssl_context
 from picows_client.tunnel import connect_through
@@ -78,7 +78,7 @@ class Opening:
         timeout = self._options.websocket_handshake_timeout
         try:
             return await run_with_deadline(self._follow_redirects(), timeout, _discard)
-        except asyncio.TimeoutError:
+        except DeadlinePassed:
             raise self._take_interrupted() or WSHandshakeTimeout(
                 f"no connection to {self._url} within websocket_handshake_timeout={timeout} seconds"
             ) from None

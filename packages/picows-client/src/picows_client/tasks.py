@@ -10,9 +10,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Awaitable, Callable, Coroutine, Iterable, Optional, TypeVar
 
-__all__ = ["run_with_deadline", "settle", "undisturbed"]
+__all__ = ["DeadlinePassed", "run_with_deadline", "settle", "undisturbed"]
 
 T = TypeVar("T")
+
+
+class DeadlinePassed(asyncio.TimeoutError):
+    """Of :func:`run_with_deadline`; from Python 3.11 the system's ETIMEDOUT is a TimeoutError too."""
 
 
 async def settle(tasks: Iterable[asyncio.Task[Any]]) -> None:
@@ -41,7 +45,7 @@ async def run_with_deadline(
 ) -> T:
     """Run ``work`` for at most ``timeout`` seconds (None: no limit).
 
-    Returns its result, or raises its exception, :class:`asyncio.TimeoutError`, or the caller's
+    Returns its result, or raises its exception, :class:`DeadlinePassed`, or the caller's
     cancellation. It is over in every case; a result that nobody waits for any more is given to
     ``discard``.
     """
@@ -52,7 +56,7 @@ async def run_with_deadline(
             return task.result()
         await settle({task})
         if task.cancelled():
-            raise asyncio.TimeoutError
+            raise DeadlinePassed
         return task.result()
     except asyncio.CancelledError:
         try:

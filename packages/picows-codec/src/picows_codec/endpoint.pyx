@@ -294,7 +294,8 @@ cdef class WSEndpoint(Sender):
         if self._pending_pong is not None and self._may_send:
             payload = self._pending_pong
             self._pending_pong = None
-            self._answer_ping(<const uint8_t*> PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload))
+            self._answer_ping(
+                <const uint8_t*> PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload))
 
     def connection_lost(self, exc):
         """The connection has ended: the transport's last call."""

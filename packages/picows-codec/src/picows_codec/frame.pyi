@@ -4,7 +4,7 @@ from typing_extensions import Buffer
 
 def encode_frame_header(
     opcode: SupportsIndex,
-    payload_size: int,
+    payload_size: SupportsIndex,
     *,
     fin: bool = True,
     rsv1: bool = False,
