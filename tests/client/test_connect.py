@@ -15,6 +15,7 @@ import pytest
 import picows_client
 import picows_codec
 from picows_client import (
+    WSURL,
     WSHandshakeError,
     WSHandshakeTimeout,
     WSInvalidHeaderError,
