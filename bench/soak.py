@@ -358,7 +358,7 @@ class Soak:
     async def wait_until(self, condition: Callable[[], object], message: str) -> None:
         """Wait for a condition; a violation if it is not met."""
         deadline = self.loop.time() + PATIENCE
-        while not condition() and self.loop.time() < deadline:  # noqa: ASYNC110  many things
+        while not condition() and self.loop.time() < deadline:
             await asyncio.sleep(0.05)
         self.tally.check(condition(), message)
 

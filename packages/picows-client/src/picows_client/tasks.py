@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class DeadlinePassed(asyncio.TimeoutError):
-    """Of :func:`run_with_deadline`; from Python 3.11 the system's ETIMEDOUT is a TimeoutError too."""
+    """Of :func:`run_with_deadline`; the system's ETIMEDOUT is a TimeoutError as well."""
 
 
 async def settle(tasks: Iterable[asyncio.Task[Any]]) -> None:
