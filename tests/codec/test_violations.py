@@ -6,6 +6,7 @@ The samples of each rule are in ``test_parser.py``, those on a connection in
 
 from __future__ import annotations
 
+import sys
 from typing import List, Optional, Tuple
 
 import pytest
@@ -322,3 +323,18 @@ def test_nothing_after_a_close(role: str, feeding: Feeding, ours_first: bool, ta
     assert connection.cause.kind is (
         WSDisconnectKind.LOCAL_CLOSE if ours_first else WSDisconnectKind.PEER_CLOSE
     )
+
+
+@both_roles
+@every_feeding
+def test_a_frame_that_no_memory_could_hold(role: str, feeding: Feeding) -> None:
+    """Limits that are none do not turn a header into an exception of ours."""
+    connection = Connection(role, max_frame_size=sys.maxsize, max_message_size=sys.maxsize)
+    head = frames.header(BINARY, 2**63 - 1, key=connection.key)
+    connection.feed(*feeding(connection.build(TEXT, b"first") + head + b"payload"))
+    assert connection.listener.frames == [(TEXT, b"first", True)]
+    (close,) = connection.sent()
+    assert close.payload[:2] == frames.close_payload(1009)
+    assert connection.transport.fatal_errors == []
+    assert connection.cause is not None
+    assert connection.cause.kind is WSDisconnectKind.PROTOCOL_ERROR

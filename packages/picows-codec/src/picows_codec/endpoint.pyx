@@ -31,6 +31,7 @@ from picows_codec.buffers cimport ReadBuffer, thread_buffers
 from picows_codec.close cimport encode_close_payload
 from picows_codec.constants cimport (
     WS_CLOSE_INTERNAL_ERROR,
+    WS_CLOSE_MESSAGE_TOO_BIG,
     WS_CLOSE_NO_STATUS_RECEIVED,
     WS_MAX_HEADER_SIZE,
     WS_OP_CLOSE,
@@ -475,7 +476,15 @@ cdef class WSEndpoint(Sender):
             size -= used
             if header.payload_size > <size_t> size:
                 self._header = header
-                self._block = PyBytes_FromStringAndSize(NULL, <Py_ssize_t> header.payload_size)
+                try:
+                    self._block = PyBytes_FromStringAndSize(NULL, <Py_ssize_t> header.payload_size)
+                except (MemoryError, OverflowError):    # within the limit, but not within reason
+                    return self._fail(
+                        WS_CLOSE_MESSAGE_TOO_BIG, "no memory for the frame",
+                        WSDisconnectKind.PROTOCOL_ERROR,
+                        WSProtocolError(
+                            ws_close_code_member(WS_CLOSE_MESSAGE_TOO_BIG),
+                            f"no memory for a frame of {header.payload_size} bytes"))
                 self._block_size = size
                 memcpy(PyBytes_AS_STRING(self._block), data, size)
                 result = ws_parser_payload(
