@@ -30,3 +30,9 @@ clean:
 	rm -rf .venv-build .venv-demo .tox .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find packages tests tools examples -name __pycache__ -type d -prune -exec rm -rf {} +
 	rm -f packages/*/src/*/*.c packages/*/src/*/*.so packages/*/src/*/*.pyd
+
+# Everything takes more than an hour on a machine that does nothing else. One scenario, for example:
+#   make bench ARGS="--only echo-client-256 --rounds 3"
+.PHONY: bench
+bench: $(TOX)
+	$(TOX) run -e bench -- $(ARGS)

@@ -119,7 +119,7 @@ def draw_panel(axes: Axes, result: ScenarioResult, heading: str, theme: Theme) -
     low = [value - min(result.values(peer)) for peer, value in zip(peers, values)]
     high = [max(result.values(peer)) - value for peer, value in zip(peers, values)]
     axes.barh(
-        [PEERS[peer].label for peer in peers],
+        [PEERS[peer].label_as(scenario.subject) for peer in peers],
         values,
         height=0.72,
         color=[colour(peer, theme) for peer in peers],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import List
 
-__all__ = ["GOALS", "Goal", "goals_of"]
+__all__ = ["GOALS", "MEMORY_GOAL", "Goal"]
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,3 @@ GOALS: List[Goal] = [
 
 # An absolute goal, since it does not depend on the machine: bytes per idle plain connection.
 MEMORY_GOAL = 2500
-
-
-def goals_of(scenario: str, peer: str) -> List[Goal]:
-    """Return the goals of a peer in a scenario."""
-    return [goal for goal in GOALS if goal.scenario == scenario and goal.peer == peer]

@@ -33,10 +33,16 @@ class Process:
     """A running process; leaving the context stops it."""
 
     def __init__(
-        self, command: List[str], core: int, environment: Optional[Mapping[str, str]], log: Path
+        self,
+        command: List[str],
+        core: int,
+        environment: Optional[Mapping[str, str]],
+        log: Path,
+        stop_timeout: float = STOP_TIMEOUT,
     ) -> None:
         self._command = command
         self._log = log
+        self._stop_timeout = stop_timeout
         self._buffer = b""
         self.usage = Usage()
         own_cores = os.sched_getaffinity(0)
@@ -95,7 +101,7 @@ class Process:
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
                 stream.close()
-        deadline = time.monotonic() + STOP_TIMEOUT
+        deadline = time.monotonic() + self._stop_timeout
         killed = False
         while self._process.returncode is None:
             pid, status, used = os.wait4(self.pid, os.WNOHANG)

@@ -13,7 +13,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from bench.goals import MEMORY_GOAL, Goal, goals_of
+from bench.goals import GOALS, MEMORY_GOAL, Goal
 from bench.peers.catalogue import PEERS
 from bench.results import Ratio, Results, ScenarioResult
 
@@ -60,7 +60,6 @@ def headings(result: ScenarioResult, bases: Sequence[str]) -> List[str]:
         "spread",
         "CPU us",
         *(f"x {base}" for base in bases),
-        "goal",
     ]
 
 
@@ -73,43 +72,43 @@ def rows(result: ScenarioResult, bases: Sequence[str]) -> List[List[str]]:
         cpu = result.median_of(peer, lambda sample: sample.cpu_us)
         table.append(
             [
-                PEERS[peer].label,
+                PEERS[peer].label_as(scenario.subject),
                 figure(result.median(peer), scenario.unit),
                 f"{result.spread(peer):.0%}",
                 "" if cpu is None else f"{cpu:.3g}",
                 *(ratio_text(result.ratio(peer, base)) for base in bases),
-                ", ".join(goal_texts(result, peer)),
             ]
         )
     return table
 
 
-def goal_texts(result: ScenarioResult, peer: str) -> List[str]:
-    """Return the goals of a peer, each with whether it is reached."""
+def goal_texts(result: ScenarioResult) -> List[str]:
+    """Return the goals of a scenario, each with what came out."""
     texts = []
-    for goal in goals_of(result.name, peer):
-        reached = is_reached(result, goal)
-        if reached is not None:
-            texts.append(f"{goal.ratio:g} x {goal.base} {'reached' if reached else 'MISSED'}")
-    if result.name == "memory-server" and peer == "ours":
-        reached = result.median(peer) <= MEMORY_GOAL
-        texts.append(f"{MEMORY_GOAL:,} bytes {'reached' if reached else 'MISSED'}")
+    for goal in GOALS:
+        ratio = result.ratio(goal.peer, goal.base) if goal.scenario == result.name else None
+        if ratio is not None:
+            reached = "reached" if is_reached(result, goal, ratio) else "MISSED"
+            texts.append(
+                f"Goal: {goal.peer} {goal.ratio:g} x {goal.base}: {ratio.median:.2f}, {reached}"
+            )
+    if result.name == "memory-server" and "ours" in result.rounds:
+        size = result.median("ours")
+        reached = "reached" if size <= MEMORY_GOAL else "MISSED"
+        texts.append(f"Goal: ours at most {MEMORY_GOAL:,} bytes: {size:,.0f}, {reached}")
     return texts
 
 
-def is_reached(result: ScenarioResult, goal: Goal) -> Optional[bool]:
-    """Whether a goal is reached; None if its base was not measured."""
-    ratio = result.ratio(goal.peer, goal.base)
-    if ratio is None:
-        return None
+def is_reached(result: ScenarioResult, goal: Goal, ratio: Ratio) -> bool:
+    """Whether a ratio is good enough."""
     if result.scenario.lower_is_better:
         return ratio.median <= goal.ratio
     return ratio.median >= goal.ratio
 
 
 def remarks(result: ScenarioResult) -> List[str]:
-    """Return what has to be said about the rounds."""
-    texts = []
+    """Return goals, and what has to be said about the rounds."""
+    texts = goal_texts(result)
     if result.repeated:
         texts.append(f"{result.repeated} disturbed measurements were repeated.")
     if result.disturbed:
@@ -143,11 +142,12 @@ def print_scenario(console: Console, result: ScenarioResult, bases: Sequence[str
     )
     for number, heading in enumerate(headings(result, bases)):
         table.add_column(heading, justify="left" if number == 0 else "right", no_wrap=True)
+    ours = PEERS["ours"].label_as(result.scenario.subject)
     for row in rows(result, bases):
-        table.add_row(*row, style="bold" if row[0] == PEERS["ours"].label else "")
+        table.add_row(*row, style="bold" if row[0] == ours else "")
     console.print(table)
     for remark in remarks(result):
-        console.print(remark, style="yellow")
+        console.print(remark, style="green" if remark.endswith(" reached") else "yellow")
 
 
 def method_text(results: Results) -> str:
@@ -186,7 +186,8 @@ def write_markdown(results: Results, path: Path, bases: Sequence[str]) -> None:
             f"|{'---|' * len(names)}",
             *(f"| {' | '.join(row)} |" for row in rows(result, chosen)),
             "",
-            *(f"{remark}\n" for remark in remarks(result)),
+            *(f"- {remark}" for remark in remarks(result)),
+            "",
         ]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(parts).rstrip() + "\n", encoding="utf-8")

@@ -29,7 +29,7 @@ from rich.progress import (
 
 from bench.machine import machine_facts
 from bench.measure import Bench, Settings, allow_many_files
-from bench.peers.catalogue import PEERS, C, Peer, choose_peers
+from bench.peers.catalogue import OURS, PEERS, C, Peer, choose_peers
 from bench.peers.install import Installation, Installed, NotAvailable, Ours
 from bench.processes import Failed
 from bench.quiet import Observer
@@ -95,8 +95,8 @@ def parse_arguments() -> argparse.Namespace:
     where.add_argument(
         "--work",
         type=Path,
-        default=ROOT / ".bench",
-        help="environments, programs and logs (default: .bench in the repository)",
+        default=ROOT / ".venv-bench",
+        help="environments, programs and logs (default: .venv-bench in the repository)",
     )
     where.add_argument(
         "--output",
@@ -246,8 +246,8 @@ def install(
         try:
             installed[name] = installation.install(libraries[name])
         except NotAvailable as error:
-            if name == C.library.name:
-                sys.exit(f"the C programs cannot be compiled: {error}")
+            if name in {C.library.name, OURS.library.name}:
+                sys.exit(f"{name} cannot be built: {error}")
             results.missing[name] = str(error).splitlines()[0]
             console.print(f"{name} does not take part: {error}", style="yellow", highlight=False)
         else:

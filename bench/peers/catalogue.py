@@ -12,6 +12,8 @@ NATIVE = "native"
 BEAST = "beast"
 NODE = "node"
 
+OURS_LABEL = "picows wheels"
+
 ALL_ROLES = frozenset(
     {
         "server echo",
@@ -52,6 +54,10 @@ class Peer:
     loop: str = "uvloop"
     listener: str = "python"
     busy_poll: bool = False
+
+    def label_as(self, side: str) -> str:
+        """Return the label where the peer plays a client or a server: ours has a wheel for each."""
+        return self.label.replace(OURS_LABEL, f"picows-{side}")
 
     def can_play(self, side: str, role: str) -> bool:
         """Whether there is an adapter for this role."""
@@ -114,7 +120,7 @@ BEAST_LIBRARY = Library("beast", BEAST, roles=MESSAGE_ROLES)
 WS_LIBRARY = Library("ws", NODE)
 
 C = Peer("c", "C, epoll", C_LIBRARY)
-OURS = Peer("ours", "picows wheels", OURS_LIBRARY)
+OURS = Peer("ours", OURS_LABEL, OURS_LIBRARY)
 _PICOWS = Peer("picows", "picows 2.3.1", PICOWS_LIBRARY)
 _WEBSOCKETS = Peer("websockets", "websockets", WEBSOCKETS_LIBRARY)
 _AIOHTTP = Peer("aiohttp", "aiohttp", AIOHTTP_LIBRARY)

@@ -253,7 +253,7 @@ def main(adapter: Callable[[Arguments], Adapter]) -> None:
         print_json(
             {
                 "python": platform.python_version(),
-                "openssl": ssl.OPENSSL_VERSION,
+                "openssl": ssl.OPENSSL_VERSION.split()[1],
                 **{name: version_of(name) for name in names},
             }
         )

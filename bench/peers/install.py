@@ -103,7 +103,7 @@ class Installation:
         version = first_line([*compiler(), "--version"])
         versions = {"compiler": version, "flags": shlex.join(NATIVE_FLAGS[:3])}
         if self.has_tls:
-            versions["openssl"] = first_line(["openssl", "version"]) or "unknown"
+            versions["openssl"] = " ".join(first_line(["openssl", "version"]).split()[1:2])
         return Installed(
             [str(self.native("server"))], [str(self.native("client"))], {}, versions, self.has_tls
         )
@@ -159,7 +159,6 @@ class Installation:
                         str(python),
                         str(ROOT / "tools" / "install_wheels.py"),
                         str(self.work / "wheels"),
-                        "uvloop",
                     ]
                 )
         if library.compiled_listener:

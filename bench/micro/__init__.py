@@ -1,0 +1,1 @@
+"""Measurements without sockets: kernels, parser, handshake; and instructions per message."""
