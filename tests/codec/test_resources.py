@@ -101,7 +101,8 @@ def test_tiny_frames_in_tiny_reads(role: str, memory: Memory) -> None:
     stream = connection.build(TEXT, b"x") * 3000
     connection.feed(stream[:3])
     memory.start()
-    connection.feed(*(stream[start : start + 3] for start in range(3, len(stream), 3)))
+    for start in range(3, len(stream), 3):
+        connection.feed(stream[start : start + 3])
     assert connection.listener.frames == 3000
     assert memory.peak < SLACK
 
