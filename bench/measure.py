@@ -122,7 +122,7 @@ class Bench:
         self, scenario: Scenario, peer: Peer
     ) -> Tuple[Dict[str, Any], Dict[str, Any], List[Process]]:
         """Return what the judge counted, count and cpu of the subject, and both processes."""
-        timeout = self._settings.warmup + self._settings.seconds + MARGIN
+        timeout = sum(self._times(scenario)) + MARGIN
         with self._start(scenario, peer, SERVER, []) as server:
             words = ["--port", str(server.read(START_TIMEOUT)["port"])]
             if scenario.subject == SERVER and scenario.judge == CLIENT:
@@ -139,6 +139,11 @@ class Bench:
                 # A source would go on for as long as somebody reads.
                 client.end_now()
         return counted, own, [server, client]
+
+    def _times(self, scenario: Scenario) -> Tuple[float, float]:
+        """Return the seconds of warm-up and window."""
+        least = scenario.least_seconds
+        return max(self._settings.warmup, least / 3), max(self._settings.seconds, least)
 
     def _memory(self, scenario: Scenario, peer: Peer) -> float:
         """Return the growth of the subject per connection, in bytes."""
@@ -164,14 +169,14 @@ class Bench:
         player = peer if is_subject else C
         installed = self._installed[player.library.name]
         role = scenario.server_role if side == SERVER else scenario.client_role
-        warmup = settings.warmup
+        warmup, seconds = self._times(scenario)
         if role == "sink" and not is_subject:
             warmup += SINK_DELAY
         command = [
             *(installed.server if side == SERVER else installed.client),
             role,
             *("--size", str(scenario.size)),
-            *("--seconds", str(settings.seconds)),
+            *("--seconds", str(seconds)),
             *("--warmup", str(warmup)),
             *words,
         ]

@@ -26,6 +26,8 @@ WIDE = (
 CORE = ("c", "ours", "picows")
 LOOPS = ("ours-asyncio", "picows-asyncio")
 COMPILED = ("ours-compiled", "picows-compiled")
+# Bytes per second that a message in flight waits for, at least, several times over.
+SLOWEST = 100e6
 
 
 @dataclass(frozen=True)
@@ -57,9 +59,10 @@ class Scenario:
         return self.judge == "memory"
 
     @property
-    def moves_payload(self) -> bool:
-        """Whether bytes per second say something."""
-        return self.unit == "messages/s"
+    def least_seconds(self) -> float:
+        """What a measurement needs to see each message in flight come back several times."""
+        in_flight = self.connections * self.window * self.size
+        return in_flight / SLOWEST * (2 if self.tls else 1) if self.judge != "memory" else 0.0
 
 
 def label_of(size: int) -> str:
