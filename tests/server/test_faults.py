@@ -1,0 +1,271 @@
+"""Whatever goes wrong on a served connection: one end, told once, and nothing is left behind.
+
+The same at every call of a transport in memory is in ``tests/codec/test_endpoint_faults.py``; here
+the faults come from real sockets, on every transport.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import itertools
+import socket
+from typing import Any, Callable, Dict, Iterator, List
+
+import pytest
+
+from picows_server import WSDisconnectKind, WSFrame, WSListener, WSTransport, ws_create_server
+from tests.support import frames
+from tests.support.certificates import Certificates
+from tests.support.frames import BINARY, KEY, TEXT
+from tests.support.leaks import count_instances, eventually, leaked_since, open_descriptors
+from tests.support.rawclient import RawClient, upgrade_request
+from tests.support.servers import PLAIN_BACKENDS, TLS_BACKENDS, quiet_logger, sockname
+
+plain_backends = pytest.mark.parametrize("backend", PLAIN_BACKENDS)
+tls_backends = pytest.mark.parametrize("backend", TLS_BACKENDS)
+
+CALLBACKS = ["on_ws_connected", "on_ws_frame", "on_ws_disconnected", "pause_writing"]
+
+
+class AsAskedFor(Exception):
+    pass
+
+
+class Acting(WSListener):
+    """Does something in one of its callbacks, once."""
+
+    def __init__(self, callback: str, action: Callable[[WSTransport], Any]) -> None:
+        self._callback = callback
+        self._action = action
+        self.events: List[str] = []
+
+    def _event(self, name: str) -> None:
+        self.events.append(name)
+        if name == self._callback and self.events.count(name) == 1:
+            self._action(self.transport)
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self._event("on_ws_connected")
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        self._event("on_ws_frame")
+        if frame.opcode == BINARY:
+            transport.send(BINARY, bytes(10_000))
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        self._event("on_ws_disconnected")
+
+    def pause_writing(self) -> None:
+        self._event("pause_writing")
+
+
+def raises(transport: WSTransport) -> None:
+    raise AsAskedFor
+
+
+def sends_and_raises(transport: WSTransport) -> None:
+    transport.send(TEXT, b"x")
+    raise AsAskedFor
+
+
+ACTIONS: Dict[str, Callable[[WSTransport], Any]] = {
+    "raises": raises,
+    "sends and raises": sends_and_raises,
+    "sends": lambda transport: transport.send(TEXT, b"x"),
+    "closes": lambda transport: transport.send_close(4000),
+    "disconnects": lambda transport: transport.disconnect(),
+    "aborts": lambda transport: transport.disconnect(graceful=False),
+}
+
+
+async def closes(client: RawClient) -> None:
+    client.write_close(1000)
+
+
+async def half_closes(client: RawClient) -> None:
+    if client.writer.can_write_eof():
+        with contextlib.suppress(OSError):  # the server was faster
+            client.writer.write_eof()
+    else:
+        client.writer.close()
+
+
+async def resets(client: RawClient) -> None:
+    client.reset()
+
+
+async def leaves_in_a_frame(client: RawClient) -> None:
+    client.writer.write(frames.build(TEXT, b"x" * 1000, key=KEY)[:-1])
+    await half_closes(client)
+
+
+async def breaks_a_rule(client: RawClient) -> None:
+    client.writer.write(b"\xff\xff\xff\xff")
+
+
+ENDINGS = [closes, half_closes, resets, leaves_in_a_frame, breaks_a_rule]
+
+
+@pytest.fixture
+def without_collector() -> Iterator[None]:
+    """Objects must go without the garbage collector's help."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+async def live_and_die(backend: str) -> None:
+    """Every action in every callback, under every ending, one connection each."""
+    listeners: List[Acting] = []
+    cases = itertools.product(CALLBACKS, ACTIONS.values(), ENDINGS)
+
+    def factory() -> Acting:
+        callback, action, _ = case
+        listeners.append(Acting(callback, action))
+        return listeners[-1]
+
+    async def opened(number: int) -> None:
+        await eventually(lambda: len(listeners) == number and listeners[-1].events)
+
+    server = await ws_create_server(
+        "ws://127.0.0.1:0",
+        factory,
+        quiet_logger(),
+        backend=backend,
+        write_high_watermark=0,
+        close_timeout=1.0,
+    )
+    for number, case in enumerate(cases, 1):
+        async with await RawClient.connect(sockname(server)) as client:
+            client.writer.write(upgrade_request())
+            client.write_frame(TEXT, b"one")
+            client.write_frame(BINARY, b"two")
+            await opened(number)
+            await case[2](client)
+            await client.read_to_end()
+        await eventually(lambda: not server.connections)
+    for listener in listeners:
+        assert listener.events[0] == "on_ws_connected"
+        assert listener.events[-1] == "on_ws_disconnected"
+        assert listener.events.count("on_ws_connected") == 1
+        assert listener.events.count("on_ws_disconnected") == 1
+        assert listener.transport.disconnect_cause is not None
+    assert len(listeners) == len(CALLBACKS) * len(ACTIONS) * len(ENDINGS)
+    listeners.clear()  # the server, whose factory has the list, is not a matter of connections
+    server.close()
+    await server.wait_closed()
+
+
+async def check_nothing_is_left(live: Callable[[], Any]) -> None:
+    before, tasks = open_descriptors(), asyncio.all_tasks()
+    alive = [count_instances(each) for each in (WSTransport, Acting)]
+    await live()
+    await eventually(lambda: asyncio.all_tasks() == tasks)
+    await eventually(lambda: not leaked_since(before))
+    await eventually(lambda: [count_instances(each) for each in (WSTransport, Acting)] == alive)
+
+
+@plain_backends
+@pytest.mark.usefixtures("without_collector")
+async def test_whatever_a_listener_and_a_peer_do(backend: str) -> None:
+    await check_nothing_is_left(lambda: live_and_die(backend))
+
+
+# EAGAIN at every write
+
+
+@plain_backends
+async def test_a_socket_that_takes_little_at_a_time(backend: str) -> None:
+    """Every write finds the kernel's buffer full; all arrives, in order."""
+    sizes = [0, 1, 125, 126, 1000, 16_384, 16_385, 65_535, 65_536, 300_000]
+
+    class Source(WSListener):
+        def on_ws_connected(self, transport: WSTransport) -> None:
+            for number, size in enumerate(sizes):
+                transport.send(BINARY, bytes([number]) * size)
+            transport.disconnect()
+
+    listening = socket.create_server(("127.0.0.1", 0))
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)  # inherited by what it accepts
+    server = await ws_create_server("ws://127.0.0.1:0", Source, sock=listening, backend=backend)
+    name = sockname(server)
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+    sock.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(sock, name)
+    async with RawClient(*await asyncio.open_connection(sock=sock)) as client:
+        assert (await client.upgrade()).status == 101
+        for number, size in enumerate(sizes):
+            frame = await client.read_frame()
+            assert (frame.opcode, len(frame.payload)) == (BINARY, size)
+            assert set(frame.payload) <= {number}
+        assert await client.read_close() == 1000
+        client.write_close(1000)
+        assert await client.read_to_end() == b""
+    server.close()
+    await server.wait_closed()
+
+
+# Ends in the middle of something
+
+
+@plain_backends
+@pytest.mark.parametrize("ending", [resets, half_closes], ids=lambda each: each.__name__)
+async def test_an_end_while_much_is_unsent(backend: str, ending: Any) -> None:
+    listeners: List[Acting] = []
+
+    def factory() -> Acting:
+        listeners.append(
+            Acting("on_ws_connected", lambda transport: transport.send(BINARY, bytes(10_000_000)))
+        )
+        return listeners[-1]
+
+    server = await ws_create_server("ws://127.0.0.1:0", factory, backend=backend)
+    async with await RawClient.open(sockname(server)) as client:
+        await ending(client)
+        if ending is half_closes:
+            # The peer takes what was sent before: nothing of it is lost.
+            (frame,), rest = frames.parse_all(await client.read_to_end())
+            assert (len(frame.payload), rest) == (10_000_000, b"")
+    await eventually(lambda: listeners[0].events[-1:] == ["on_ws_disconnected"])
+    cause = listeners[0].transport.disconnect_cause
+    assert cause is not None
+    assert cause.kind is WSDisconnectKind.CONNECTION_LOST
+    # Other transports forget their queue before they report that the connection is lost.
+    if ending is half_closes or backend == "stream":
+        assert bool(cause.unsent_bytes) == (ending is resets)
+    server.close()
+    await server.wait_closed()
+
+
+@tls_backends
+async def test_faults_of_tls_connections(backend: str, certificates: Certificates) -> None:
+    """A reset, an end in a frame and a violation under TLS, with a listener that raises or not."""
+    listeners: List[Acting] = []
+
+    def factory() -> Acting:
+        listeners.append(Acting("on_ws_frame", case[0]))
+        return listeners[-1]
+
+    server = await ws_create_server(
+        "wss://127.0.0.1:0",
+        factory,
+        quiet_logger(),
+        backend=backend,
+        ssl_context=certificates.server_context(),
+        close_timeout=1.0,
+    )
+    context = certificates.client_context()
+    for case in itertools.product(ACTIONS.values(), ENDINGS):
+        async with await RawClient.open(sockname(server), context=context) as client:
+            client.write_frame(TEXT, b"one")
+            await case[1](client)
+            await client.read_to_end()
+        await eventually(lambda: not server.connections)
+        assert listeners[-1].events[-1] == "on_ws_disconnected"
+        assert listeners[-1].events.count("on_ws_disconnected") == 1
+    server.close()
+    await server.wait_closed()
