@@ -162,6 +162,8 @@ cdef class WSTransport:
         :raises WSInvalidCloseError: a CLOSE frame with a code or reason that may not be sent.
         :raises WSStateError: the connection is not open, or is being closed.
         :raises TypeError: another type of message.
+        :raises BufferError: a buffer that is not contiguous.
+        :raises UnicodeEncodeError: a str with surrogates.
         """
         cdef int number = _opcode_number(opcode)
         cdef int rsv = 0
