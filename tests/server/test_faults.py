@@ -219,7 +219,7 @@ async def test_an_end_while_much_is_unsent(backend: str, ending: Any) -> None:
 
     def factory() -> Acting:
         listeners.append(
-            Acting("on_ws_connected", lambda transport: transport.send(BINARY, bytes(10_000_000)))
+            Acting("on_ws_connected", lambda transport: transport.send(BINARY, bytes(30_000_000)))
         )
         return listeners[-1]
 
@@ -229,7 +229,7 @@ async def test_an_end_while_much_is_unsent(backend: str, ending: Any) -> None:
         if ending is half_closes:
             # The peer takes what was sent before: nothing of it is lost.
             (frame,), rest = frames.parse_all(await client.read_to_end())
-            assert (len(frame.payload), rest) == (10_000_000, b"")
+            assert (len(frame.payload), rest) == (30_000_000, b"")
     await eventually(lambda: listeners[0].events[-1:] == ["on_ws_disconnected"])
     cause = listeners[0].transport.disconnect_cause
     assert cause is not None

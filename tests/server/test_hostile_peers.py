@@ -407,7 +407,7 @@ async def test_a_peer_that_does_not_read_cannot_pin_a_closing_connection(backend
             offender.sendall(upgrade_request())
             await eventually(lambda: site.listeners and site.listeners[0].events)
             transport = site.listeners[0].transport
-            transport.send(BINARY, bytes(10_000_000))
+            transport.send(BINARY, bytes(30_000_000))
             transport.disconnect()
             cause = await ended(site.listeners[0])
             assert cause.kind is WSDisconnectKind.CLOSE_TIMEOUT
