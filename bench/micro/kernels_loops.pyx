@@ -73,9 +73,9 @@ def mask_in_place(long n, size_t size, size_t offset):
     cdef uint8_t key[4]
     cdef uint8_t* data = buffer.data + offset
     cdef double start = now()
-    cdef long i
+    cdef long _i
     memset(key, 0x5A, 4)
-    for i in range(n):
+    for _i in range(n):
         ws_mask(data, size, key, 0)
     return now() - start
 
@@ -86,9 +86,9 @@ def mask_copy(long n, size_t size, size_t source_offset, size_t target_offset):
     cdef Buffer target = Buffer(size)
     cdef uint8_t key[4]
     cdef double start = now()
-    cdef long i
+    cdef long _i
     memset(key, 0x5A, 4)
-    for i in range(n):
+    for _i in range(n):
         ws_mask_copy(
             target.data + target_offset, source.data + source_offset, size, key, 0)
     return now() - start
@@ -98,8 +98,8 @@ def masking_key(long n):
     """Draw masking keys."""
     cdef uint8_t key[4]
     cdef double start = now()
-    cdef long i
-    for i in range(n):
+    cdef long _i
+    for _i in range(n):
         ws_masking_key(key)
     return now() - start
 
@@ -147,8 +147,8 @@ def utf8_valid(long n, bytes text):
     cdef size_t size = len(text)
     cdef long valid = 0
     cdef double start = now()
-    cdef long i
-    for i in range(n):
+    cdef long _i
+    for _i in range(n):
         valid += ws_utf8_valid(data, size)
     if valid != n:
         raise ValueError("the text is not UTF-8")
@@ -169,9 +169,9 @@ def parse_frames(long n, bytes frames, bint masked, long count):
     cdef int header_size
     cdef long seen = 0
     cdef double start = now()
-    cdef long i
+    cdef long _i
     ws_parser_init(&parser, masked)
-    for i in range(n):
+    for _i in range(n):
         position = 0
         while position < size:
             header_size = ws_parser_header(&parser, data + position, size - position, &header)
@@ -197,11 +197,11 @@ def parse_head(long n, bytes head):
     cdef const uint8_t* data = head
     cdef Py_ssize_t size = len(head)
     cdef double start = now()
-    cdef long i
+    cdef long _i
     limits.max_line_size = 8192
     limits.max_fields = 128
     limits.max_size = 65536
-    for i in range(n):
+    for _i in range(n):
         memset(&parsed, 0, sizeof(parsed))
         if ws_upgrade_head_feed(&parsed, &limits, True, data, size) != WS_HEAD_END:
             raise ValueError("not an upgrade request")

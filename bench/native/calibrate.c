@@ -17,7 +17,9 @@ int main(void) {
     uint64_t value = 1;
     for (int round = 0; round < 3; ++round) {
         const uint64_t start = now_ns();
-        for (int i = 0; i < 3000000; ++i) value = value * 6364136223846793005u + 1442695040888963407u;
+        for (int i = 0; i < 3000000; ++i) {
+            value = value * 6364136223846793005u + 1442695040888963407u;
+        }
         for (int i = 0; i < 1000; ++i) {
             memory[i & 1][value % sizeof memory[0]] += 1;
             memcpy(memory[(i + 1) & 1], memory[i & 1], sizeof memory[0]);

@@ -30,7 +30,7 @@ static inline int frame_decode(const uint8_t *data, size_t size, struct frame *o
     const uint8_t length = data[1] & 0x7F;
     size_t position = 2;
     out->masked = data[1] >> 7;
-    out->header_size = 2u + (length == 126 ? 2u : length == 127 ? 8u : 0u) + (out->masked ? 4u : 0u);
+    out->header_size = 2u + (length < 126 ? 0u : length == 126 ? 2u : 8u) + (out->masked ? 4u : 0u);
     if (size < out->header_size) return 0;
     if (data[0] & 0x70) return -1; /* no extension was negotiated */
     out->fin = data[0] >> 7;

@@ -4,8 +4,9 @@
 
 #include "conn.h"
 
-/* The first 8 bytes of a source's payload are the frame's number from 0, little-endian; the rest is
-   as in new_message. So a receiver that has counted n frames and sees number n - 1 has lost none. */
+/* The first 8 bytes of a source's payload are the frame's number from 0, little-endian; the rest
+   is as in new_message. So a receiver that has counted n frames and sees number n - 1 has lost
+   none. */
 enum { NUMBER_SIZE = 8 };
 
 /* limit: frames after which a CLOSE frame is sent, or 0. */

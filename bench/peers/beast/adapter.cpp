@@ -208,7 +208,7 @@ private:
     }
 
     void read() {
-        ws_.async_read(buffer_, [self = this->shared_from_this()](beast::error_code error, std::size_t) {
+        ws_.async_read(buffer_, [self = this->shared_from_this()](beast::error_code error, auto) {
             if (error) return;
             if (options.role == "sink") {
                 if (!self->over_) {
@@ -224,7 +224,8 @@ private:
     }
 
     void echo() {
-        ws_.async_write(buffer_.data(), [self = this->shared_from_this()](beast::error_code error, std::size_t) {
+        auto self = this->shared_from_this();
+        ws_.async_write(buffer_.data(), [self](beast::error_code error, auto) {
             if (error) return;
             self->buffer_.consume(self->buffer_.size());
             self->read();
@@ -232,7 +233,8 @@ private:
     }
 
     void write() {
-        ws_.async_write(asio::buffer(message_), [self = this->shared_from_this()](beast::error_code error, std::size_t) {
+        auto self = this->shared_from_this();
+        ws_.async_write(asio::buffer(message_), [self](beast::error_code error, auto) {
             if (error || ++self->sent_ == options.messages) return;
             self->write();
         });
@@ -262,7 +264,8 @@ int serve() {
             if (error) fail(error.message());
 #ifdef WITH_TLS
             if (!options.cert.empty()) {
-                std::make_shared<Session<beast::ssl_stream<tcp::socket>>>(std::move(socket), tls)->run();
+                using Secure = Session<beast::ssl_stream<tcp::socket>>;
+                std::make_shared<Secure>(std::move(socket), tls)->run();
                 accept();
                 return;
             }
