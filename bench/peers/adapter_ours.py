@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Callable, Dict, Type
 
-from bench.peers.common import Adapter, Window, main
+from bench.peers.common import PATIENCE, Adapter, Window, main
 from bench.peers.listeners import (
     new_broadcast_listener,
     new_echo_client,
@@ -35,7 +35,12 @@ class Ours(Adapter):
     )
 
     def _options(self) -> Dict[str, Any]:
-        return {"busy_poll": True} if self.arguments.busy_poll else {}
+        options: Dict[str, Any] = {}
+        if self.arguments.busy_poll:
+            options["busy_poll"] = True
+        if self.arguments.messages:
+            options["websocket_handshake_timeout"] = PATIENCE
+        return options
 
     def _connect(self, factory: Callable[[], Any]) -> Any:
         from picows_client import ws_connect

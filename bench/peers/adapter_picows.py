@@ -6,7 +6,7 @@ from typing import Any, Callable
 
 from picows import WSListener, WSMsgType, ws_connect, ws_create_server
 
-from bench.peers.common import Adapter, Window, main
+from bench.peers.common import PATIENCE, Adapter, Window, main
 from bench.peers.listeners import (
     new_broadcast_listener,
     new_echo_client,
@@ -65,7 +65,8 @@ class Picows(Adapter):
         self._context = self.arguments.client_context()
 
     def _connect(self, factory: Callable[[], Any]) -> Any:
-        return ws_connect(factory, self.arguments.url, ssl_context=self._context)
+        options = {"websocket_handshake_timeout": PATIENCE} if self.arguments.messages else {}
+        return ws_connect(factory, self.arguments.url, ssl_context=self._context, **options)
 
     async def _serve(self, factory: Callable[[Any], Any]) -> int:
         self._server = await ws_create_server(

@@ -37,6 +37,7 @@ from typing import Any, Awaitable, Callable, Coroutine, Dict, List, NoReturn, Op
 
 __all__ = [
     "BATCH",
+    "PATIENCE",
     "Adapter",
     "Arguments",
     "Window",
@@ -49,6 +50,8 @@ __all__ = [
 
 # Messages that a source sends in one go before it lets the loop run: a burst of updates.
 BATCH = 256
+# Seconds for an opening handshake where messages are counted, not time: under valgrind.
+PATIENCE = 120.0
 NUMBER_SIZE = 8  # bytes: a source's messages start with their number, little-endian
 ALPHABET = bytes(range(ord("a"), ord("z") + 1))
 

@@ -5,6 +5,7 @@ A library that cannot be had here is left out, with the reason; only the C progr
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -61,6 +62,12 @@ class Installation:
         self._renew = renew
         self._tls: Optional[bool] = None
         work.mkdir(parents=True, exist_ok=True)
+        # Two at a time would measure each other, and share logs and extensions.
+        self._lock = (work / "lock").open("w", encoding="ascii")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            sys.exit(f"another bench is running in {work}")
 
     def install(self, library: Library) -> Installed:
         """Install a library unless it is there. Raises NotAvailable."""
