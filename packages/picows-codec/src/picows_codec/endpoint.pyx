@@ -306,6 +306,8 @@ cdef class WSEndpoint(Sender):
         cdef list roundtrips = self._roundtrips
         if self._state == CLOSED:
             return
+        if exc is not None:
+            _drop_tracebacks(exc)       # asyncio's leads to the callback that was sending
         if self._state == CONNECTING:
             if exc is None and not self._handshake.done:
                 self._handshake.feed_eof()

@@ -1,0 +1,175 @@
+"""Whatever goes wrong on a client's connection: one end, told once, and nothing is left behind.
+
+The same at every call of a transport in memory is in ``tests/codec/test_endpoint_faults.py``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import itertools
+import logging
+import socket
+from typing import Any, Callable, Dict, Iterator, List
+
+import pytest
+
+from picows_client import WSFrame, WSListener, WSTransport, ws_connect
+from tests.conftest import Run
+from tests.support.frames import BINARY, TEXT, build
+from tests.support.leaks import count_instances, eventually
+from tests.support.loops import other_tasks
+from tests.support.rawpeer import RawConnection, raw_peer
+from tests.support.servers import PLAIN_BACKENDS
+
+plain_backends = pytest.mark.parametrize("backend", PLAIN_BACKENDS)
+
+CALLBACKS = ["on_ws_connected", "on_ws_frame", "on_ws_disconnected", "pause_writing"]
+
+
+class AsAskedFor(Exception):
+    pass
+
+
+class Acting(WSListener):
+    """Does something in one of its callbacks, once."""
+
+    def __init__(self, callback: str, action: Callable[[WSTransport], Any]) -> None:
+        self._callback = callback
+        self._action = action
+        self.events: List[str] = []
+
+    def _event(self, name: str) -> None:
+        self.events.append(name)
+        if name == self._callback and self.events.count(name) == 1:
+            self._action(self.transport)
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self._event("on_ws_connected")
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        self._event("on_ws_frame")
+        if frame.opcode == BINARY:
+            transport.send(BINARY, bytes(10_000))
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        self._event("on_ws_disconnected")
+
+    def pause_writing(self) -> None:
+        self._event("pause_writing")
+
+
+def raises(transport: WSTransport) -> None:
+    raise AsAskedFor
+
+
+ACTIONS: Dict[str, Callable[[WSTransport], Any]] = {
+    "raises": raises,
+    "sends": lambda transport: transport.send(TEXT, b"x"),
+    "closes": lambda transport: transport.send_close(4000),
+    "disconnects": lambda transport: transport.disconnect(),
+    "aborts": lambda transport: transport.disconnect(graceful=False),
+}
+
+ENDINGS: Dict[str, Callable[[RawConnection], Any]] = {
+    "closes": lambda peer: peer.write_frame(8, b"\x03\xe8"),
+    "half-closes": lambda peer: None,  # as every script at its end
+    "resets": lambda peer: peer.reset(),
+    "leaves in a frame": lambda peer: peer.writer.write(build(TEXT, bytes(1000))[:-1]),
+    "breaks a rule": lambda peer: peer.writer.write(b"\xff\xff\xff\xff"),
+}
+
+
+@pytest.fixture
+def without_collector() -> Iterator[None]:
+    """Objects must go without the garbage collector's help."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def quiet_logger() -> logging.Logger:
+    """A logger whose records nobody keeps: a kept traceback keeps what its frames refer to."""
+    logger = logging.Logger("picows.test")
+    logger.addHandler(logging.NullHandler())
+    return logger
+
+
+@plain_backends
+@pytest.mark.usefixtures("without_collector")
+def test_whatever_a_listener_and_a_server_do(run: Run, backend: str) -> None:
+    async def serve(peer: RawConnection) -> None:
+        await peer.accept_upgrade()
+        peer.write_frame(TEXT, b"one")
+        peer.write_frame(BINARY, b"two")
+        ending(peer)
+
+    async def live_and_die(url: str, listener: Acting) -> None:
+        try:
+            await ws_connect(
+                url,
+                lambda: listener,
+                quiet_logger(),
+                backend=backend,
+                write_high_watermark=0,
+                close_timeout=1.0,
+            )
+        except AsAskedFor as error:
+            error.__traceback__ = None  # leads to this frame, which has the listener
+        await listener.transport.wait_disconnected()
+        assert listener.events[0] == "on_ws_connected"
+        assert listener.events[-1] == "on_ws_disconnected"
+        assert listener.events.count("on_ws_connected") == 1
+        assert listener.events.count("on_ws_disconnected") == 1
+        assert listener.transport.disconnect_cause is not None
+
+    async def main() -> None:
+        nonlocal ending
+        alive = [count_instances(each) for each in (WSTransport, Acting)]
+        async with raw_peer(serve) as peer:
+            cases = itertools.product(CALLBACKS, ACTIONS.values(), ENDINGS.values())
+            for callback, action, ending in cases:  # noqa: B007
+                await live_and_die(peer.url(), Acting(callback, action))
+        await eventually(lambda: not other_tasks())
+        await eventually(lambda: [count_instances(each) for each in (WSTransport, Acting)] == alive)
+
+    ending: Callable[[RawConnection], Any] = ENDINGS["closes"]
+    run(main)
+
+
+@plain_backends
+def test_a_socket_that_takes_little_at_a_time(run: Run, backend: str) -> None:
+    """Every write finds the kernel's buffer full; all arrives, in order."""
+    sizes = [0, 1, 125, 126, 1000, 16_384, 16_385, 65_535, 65_536, 200_000]
+
+    async def read(peer: RawConnection) -> List[Any]:
+        await peer.accept_upgrade()
+        found = []
+        for _ in sizes:
+            frame = await peer.read_frame()
+            found.append((frame.opcode, len(frame.payload), set(frame.payload)))
+        closing = await peer.read_frame()
+        peer.write_frame(closing.opcode, closing.payload)
+        return found
+
+    async def main() -> None:
+        listening = socket.create_server(("127.0.0.1", 0))
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)  # inherited when accepted
+        async with raw_peer(read, sock=listening) as peer:
+            sock = socket.socket()
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+            sock.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(sock, listening.getsockname())
+            transport, _ = await ws_connect(
+                "ws://127.0.0.1/", WSListener, sock=sock, backend=backend, close_timeout=None
+            )
+            for number, size in enumerate(sizes):
+                transport.send(BINARY, bytes([number]) * size)
+            transport.disconnect()
+            await transport.wait_disconnected()
+        assert peer.results == [
+            [(BINARY, size, {number} if size else set()) for number, size in enumerate(sizes)]
+        ]
+
+    run(main)
