@@ -268,3 +268,27 @@ def test_an_echo_to_a_peer_that_does_not_read(role: str, size: int) -> None:
     assert listener.count("paused") == 1
     assert listener.count("disconnected") == 1
     assert connection.transport.fatal_errors == []
+
+
+@both_roles
+@pytest.mark.parametrize("graceful", [True, False])
+def test_a_close_behind_a_message_above_the_cap(role: str, graceful: bool) -> None:
+    """One message may be larger than the queue; that is no reason to lose it at the end."""
+    connection = Connection(role, room=0, write_high_watermark=1000, max_write_queue_size=10_000)
+    connection.ws.send(BINARY, b"x" * 20_000)
+    if graceful:
+        connection.ws.disconnect()
+    else:
+        connection.receive_close()
+    assert connection.ws.state is WSState.CLOSING
+    assert not connection.transport.aborted
+    connection.drain()
+    assert connection.sent() == [
+        Frame(BINARY, b"x" * 20_000),
+        Frame(CLOSE, frames.close_payload(1000)),
+    ]
+    assert connection.cause is not None
+    assert connection.cause.kind is (
+        WSDisconnectKind.LOCAL_CLOSE if graceful else WSDisconnectKind.PEER_CLOSE
+    )
+    connection.lose()

@@ -163,7 +163,9 @@ cdef class Sender(Core):
         cdef uint8_t key[4]
         cdef Py_ssize_t offset = 0
         cdef Py_ssize_t piece
-        if self._write_paused and self._queue_size() + size > self._max_write_queue:
+        # A CLOSE frame, of which there is one, waits behind whatever was accepted before it.
+        if (self._write_paused and first_byte & 0x0F != WS_OP_CLOSE
+                and self._queue_size() + size > self._max_write_queue):
             return self._queue_overflow()
         if buffer is None:
             if self._wire is None and not held:
