@@ -41,9 +41,12 @@ class FakeHandle:
 
     def run(self) -> None:
         callback, args = self._callback, self._args
-        if callback is not None:
-            self.cancel()
-            callback(*args)
+        self.cancel()
+        try:
+            if callback is not None:
+                callback(*args)
+        finally:
+            del callback, args  # an exception that is kept keeps this frame, too
 
 
 class FakeLoop(asyncio.AbstractEventLoop):
@@ -102,7 +105,7 @@ class FakeLoop(asyncio.AbstractEventLoop):
     def run_ready(self) -> None:
         """Run what is due now, and what that makes due."""
         while self._ready:
-            self._ready.popleft().run()
+            self._run(self._ready.popleft())
 
     def advance(self, seconds: float) -> None:
         """Let time pass, timer by timer."""
@@ -112,10 +115,18 @@ class FakeLoop(asyncio.AbstractEventLoop):
             when, _, handle = heapq.heappop(self._timers)
             if not handle.cancelled():
                 self.clock.now = max(self.clock.now, when)
-                handle.run()
+                self._run(handle)
                 self.run_ready()
         self.clock.now = end
         self.run_ready()
+
+    def _run(self, handle: FakeHandle) -> None:
+        outer = asyncio._get_running_loop()
+        asyncio._set_running_loop(self)
+        try:
+            handle.run()
+        finally:
+            asyncio._set_running_loop(outer)
 
     def run(self, coro: Coroutine[Any, Any, Any]) -> Any:
         """Run a coroutine that needs no time to pass, and return its result."""
