@@ -73,6 +73,7 @@ def test_buffers_end_with_their_thread() -> None:
 
     during: List[int] = []
     Connection("server").receive(TEXT, b"x")
+    gc.collect()
     before = count_instances(ThreadBuffers), count_instances(ReadBuffer)
     for _ in range(3):
         thread = threading.Thread(target=work)

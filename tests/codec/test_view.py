@@ -433,6 +433,20 @@ def test_read_only(role: str) -> None:
 
 
 @both_roles
+def test_references_are_counted(role: str) -> None:
+    def see(frame: WSFrame) -> Any:
+        before = sys.getrefcount(frame), sys.getrefcount(None)
+        for _ in range(1000):
+            memoryview(frame).release()
+            with pytest.raises(TypeError):
+                (ctypes.c_char * 3).from_buffer(frame)
+        after = sys.getrefcount(frame), sys.getrefcount(None)
+        return after[0] - before[0], abs(after[1] - before[1]) < 100
+
+    assert look(role, lambda c: c.build(TEXT, b"abc"), whole, see) == [(0, True)]
+
+
+@both_roles
 def test_used_as_bytes(role: str) -> None:
     def see(frame: WSFrame) -> Any:
         return (

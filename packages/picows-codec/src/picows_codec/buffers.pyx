@@ -3,6 +3,7 @@
 from cpython.buffer cimport PyBuffer_FillInfo
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF
 from libc.stdint cimport uint8_t
 
 from picows_codec.constants cimport WS_MAX_HEADER_SIZE
@@ -34,6 +35,7 @@ cdef class ReadBuffer:
 
     def __getbuffer__(self, Py_buffer* view, int flags):
         PyBuffer_FillInfo(view, self, self.data, self.size, 0, flags)
+        Py_DECREF(None)     # Cython had put it where the owner is now
 
 
 cdef class WriteBuffer:

@@ -3,6 +3,7 @@
 from cpython.buffer cimport PyBuffer_FillInfo
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.memoryview cimport PyMemoryView_FromObject
+from cpython.ref cimport Py_DECREF
 from cpython.unicode cimport PyUnicode_DecodeASCII, PyUnicode_DecodeUTF8
 from libc.stdint cimport uint8_t
 
@@ -34,6 +35,7 @@ cdef class WSMessage:
 
     def __getbuffer__(self, Py_buffer* view, int flags):
         PyBuffer_FillInfo(view, self, <void*> self.payload_ptr, self.payload_size, 1, flags)
+        Py_DECREF(None)     # Cython had put it where the owner is now
         self._exports += 1
 
     def __releasebuffer__(self, Py_buffer* view):
