@@ -14,6 +14,8 @@ The states (RFC 6455, 4, 7.1) and what moves a connection from one to the next:
     - A failure sends its CLOSE frame, stops listening, half-closes and drains what the peer still
       sends, so that the CLOSE frame is not lost to a reset.
     - ``close_timeout`` seconds after its start whatever is left is aborted.
+    - What raises in the middle of a read or a write (a transport, or a callback with something
+      else than an Exception) leaves a gap in the stream: the connection is aborted.
 * CLOSED, when the transport reports ``connection_lost``: the one place that tells the listener
   and the waiters, and lets go of every object of the connection.
 

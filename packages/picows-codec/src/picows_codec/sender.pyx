@@ -70,7 +70,7 @@ cdef class Sender(Core):
                 + ("a CLOSE frame has been sent" if self._close_sent
                    else f"the connection is {self._state_name()}"))
         if opcode & 0x08:
-            if opcode > WS_OP_PONG:
+            if <unsigned int> opcode > WS_OP_PONG:
                 raise WSInvalidFrameError(
                     f"opcode {opcode} is reserved: use PING, PONG or CLOSE")
             if not fin:
@@ -91,7 +91,7 @@ cdef class Sender(Core):
                 raise WSInvalidFrameError(
                     "there is no fragmented message to continue: begin with TEXT or BINARY and"
                     " fin=False")
-        elif opcode > WS_OP_BINARY:
+        elif <unsigned int> opcode > WS_OP_BINARY:
             raise WSInvalidFrameError(f"opcode {opcode} is reserved: use TEXT or BINARY")
         elif self._fragmented:
             raise WSInvalidFrameError(
