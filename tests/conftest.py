@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from typing import Any, Callable
 
 import pytest
@@ -10,6 +11,13 @@ import pytest
 from tests.support.loops import LOOP_KINDS, run
 
 Run = Callable[..., Any]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before Python 3.11 asyncio calls a TLS transport unclosed that its peer has closed."""
+    if sys.version_info < (3, 11):
+        unclosed = r"unclosed transport <asyncio\.sslproto\._SSLProtocolTransport"
+        config.addinivalue_line("filterwarnings", f"ignore:{unclosed}:ResourceWarning")
 
 
 @pytest.fixture(params=LOOP_KINDS)
