@@ -193,6 +193,9 @@ class RawPeer:
             await connection.read_to_end()
         except (OSError, asyncio.IncompleteReadError):
             pass  # the peer left in the middle
+        except RuntimeError:  # uvloop's word for a write to a closed transport
+            if not connection.writer.transport.is_closing():
+                raise
         finally:
             connection.writer.close()
             with contextlib.suppress(OSError):
