@@ -348,6 +348,28 @@ def test_a_server_that_does_not_read(run: Run, backend: str) -> None:
 
 
 @plain_backends
+def test_stall_timeout(run: Run, backend: str) -> None:
+    async def stop(peer: RawConnection) -> int:
+        await peer.accept_upgrade()
+        peer.writer.write(frames.header(BINARY, 1_000_000) + b"x")
+        frame = await peer.read_frame()
+        return int.from_bytes(frame.payload[:2], "big")
+
+    async def main() -> None:
+        async with raw_peer(stop) as peer:
+            transport, listener = await ws_connect(
+                peer.url(), Recorder, backend=backend, stall_timeout=0.1
+            )
+            await transport.wait_disconnected()
+        assert peer.results == [1008]
+        assert listener.events == ["connected", "disconnected"]
+        assert transport.disconnect_cause is not None
+        assert transport.disconnect_cause.kind is WSDisconnectKind.PROTOCOL_ERROR
+
+    run(main)
+
+
+@plain_backends
 def test_a_server_that_never_finishes_a_frame(run: Run, backend: str) -> None:
     async def trickle(peer: RawConnection) -> List[int]:
         await peer.accept_upgrade()

@@ -101,7 +101,7 @@ def test_ping_that_is_not_answered(role: str, strategy: WSAutoPingStrategy) -> N
 
 @both_roles
 def test_any_bytes_are_a_sign_of_life(role: str) -> None:
-    connection = pinging(role)
+    connection = pinging(role, stall_timeout=None)
     stream = connection.build(BINARY, b"x" * 100)
     for byte in stream:
         connection.feed(bytes([byte]))

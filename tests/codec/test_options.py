@@ -13,6 +13,7 @@ DEFAULTS = {
     "disconnect_on_exception": True,
     "websocket_handshake_timeout": 5.0,
     "close_timeout": 5.0,
+    "stall_timeout": 60.0,
     "enable_auto_ping": False,
     "auto_ping_idle_timeout": 10.0,
     "auto_ping_reply_timeout": 10.0,
@@ -31,7 +32,7 @@ DEFAULTS = {
     "busy_poll": False,
 }
 FLAGS = ["disconnect_on_exception", "enable_auto_ping", "enable_auto_pong", "busy_poll"]
-OPTIONAL_SECONDS = ["websocket_handshake_timeout", "close_timeout"]
+OPTIONAL_SECONDS = ["websocket_handshake_timeout", "close_timeout", "stall_timeout"]
 SECONDS = [*OPTIONAL_SECONDS, "auto_ping_idle_timeout", "auto_ping_reply_timeout"]
 HUGE = sys.maxsize
 NUMBERS = {

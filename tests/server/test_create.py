@@ -351,6 +351,7 @@ async def test_options_reach_the_connections(monkeypatch: pytest.MonkeyPatch) ->
         "disconnect_on_exception": False,
         "websocket_handshake_timeout": 1.5,
         "close_timeout": 2.5,
+        "stall_timeout": 2.75,
         "enable_auto_ping": True,
         "auto_ping_idle_timeout": 3.5,
         "auto_ping_reply_timeout": 4.5,

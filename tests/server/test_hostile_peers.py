@@ -401,6 +401,28 @@ async def test_a_peer_that_never_finishes_a_frame(backend: str) -> None:
 
 
 @plain_backends
+async def test_stall_timeout(backend: str) -> None:
+    """One that stops in a frame and one that does not read are cut off without any ping."""
+    async with serving(
+        backend=backend, stall_timeout=0.1
+    ) as site, await site.open() as bystander, await site.open() as stopped:
+        stopped.writer.write(frames.header(BINARY, 1_000_000, key=KEY) + b"x")
+        assert await stopped.read_close() == 1008
+        assert await stopped.read_to_end() == b""
+        await stopped.close()
+        cause = await ended(site.listeners[1])
+        assert cause.kind is WSDisconnectKind.PROTOCOL_ERROR
+        with socket.create_connection(sockname(site.server)) as deaf:
+            deaf.sendall(upgrade_request())
+            await eventually(lambda: len(site.listeners) == 3 and site.listeners[2].events)
+            site.listeners[2].transport.send(BINARY, bytes(12_000_000))
+            cause = await ended(site.listeners[2])
+        assert cause.kind is WSDisconnectKind.SLOW_CONSUMER
+        assert "stall_timeout (0.1 seconds)" in str(cause)
+        await echo(bystander)
+
+
+@plain_backends
 async def test_a_peer_that_does_not_read_cannot_pin_a_closing_connection(backend: str) -> None:
     async with serving(backend=backend, close_timeout=0.1) as site:
         with socket.create_connection(sockname(site.server)) as offender:

@@ -149,6 +149,10 @@ class MemoryTransport(asyncio.Transport):
         self._count("is_closing")
         return self._closing
 
+    def is_reading(self) -> bool:
+        self._count("is_reading")
+        return self._reading and not self._closing
+
     def pause_reading(self) -> None:
         self._reading = False
 

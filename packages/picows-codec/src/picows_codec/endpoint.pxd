@@ -61,6 +61,14 @@ cdef class WSEndpoint(Sender):
         bytes _ping_payload
         double _idle_since
         double _ping_sent
+        double _ping_due                # when to look next, on the sweeper's clock; 0: never
+
+        # Stalls: what stood unfinished at the last look, and how far it was
+        double _stall_due               # when to look next; 0: nothing is unfinished
+        bint _frame_is_late             # the incoming frame
+        bint _queue_is_late             # the write queue, above its watermarks
+        Py_ssize_t _frame_mark          # bytes of its payload
+        Py_ssize_t _queue_mark            # bytes that the kernel had taken of this connection
 
     # For picows_codec.stream: where the rest of an incomplete frame belongs (NULL if none is), and
     # the arrival of block_size bytes there and of buffer.data[0:size] after them.
@@ -93,3 +101,8 @@ cdef class WSEndpoint(Sender):
     cdef int _dropped_by(self, object error) except -1
     cdef int _keep_alive(self, double now) except -1
     cdef int _watch(self, object delay) except -1
+    cdef int _watch_open(self, double now) except -1
+    cdef int _watch_stalls(self) except -1
+    cdef int _mark_stalls(self, double now) except -1
+    cdef int _look_for_stalls(self, double now) except -1
+    cdef int _slow_consumer(self, str text) except -1

@@ -35,6 +35,7 @@ from picows_codec.constants cimport (
     WS_CLOSE_INTERNAL_ERROR,
     WS_CLOSE_MESSAGE_TOO_BIG,
     WS_CLOSE_NO_STATUS_RECEIVED,
+    WS_CLOSE_POLICY_VIOLATION,
     WS_MAX_HEADER_SIZE,
     WS_OP_CLOSE,
     WS_OP_PING,
@@ -111,6 +112,13 @@ cdef double LINGER = 1.0
 # Frames that the library answers itself and that are passed over to see whether more follows.
 cdef enum:
     LOOKAHEAD = 16
+
+# Deadlines this close, in seconds, are served at once.
+cdef double SOON = 0.005
+
+# What has got this many bytes further within stall_timeout has not stalled.
+cdef enum:
+    STALL_PROGRESS = 65536
 
 # Automatic pings look this often within auto_ping_idle_timeout whether bytes came.
 cdef double LOOKS_PER_IDLE = 4.0
@@ -282,11 +290,13 @@ cdef class WSEndpoint(Sender):
         """The transport's write queue is above the high watermark."""
         self._write_paused = True
         self._pause_due = True
+        self._watch_stalls()
 
     def resume_writing(self):
         """The transport's write queue is at or below the low watermark."""
         cdef bytes payload
         self._write_paused = False
+        self._queue_is_late = False
         if self._pause_due:
             self._pause_due = False     # the listener never heard of the pause
         elif self._listener is not None and not self._muted:
@@ -464,7 +474,7 @@ cdef class WSEndpoint(Sender):
                     &self._parser, self._head, self._head_size + used, &header)
                 if result == 0:
                     self._head_size += <uint8_t> used
-                    return 0
+                    return self._watch_stalls()
                 used = result - self._head_size
                 self._head_size = 0
             else:
@@ -472,7 +482,7 @@ cdef class WSEndpoint(Sender):
                 if result == 0:
                     memcpy(self._head, data, size)
                     self._head_size = <uint8_t> size
-                    return 0
+                    return self._watch_stalls()
                 used = result
             if result < 0:
                 return self._violated(result)
@@ -493,7 +503,7 @@ cdef class WSEndpoint(Sender):
                 memcpy(PyBytes_AS_STRING(self._block), data, size)
                 result = ws_parser_payload(
                     &self._parser, &header, <uint8_t*> PyBytes_AS_STRING(self._block), size, 0)
-                return self._violated(result) if result < 0 else 0
+                return self._violated(result) if result < 0 else self._watch_stalls()
             used = <Py_ssize_t> header.payload_size
             result = ws_parser_payload(&self._parser, &header, data, used, 0)
             if result == 0:
@@ -545,6 +555,7 @@ cdef class WSEndpoint(Sender):
         cdef Py_ssize_t size = <Py_ssize_t> header.payload_size
         cdef WSFrame frame
         cdef bint closing = header.opcode == WS_OP_CLOSE
+        self._frame_is_late = False
         if header.opcode == WS_OP_PING and self._options.enable_auto_pong:
             if tail_size and tail[0] & 0x0F == WS_OP_PING and ws_frame_is_complete(tail, tail_size):
                 self._more_to_come = True       # pongs leave together, too
@@ -910,10 +921,13 @@ cdef class WSEndpoint(Sender):
         return self._abort()
 
     cdef int _queue_overflow(self) except -1:
+        return self._slow_consumer(
+            f"max_write_queue_size is {self._max_write_queue}: send less, heed pause_writing, or"
+            " raise the limit")
+
+    cdef int _slow_consumer(self, str text) except -1:
         self._set_cause(WSDisconnectKind.SLOW_CONSUMER, WSSlowConsumer(
-            f"{self._queue_size()} bytes wait for a peer that does not read, and"
-            f" max_write_queue_size is {self._max_write_queue}: send less, heed pause_writing, or"
-            " raise the limit"))
+            f"{self._queue_size()} bytes wait for a peer that does not read, and {text}"))
         return self._abort()
 
     cdef int _report_pause(self) except -1:
@@ -931,7 +945,7 @@ cdef class WSEndpoint(Sender):
             return "being closed"
         return "not open yet" if self._state == CONNECTING else "closed"
 
-    # Deadlines: handshake, closing handshake, keep-alive
+    # Deadlines: handshake, closing handshake, stalls, keep-alive
 
     cdef int _watch(self, object delay) except -1:
         """Set the connection's one deadline, in seconds from now; None clears it."""
@@ -943,7 +957,11 @@ cdef class WSEndpoint(Sender):
 
     cdef int on_deadline(self, double now) except -1:
         if self._state == OPEN:
-            return self._keep_alive(now)
+            if self._stall_due and now + SOON >= self._stall_due:
+                self._look_for_stalls(now)
+            if self._state == OPEN and self._ping_due and now + SOON >= self._ping_due:
+                self._keep_alive(now)
+            return self._watch_open(now) if self._state == OPEN else 0
         if self._state == CONNECTING:
             self._handshake.feed_timeout()
             self._hold(self._handshake.take_to_send())
@@ -954,17 +972,64 @@ cdef class WSEndpoint(Sender):
                 f" ({self._options.close_timeout} seconds)"))
         return self._abort()
 
+    cdef int _watch_open(self, double now) except -1:
+        """Set the deadline of an open connection: the next look at its peer."""
+        cdef double due = self._ping_due
+        if due == 0 or (self._stall_due and self._stall_due < due):
+            due = self._stall_due
+        return self._watch(max(due - now, 0) if due else None)
+
+    cdef int _watch_stalls(self) except -1:
+        """A frame or a full write queue is now unfinished: look again after stall_timeout.
+
+        That look tells what was unfinished all the time from what came and went. So the clock is
+        read once in that time and not for each frame.
+        """
+        cdef double now
+        if self._stall_due or self._state != OPEN or self._options.stall_timeout is None:
+            return 0
+        now = self._sweeper.now()
+        self._mark_stalls(now)
+        return self._watch_open(now)
+
+    cdef int _mark_stalls(self, double now) except -1:
+        self._frame_is_late = self._block is not None or self._head_size != 0
+        self._frame_mark = self._block_size if self._block is not None else 0
+        self._queue_is_late = self._write_paused
+        self._queue_mark = self._written - self._queue_below()
+        self._stall_due = (
+            now + self._options.stall_timeout if self._frame_is_late or self._queue_is_late else 0)
+        return 0
+
+    cdef int _look_for_stalls(self, double now) except -1:
+        if self._queue_is_late and (
+                self._written - self._queue_below() < self._queue_mark + STALL_PROGRESS):
+            return self._slow_consumer(
+                f"hardly any were taken within stall_timeout ({self._options.stall_timeout}"
+                " seconds)")
+        if self._frame_is_late and self._transport_below.is_reading() and (
+                self._block is None or self._block_size < self._frame_mark + STALL_PROGRESS):
+            return self._fail(
+                WS_CLOSE_POLICY_VIOLATION, "unfinished frame", WSDisconnectKind.PROTOCOL_ERROR,
+                WSProtocolError(
+                    ws_close_code_member(WS_CLOSE_POLICY_VIOLATION),
+                    "the peer did not go on with a frame within stall_timeout"
+                    f" ({self._options.stall_timeout} seconds)"))
+        return self._mark_stalls(now)
+
     def _watch_idle(self, double now):
         cdef double left = self._idle_since + self._options.auto_ping_idle_timeout - now
         if self._options.auto_ping_strategy == WSAutoPingStrategy.PING_WHEN_IDLE:
             left = min(left, self._options.auto_ping_idle_timeout / LOOKS_PER_IDLE)
-        self._watch(max(left, 0))
+        self._ping_due = now + max(left, 0)
+        self._watch_open(now)
 
     def _watch_ping(self, double now):
         # The pong may come long before it is due, and the next ping is not to wait for that time.
-        self._watch(min(
-            self._ping_sent + self._options.auto_ping_reply_timeout - now,
-            self._options.auto_ping_idle_timeout / LOOKS_PER_IDLE))
+        self._ping_due = min(
+            self._ping_sent + self._options.auto_ping_reply_timeout,
+            now + self._options.auto_ping_idle_timeout / LOOKS_PER_IDLE)
+        self._watch_open(now)
 
     cdef int _keep_alive(self, double now) except -1:
         """Both strategies of automatic ping. ``_idle_since`` is the last sign of life that counts:
@@ -991,15 +1056,22 @@ cdef class WSEndpoint(Sender):
         self._ping_sent = now
         self._idle_since = now
         self._watch_ping(now)
-        if not self._user_ping:
-            self._ping_payload = urandom(8)
-            self._transport.send_ping(self._ping_payload)
-            return 0
+        self._unlimited = True
+        try:
+            if not self._user_ping:
+                self._ping_payload = urandom(8)
+                self._transport.send_ping(self._ping_payload)
+            else:
+                self._ping_of_listener()
+        finally:
+            self._unlimited = False
+        return 0
+
+    def _ping_of_listener(self):
         try:
             self._listener.send_user_specific_ping(self._transport)
         except Exception as error:
             self._listener_failed("send_user_specific_ping", error)
-        return 0
 
     cdef inline bint _expects_pong(self) noexcept:
         return self._ping_pending or self._ping_payload is not None or self._roundtrips is not None

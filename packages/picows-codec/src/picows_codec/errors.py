@@ -20,7 +20,7 @@
     └── WSConnectionError             (also ConnectionError) the connection ended
         ├── WSPingTimeout
         ├── WSCloseTimeout
-        ├── WSSlowConsumer            the write queue passed its hard cap
+        ├── WSSlowConsumer            the write queue passed its hard cap, or stands still
         └── WSProxyError              a proxy refused the connection
 
 A wrong type of an argument is a plain :class:`TypeError`.
@@ -183,7 +183,8 @@ class WSCloseTimeout(WSConnectionError):
 
 
 class WSSlowConsumer(WSConnectionError):
-    """The peer reads too slowly: the write queue passed ``max_write_queue_size``."""
+    """The peer reads too slowly: the write queue passed ``max_write_queue_size``, or stood still
+    for ``stall_timeout``."""
 
 
 class WSProxyError(WSConnectionError):

@@ -30,6 +30,7 @@ cdef tuple _NAMES = (
     "disconnect_on_exception",
     "websocket_handshake_timeout",
     "close_timeout",
+    "stall_timeout",
     "enable_auto_ping",
     "auto_ping_idle_timeout",
     "auto_ping_reply_timeout",
@@ -117,6 +118,11 @@ cdef class WSOptions:
     ``websocket_handshake_timeout``  5.0       seconds for the whole opening handshake, however
                                                its bytes trickle in; None: no limit
     ``close_timeout``                5.0       seconds for the closing handshake; None: no limit
+    ``stall_timeout``                60.0      seconds in which a frame that has begun to arrive, or
+                                               a write queue that has passed its high watermark,
+                                               must be done or 64 KiB further; a peer that stalls
+                                               longer is disconnected, at the latest after twice
+                                               that time; None: no limit
     ``enable_auto_ping``             False     send pings and wait for their pongs
     ``auto_ping_idle_timeout``       10.0      seconds before a ping, see ``auto_ping_strategy``
     ``auto_ping_reply_timeout``      10.0      seconds to wait for the pong
@@ -147,6 +153,7 @@ cdef class WSOptions:
         disconnect_on_exception=True,
         websocket_handshake_timeout=5.0,
         close_timeout=5.0,
+        stall_timeout=60.0,
         enable_auto_ping=False,
         auto_ping_idle_timeout=10.0,
         auto_ping_reply_timeout=10.0,
@@ -168,6 +175,7 @@ cdef class WSOptions:
         self.websocket_handshake_timeout = _seconds_or_none(
             "websocket_handshake_timeout", websocket_handshake_timeout)
         self.close_timeout = _seconds_or_none("close_timeout", close_timeout)
+        self.stall_timeout = _seconds_or_none("stall_timeout", stall_timeout)
 
         self.enable_auto_ping = _flag("enable_auto_ping", enable_auto_ping)
         self.auto_ping_idle_timeout = _seconds("auto_ping_idle_timeout", auto_ping_idle_timeout)

@@ -32,7 +32,9 @@ cdef class Sender(Core):
         bint _write_paused
         bint _pause_due             # the listener has yet to be told, once the frame is complete
         uint8_t _fragmented         # a fragmented message is being sent
+        bint _unlimited             # a ping of the library is sent: the queue's limit is not its
         Py_ssize_t _max_write_queue
+        Py_ssize_t _written         # bytes that the transport was given
         bytes _close_payload_sent
 
     cdef int _check_thread(self) except -1
@@ -47,6 +49,7 @@ cdef class Sender(Core):
         self, const uint8_t* head, Py_ssize_t head_size,
         const uint8_t* data, Py_ssize_t size) except -1
     cdef Py_ssize_t _queue_size(self) except -1
+    cdef Py_ssize_t _queue_below(self) except -1
     cdef int _send_close(self, const uint8_t* payload, Py_ssize_t size) except -1
 
     # Hooks that the endpoint fills in.

@@ -163,8 +163,9 @@ cdef class Sender(Core):
         cdef uint8_t key[4]
         cdef Py_ssize_t offset = 0
         cdef Py_ssize_t piece
-        # A CLOSE frame, of which there is one, waits behind whatever was accepted before it.
-        if (self._write_paused and first_byte & 0x0F != WS_OP_CLOSE
+        # A CLOSE frame and a ping of the library, of which there is one each, wait behind whatever
+        # was accepted before them.
+        if (self._write_paused and not self._unlimited and first_byte & 0x0F != WS_OP_CLOSE
                 and self._queue_size() + size > self._max_write_queue):
             return self._queue_overflow()
         if buffer is None:
@@ -229,6 +230,7 @@ cdef class Sender(Core):
             ws_mask_copy(out + header_size, payload, size, key, 0)
         else:
             memcpy(out + header_size, payload, size)
+        self._written += header_size + size
         try:
             self._write_below(data)
         except BaseException as error:
@@ -248,6 +250,7 @@ cdef class Sender(Core):
         return self._report_pause() if self._pause_due else 0
 
     cdef int _write(self, const uint8_t* data, Py_ssize_t size) except -1:
+        self._written += size
         try:
             if self._wire is not None:
                 return self._wire.write_bytes(data, size)
@@ -264,6 +267,7 @@ cdef class Sender(Core):
         if self._wire is None:
             self._write(head, head_size)
             return self._write(data, size)
+        self._written += head_size + size
         try:
             return self._wire.write_two(head, head_size, data, size)
         except BaseException as error:
@@ -272,12 +276,15 @@ cdef class Sender(Core):
 
     cdef Py_ssize_t _queue_size(self) except -1:
         """Bytes accepted from the caller that the kernel has not taken."""
-        cdef Py_ssize_t held = self._pending.used if self._pending is not None else 0
+        return self._queue_below() + (self._pending.used if self._pending is not None else 0)
+
+    cdef Py_ssize_t _queue_below(self) except -1:
+        """Bytes that the transport was given and the kernel has not taken."""
         if self._wire is not None:
-            return held + self._wire.queue_size
+            return self._wire.queue_size
         if self._transport_below is not None:
-            return held + <Py_ssize_t> self._transport_below.get_write_buffer_size()
-        return held
+            return self._transport_below.get_write_buffer_size()
+        return 0
 
     # Hooks
 
