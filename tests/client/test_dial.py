@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import socket
 import ssl
@@ -12,9 +13,16 @@ from typing import Any, Callable, List, Optional, Tuple
 
 import pytest
 
-from picows_client import WSURL, WSInvalidOptionError, race, ws_connect
+from picows_client import (
+    WSURL,
+    WSHandshakeError,
+    WSHandshakeTimeout,
+    WSInvalidOptionError,
+    race,
+    ws_connect,
+)
 from picows_client.addresses import resolve
-from picows_client.dial import dial
+from picows_client.dial import attempt_at_once, dial
 from picows_client.route import Route
 from tests.client.exchange import Recorder, check_echo, serve_echo
 from tests.support.rawpeer import RawConnection, raw_peer
@@ -444,5 +452,88 @@ def test_factory_within_the_deadline(run: Run) -> None:
                 socket_factory=factory,
                 websocket_handshake_timeout=0.02,
             )
+
+    run(main)
+
+
+# Without waiting
+
+
+def test_a_numeric_address_of_this_computer_is_connected_at_once(run: Run) -> None:
+    async def main() -> None:
+        async with raw_peer(RawConnection.read_to_end) as peer:
+            attempt = attempt_at_once(WSURL.parse(peer.url()), Route())
+            assert attempt is not None
+            with attempt.sock as sock:
+                if not attempt.is_connected:
+                    await attempt.finish(asyncio.get_running_loop())
+                assert sock.getpeername() == ("127.0.0.1", peer.port)
+                assert not sock.getblocking()
+                assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    ("url", "options"),
+    [
+        ("ws://localhost", {}),
+        ("ws://127.0.0.1", {"local_addr": ("127.0.0.1", 0)}),
+        ("ws://127.0.0.1", {"unix_path": "/nowhere"}),
+        ("ws://127.0.0.1", {"socket_factory": lambda url: None}),
+        ("ws://127.0.0.1", {"family": socket.AF_INET6}),
+    ],
+)
+def test_what_has_to_be_waited_for(url: str, options: Any) -> None:
+    assert attempt_at_once(WSURL.parse(url), Route(**options)) is None
+
+
+def test_refused_at_once(run: Run) -> None:
+    port = closed_port()
+    with pytest.raises(ConnectionRefusedError, match=f"127.0.0.1 port {port}: ") as caught:
+        attempt_at_once(WSURL.parse(f"ws://127.0.0.1:{port}"), Route())
+    assert caught.value.errno == errno.ECONNREFUSED
+    assert isinstance(caught.value.__cause__, ConnectionRefusedError)
+
+
+@pytest.mark.parametrize("how", ["cancel", "deadline", "accept"])
+def test_an_attempt_under_way(run: Run, how: str) -> None:
+    """A backlog that is full keeps a connect waiting."""
+
+    async def main() -> None:
+        with socket.socket() as listener, contextlib.ExitStack() as fillers:
+            listener.settimeout(20)
+            listener.bind(("127.0.0.1", 0))
+            listener.listen(0)
+            address = listener.getsockname()
+            for _ in range(3):
+                filler = fillers.enter_context(socket.socket())
+                filler.setblocking(False)
+                filler.connect_ex(address)
+            timeout = 0.1 if how == "deadline" else 20
+            connecting = asyncio.ensure_future(
+                ws_connect(
+                    f"ws://127.0.0.1:{address[1]}", Recorder, websocket_handshake_timeout=timeout
+                )
+            )
+            await asyncio.sleep(0.05)
+            assert not connecting.done()
+            if how == "cancel":
+                connecting.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await connecting
+                return
+            if how == "deadline":
+                with pytest.raises(WSHandshakeTimeout, match=r"websocket_handshake_timeout=0\.1"):
+                    await connecting
+                return
+            fillers.close()
+            # Whoever comes through is turned away: the attempt was finished.
+            while not connecting.done():
+                sock = await asyncio.get_running_loop().run_in_executor(None, listener.accept)
+                sock[0].close()
+                await asyncio.sleep(0.05)
+            with pytest.raises((WSHandshakeError, OSError)):
+                await connecting
 
     run(main)

@@ -50,7 +50,7 @@ def test_result(run: Run) -> None:
     run(main)
 
 
-async def fail(result: object) -> None:
+def fail(result: object) -> None:
     raise AssertionError(f"{result} was discarded")
 
 
@@ -113,7 +113,7 @@ def test_cancelled_before_it_starts(run: Run) -> None:
 def test_result_of_a_cancelled_call_is_discarded(run: Run, times: int) -> None:
     discarded: List[str] = []
 
-    async def discard(result: str) -> None:
+    def discard(result: str) -> None:
         discarded.append(result)
 
     async def main() -> None:
@@ -133,7 +133,7 @@ def test_result_of_a_cancelled_call_is_discarded(run: Run, times: int) -> None:
 def test_result_and_cancellation_in_one_turn(run: Run) -> None:
     discarded: List[str] = []
 
-    async def discard(result: str) -> None:
+    def discard(result: str) -> None:
         discarded.append(result)
 
     async def main() -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import functools
+import gc
+import weakref
 from typing import Any, Tuple
 
 import pytest
@@ -153,6 +155,32 @@ def test_coroutine_function(bind: Any, factory: Any) -> None:
 
 
 def test_the_signature_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    bound = bind_route(lambda request: request)
+    bound = [bind_route(factory) for factory in (lambda request: request, NeedsOne, Callable())]
     monkeypatch.setattr("inspect.signature", None)
-    assert bound(1) == 1
+    assert bound[0](1) == 1
+    assert bound[1](1).arguments == (1,)
+    assert bound[2](1) == ()
+    # Of a class it is remembered, since a client passes it for every connection.
+    assert bind_route(NeedsOne)(2).arguments == (2,)
+
+
+def test_decorated_functions() -> None:
+    def route(request: Any) -> Any:
+        return request
+
+    @functools.wraps(route)
+    def wrapper(*arguments: Any) -> Any:
+        return route(*arguments)
+
+    assert bind_route(wrapper)(7) == 7
+
+
+def test_a_class_is_not_kept() -> None:
+    class Passing:
+        pass
+
+    bind_route(Passing)
+    gone = weakref.ref(Passing)
+    del Passing
+    gc.collect()
+    assert gone() is None

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from functools import lru_cache
 from itertools import chain, zip_longest
 from typing import Dict, List, Sequence, Tuple
 
-__all__ = ["AddressInfo", "describe", "explain", "resolve"]
+__all__ = ["AddressInfo", "describe", "explain", "numeric_addresses", "resolve"]
 
 # What getaddrinfo returns: family, type, protocol, canonical name, address.
 AddressInfo = Tuple[int, int, int, str, Tuple[object, ...]]
@@ -21,13 +22,9 @@ async def resolve(
 
     Raises :class:`socket.gaierror`, an :class:`OSError`, that names the host.
     """
-    found: Sequence[AddressInfo]
-    try:
-        # An address needs no resolver, and so no thread of the loop's executor.
-        found = socket.getaddrinfo(
-            host, port, family=family, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
-        )
-    except socket.gaierror:
+    # An address needs no resolver, and so no thread of the loop's executor.
+    found: Sequence[AddressInfo] = numeric_addresses(host, port, family)
+    if not found:
         try:
             found = await loop.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
         except socket.gaierror as error:
@@ -35,6 +32,25 @@ async def resolve(
                 error.errno, f"cannot resolve {host!r}: {error.strerror}"
             ) from error
     return _interleave_families(list(dict.fromkeys(found)))
+
+
+def numeric_addresses(host: str, port: int, family: int) -> Tuple[AddressInfo, ...]:
+    """Return what ``host`` means if it is a numeric address, else nothing; asks nobody."""
+    # The number of a zone's interface may change; all else is the same for ever.
+    lookup = _look_up_numeric.__wrapped__ if "%" in host else _look_up_numeric
+    return lookup(host, port, family)
+
+
+@lru_cache(maxsize=256)
+def _look_up_numeric(host: str, port: int, family: int) -> Tuple[AddressInfo, ...]:
+    try:
+        return tuple(
+            socket.getaddrinfo(
+                host, port, family=family, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
+            )
+        )
+    except socket.gaierror:
+        return ()
 
 
 def describe(info: AddressInfo) -> str:

@@ -42,6 +42,8 @@ class Backend:
     """Puts a transport under a protocol and calls its ``connection_made``."""
 
     name = ""
+    # Whether connect() never waits for anything.
+    connects_at_once = False
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -70,6 +72,7 @@ class StreamBackend(Backend):
     """``picows_codec.stream``: plain sockets, without a Python call per read."""
 
     name = "stream"
+    connects_at_once = True
 
     async def connect(
         self, sock: socket.socket, protocol: Receiver, tls: Optional[TlsSettings]

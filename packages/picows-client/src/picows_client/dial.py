@@ -13,18 +13,68 @@ import os
 import socket
 from typing import Iterator, Optional, Sequence, Union
 
-from picows_client.addresses import AddressInfo, describe, explain, resolve
+from picows_client.addresses import AddressInfo, describe, explain, numeric_addresses, resolve
 from picows_client.race import first_connected
 from picows_client.route import Route, SocketFactory, check_stream_socket
 from picows_client.url import WSURL
 from picows_codec import WSInvalidOptionError
 
-__all__ = ["dial"]
+__all__ = ["Attempt", "attempt_at_once", "dial"]
 
 _TCP_FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
+# Saves a system call where the platform has it.
+_NON_BLOCKING = getattr(socket, "SOCK_NONBLOCK", 0)
+
+# What a connect says that goes on in the background.
+_UNDER_WAY = (errno.EINPROGRESS, errno.EALREADY, errno.EINTR)
+
 # Seconds between attempts on a Unix socket whose backlog is full.
 _UNIX_RETRY_DELAY = 0.02
+
+
+class Attempt:
+    """A TCP connection that has been begun.
+
+    Raises the system's :class:`OSError`, which names the address; nothing is open then.
+    """
+
+    __slots__ = ("_address", "is_connected", "sock")
+
+    def __init__(self, address: AddressInfo) -> None:
+        self._address = address
+        self.sock = socket.socket(address[0], address[1] | _NON_BLOCKING, address[2])
+        try:
+            if not _NON_BLOCKING:
+                self.sock.setblocking(False)
+            _send_small_frames_at_once(self.sock)
+            error = self.sock.connect_ex(address[4])
+            if error == errno.EINPROGRESS:
+                # A peer on this computer has answered by now.
+                error = self.sock.connect_ex(address[4])
+            self.is_connected = error in (0, errno.EISCONN)
+            if not self.is_connected and error not in _UNDER_WAY:
+                cause = OSError(error, os.strerror(error))
+                raise explain(cause, f"cannot connect to {describe(address)}") from cause
+        except BaseException:
+            self.sock.close()
+            raise
+
+    async def finish(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Wait for the connection; the socket stays the caller's to close."""
+        await _connect_to(loop, self.sock, self._address)
+
+
+def attempt_at_once(url: WSURL, route: Route) -> Optional[Attempt]:
+    """Begin to connect to ``url``, if there is nothing to wait for before that: by TCP to one
+    numeric address. None: :func:`dial` does it.
+
+    The loop must report readiness: a socket that is connecting is of no use to a proactor.
+    """
+    if not route.is_plain_tcp:
+        return None
+    addresses = numeric_addresses(url.host, url.port, route.family)
+    return Attempt(addresses[0]) if len(addresses) == 1 else None
 
 
 async def dial(loop: asyncio.AbstractEventLoop, url: WSURL, route: Route) -> socket.socket:
@@ -44,9 +94,13 @@ async def dial(loop: asyncio.AbstractEventLoop, url: WSURL, route: Route) -> soc
         sock = await _connect_tcp(loop, url, route)
     if sock.family in _TCP_FAMILIES:
         with _closed_on_error(sock):
-            # Small frames must not wait for the acknowledgement of earlier ones.
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            _send_small_frames_at_once(sock)
     return sock
+
+
+def _send_small_frames_at_once(sock: socket.socket) -> None:
+    # Otherwise they wait for the acknowledgement of earlier ones.
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 async def _ask(factory: SocketFactory, url: WSURL) -> Optional[socket.socket]:

@@ -8,16 +8,16 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from typing import Any, Callable, Optional, Sequence, Tuple
+from typing import Any, Callable, Coroutine, Optional, Sequence, Tuple, TypeVar
 
 from picows_client.backend import choose_backend, has_readers
-from picows_client.dial import dial
+from picows_client.dial import attempt_at_once, dial
 from picows_client.logs import Logger
 from picows_client.protocol import ClientProtocol
 from picows_client.redirects import Headers, headers_for, redirect_url
 from picows_client.route import Route
-from picows_client.tasks import DeadlinePassed, run_with_deadline
-from picows_client.teardown import abandon, abort
+from picows_client.tasks import DeadlinePassed, run_with_deadline, undisturbed
+from picows_client.teardown import abandon
 from picows_client.tls import TlsSettings, default_ssl_context
 from picows_client.tunnel import connect_through
 from picows_client.url import WSURL
@@ -33,6 +33,8 @@ from picows_codec import (
 )
 
 __all__ = ["Opening"]
+
+T = TypeVar("T")
 
 
 class Opening:
@@ -70,24 +72,11 @@ class Opening:
         self._extra_headers = extra_headers
         self._max_redirects = max_redirects
         self._backend = backend
-        # Why the handshake that was under way failed when it was interrupted.
-        self._interrupted: Optional[BaseException] = None
+        timeout = options.websocket_handshake_timeout
+        self._deadline = None if timeout is None else loop.time() + timeout
 
     async def run(self) -> Tuple[WSTransport, Any]:
         """Return the open transport and its listener; raises what ``ws_connect`` does."""
-        timeout = self._options.websocket_handshake_timeout
-        try:
-            return await run_with_deadline(self._follow_redirects(), timeout, _discard)
-        except DeadlinePassed:
-            raise self._take_interrupted() or WSHandshakeTimeout(
-                f"no connection to {self._url} within websocket_handshake_timeout={timeout} seconds"
-            ) from None
-
-    def _take_interrupted(self) -> Optional[BaseException]:
-        interrupted, self._interrupted = self._interrupted, None
-        return interrupted
-
-    async def _follow_redirects(self) -> Tuple[WSTransport, Any]:
         url, headers = self._url, self._extra_headers
         redirects = 0
         while True:
@@ -137,41 +126,66 @@ class Opening:
             self._loop,
             self._logger,
             shared_reads=has_readers(self._loop),
+            handshake_deadline=self._deadline,
         )
         opened = protocol.opened
         sock = await self._dial_first_hop(url)
         try:
-            if self._proxy is None:
+            if self._proxy is not None:
+                await self._in_time(
+                    connect_through(
+                        self._proxy, proxy_tls, url, tls, backend, self._loop, sock, protocol
+                    )
+                )
+            elif backend.connects_at_once:
                 await backend.connect(sock, protocol, tls)
             else:
-                await connect_through(
-                    self._proxy, proxy_tls, url, tls, backend, self._loop, sock, protocol
-                )
-            # Awaiting the future itself would let a cancellation of this task cancel it.
-            await asyncio.wait({opened})
-            result = opened.result()
-        except BaseException as error:
-            if isinstance(error, asyncio.CancelledError) and protocol.is_connected:
-                # The handshake knows best what there was of an answer.
-                handshake.feed_timeout()
-                self._interrupted = handshake.error
-            await abandon(protocol, sock)
+                await self._in_time(backend.connect(sock, protocol, tls))
+            return await opened  # the endpoint knows the deadline
+        except BaseException:
+            # A second cancellation must not leave half of it behind.
+            await undisturbed(abandon(protocol, sock))
             raise
-        else:
-            return result
         finally:
-            if not opened.cancel():
+            if not opened.cancel() and not opened.cancelled():
                 opened.exception()  # seen: asyncio must not report it once more
             # Each of these leads to the exception, whose traceback leads to this frame.
             del handshake, protocol, opened
 
     async def _dial_first_hop(self, url: WSURL) -> socket.socket:
-        if self._proxy is None:
-            return await dial(self._loop, url, self._route)
+        if self._proxy is not None:
+            return await self._in_time(self._dial_proxy(self._proxy), socket.socket.close)
+        attempt = attempt_at_once(url, self._route) if has_readers(self._loop) else None
+        if attempt is None:
+            return await self._in_time(
+                dial(self._loop, url, self._route), socket.socket.close
+            )
+        if not attempt.is_connected:
+            try:
+                await self._in_time(attempt.finish(self._loop))
+            except BaseException:
+                attempt.sock.close()
+                raise
+        return attempt.sock
+
+    async def _dial_proxy(self, proxy: WSURL) -> socket.socket:
         try:
-            return await dial(self._loop, self._proxy, self._route)
+            return await dial(self._loop, proxy, self._route)
         except OSError as error:
-            raise WSProxyError(f"cannot reach the proxy {self._proxy}: {error}") from error
+            raise WSProxyError(f"cannot reach the proxy {proxy}: {error}") from error
+
+    async def _in_time(
+        self, work: Coroutine[Any, Any, T], discard: Callable[[T], object] = lambda _: None
+    ) -> T:
+        """Do what may take long, with the time that is left."""
+        left = None if self._deadline is None else max(0.0, self._deadline - self._loop.time())
+        try:
+            return await run_with_deadline(work, left, discard)
+        except DeadlinePassed:
+            raise WSHandshakeTimeout(
+                f"no connection to {self._url} within websocket_handshake_timeout="
+                f"{self._options.websocket_handshake_timeout} seconds"
+            ) from None
 
     def _tls_of(self, url: WSURL) -> Optional[TlsSettings]:
         if not url.is_secure:
@@ -199,8 +213,3 @@ def _with_credentials(headers: Headers, url: WSURL) -> Headers:
     if credentials is None or any(name.lower() == "authorization" for name, _ in headers):
         return headers
     return [*headers, ("Authorization", credentials)]
-
-
-async def _discard(result: Tuple[WSTransport, Any]) -> None:
-    transport, _ = result
-    await abort(transport)

@@ -32,7 +32,20 @@ class Route:
     local_addr: Optional[Tuple[str, int]] = None
     family: int = socket.AF_UNSPEC
 
+    @property
+    def is_plain_tcp(self) -> bool:
+        """Whether the socket is made here, for the host's address, with nothing else to heed."""
+        return (
+            self.sock is None
+            and self.unix_path is None
+            and self.socket_factory is None
+            and self.local_addr is None
+        )
+
     def __post_init__(self) -> None:
+        _check_family(self.family)
+        if self.is_plain_tcp:
+            return
         ways = [
             name
             for name in ("sock", "unix_path", "socket_factory")
@@ -48,7 +61,6 @@ class Route:
             raise TypeError(
                 f"socket_factory must be callable, not {type(self.socket_factory).__name__}"
             )
-        _check_family(self.family)
         if self.local_addr is not None:
             _check_local_address(self.local_addr)
         is_fixed = self.sock is not None or self.unix_path is not None

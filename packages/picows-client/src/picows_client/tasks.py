@@ -8,7 +8,7 @@ in a task of its own, so that neither happens.
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Awaitable, Callable, Coroutine, Iterable, Optional, TypeVar
+from typing import Any, Callable, Coroutine, Iterable, Optional, TypeVar
 
 __all__ = ["DeadlinePassed", "run_with_deadline", "settle", "undisturbed"]
 
@@ -41,7 +41,7 @@ async def settle(tasks: Iterable[asyncio.Task[Any]]) -> None:
 async def run_with_deadline(
     work: Coroutine[Any, Any, T],
     timeout: Optional[float],
-    discard: Callable[[T], Awaitable[object]],
+    discard: Callable[[T], object],
 ) -> T:
     """Run ``work`` for at most ``timeout`` seconds (None: no limit).
 
@@ -63,7 +63,7 @@ async def run_with_deadline(
             await settle({task})
         finally:
             if not task.cancelled() and task.exception() is None:
-                await discard(task.result())
+                discard(task.result())
         raise
     finally:
         # The exception's traceback holds this frame: without this, each holds the other.

@@ -6,6 +6,7 @@ import base64
 import ipaddress
 import re
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Mapping, Optional, Tuple
 from urllib.parse import quote, unquote, urljoin
 
@@ -56,6 +57,9 @@ class WSURL:
         Raises :class:`TypeError` for anything but a string, and :class:`WSInvalidURL` for
         anything that is not such a URL. A fragment is an error (RFC 6455, 3).
         """
+        # Programs connect to the same few URLs again and again. Passwords are not kept.
+        if isinstance(url, str) and "@" not in url:
+            return _parse_server_url(url)
         return parse_url(url, _SERVER_PORTS)
 
     @property
@@ -162,6 +166,11 @@ def parse_url(url: str, default_ports: Mapping[str, int]) -> WSURL:
     if port is None:
         port = default_ports[scheme]
     return WSURL(scheme, host, port, "/" + path, query, username, password)
+
+
+@lru_cache(maxsize=128)
+def _parse_server_url(url: str) -> WSURL:
+    return parse_url(url, _SERVER_PORTS)
 
 
 def _bracketed(host: str) -> str:

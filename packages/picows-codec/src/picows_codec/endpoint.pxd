@@ -30,6 +30,7 @@ cdef class WSEndpoint(Sender):
         bytes _close_payload_received
         list _closed_waiters
         object _opened_waiter
+        double _handshake_deadline      # on the clock; 0: websocket_handshake_timeout
         list _roundtrips                # of (payload or None, future, start)
         object __weakref__
 

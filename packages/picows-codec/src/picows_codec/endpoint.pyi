@@ -21,6 +21,7 @@ class WSEndpoint(Sender):
         *,
         clock: Callable[[], float] | None = None,
         shared_reads: bool = True,
+        handshake_deadline: float | None = None,
     ) -> None: ...
     @property
     def transport(self) -> WSTransport | None: ...

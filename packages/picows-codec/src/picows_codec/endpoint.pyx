@@ -136,6 +136,8 @@ cdef class WSEndpoint(Sender):
     :param clock: callable returning seconds, used instead of ``loop.time``.
     :param shared_reads: False for a loop that fills buffers in the background (IOCP): the
         connection then has a read buffer of its own.
+    :param handshake_deadline: when the opening handshake must be over, in seconds on the clock; by
+        default ``websocket_handshake_timeout`` after ``connection_made``.
     """
 
     def __init__(
@@ -147,6 +149,7 @@ cdef class WSEndpoint(Sender):
         *,
         clock=None,
         bint shared_reads=True,
+        handshake_deadline=None,
     ):
         self._options = options
         self._handshake = handshake
@@ -154,6 +157,7 @@ cdef class WSEndpoint(Sender):
         self._logger = logger
         self._clock = clock
         self._shared_reads = shared_reads
+        self._handshake_deadline = handshake_deadline or 0
         self._is_client = isinstance(handshake, ClientHandshake)
         self._max_write_queue = options.max_write_queue_size
         self._buffers = thread_buffers()
@@ -201,7 +205,9 @@ cdef class WSEndpoint(Sender):
                     high=self._options.write_high_watermark,
                     low=self._options.write_low_watermark)
             self._sweeper = sweeper_for(self._loop, self._clock)
-            if not self._is_client:
+            if self._handshake_deadline:
+                self._watch(max(self._handshake_deadline - self._sweeper.now(), 0))
+            else:
                 self._watch(self._options.websocket_handshake_timeout)
             data = self._handshake.take_to_send()
             if data:

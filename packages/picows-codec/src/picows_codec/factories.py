@@ -1,12 +1,16 @@
 """What a caller passes as listener factory, as a callable of fixed arguments.
 
-The signature is looked at once, when the factory is passed, not for every connection.
+The signature is looked at once, when the factory is passed, not for every connection. A client
+passes one for each: of a class it is remembered, a plain function's parameters are read off its
+code.
 """
 
 from __future__ import annotations
 
 import inspect
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Callable
+from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
     from picows_codec.handshake import WSUpgradeRequest, WSUpgradeResponse
@@ -14,7 +18,37 @@ if TYPE_CHECKING:
 __all__ = ["bind_listener_factory", "bind_route"]
 
 
+# What is known of classes, for each number of arguments that was asked for.
+_KNOWN: WeakKeyDictionary[type, dict[int, int]] = WeakKeyDictionary()
+
+
 def _accepted_count(factory: Callable[..., Any], count: int, wanted: str) -> int:
+    """Return 0 if the factory can be called without arguments, count if with that many."""
+    if type(factory) is FunctionType and not factory.__dict__:
+        if _is_callable_with(factory, 0):
+            return 0
+        if _is_callable_with(factory, count):
+            return count
+    elif isinstance(factory, type):
+        known = _KNOWN.setdefault(factory, {})
+        if count not in known:
+            known[count] = _count_by_signature(factory, count, wanted)
+        return known[count]
+    return _count_by_signature(factory, count, wanted)
+
+
+def _is_callable_with(function: FunctionType, count: int) -> bool:
+    """Whether a function takes count positional arguments and is no coroutine function."""
+    code = function.__code__
+    needed = code.co_argcount - len(function.__defaults__ or ())
+    is_enough = needed <= count and (
+        count <= code.co_argcount or code.co_flags & inspect.CO_VARARGS != 0
+    )
+    has_keywords = code.co_kwonlyargcount == len(function.__kwdefaults__ or ())
+    return is_enough and has_keywords and not code.co_flags & inspect.CO_COROUTINE
+
+
+def _count_by_signature(factory: Callable[..., Any], count: int, wanted: str) -> int:
     """Return 0 if the factory can be called without arguments, count if with that many.
 
     A class or callable without a signature that Python can see (many compiled ones) is taken for
