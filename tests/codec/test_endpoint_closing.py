@@ -587,3 +587,36 @@ def test_reasons_that_may_not_be_sent(role: str, reason: Any) -> None:
         connection.ws.disconnect(reason=reason)
     assert connection.sent() == []
     assert connection.ws.state is WSState.OPEN
+
+
+# The peer's end of the stream
+
+
+@both_roles
+@pytest.mark.parametrize("size", [1000, 500_000])
+def test_half_close_cannot_pin_a_connection(role: str, size: int) -> None:
+    """A peer that sends no more and reads no more, below and above the watermark."""
+    connection = Connection(role, room=0, close_timeout=2.0)
+    connection.ws.send(BINARY, bytes(size))
+    connection.feed_eof()
+    assert connection.ws.state is WSState.CLOSING
+    with pytest.raises(WSStateError):
+        connection.ws.send(BINARY, b"more")
+    connection.loop.advance(2.1)
+    assert connection.transport.aborted
+    assert connection.transport.lost
+    assert connection.cause is not None
+    assert connection.cause.kind is WSDisconnectKind.CONNECTION_LOST
+    assert connection.cause.unsent_bytes > size
+    assert connection.listener.count("disconnected") == 1
+
+
+@both_roles
+def test_half_close_of_a_peer_that_reads(role: str) -> None:
+    connection = Connection(role, room=0)
+    connection.ws.send(BINARY, bytes(1000))
+    connection.feed_eof()
+    connection.drain()
+    assert connection.sent() == [Frame(BINARY, bytes(1000))]
+    assert connection.transport.lost
+    assert not connection.transport.aborted

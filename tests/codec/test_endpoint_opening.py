@@ -28,7 +28,7 @@ from tests.support import frames
 from tests.support.chunking import Feeding, byte_by_byte, every_feeding
 from tests.support.clock import FakeLoop
 from tests.support.connection import Connection, Log, Recorder, both_roles
-from tests.support.frames import CLOSE, PING, PONG, TEXT
+from tests.support.frames import BINARY, CLOSE, PING, PONG, TEXT
 
 both_ways_of_reading = pytest.mark.parametrize("buffered", [True, False])
 
@@ -590,3 +590,65 @@ def test_clock() -> None:
     connection.loop.advance(3.0)
     connection.loop.advance(3.0)
     assert connection.ws.state >= WSState.CLOSING
+
+
+def test_a_large_answer_has_time_until_close_timeout() -> None:
+    def route(request: Any) -> Any:
+        return WSUpgradeResponse.create_ok_response(b"x" * 100_000)
+
+    connection = Connection("server", open=False, factory=route, close_timeout=4.0)
+    connection.start()
+    connection.transport.room = 50_000
+    connection.feed(frames.upgrade_request())
+    connection.loop.advance(3.9)
+    assert not connection.transport.aborted
+    connection.loop.advance(0.2)
+    assert connection.transport.aborted
+    assert connection.transport.lost
+
+
+def test_client_does_not_wait_for_ever() -> None:
+    connection = Connection("client", open=False, websocket_handshake_timeout=2.0)
+    connection.start()
+    connection.feed(b"HTTP/1.1 101")
+    connection.loop.advance(2.1)
+    error = failure(connection)
+    assert isinstance(error, WSHandshakeTimeout)
+    assert error.raw_header == b"HTTP/1.1 101"
+    assert connection.transport.lost
+    assert not connection.loop.timers
+
+
+# Misuse of the endpoint
+
+
+class Forgetful(WSEndpoint):
+    def __init__(self) -> None:
+        pass
+
+
+def test_an_endpoint_that_was_not_initialised() -> None:
+    for endpoint in (Forgetful(), WSEndpoint.__new__(WSEndpoint)):
+        with pytest.raises(WSStateError, match=r"super\(\).__init__\(\)"):
+            endpoint.connection_made(None)  # type: ignore[arg-type]
+        endpoint.data_received(b"x")
+        endpoint.get_buffer(-1)[:1] = b"x"
+        endpoint.buffer_updated(1)
+        assert endpoint.eof_received() is False
+        endpoint.pause_writing()
+        endpoint.resume_writing()
+        endpoint.connection_lost(None)
+        assert endpoint.transport is None
+
+
+@pytest.mark.parametrize("shared_reads", [True, False])
+@pytest.mark.parametrize("size", [-1, 0, 262_145, 10**9])
+def test_more_bytes_than_the_buffer_holds(shared_reads: bool, size: int) -> None:
+    connection = Connection("server", shared_reads=shared_reads)
+    assert len(connection.endpoint.get_buffer(-1)) == 262_144
+    with pytest.raises(ValueError, match="cannot have been received into a buffer of 262144"):
+        connection.endpoint.buffer_updated(size)
+    connection.feed(connection.build(BINARY, bytes(1000))[:500])
+    room = len(connection.endpoint.get_buffer(-1))
+    with pytest.raises(ValueError, match=f"into a buffer of {room}"):
+        connection.endpoint.buffer_updated(room + 1)

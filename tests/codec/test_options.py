@@ -20,7 +20,7 @@ DEFAULTS = {
     "auto_ping_strategy": WSAutoPingStrategy.PING_WHEN_IDLE,
     "enable_auto_pong": True,
     "max_frame_size": 16 * 1024 * 1024,
-    "max_message_size": 64 * 1024 * 1024,
+    "max_message_size": 16 * 1024 * 1024,
     "max_fragments_per_message": 131072,
     "max_handshake_line_size": 8192,
     "max_handshake_headers": 128,
@@ -29,9 +29,16 @@ DEFAULTS = {
     "write_low_watermark": 16384,
     "max_write_queue_size": 16 * 1024 * 1024,
     "read_buffer_init_size": 262144,
+    "coalesce_writes": True,
     "busy_poll": False,
 }
-FLAGS = ["disconnect_on_exception", "enable_auto_ping", "enable_auto_pong", "busy_poll"]
+FLAGS = [
+    "disconnect_on_exception",
+    "enable_auto_ping",
+    "enable_auto_pong",
+    "coalesce_writes",
+    "busy_poll",
+]
 OPTIONAL_SECONDS = ["websocket_handshake_timeout", "close_timeout", "stall_timeout"]
 SECONDS = [*OPTIONAL_SECONDS, "auto_ping_idle_timeout", "auto_ping_reply_timeout"]
 HUGE = sys.maxsize

@@ -213,6 +213,49 @@ def test_a_frame_that_stalls(role: str, size: int, arrived: int) -> None:
 
 
 @both_roles
+def test_a_message_that_stalls(role: str) -> None:
+    """Of one that is gathered; who gets frames keeps nothing of them."""
+    for listener, ends in ((Gatherer(), True), (Counter(), False)):
+        connection = Connection(role, listener)
+        for _ in range(10):
+            connection.receive(BINARY if not _ else CONTINUATION, b"x", fin=False)
+            connection.loop.advance(45.0)
+        assert connection.ws.state is WSState.OPEN
+        connection.receive(PING, b"of no help")
+        connection.sent()
+        connection.loop.advance(80.0)
+        assert (connection.ws.state is not WSState.OPEN) == ends
+        if ends:
+            expected = frames.close_payload(1008, b"unfinished message")
+            assert connection.sent() == [Frame(CLOSE, expected)]
+    # Messages that end and begin are others.
+    connection = Connection(role, Gatherer())
+    connection.receive(BINARY, b"x", fin=False)
+    for _ in range(20):
+        connection.loop.advance(40.0)
+        connection.feed(
+            connection.build(CONTINUATION, b"x"), connection.build(BINARY, b"x", fin=False)
+        )
+    assert connection.ws.state is WSState.OPEN
+    connection.receive(CONTINUATION, b"x")
+    connection.loop.advance(200.0)
+    assert connection.ws.state is WSState.OPEN
+    assert not connection.loop.timers
+
+
+@both_roles
+def test_a_large_fragment_is_no_stalled_message(role: str) -> None:
+    connection = Connection(role, Gatherer(), stall_timeout=5.0)
+    connection.receive(BINARY, b"x", fin=False)
+    stream = connection.build(CONTINUATION, bytes(1_000_000))
+    for start in range(0, len(stream), 70_000):
+        connection.feed(stream[start : start + 70_000])
+        connection.loop.advance(4.9)
+    assert connection.ws.state is WSState.OPEN
+    assert connection.listener.messages == [1_000_001]
+
+
+@both_roles
 def test_bytes_that_trickle_do_not_stretch_stall_timeout(role: str) -> None:
     connection = Connection(role, stall_timeout=5.0)
     connection.feed(frames.header(BINARY, 1_000_000, key=connection.key))

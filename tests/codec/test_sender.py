@@ -425,9 +425,14 @@ def test_cork_that_is_left_by_an_exception(role: str) -> None:
 
 @both_roles
 def test_cork_that_was_never_entered(role: str) -> None:
+    """It cannot end somebody else's."""
     connection = Connection(role)
-    connection.ws.cork().__exit__(None, None, None)
-    connection.ws.send(TEXT, b"x")
+    with connection.ws.cork():
+        connection.ws.send(TEXT, b"x")
+        with pytest.raises(WSStateError, match="not entered"):
+            connection.ws.cork().__exit__(None, None, None)
+        assert connection.transport.writes[-1:] != [b"x"]
+        assert connection.sent() == []
     assert connection.sent() == [Frame(TEXT, b"x")]
 
 
@@ -554,6 +559,9 @@ def test_other_connections_inside_a_cork(role: str) -> None:
 def test_another_thread(role: str) -> None:
     connection = Connection(role)
     ws = connection.ws
+    corked, held = ws.cork(), ws.cork()
+    held.__enter__()
+    ws.send(TEXT, b"held")
     calls: List[Callable[[], Any]] = [
         lambda: ws.send(TEXT, b"x"),
         lambda: ws.send_reuse_external_bytearray(TEXT, bytearray(20), 14),
@@ -566,9 +574,11 @@ def test_another_thread(role: str) -> None:
         lambda: ws.disconnect(graceful=False),
         ws.wait_disconnected,
         ws.wait_until_closed,
-        lambda: ws.cork().__enter__(),
+        ws.cork,
+        corked.__enter__,
+        lambda: held.__exit__(None, None, None),
         ws.notify_user_specific_pong_received,
-        lambda: ws.measure_roundtrip_time().send(None),
+        ws.measure_roundtrip_time,
     ]
     caught: List[BaseException] = []
 
@@ -585,6 +595,8 @@ def test_another_thread(role: str) -> None:
     assert len(caught) == len(calls)
     assert "call_soon_threadsafe" in str(caught[0])
     assert connection.sent() == []
+    held.__exit__(None, None, None)
+    assert connection.sent() == [Frame(TEXT, b"held")]
     assert connection.ws.state is WSState.OPEN
     ws.send(TEXT, b"x")
     assert connection.sent() == [Frame(TEXT, b"x")]
@@ -616,3 +628,171 @@ def test_transport_that_cannot_write(role: str, corked: bool, size: int) -> None
     assert connection.cause is not None
     assert connection.cause.kind is WSDisconnectKind.CONNECTION_LOST
     assert "InjectedFault" in str(connection.cause.exception)
+
+
+# Bursts
+
+
+def written(connection: Connection) -> List[int]:
+    """How many frames each write had since the last look, this turn of the loop included."""
+    counts = []
+    for write in connection.transport.writes[connection.seen_writes :]:
+        found, rest = frames.parse_all(write)
+        assert not rest
+        counts.append(len(found))
+    connection.seen_writes = len(connection.transport.writes)
+    return counts
+
+
+def bursting(role: str, listener: Any = None, **options: Any) -> Any:
+    connection: Any = Connection(role, listener, **options)
+    connection.seen_writes = len(connection.transport.writes)
+    return connection
+
+
+@both_roles
+def test_a_burst_shares_a_write(role: str) -> None:
+    connection = bursting(role)
+    for i in range(10):
+        connection.ws.send(BINARY, b"%d" % i)
+    # What was sent first did not wait.
+    assert written(connection) == [1, 1]
+    connection.loop.run_ready()
+    assert written(connection) == [8]
+    assert [frame.payload for frame in connection.sent()] == [b"%d" % i for i in range(10)]
+    # The next turn begins anew.
+    for i in range(3):
+        connection.ws.send(BINARY, b"%d" % i)
+    assert written(connection) == [1, 1]
+    connection.loop.run_ready()
+    assert written(connection) == [1]
+
+
+@both_roles
+def test_a_burst_in_a_callback_of_a_read(role: str) -> None:
+    listener = Recorder()
+
+    def answer(transport: WSTransport, frame: Any) -> None:
+        for i in range(5):
+            transport.send(BINARY, b"%d" % i)
+        assert written(connection) == [1]
+
+    connection = bursting(role, listener.act("on_ws_frame", answer))
+    for _ in range(2):
+        connection.transport.feed(connection.build(TEXT, b"x"))
+        assert written(connection) == [4]
+        connection.loop.run_ready()
+        assert written(connection) == []
+
+
+@both_roles
+def test_frames_of_separate_reads_do_not_wait(role: str) -> None:
+    """Whatever other connections of the thread receive, too, ends a turn."""
+    connection, other = bursting(role), Connection(role)
+    for _ in range(10):
+        connection.ws.send(BINARY, b"x")
+        assert written(connection) == [1]
+        other.transport.feed(other.build(TEXT, b"x"))
+
+
+@both_roles
+def test_a_frame_a_turn_does_not_wait(role: str) -> None:
+    connection = bursting(role)
+    for _ in range(10):
+        connection.ws.send(BINARY, b"x")
+        assert written(connection) == [1]
+        connection.loop.run_ready()
+        assert written(connection) == []
+
+
+@both_roles
+def test_without_coalesce_writes(role: str) -> None:
+    connection = bursting(role, coalesce_writes=False)
+    for _ in range(10):
+        connection.ws.send(BINARY, b"x")
+    assert written(connection) == [1] * 10
+
+
+@both_roles
+def test_a_burst_ends_with_a_cork(role: str) -> None:
+    connection = bursting(role)
+    for _ in range(5):
+        connection.ws.send(BINARY, b"x")
+    with connection.ws.cork():
+        connection.ws.send(BINARY, b"x")
+    assert written(connection) == [1, 1, 4]
+    connection.loop.run_ready()
+    assert written(connection) == []
+
+
+@both_roles
+@pytest.mark.parametrize("size", [100, 20_000])
+def test_a_burst_heeds_the_watermark(role: str, size: int) -> None:
+    connection = bursting(role, room=0, write_high_watermark=50_000)
+    sent = 0
+    while not connection.listener.count("paused"):
+        connection.ws.send(BINARY, bytes(size))
+        sent += size
+        # As much in the queue, as much held back, and what was under way.
+        assert sent <= 100_000 + 2 * size
+    assert connection.ws.write_queue_size > 50_000
+
+
+@both_roles
+def test_a_burst_before_the_end(role: str) -> None:
+    connection = bursting(role)
+    for i in range(5):
+        connection.ws.send(BINARY, b"%d" % i)
+    connection.ws.disconnect()
+    assert [frame.opcode for frame in connection.sent()] == [BINARY] * 5 + [CLOSE]
+    connection = bursting(role)
+    for i in range(5):
+        connection.ws.send(BINARY, b"%d" % i)
+    connection.feed_eof()
+    assert [frame.opcode for frame in connection.sent()] == [BINARY] * 5
+
+
+@both_roles
+def test_a_burst_that_is_dropped_is_counted(role: str) -> None:
+    connection = bursting(role)
+    for _ in range(5):
+        connection.ws.send(BINARY, bytes(100))
+    connection.ws.disconnect(graceful=False)
+    connection.loop.run_ready()
+    assert connection.cause is not None
+    assert connection.cause.unsent_bytes == 3 * (106 if role == "client" else 102)
+
+
+# Sending in place, behind what is held back
+
+
+@both_roles
+@pytest.mark.parametrize("what", ["free", "close"])
+def test_send_in_place_behind_what_is_held_back(role: str, what: str) -> None:
+    """What is held back may make the queue pass its watermark, and the listener act on that."""
+    buffer = bytearray(14 + 300_000)
+    kept: List[bytes] = []
+
+    def on_frame(transport: WSTransport, frame: Any) -> None:
+        if frame.last_in_buffer:
+            transport.send_reuse_external_bytearray(BINARY, buffer, 14)
+        else:
+            transport.send(BINARY, b"a" * 10_000)
+
+    def on_pause(transport: WSTransport) -> None:
+        if what == "close":
+            transport.send_close(1000)
+        else:
+            buffer.clear()
+            kept.extend(b"secret" * 1000 for _ in range(100))
+
+    listener = Recorder().act("on_ws_frame", on_frame).act("pause_writing", on_pause)
+    connection = Connection(role, listener, room=0)
+    connection.feed(connection.build(TEXT, b"x") * 8)
+    connection.drain()
+    found = connection.sent()
+    data = [frame for frame in found if frame.opcode == BINARY]
+    assert [len(frame.payload) for frame in data] == [10_000] * 7 + [300_000]
+    assert data[-1].payload == bytes(300_000)
+    if what == "close":
+        assert [frame.opcode for frame in found] == [BINARY] * 8 + [CLOSE]

@@ -379,6 +379,7 @@ def test_watermarks(run: Run, role: str, polled: bool) -> None:
                 buffer_size=4096,
                 write_high_watermark=50_000,
                 write_low_watermark=10_000,
+                coalesce_writes=False,
             ) as link:
                 assert link.transport.get_write_buffer_limits() == (10_000, 50_000)
                 while link.listener.count("paused") == 0:
@@ -819,7 +820,8 @@ def test_resume_reading_after_the_end(run: Run, role: str, polled: bool) -> None
 
 
 @both_roles
-def test_busy_poll(run: Run, role: str) -> None:
+@watched_by
+def test_busy_poll(run: Run, role: str, polled: bool) -> None:
     async def main() -> None:
         turns = 0
 
@@ -830,24 +832,31 @@ def test_busy_poll(run: Run, role: str) -> None:
                 turns += 1
 
         task = asyncio.ensure_future(other_task())
-        async with Link(role, echo(), busy_poll=True) as link:
-            for i in range(50):
-                await link.send_frame(BINARY, b"%d" % i)
-                assert await link.recv(1) == [Frame(BINARY, b"%d" % i)]
-            # Timers fire, too.
-            await asyncio.sleep(0.01)
-            assert turns > 50
-            link.transport.pause_reading()
-            await link.send_frame(BINARY, b"unheard")
-            await asyncio.sleep(0.01)
-            assert len(link.listener.frames) == 50
-            link.transport.resume_reading()
-            await link.recv(1)
+        with poller_for(polled) as poller:
+            async with Link(role, echo(), poller=poller, busy_poll=True) as link:
+                await exchange(link)
+                assert turns > 50
+                # With company.
+                async with Link(role, echo(), poller=poller, busy_poll=True) as other:
+                    await exchange(other)
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
         # It polls no longer than the connection lives.
         await asyncio.sleep(0.01)
+
+    async def exchange(link: Link) -> None:
+        for i in range(50):
+            await link.send_frame(BINARY, b"%d" % i)
+            assert await link.recv(1) == [Frame(BINARY, b"%d" % i)]
+        # Timers fire, too.
+        await asyncio.sleep(0.01)
+        link.transport.pause_reading()
+        await link.send_frame(BINARY, b"unheard")
+        await asyncio.sleep(0.01)
+        assert len(link.listener.frames) == 50
+        link.transport.resume_reading()
+        await link.recv(1)
 
     run(main)
 
@@ -1081,7 +1090,18 @@ def test_interface(run: Run) -> None:
             assert transport.get_protocol() is link.endpoint
             assert transport.can_write_eof()
             assert not transport.is_closing()
-            assert transport.get_extra_info("socket") is link.socket
+            view = transport.get_extra_info("socket")
+            assert view.fileno() == link.socket.fileno()
+            assert view.getsockname() == link.socket.getsockname()
+            assert view.family == link.socket.family
+            view.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            assert view.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            with view.dup() as twin:
+                assert twin.fileno() != view.fileno()
+            for name in ("close", "detach", "recv", "send", "shutdown", "_sock"):
+                with pytest.raises(AttributeError, match="belongs to the connection"):
+                    getattr(view, name)
+            assert "SocketView" in repr(view)
             assert transport.get_extra_info("peername") == link.peer.getsockname()
             assert transport.get_extra_info("sockname") == link.peer.getpeername()
             assert transport.get_extra_info("sslcontext") is None

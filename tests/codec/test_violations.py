@@ -89,7 +89,7 @@ LENGTHS_IN_64_BITS = [
 def test_lengths_in_64_bits(role: str, feeding: Feeding, opcode: int) -> None:
     """With default options, on a connection. The header alone is judged."""
     for size, code in LENGTHS_IN_64_BITS:
-        connection = Connection(role)
+        connection = Connection(role, max_message_size=32 * 1024 * 1024)
         before = connection.build(TEXT, b"before", fin=opcode != CONTINUATION)
         head = frames.header(opcode, size, key=connection.key, width=64)
         connection.feed(*feeding(before + head))

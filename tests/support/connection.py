@@ -213,7 +213,8 @@ class Connection:
     # What came of it
 
     def sent_bytes(self) -> bytes:
-        """What was written since the last look."""
+        """What was written since the last look, which ends the turn of the loop."""
+        self.loop.run_ready()
         written = self.transport.written
         new = written[self._seen :]
         self._seen = len(written)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from collections import abc  # faster to check against than typing
 from typing import (
     Any,
     Callable,
@@ -71,7 +72,7 @@ async def ws_connect(
     auto_ping_strategy: WSAutoPingStrategy = WSAutoPingStrategy.PING_WHEN_IDLE,
     enable_auto_pong: bool = True,
     max_frame_size: int = 16777216,
-    max_message_size: int = 67108864,
+    max_message_size: int = 16777216,
     max_fragments_per_message: int = 131072,
     max_handshake_line_size: int = 8192,
     max_handshake_headers: int = 128,
@@ -80,6 +81,7 @@ async def ws_connect(
     write_low_watermark: Optional[int] = None,
     max_write_queue_size: int = 16777216,
     read_buffer_init_size: int = 262144,
+    coalesce_writes: bool = True,
     busy_poll: bool = False,
 ) -> Tuple[WSTransport, ListenerT]:
     """Open a WebSocket connection (RFC 6455) in the running event loop.
@@ -148,7 +150,8 @@ async def ws_connect(
         wrong. :class:`OSError`: the system's errors of dialling, and those of TLS.
         :class:`WSProxyError`: the proxy opens no way. :class:`WSHandshakeTimeout`: time was up.
         Other kinds of :class:`WSHandshakeError`: the server refuses, or is no WebSocket server.
-        And what the listener factory and ``on_ws_connected`` raise.
+        And what the listener factory and ``on_ws_connected`` raise, which is logged with its
+        traceback before.
 
         Whatever is raised, cancellation included: nothing stays open, and no task or callback is
         left behind.
@@ -174,6 +177,7 @@ async def ws_connect(
             write_low_watermark=write_low_watermark,
             max_write_queue_size=max_write_queue_size,
             read_buffer_init_size=read_buffer_init_size,
+            coalesce_writes=coalesce_writes,
             busy_poll=busy_poll,
         )
         check_ssl_context("ssl_context", ssl_context)
@@ -224,7 +228,7 @@ def _checked_server_hostname(name: Optional[str]) -> Optional[str]:
 
 
 def _checked_subprotocols(names: Iterable[str]) -> List[str]:
-    if isinstance(names, (str, bytes)) or not isinstance(names, Iterable):
+    if isinstance(names, (str, bytes)) or not isinstance(names, abc.Iterable):
         raise TypeError(f"subprotocols must be an iterable of str, not {type(names).__name__}")
     return list(names)
 
@@ -233,12 +237,12 @@ def _checked_headers(headers: Any, url: WSURL) -> Headers:
     """Make a list of pairs, for reuse in redirects; a name or value is the handshake's to check."""
     if headers is None:
         return []
-    if isinstance(headers, (str, bytes)) or not isinstance(headers, Iterable):
+    if isinstance(headers, (str, bytes)) or not isinstance(headers, abc.Iterable):
         raise TypeError(
             f"extra_headers must be a mapping or pairs of str, not {type(headers).__name__}"
         )
     pairs = []
-    for pair in headers.items() if isinstance(headers, Mapping) else headers:
+    for pair in headers.items() if isinstance(headers, abc.Mapping) else headers:
         if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not isinstance(pair[0], str):
             raise TypeError(f"extra_headers must be a mapping or pairs of str; one is {pair!r}")
         pairs.append((pair[0], pair[1]))

@@ -62,12 +62,18 @@ class Attempt:
 
     async def finish(self, loop: asyncio.AbstractEventLoop) -> None:
         """Wait for the connection; the socket stays the caller's to close."""
-        await _connect_to(loop, self.sock, self._address)
+        try:
+            await _connect_to(loop, self.sock, self._address)
+        except OSError as error:
+            # BSD's word for a connection that was made between two calls.
+            if error.errno != errno.EISCONN:
+                raise
 
 
 def attempt_at_once(url: WSURL, route: Route) -> Optional[Attempt]:
-    """Begin to connect to ``url``, if there is nothing to wait for before that: by TCP to one
-    numeric address. None: :func:`dial` does it.
+    """Begin to connect to ``url``, if nothing has to be waited for before that.
+
+    That is by TCP to one numeric address; None: :func:`dial` does it.
 
     The loop must report readiness: a socket that is connecting is of no use to a proactor.
     """

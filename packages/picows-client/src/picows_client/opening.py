@@ -157,9 +157,7 @@ class Opening:
             return await self._in_time(self._dial_proxy(self._proxy), socket.socket.close)
         attempt = attempt_at_once(url, self._route) if has_readers(self._loop) else None
         if attempt is None:
-            return await self._in_time(
-                dial(self._loop, url, self._route), socket.socket.close
-            )
+            return await self._in_time(dial(self._loop, url, self._route), socket.socket.close)
         if not attempt.is_connected:
             try:
                 await self._in_time(attempt.finish(self._loop))

@@ -57,10 +57,11 @@ class WSURL:
         Raises :class:`TypeError` for anything but a string, and :class:`WSInvalidURL` for
         anything that is not such a URL. A fragment is an error (RFC 6455, 3).
         """
-        # Programs connect to the same few URLs again and again. Passwords are not kept.
-        if isinstance(url, str) and "@" not in url:
-            return _parse_server_url(url)
-        return parse_url(url, _SERVER_PORTS)
+        # Programs connect to the same few URLs again and again. What may be secret is not kept.
+        _check_is_str(url)
+        if "@" in url or "?" in url:
+            return parse_url(url, _SERVER_PORTS)
+        return _parse_server_url(url)
 
     @property
     def is_secure(self) -> bool:
@@ -135,8 +136,7 @@ def parse_url(url: str, default_ports: Mapping[str, int]) -> WSURL:
 
     Raises :class:`TypeError` and :class:`WSInvalidURL` as :meth:`WSURL.parse` does.
     """
-    if not isinstance(url, str):
-        raise TypeError(f"a URL must be a str, not {type(url).__name__}")
+    _check_is_str(url)
     blank = _SPACE_OR_CONTROL.search(url)
     if blank:
         code = ord(blank.group())
@@ -166,6 +166,12 @@ def parse_url(url: str, default_ports: Mapping[str, int]) -> WSURL:
     if port is None:
         port = default_ports[scheme]
     return WSURL(scheme, host, port, "/" + path, query, username, password)
+
+
+def _check_is_str(url: object) -> None:
+    """Raise TypeError unless ``url`` is a str."""
+    if not isinstance(url, str):
+        raise TypeError(f"a URL must be a str, not {type(url).__name__}")
 
 
 @lru_cache(maxsize=128)

@@ -23,6 +23,7 @@ cdef class ThreadBuffers:
     cdef ReadBuffer _read
     cdef WriteBuffer _write
     cdef object frame           # spare view.WSFrame, or None
+    cdef unsigned long reads    # by all connections of the thread, so far
     cdef object sweeper         # weak reference to the current loop's sweeper, or None
 
     cdef ReadBuffer take_read(self, Py_ssize_t size)

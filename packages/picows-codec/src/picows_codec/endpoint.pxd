@@ -21,6 +21,7 @@ cdef class WSEndpoint(Sender):
         object _clock
         Sweeper _sweeper
         WSTransport _transport          # None once the connection has ended
+        bint _gathers                   # the listener keeps the fragments of a message
         WSListener _listener            # None before it opens and once it has ended
         object _on_frame                # a Python listener's bound on_ws_frame, else None
         object _request
@@ -67,6 +68,7 @@ cdef class WSEndpoint(Sender):
         # Stalls: what stood unfinished at the last look, and how far it was
         double _stall_due               # when to look next; 0: nothing is unfinished
         bint _frame_is_late             # the incoming frame
+        bint _message_is_late           # the incoming message, between two fragments
         bint _queue_is_late             # the write queue, above its watermarks
         Py_ssize_t _frame_mark          # bytes of its payload
         Py_ssize_t _queue_mark            # bytes that the kernel had taken of this connection
@@ -106,4 +108,5 @@ cdef class WSEndpoint(Sender):
     cdef int _watch_stalls(self) except -1
     cdef int _mark_stalls(self, double now) except -1
     cdef int _look_for_stalls(self, double now) except -1
-    cdef int _slow_consumer(self, str text) except -1
+    cdef int _stalled(self, str what) except -1
+    cdef int _slow_consumer(self, Py_ssize_t size, str text) except -1

@@ -47,6 +47,7 @@ from picows_codec.constants cimport (
 from picows_codec.deadlines cimport sweeper_for
 from picows_codec.frame cimport ws_decode_frame_header, ws_frame_header, ws_frame_is_complete
 from picows_codec.handshake cimport OpeningHandshake
+from picows_codec.message cimport WSMessageListener
 from picows_codec.options cimport WSOptions
 from picows_codec.parser cimport (
     ws_parser_frame_end,
@@ -54,7 +55,7 @@ from picows_codec.parser cimport (
     ws_parser_init,
     ws_parser_payload,
 )
-from picows_codec.sender cimport Wire
+from picows_codec.sender cimport NOTHING_SENT, ONE_SENT, Wire
 from picows_codec.transport cimport (
     ATTRIBUTE_CLOSE_SENT,
     ATTRIBUTE_DISCONNECT_CAUSE,
@@ -105,6 +106,7 @@ cdef enum:
     CLOSED = 3
 
 cdef tuple _STATES = tuple(WSState)
+cdef WSOptions _DEFAULTS = WSOptions()
 
 # Seconds for which a failed connection waits for the peer to take the CLOSE frame and hang up.
 cdef double LINGER = 1.0
@@ -140,6 +142,14 @@ cdef class WSEndpoint(Sender):
         default ``websocket_handshake_timeout`` after ``connection_made``.
     """
 
+    def __cinit__(self, *args, **options):
+        # Until __init__ has run, which a subclass may forget, this is a connection that has ended.
+        self._buffers = thread_buffers()
+        self._options = _DEFAULTS
+        self._state = CLOSED
+        self._deaf = True
+        self._shared_reads = True
+
     def __init__(
         self,
         WSOptions options not None,
@@ -158,8 +168,12 @@ cdef class WSEndpoint(Sender):
         self._clock = clock
         self._shared_reads = shared_reads
         self._handshake_deadline = handshake_deadline or 0
+        self._state = CONNECTING
+        self._deaf = False
         self._is_client = isinstance(handshake, ClientHandshake)
         self._max_write_queue = options.max_write_queue_size
+        self._coalesces = options.coalesce_writes
+        self._burst_limit = options.write_high_watermark
         self._buffers = thread_buffers()
         self._transport = make_transport(self)
         ws_parser_init(&self._parser, not self._is_client)
@@ -194,6 +208,9 @@ cdef class WSEndpoint(Sender):
     def connection_made(self, transport):
         """Start the opening handshake."""
         cdef bytes data
+        if self._handshake is None:
+            raise WSStateError(
+                "an endpoint serves one connection; a subclass must call super().__init__()")
         self._transport_below = transport
         try:
             if isinstance(transport, Wire):
@@ -204,6 +221,8 @@ cdef class WSEndpoint(Sender):
                 transport.set_write_buffer_limits(
                     high=self._options.write_high_watermark,
                     low=self._options.write_low_watermark)
+                if self._options.busy_poll:
+                    self._keep_loop_awake()
             self._sweeper = sweeper_for(self._loop, self._clock)
             if self._handshake_deadline:
                 self._watch(max(self._handshake_deadline - self._sweeper.now(), 0))
@@ -215,6 +234,11 @@ cdef class WSEndpoint(Sender):
         except BaseException as error:
             self._dropped_by(error)     # a loop only logs it
             raise
+
+    def _keep_loop_awake(self):
+        """busy_poll, where the loop receives: it polls in every turn instead of sleeping."""
+        if self._state != CLOSED:
+            self._loop.call_soon(self._keep_loop_awake)
 
     def get_buffer(self, Py_ssize_t sizehint):
         """The memory that the next bytes belong into: the frame under way, or a read buffer.
@@ -242,8 +266,14 @@ cdef class WSEndpoint(Sender):
     def buffer_updated(self, Py_ssize_t size):
         """``size`` bytes were received into the memory of the last ``get_buffer``."""
         cdef ReadBuffer buffer
+        cdef Py_ssize_t room
         if self._shared_reads:
             buffer = self._buffers.take_read(0)
+            if not self._block_is_lent:
+                room = buffer.size
+            elif self.block_room(&room) == NULL:
+                raise WSStateError("the memory of the last get_buffer is gone")
+            _check_received(size, room)
             try:
                 if self._block_is_lent:
                     self.received(buffer, size, 0)
@@ -252,7 +282,10 @@ cdef class WSEndpoint(Sender):
             finally:
                 self._buffers.give_read(buffer)
             return
+        if self._private_buffer is None:
+            raise WSStateError("buffer_updated without get_buffer")
         buffer = self._private_buffer
+        _check_received(size, buffer.size)
         self._private_buffer = None
         self.received(buffer, 0, size)
         if self._state != CLOSED and not buffer.pinned:
@@ -290,6 +323,15 @@ cdef class WSEndpoint(Sender):
             self._set_cause(
                 WSDisconnectKind.CONNECTION_LOST,
                 WSConnectionError("the peer closed the connection without a closing handshake"))
+        if self._state == OPEN:
+            if self._pending is not None:
+                self._flush()
+            # The transport closes once its queue is empty; a peer that does not read cannot keep
+            # it from that.
+            self._state = CLOSING
+            self._may_send = False
+            self._deaf = True
+            self._watch(self._options.close_timeout)
         return False
 
     def pause_writing(self):
@@ -310,6 +352,9 @@ cdef class WSEndpoint(Sender):
                 self._listener.resume_writing()
             except Exception as error:
                 self._listener_failed("resume_writing", error)
+            except BaseException as error:
+                self._dropped_by(error)
+                raise
         if self._pending_pong is not None and self._may_send:
             payload = self._pending_pong
             self._pending_pong = None
@@ -409,13 +454,18 @@ cdef class WSEndpoint(Sender):
         """Called per read. Raises what no connection can go on after: a BaseException of a
         listener, or an exception of the transport."""
         self._heard = True
+        self._buffers.reads += 1
         if self._deaf:
             return 0
+        self._in_read = True
         try:
             try:
                 self._take_in(buffer, block_size, size)
             finally:
                 self._more_to_come = False
+                self._in_read = False
+                if self._burst == ONE_SENT:
+                    self._burst = NOTHING_SENT
                 if self._pending is not None and self._corks == 0:
                     self._flush()
         except BaseException as error:
@@ -562,6 +612,10 @@ cdef class WSEndpoint(Sender):
         cdef WSFrame frame
         cdef bint closing = header.opcode == WS_OP_CLOSE
         self._frame_is_late = False
+        if self._gathers and not header.opcode & 0x08:
+            self._message_is_late = False
+            if not header.fin:
+                self._watch_stalls()
         if header.opcode == WS_OP_PING and self._options.enable_auto_pong:
             if tail_size and tail[0] & 0x0F == WS_OP_PING and ws_frame_is_complete(tail, tail_size):
                 self._more_to_come = True       # pongs leave together, too
@@ -685,6 +739,7 @@ cdef class WSEndpoint(Sender):
         try:
             callback = (<object> listener).on_ws_frame
             self._on_frame = None if is_compiled(callback) else callback
+            self._gathers = isinstance(listener, WSMessageListener)
             self._user_ping = (
                 (<object> type(listener)).send_user_specific_ping
                 is not (<object> WSListener).send_user_specific_ping)
@@ -733,8 +788,12 @@ cdef class WSEndpoint(Sender):
 
     # What WSTransport calls
 
+    cdef int _call_at_end_of_turn(self) except -1:
+        self._loop.call_soon(self._end_of_turn)
+        return 0
+
     cdef int disconnect(self, bint graceful, bytes close_payload) except -1:
-        self._check_thread()
+        self.check_thread()
         if self._transport_below is None:
             return 0
         self._muted = True
@@ -750,7 +809,7 @@ cdef class WSEndpoint(Sender):
         return 0
 
     cdef object closed_future(self):
-        self._check_thread()
+        self.check_thread()
         if self._state == CLOSED:
             return None
         future = self._loop.create_future()
@@ -762,7 +821,7 @@ cdef class WSEndpoint(Sender):
 
     cdef object roundtrip_future(self):
         cdef bytes token = None
-        self._check_thread()
+        self.check_thread()
         if not self._may_send:
             raise WSStateError(
                 f"cannot measure a round trip: the connection is {self._state_name()}")
@@ -784,7 +843,7 @@ cdef class WSEndpoint(Sender):
         return future
 
     cdef int user_pong_received(self) except -1:
-        self._check_thread()
+        self.check_thread()
         self._ping_pending = False
         if self._roundtrips:
             self._end_roundtrip(0)
@@ -900,7 +959,10 @@ cdef class WSEndpoint(Sender):
         except OSError:     # asyncio's, where the peer has reset the connection
             return self._abort()
         delay = self._options.close_timeout
-        return self._watch(LINGER if delay is None or delay > LINGER else delay)
+        # The peer has yet to read what is queued: a large HTTP answer, for one.
+        if self._queue_below() == 0 and (delay is None or delay > LINGER):
+            delay = LINGER
+        return self._watch(delay)
 
     cdef int _abort(self) except -1:
         self._deaf = True
@@ -926,14 +988,17 @@ cdef class WSEndpoint(Sender):
             WSConnectionError(f"the connection was dropped because of {error!r}"))
         return self._abort()
 
-    cdef int _queue_overflow(self) except -1:
+    cdef int _queue_overflow(self, Py_ssize_t size) except -1:
         return self._slow_consumer(
-            f"max_write_queue_size is {self._max_write_queue}: send less, heed pause_writing, or"
-            " raise the limit")
+            size, f"max_write_queue_size is {self._max_write_queue}: send less, heed"
+            " pause_writing, or raise the limit")
 
-    cdef int _slow_consumer(self, str text) except -1:
+    cdef int _slow_consumer(self, Py_ssize_t size, str text) except -1:
+        """``size``: bytes of the frame that found no room."""
+        cdef Py_ssize_t unsent = self._queue_size() + size
         self._set_cause(WSDisconnectKind.SLOW_CONSUMER, WSSlowConsumer(
-            f"{self._queue_size()} bytes wait for a peer that does not read, and {text}"))
+            f"{unsent} bytes wait for a peer that does not read, and {text}"))
+        self._cause = WSDisconnectCause(self._cause.kind, self._cause.exception, unsent)
         return self._abort()
 
     cdef int _report_pause(self) except -1:
@@ -1001,27 +1066,36 @@ cdef class WSEndpoint(Sender):
     cdef int _mark_stalls(self, double now) except -1:
         self._frame_is_late = self._block is not None or self._head_size != 0
         self._frame_mark = self._block_size if self._block is not None else 0
+        self._message_is_late = self._gathers and self._parser.message_opcode != 0
         self._queue_is_late = self._write_paused
         self._queue_mark = self._written - self._queue_below()
-        self._stall_due = (
-            now + self._options.stall_timeout if self._frame_is_late or self._queue_is_late else 0)
+        self._stall_due = 0
+        if self._frame_is_late or self._message_is_late or self._queue_is_late:
+            self._stall_due = now + self._options.stall_timeout
         return 0
 
     cdef int _look_for_stalls(self, double now) except -1:
         if self._queue_is_late and (
                 self._written - self._queue_below() < self._queue_mark + STALL_PROGRESS):
             return self._slow_consumer(
-                f"hardly any were taken within stall_timeout ({self._options.stall_timeout}"
+                0, f"hardly any were taken within stall_timeout ({self._options.stall_timeout}"
                 " seconds)")
-        if self._frame_is_late and self._transport_below.is_reading() and (
-                self._block is None or self._block_size < self._frame_mark + STALL_PROGRESS):
-            return self._fail(
-                WS_CLOSE_POLICY_VIOLATION, "unfinished frame", WSDisconnectKind.PROTOCOL_ERROR,
-                WSProtocolError(
-                    ws_close_code_member(WS_CLOSE_POLICY_VIOLATION),
-                    "the peer did not go on with a frame within stall_timeout"
-                    f" ({self._options.stall_timeout} seconds)"))
+        if self._transport_below.is_reading():
+            if self._frame_is_late and (
+                    self._block is None or self._block_size < self._frame_mark + STALL_PROGRESS):
+                return self._stalled("frame")
+            # Between two fragments; a frame under way is judged by itself.
+            if self._message_is_late and self._block is None and self._head_size == 0:
+                return self._stalled("message")
         return self._mark_stalls(now)
+
+    cdef int _stalled(self, str what) except -1:
+        return self._fail(
+            WS_CLOSE_POLICY_VIOLATION, f"unfinished {what}", WSDisconnectKind.PROTOCOL_ERROR,
+            WSProtocolError(
+                ws_close_code_member(WS_CLOSE_POLICY_VIOLATION),
+                f"the peer did not go on with a {what} within stall_timeout"
+                f" ({self._options.stall_timeout} seconds)"))
 
     def _watch_idle(self, double now):
         cdef double left = self._idle_since + self._options.auto_ping_idle_timeout - now
@@ -1078,6 +1152,9 @@ cdef class WSEndpoint(Sender):
             self._listener.send_user_specific_ping(self._transport)
         except Exception as error:
             self._listener_failed("send_user_specific_ping", error)
+        except BaseException as error:
+            self._dropped_by(error)
+            raise
 
     cdef inline bint _expects_pong(self) noexcept:
         return self._ping_pending or self._ping_payload is not None or self._roundtrips is not None
@@ -1103,6 +1180,12 @@ cdef class WSEndpoint(Sender):
                 self._end_roundtrip(index)
                 return True
         return False
+
+
+cdef int _check_received(Py_ssize_t size, Py_ssize_t room) except -1:
+    if not 0 < size <= room:
+        raise ValueError(f"{size} bytes cannot have been received into a buffer of {room}")
+    return 0
 
 
 cdef int _drop_tracebacks(object error) except -1:

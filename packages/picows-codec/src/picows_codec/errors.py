@@ -183,8 +183,10 @@ class WSCloseTimeout(WSConnectionError):
 
 
 class WSSlowConsumer(WSConnectionError):
-    """The peer reads too slowly: the write queue passed ``max_write_queue_size``, or stood still
-    for ``stall_timeout``."""
+    """The peer reads too slowly.
+
+    The write queue passed ``max_write_queue_size``, or stood still for ``stall_timeout``.
+    """
 
 
 class WSProxyError(WSConnectionError):

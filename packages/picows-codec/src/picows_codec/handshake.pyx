@@ -471,8 +471,8 @@ cdef class OpeningHandshake:
         if self.done:
             return
         self._refuse(WSHandshakeTimeout(
-            f"the opening handshake did not finish within "
-            f"{self._options.websocket_handshake_timeout} seconds",
+            f"the opening handshake did not finish within websocket_handshake_timeout "
+            f"({self._options.websocket_handshake_timeout} seconds)",
             bytes(self._pieces or b"")))
 
     cpdef fail(self, object exception):

@@ -21,4 +21,5 @@ cdef class WSOptions:
     cdef readonly Py_ssize_t write_low_watermark        # bytes
     cdef readonly Py_ssize_t max_write_queue_size       # bytes
     cdef readonly Py_ssize_t read_buffer_init_size      # bytes
+    cdef readonly bint coalesce_writes
     cdef readonly bint busy_poll

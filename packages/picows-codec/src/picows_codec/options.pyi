@@ -45,6 +45,8 @@ class WSOptions:
     @property
     def read_buffer_init_size(self) -> int: ...
     @property
+    def coalesce_writes(self) -> bool: ...
+    @property
     def busy_poll(self) -> bool: ...
     def __init__(
         self,
@@ -59,7 +61,7 @@ class WSOptions:
         auto_ping_strategy: WSAutoPingStrategy = ...,
         enable_auto_pong: bool = True,
         max_frame_size: int = 16777216,
-        max_message_size: int = 67108864,
+        max_message_size: int = 16777216,
         max_fragments_per_message: int = 131072,
         max_handshake_line_size: int = 8192,
         max_handshake_headers: int = 128,
@@ -68,6 +70,7 @@ class WSOptions:
         write_low_watermark: int | None = None,
         max_write_queue_size: int = 16777216,
         read_buffer_init_size: int = 262144,
+        coalesce_writes: bool = True,
         busy_poll: bool = False,
     ) -> None: ...
     @staticmethod

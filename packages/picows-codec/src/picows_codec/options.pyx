@@ -46,6 +46,7 @@ cdef tuple _NAMES = (
     "write_low_watermark",
     "max_write_queue_size",
     "read_buffer_init_size",
+    "coalesce_writes",
     "busy_poll",
 )
 
@@ -120,9 +121,10 @@ cdef class WSOptions:
     ``close_timeout``                5.0       seconds for the closing handshake; None: no limit
     ``stall_timeout``                60.0      seconds in which a frame that has begun to arrive, or
                                                a write queue that has passed its high watermark,
-                                               must be done or 64 KiB further; a peer that stalls
-                                               longer is disconnected, at the latest after twice
-                                               that time; None: no limit
+                                               must be done or 64 KiB further, and a message that
+                                               ``WSMessageListener`` gathers must get another
+                                               fragment; a peer that stalls longer is disconnected,
+                                               at the latest after twice that time; None: no limit
     ``enable_auto_ping``             False     send pings and wait for their pongs
     ``auto_ping_idle_timeout``       10.0      seconds before a ping, see ``auto_ping_strategy``
     ``auto_ping_reply_timeout``      10.0      seconds to wait for the pong
@@ -130,7 +132,7 @@ cdef class WSOptions:
     ``enable_auto_pong``             True      answer pings; False: the listener does
     ``max_frame_size``               16 MiB    bytes of payload of one frame, at least 125; what
                                                one unfinished frame may hold in memory
-    ``max_message_size``             64 MiB    bytes of payload of one message
+    ``max_message_size``             16 MiB    bytes of payload of one message
     ``max_fragments_per_message``    131072    frames of one message
     ``max_handshake_line_size``      8192      bytes of one line of the peer's handshake
     ``max_handshake_headers``        128       header lines of the peer's handshake
@@ -140,9 +142,12 @@ cdef class WSOptions:
     ``write_low_watermark``          a quarter bytes at or below which it is told to resume; by
                                                default a quarter of ``write_high_watermark``
     ``max_write_queue_size``         16 MiB    bytes in the write queue above which a slow
-                                               consumer is disconnected
+                                               consumer is disconnected; one message of any size
+                                               is taken while the queue is below its watermark
     ``read_buffer_init_size``        262144    bytes of the read buffer, which all connections of
                                                a thread share where the transport allows it
+    ``coalesce_writes``              True      frames sent after the first in one turn of the loop
+                                               leave together at its end; False: each at once
     ``busy_poll``                    False     poll instead of sleeping: a core for latency
     ================================ ========= ==================================================
     """
@@ -160,7 +165,7 @@ cdef class WSOptions:
         auto_ping_strategy=WSAutoPingStrategy.PING_WHEN_IDLE,
         enable_auto_pong=True,
         max_frame_size=16 * 1024 * 1024,
-        max_message_size=64 * 1024 * 1024,
+        max_message_size=16 * 1024 * 1024,
         max_fragments_per_message=131072,
         max_handshake_line_size=8192,
         max_handshake_headers=128,
@@ -169,6 +174,7 @@ cdef class WSOptions:
         write_low_watermark=None,
         max_write_queue_size=16 * 1024 * 1024,
         read_buffer_init_size=262144,
+        coalesce_writes=True,
         busy_poll=False,
     ):
         self.disconnect_on_exception = _flag("disconnect_on_exception", disconnect_on_exception)
@@ -218,6 +224,7 @@ cdef class WSOptions:
         self.read_buffer_init_size = _number(
             "read_buffer_init_size", read_buffer_init_size,
             MIN_READ_BUFFER_BYTES, MAX_READ_BUFFER_BYTES, "bytes")
+        self.coalesce_writes = _flag("coalesce_writes", coalesce_writes)
         self.busy_poll = _flag("busy_poll", busy_poll)
 
     @staticmethod

@@ -10,8 +10,10 @@ cdef class Poller:
     cdef object _loop
     cdef int _epoll             # file descriptor, or -1 when closed
     cdef dict _members          # file descriptor -> StreamTransport
+    cdef bint _polling          # busy_poll: looks in every turn of the loop
 
     cdef int set_interest(self, StreamTransport member, bint reading, bint writing) except -1
+    cdef int poll_always(self) except -1
 
 cdef class StreamTransport(Wire):
     cdef:

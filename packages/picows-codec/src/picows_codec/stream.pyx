@@ -176,6 +176,26 @@ cdef class Poller:
             del self._members[member._fd]
         return 0
 
+    cdef int poll_always(self) except -1:
+        """busy_poll: look in every turn of the loop, as long as there is a connection."""
+        if not self._polling:
+            self._polling = True
+            self._loop.call_soon(self._poll)
+        return 0
+
+    def _poll(self):
+        cdef StreamTransport member
+        if self._epoll < 0 or not self._members:
+            self._polling = False
+            return
+        self._loop.call_soon(self._poll)
+        if len(self._members) == 1:     # to receive in vain costs no more than to ask
+            (member,) = self._members.values()
+            if member._watching_reads:
+                member._receive()
+        else:
+            self._ready()
+
     def _ready(self):
         """Some connections are readable or writable."""
         cdef int fds[POLLER_BATCH]
@@ -192,6 +212,31 @@ cdef class Poller:
                 member._drain()
             if ready[i] & 1 and member._watching_reads:
                 member._receive()
+
+
+# What may be done to a connection's socket by somebody who does not own it; asyncio allows the same.
+cdef frozenset _ALLOWED = frozenset((
+    "dup", "family", "fileno", "get_inheritable", "getpeername", "getsockname", "getsockopt",
+    "gettimeout", "proto", "setsockopt", "timeout", "type",
+))
+
+
+cdef class SocketView:
+    """A connection's socket, to look at and to set options of: it cannot be closed or read from."""
+
+    cdef object _socket
+
+    def __cinit__(self, sock):
+        self._socket = sock
+
+    def __getattr__(self, str name):
+        if name not in _ALLOWED:
+            raise AttributeError(
+                f"{name!r}: the socket belongs to the connection; use its WSTransport, or dup()")
+        return getattr(self._socket, name)
+
+    def __repr__(self):
+        return f"<SocketView {self._socket!r}>"
 
 
 cdef class StreamTransport(Wire):
@@ -278,9 +323,9 @@ cdef class StreamTransport(Wire):
         """busy_poll: look again in every turn of the loop, which therefore never sleeps."""
         if self._dead or self._endpoint is None:
             return
+        self._loop.call_soon(self._poll)
         if self._reading:
             self._receive()
-        self._loop.call_soon(self._poll)
 
     # Writing
 
@@ -527,7 +572,7 @@ cdef class StreamTransport(Wire):
         if self._socket is None:
             return default
         if name == "socket":
-            return self._socket
+            return SocketView.__new__(SocketView, self._socket)
         try:
             if name == "peername":
                 return self._socket.getpeername()
@@ -573,6 +618,8 @@ def attach(loop, sock, WSEndpoint endpoint not None, *, Poller poller=None):
     except BaseException:
         self._die(None)
         raise
-    if endpoint._options.busy_poll:
+    if endpoint._options.busy_poll and poller is not None:
+        poller.poll_always()
+    elif endpoint._options.busy_poll:
         loop.call_soon(self._poll)
     return self

@@ -12,6 +12,7 @@ from picows_codec.deadlines cimport Deadlined
 from picows_codec.view cimport WSFrame
 
 cdef class Core(Deadlined):
+    cdef int check_thread(self) except -1
     cdef int send_frame(
         self, int opcode, bint fin, int rsv, const uint8_t* payload, Py_ssize_t size) except -1
     cdef int send_in_place(

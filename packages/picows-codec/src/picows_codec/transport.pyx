@@ -17,7 +17,7 @@ from picows_codec.constants cimport (
 from picows_codec.view cimport WSFrame, WSMessage
 
 from picows_codec.constants import WSCloseCode
-from picows_codec.errors import WSInvalidFrameError, WSInvalidOptionError
+from picows_codec.errors import WSInvalidFrameError, WSInvalidOptionError, WSStateError
 from picows_codec.waiting import collect_roundtrips, wait_for
 
 cdef extern from "Python.h":
@@ -29,6 +29,9 @@ cdef object _NORMAL_CLOSURE = WSCloseCode.NORMAL_CLOSURE
 
 cdef class Core(Deadlined):
     """What a transport needs of the connection behind it; endpoint.pyx implements it."""
+
+    cdef int check_thread(self) except -1:
+        raise NotImplementedError
 
     cdef int send_frame(
             self, int opcode, bint fin, int rsv, const uint8_t* payload,
@@ -113,14 +116,20 @@ cdef class Cork:
     """The context manager of :meth:`WSTransport.cork`."""
 
     cdef Core _core
+    cdef int _depth
 
     def __cinit__(self):
         self._core = _NO_CORE
 
     def __enter__(self):
         self._core.cork()
+        self._depth += 1
 
     def __exit__(self, exc_type, exc, traceback):
+        self._core.check_thread()
+        if not self._depth:
+            raise WSStateError("this cork was not entered: use it in a with statement")
+        self._depth -= 1
         self._core.uncork()
 
 
@@ -236,6 +245,7 @@ cdef class WSTransport:
         They leave when the outermost block ends, or earlier when 128 KiB have gathered.
         """
         cdef Cork context = Cork.__new__(Cork)
+        self._core.check_thread()
         context._core = self._core
         return context
 
@@ -269,6 +279,7 @@ cdef class WSTransport:
         ``send_user_specific_ping`` where it has one. Raises :class:`WSConnectionError` if the
         connection ends first, and :class:`WSInvalidOptionError` for less than one round.
         """
+        self._core.check_thread()
         if rounds < 1:
             raise WSInvalidOptionError(f"rounds must be at least 1, not {rounds}")
         return collect_roundtrips(self._start_roundtrip, rounds)
