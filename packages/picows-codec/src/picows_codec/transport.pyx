@@ -23,6 +23,7 @@ from picows_codec.waiting import collect_roundtrips, wait_for
 cdef extern from "Python.h":
     const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
     bint PyUnicode_Check(object value)
+    int PyObject_GenericSetDict(object owner, object value, void* context) except -1
 
 cdef object _NORMAL_CLOSURE = WSCloseCode.NORMAL_CLOSURE
 
@@ -396,6 +397,13 @@ cdef class WSListener:
     ``transport`` (also ``_transport``) is set before ``on_ws_connected``. Callbacks that are
     overridden are looked up once, when the connection opens.
     """
+
+    def __cinit__(self, *args, **kwargs):
+        # CPython 3.11 and newer specialise attribute access to a dict of the object's own, not to
+        # one that shares its keys, which an object of a subclass in Python would get: what a
+        # callback does with self takes half the time.
+        if (<PyTypeObject*> type(self)).tp_dictoffset != 0:
+            PyObject_GenericSetDict(self, {}, NULL)
 
     @property
     def _transport(self):
