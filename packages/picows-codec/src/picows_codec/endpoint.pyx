@@ -43,6 +43,18 @@ from picows_codec.constants cimport (
     ws_violation_close_code,
     ws_violation_text,
 )
+from picows_codec.core cimport (
+    ATTRIBUTE_CLOSE_SENT,
+    ATTRIBUTE_DISCONNECT_CAUSE,
+    ATTRIBUTE_IS_CLIENT,
+    ATTRIBUTE_IS_SECURE,
+    ATTRIBUTE_REQUEST,
+    ATTRIBUTE_RESPONSE,
+    ATTRIBUTE_STATE,
+    ATTRIBUTE_SUBPROTOCOL,
+    ATTRIBUTE_UNDERLYING,
+    ATTRIBUTE_WRITE_QUEUE,
+)
 from picows_codec.deadlines cimport sweeper_for
 from picows_codec.frame cimport ws_decode_frame_header, ws_frame_header, ws_frame_is_complete
 from picows_codec.handshake cimport OpeningHandshake
@@ -54,22 +66,7 @@ from picows_codec.parser cimport (
     ws_parser_payload,
 )
 from picows_codec.sender cimport Wire
-from picows_codec.transport cimport (
-    ATTRIBUTE_CLOSE_SENT,
-    ATTRIBUTE_DISCONNECT_CAUSE,
-    ATTRIBUTE_IS_CLIENT,
-    ATTRIBUTE_IS_SECURE,
-    ATTRIBUTE_REQUEST,
-    ATTRIBUTE_RESPONSE,
-    ATTRIBUTE_STATE,
-    ATTRIBUTE_SUBPROTOCOL,
-    ATTRIBUTE_UNDERLYING,
-    ATTRIBUTE_WRITE_QUEUE,
-    WSListener,
-    WSTransport,
-    is_compiled,
-    make_transport,
-)
+from picows_codec.transport cimport WSListener, WSTransport, _is_compiled
 from picows_codec.view cimport WSFrame
 
 from os import urandom
@@ -149,7 +146,8 @@ cdef class WSEndpoint(Sender):
         self._is_client = isinstance(handshake, ClientHandshake)
         self._max_write_queue = options.max_write_queue_size
         self._buffers = thread_buffers()
-        self._transport = make_transport(self)
+        self._transport = <WSTransport> WSTransport.__new__(WSTransport)
+        self._transport._core = self
         ws_parser_init(&self._parser, not self._is_client)
         self._parser.max_frame_size = options.max_frame_size
         self._parser.max_message_size = options.max_message_size
@@ -667,7 +665,7 @@ cdef class WSEndpoint(Sender):
             self._watch_idle(self._idle_since)
         try:
             callback = (<object> listener).on_ws_frame
-            self._on_frame = None if is_compiled(callback) else callback
+            self._on_frame = None if _is_compiled(callback) else callback
             self._user_ping = (
                 (<object> type(listener)).send_user_specific_ping
                 is not (<object> WSListener).send_user_specific_ping)

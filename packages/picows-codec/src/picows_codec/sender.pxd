@@ -3,7 +3,7 @@
 from libc.stdint cimport uint8_t
 
 from picows_codec.buffers cimport ThreadBuffers, WriteBuffer
-from picows_codec.transport cimport Core
+from picows_codec.core cimport Core
 
 cdef class Wire:
     """What a transport of our own offers beneath asyncio's interface: writes without objects."""
