@@ -1,5 +1,6 @@
 """WSMessageListener: whole messages instead of frames. Gated tier."""
 
+cimport picows_codec.abi
 from picows_codec.transport cimport WSListener, WSTransport
 from picows_codec.view cimport WSFrame, WSMessage
 

@@ -14,6 +14,7 @@ A negative result is a ``ws_violation``: the connection fails with
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
+cimport picows_codec.abi
 from picows_codec.frame cimport ws_frame_header
 from picows_codec.utf8 cimport ws_utf8
 

@@ -7,6 +7,7 @@ underscore is private, or room that is reserved for later: both classes keep the
 order of their methods.
 """
 
+cimport picows_codec.abi
 from picows_codec.view cimport WSFrame
 
 cdef class WSTransport:

@@ -8,6 +8,8 @@ underscore is private or reserved: both classes keep their size and the order of
 
 from libc.stdint cimport uint8_t
 
+cimport picows_codec.abi
+
 cdef class WSMessage:
     cdef:
         const uint8_t* payload_ptr      # never NULL
