@@ -66,23 +66,28 @@ def main(arguments: List[str]) -> None:
     parser.add_argument("--unreleased", action="store_true", help="with --write: raise no number")
     options = parser.parse_args(arguments)
     rooms = describe(SOURCE)
-    committed = json.loads(MANIFEST.read_text("utf-8")) if MANIFEST.exists() else {}
     if options.write:
-        write(rooms, committed, SOURCE, MANIFEST, unreleased=options.unreleased)
+        write(rooms, committed(), SOURCE, MANIFEST, unreleased=options.unreleased)
         return
-    problems = compare(rooms, committed, SOURCE)
+    problems = compare(rooms, committed(), SOURCE)
     if problems:
         sys.exit("\n".join(problems))
     print(f"the C-level API is what {MANIFEST.name} says")
 
 
-def compare(rooms: Rooms, committed: Rooms, source: Path) -> List[str]:
+def committed() -> Rooms:
+    """Return the manifest."""
+    manifest: Rooms = json.loads(MANIFEST.read_text("utf-8"))
+    return manifest
+
+
+def compare(rooms: Rooms, manifest: Rooms, source: Path) -> List[str]:
     """Return what is wrong with the manifest, the numbers and the guard: nothing, if all is well.
 
     :param rooms: the API as it is.
-    :param committed: the manifest.
+    :param manifest: the API as it was.
     """
-    number, changes = difference(committed, rooms)
+    number, changes = difference(manifest, rooms)
     if number == "nothing":
         return [*changes, STABLE]
     if number:
@@ -133,11 +138,11 @@ def flatten(value: Any, path: str = "") -> Iterator[Tuple[str, str]]:
 
 
 def write(
-    rooms: Rooms, committed: Rooms, source: Path, manifest: Path, *, unreleased: bool = False
+    rooms: Rooms, before: Rooms, source: Path, manifest: Path, *, unreleased: bool = False
 ) -> None:
     """Raise what must be raised; write the numbers, the manifest and the guard."""
     epoch, level, layouts = numbers(source)
-    number, changes = difference(committed, rooms)
+    number, changes = difference(before, rooms)
     print("\n".join(changes))
     if number == "nothing" and not unreleased:
         sys.exit(STABLE)
@@ -364,7 +369,9 @@ def signature(function: Any) -> str:
     elif function.exception_value is not None:
         raising = f"except {'?' if function.exception_check else ''} {function.exception_value}"
     else:
-        raising = "noexcept" if not function.return_type.is_pyobject else ""
+        raising = "except *" if function.exception_check else "noexcept"
+        if function.return_type.is_pyobject:
+            raising = ""
     words = [
         f"{display(function.return_type)} ({', '.join(arguments)})",
         raising.replace("except  ", "except "),
