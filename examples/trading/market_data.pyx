@@ -82,6 +82,8 @@ cdef bint parse_quote(const uint8_t* at, const uint8_t* end, Quote* quote) noexc
         name = at[1]
         at += 4
         if name == c"s":                            # the symbol: there is one per connection
+            if at[0] != c'"':
+                return False
             at += 1
             while at < end and at[0] != c'"':
                 at += 1
