@@ -223,22 +223,22 @@ cdef class WSEndpoint(Sender):
             buffer.view = memoryview(buffer)
         return buffer.view
 
-    def buffer_updated(self, Py_ssize_t size):
-        """``size`` bytes were received into the memory of the last ``get_buffer``."""
+    def buffer_updated(self, Py_ssize_t nbytes):
+        """``nbytes`` bytes were received into the memory of the last ``get_buffer``."""
         cdef ReadBuffer buffer
         if self._shared_reads:
             buffer = self._buffers.take_read(0)
             try:
                 if self._block_is_lent:
-                    self.received(buffer, size, 0)
+                    self.received(buffer, nbytes, 0)
                 else:
-                    self.received(buffer, 0, size)
+                    self.received(buffer, 0, nbytes)
             finally:
                 self._buffers.give_read(buffer)
             return
         buffer = self._private_buffer
         self._private_buffer = None
-        self.received(buffer, 0, size)
+        self.received(buffer, 0, nbytes)
         if self._state != CLOSED and not buffer.pinned:
             self._private_buffer = buffer
         else:
