@@ -263,6 +263,8 @@ cdef extern from *:
     #include <stddef.h>
     #ifdef __GNUC__
     __attribute__((visibility("default")))
+    #elif defined(_MSC_VER)
+    __declspec(dllexport)
     #endif
     long long picows_abi_values[] = {{{table}}};
     """
