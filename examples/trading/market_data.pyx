@@ -70,7 +70,7 @@ def parse(bytes message not None):
 
 cdef bint parse_quote(const uint8_t* at, const uint8_t* end, Quote* quote) noexcept nogil:
     """Read the object at data[at:end]; 0 if it is not a quote. Reads nothing at end or beyond."""
-    cdef double number
+    cdef double number = 0
     cdef uint8_t name
     cdef int found = 0
     if at == end or at[0] != c"{":
