@@ -1,5 +1,5 @@
 # Two commands set up everything that they need, in private virtual environments:
-#   make test   lint, types, tests and packaging on the default Python
+#   make test   lint, types, tests, C-level API and packaging on the default Python
 #   make demo   a server and a client, plain and TLS: round trips per second and latencies
 # Every other interpreter found, after the first `make test`: .venv-build/bin/tox
 
@@ -11,7 +11,7 @@ TOX_REQUIREMENTS := "tox>=4.23" "virtualenv<21.5"
 .PHONY: test demo clean
 
 test: $(TOX)
-	$(TOX) run -e lint,types,py,packaging
+	$(TOX) run -e lint,types,py,abi,packaging
 
 $(TOX): Makefile
 	$(PYTHON) -m venv .venv-build

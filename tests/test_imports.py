@@ -19,6 +19,7 @@ CODEC = PACKAGES / "picows-codec" / "src" / "picows_codec"
 # and nothing depends on stream.
 ROOMS = (
     "_version",
+    "abi",
     "constants",
     "errors",
     "outcome",
@@ -35,6 +36,7 @@ ROOMS = (
     "view",
     "deadlines",
     "handshake",
+    "core",
     "transport",
     "message",
     "sender",

@@ -10,7 +10,7 @@ from typing import Any, Callable, List
 import pytest
 
 from picows_codec import WSFrame, WSListener, WSMessageListener, WSState, WSTransport
-from picows_codec.transport import Core
+from picows_codec.core import Core
 from tests.support.connection import Connection, Recorder, both_roles
 from tests.support.frames import PONG, TEXT
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -131,19 +132,21 @@ def test_demo(examples: Examples) -> None:
 
 
 @pytest.fixture(scope="module")
-def compiled_listener(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with the compiled listener, built against the installed codec."""
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the compiled examples, built against the installed codec."""
     pytest.importorskip("Cython")
     pytest.importorskip("setuptools", "74.1")
-    target = tmp_path_factory.mktemp("compiled_listener")
+    target = tmp_path_factory.mktemp("compiled")
     # The codec that is installed here is the one to compile against: no isolation.
     command = [sys.executable, "-m", "pip", "install", "--no-build-isolation", "--no-deps"]
-    sources = tmp_path_factory.mktemp("sources")
-    for file in (ROOT / "examples" / "compiled_listener").iterdir():
-        if file.is_file():
-            (sources / file.name).write_bytes(file.read_bytes())
+    projects = []
+    for name in ("compiled_listener", "trading"):
+        projects.append(tmp_path_factory.mktemp(name))
+        for file in (ROOT / "examples" / name).iterdir():
+            if file.is_file():
+                (projects[-1] / file.name).write_bytes(file.read_bytes())
     outcome = subprocess.run(
-        [*command, "--target", str(target), str(sources)],
+        [*command, "--target", str(target), *map(str, projects)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         encoding="utf-8",
@@ -153,13 +156,42 @@ def compiled_listener(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
-class TestCompiledListener:
+class TestCompiled:
     @pytest.fixture
-    def python_path(self, compiled_listener: Path) -> Optional[Path]:
-        return compiled_listener
+    def python_path(self, compiled: Path) -> Optional[Path]:
+        return compiled
 
     @pytest.mark.timeout(300)
-    def test_run(self, examples: Examples) -> None:
+    def test_listener(self, examples: Examples) -> None:
         assert examples.run("compiled_listener/run.py") == [
             "Echo reply: no Python on the other side"
         ]
+
+    @pytest.mark.timeout(300)
+    def test_trading(self, examples: Examples) -> None:
+        head, *rows, ratio = examples.run("trading/run.py", "0.2")
+        assert head.split("  ")[0] == "consumer"
+        assert [row.split()[0] for row in rows] == ["compiled", "Python"]
+        for row in rows:
+            rate, one, _, parsed, bid, offer = row.split()[1:]
+            assert int(rate.replace(",", "")) > 0
+            assert (one, int(parsed.replace(",", "")) > 0) == ("1", True)
+            assert float(offer) - float(bid) == pytest.approx(0.0013)
+        assert re.fullmatch(r"compiled / Python: \d+\.\d", ratio)
+
+    @pytest.mark.timeout(300)
+    def test_quotes(self, compiled: Path) -> None:
+        """The compiled parser reads what a JSON parser reads, and refuses what is no quote."""
+        program = """
+from market_data import parse
+good = b'{"u":40,"s":"X","b":"25.3519","B":"31.21","a":"0.1","A":"123456.789"}'
+assert parse(good) == (40, 25.3519, 31.21, 0.1, 123456.789)
+assert parse(good.replace(b'"25.3519"', b"25.3519")) == parse(good)
+for cut in range(len(good)):
+    assert parse(good[:cut]) is None, cut
+    assert parse(good[:cut] + b"x" + good[cut + 1:]) is None or good[cut:cut + 1] == b"X", cut
+for other in (b"{}", b"[]", b'{"u":1}', good + b" ", b'{"u":"' + b"1" * 16 + b'"}'):
+    assert parse(other) is None, other
+"""
+        environment = {**os.environ, "PYTHONPATH": str(compiled)}
+        subprocess.run([sys.executable, "-c", program], env=environment, check=True)

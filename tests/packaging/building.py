@@ -14,6 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("codec", "client", "server")
+PROGRAMS = Path(__file__).parent / "programs"
 
 
 def declared_version(name: str) -> str:
@@ -66,3 +67,22 @@ def pip_wheel(source: str, target: Path, kind: str = "release") -> None:
     """Build a release wheel, whatever this environment is set to."""
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-cache-dir", "-w"]
     run(*command, str(target), source, environment={"PICOWS_BUILD": kind}, cwd=target)
+
+
+def talk(server: str, server_program: str, client: str, client_program: str) -> str:
+    """Run a server in one environment and a client in another; return what the client prints."""
+    command = [server, str(PROGRAMS / server_program)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8") as process:
+        assert process.stdout is not None
+        try:
+            url = process.stdout.readline().strip()
+            assert url.startswith("ws://"), "the server printed no address"
+            return subprocess.run(
+                [client, str(PROGRAMS / client_program), url],
+                stdout=subprocess.PIPE,
+                encoding="utf-8",
+                timeout=60,
+                check=True,
+            ).stdout
+        finally:
+            process.kill()

@@ -10,31 +10,11 @@ from typing import Callable, Dict
 
 import pytest
 
-from tests.packaging.building import ROOT, FreshEnvironment, declared_version, pip_wheel
+from tests.packaging.building import ROOT, FreshEnvironment, declared_version, pip_wheel, talk
 
-PROGRAMS = Path(__file__).parent / "programs"
 CODEC_NEEDS = {"multidict", "picows-codec", "typing_extensions"}
 # aiofastnet needs Python 3.9; exceptiongroup comes with it before Python 3.11.
 CONNECTION_NEEDS = CODEC_NEEDS | {"aiofastnet", "exceptiongroup"}
-
-
-def talk(server: str, server_program: str, client: str, client_program: str) -> str:
-    """Run a server in one environment and a client in another; return what the client prints."""
-    command = [server, str(PROGRAMS / server_program)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8") as process:
-        assert process.stdout is not None
-        try:
-            url = process.stdout.readline().strip()
-            assert url.startswith("ws://"), "the server printed no address"
-            return subprocess.run(
-                [client, str(PROGRAMS / client_program), url],
-                stdout=subprocess.PIPE,
-                encoding="utf-8",
-                timeout=60,
-                check=True,
-            ).stdout
-        finally:
-            process.kill()
 
 
 def test_client_alone(

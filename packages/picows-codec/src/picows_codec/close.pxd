@@ -2,6 +2,8 @@
 
 from libc.stdint cimport uint8_t
 
+cimport picows_codec.abi
+
 # 1000-1003, 1007-1014, 3000-4999: the same codes may be sent and received.
 cdef bint ws_close_code_allowed(int code) noexcept nogil
 

@@ -4,6 +4,8 @@ Usable from C or Cython without the GIL; nothing here needs the module at run ti
 except the two lookup functions at the end.
 """
 
+cimport picows_codec.abi
+
 cdef enum ws_opcode:
     # RFC 6455, 5.2: 0x3-0x7 and 0xB-0xF are reserved.
     WS_OP_CONTINUATION = 0x0

@@ -44,6 +44,18 @@ from picows_codec.constants cimport (
     ws_violation_close_code,
     ws_violation_text,
 )
+from picows_codec.core cimport (
+    ATTRIBUTE_CLOSE_SENT,
+    ATTRIBUTE_DISCONNECT_CAUSE,
+    ATTRIBUTE_IS_CLIENT,
+    ATTRIBUTE_IS_SECURE,
+    ATTRIBUTE_REQUEST,
+    ATTRIBUTE_RESPONSE,
+    ATTRIBUTE_STATE,
+    ATTRIBUTE_SUBPROTOCOL,
+    ATTRIBUTE_UNDERLYING,
+    ATTRIBUTE_WRITE_QUEUE,
+)
 from picows_codec.deadlines cimport sweeper_for
 from picows_codec.frame cimport ws_decode_frame_header, ws_frame_header, ws_frame_is_complete
 from picows_codec.handshake cimport OpeningHandshake
@@ -56,22 +68,7 @@ from picows_codec.parser cimport (
     ws_parser_payload,
 )
 from picows_codec.sender cimport NOTHING_SENT, ONE_SENT, Wire
-from picows_codec.transport cimport (
-    ATTRIBUTE_CLOSE_SENT,
-    ATTRIBUTE_DISCONNECT_CAUSE,
-    ATTRIBUTE_IS_CLIENT,
-    ATTRIBUTE_IS_SECURE,
-    ATTRIBUTE_REQUEST,
-    ATTRIBUTE_RESPONSE,
-    ATTRIBUTE_STATE,
-    ATTRIBUTE_SUBPROTOCOL,
-    ATTRIBUTE_UNDERLYING,
-    ATTRIBUTE_WRITE_QUEUE,
-    WSListener,
-    WSTransport,
-    is_compiled,
-    make_transport,
-)
+from picows_codec.transport cimport WSListener, WSTransport, _is_compiled
 from picows_codec.view cimport WSFrame
 
 from os import urandom
@@ -175,7 +172,8 @@ cdef class WSEndpoint(Sender):
         self._coalesces = options.coalesce_writes
         self._burst_limit = options.write_high_watermark
         self._buffers = thread_buffers()
-        self._transport = make_transport(self)
+        self._transport = <WSTransport> WSTransport.__new__(WSTransport)
+        self._transport._core = self
         ws_parser_init(&self._parser, not self._is_client)
         self._parser.max_frame_size = options.max_frame_size
         self._parser.max_message_size = options.max_message_size
@@ -263,8 +261,8 @@ cdef class WSEndpoint(Sender):
             buffer.view = memoryview(buffer)
         return buffer.view
 
-    def buffer_updated(self, Py_ssize_t size):
-        """``size`` bytes were received into the memory of the last ``get_buffer``."""
+    def buffer_updated(self, Py_ssize_t nbytes):
+        """``nbytes`` bytes were received into the memory of the last ``get_buffer``."""
         cdef ReadBuffer buffer
         cdef Py_ssize_t room
         if self._shared_reads:
@@ -273,21 +271,21 @@ cdef class WSEndpoint(Sender):
                 room = buffer.size
             elif self.block_room(&room) == NULL:
                 raise WSStateError("the memory of the last get_buffer is gone")
-            _check_received(size, room)
+            _check_received(nbytes, room)
             try:
                 if self._block_is_lent:
-                    self.received(buffer, size, 0)
+                    self.received(buffer, nbytes, 0)
                 else:
-                    self.received(buffer, 0, size)
+                    self.received(buffer, 0, nbytes)
             finally:
                 self._buffers.give_read(buffer)
             return
         if self._private_buffer is None:
             raise WSStateError("buffer_updated without get_buffer")
         buffer = self._private_buffer
-        _check_received(size, buffer.size)
+        _check_received(nbytes, buffer.size)
         self._private_buffer = None
-        self.received(buffer, 0, size)
+        self.received(buffer, 0, nbytes)
         if self._state != CLOSED and not buffer.pinned:
             self._private_buffer = buffer
         else:
@@ -738,7 +736,7 @@ cdef class WSEndpoint(Sender):
             self._watch_idle(self._idle_since)
         try:
             callback = (<object> listener).on_ws_frame
-            self._on_frame = None if is_compiled(callback) else callback
+            self._on_frame = None if _is_compiled(callback) else callback
             self._gathers = isinstance(listener, WSMessageListener)
             self._user_ping = (
                 (<object> type(listener)).send_user_specific_ping

@@ -5,6 +5,7 @@ Called once per frame; watched by ``bench/micro``.
 
 from libc.stdint cimport uint8_t, uint64_t
 
+cimport picows_codec.abi
 from picows_codec.constants cimport WS_VIOLATION_LENGTH_NOT_MINIMAL, WS_VIOLATION_LENGTH_TOP_BIT
 
 cdef struct ws_frame_header:

@@ -7,6 +7,8 @@ pieces. No alignment or padding is needed; nothing outside the given ranges is r
 
 from libc.stdint cimport uint8_t, uint32_t
 
+cimport picows_codec.abi
+
 # XOR in place / XOR from src into dst (which must not overlap, unless they are equal).
 cdef void ws_mask(
     uint8_t* data, size_t size, const uint8_t* key, size_t phase) noexcept nogil

@@ -14,6 +14,7 @@ A negative result is a ``ws_violation``: the connection fails with
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
+cimport picows_codec.abi
 from picows_codec.frame cimport ws_frame_header
 from picows_codec.utf8 cimport ws_utf8
 
@@ -28,6 +29,7 @@ cdef struct ws_parser:
     uint64_t message_size           # bytes announced so far
     uint64_t fragments
     ws_utf8 utf8
+    uint64_t _reserved[4]           # for what later rules may need; zero
 
 cdef void ws_parser_init(ws_parser* self, bint expect_masked) noexcept nogil
 

@@ -3,7 +3,7 @@
 from libc.stdint cimport uint8_t
 
 from picows_codec.buffers cimport ThreadBuffers, WriteBuffer
-from picows_codec.transport cimport Core
+from picows_codec.core cimport Core
 
 # Values of Sender._burst. Where a turn of the loop begins is not known; to be told of its end costs
 # about as much as a quarter of a write. So it is asked for by the second frame in a row, without a

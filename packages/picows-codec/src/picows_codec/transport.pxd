@@ -3,30 +3,16 @@
 A compiled listener subclasses :class:`WSListener` and overrides its ``cpdef`` callbacks; they are
 called through the vtable, without a Python call. From there ``transport.send_bytes`` and
 ``transport.send_reuse_external_buffer`` send without one. Everything that starts with an
-underscore, and :class:`Core`, is private.
+underscore is private, or room that is reserved for later: both classes keep their size and the
+order of their methods.
 """
 
-from libc.stdint cimport uint8_t
-
-from picows_codec.deadlines cimport Deadlined
+cimport picows_codec.abi
 from picows_codec.view cimport WSFrame
 
-cdef class Core(Deadlined):
-    cdef int check_thread(self) except -1
-    cdef int send_frame(
-        self, int opcode, bint fin, int rsv, const uint8_t* payload, Py_ssize_t size) except -1
-    cdef int send_in_place(
-        self, int opcode, bint fin, int rsv, uint8_t* payload, Py_ssize_t size) except -1
-    cdef int cork(self) except -1
-    cdef int uncork(self) except -1
-    cdef int disconnect(self, bint graceful, bytes close_payload) except -1
-    cdef object closed_future(self)
-    cdef object roundtrip_future(self)
-    cdef int user_pong_received(self) except -1
-    cdef object attribute(self, int which)
-
 cdef class WSTransport:
-    cdef Core _core
+    cdef object _core
+    cdef object _reserved
     cdef object __weakref__
 
     cpdef send(
@@ -56,6 +42,7 @@ cdef class WSTransport:
 
 cdef class WSListener:
     cdef public WSTransport transport
+    cdef object _reserved
     cdef object __weakref__
 
     cpdef on_ws_connected(self, WSTransport transport)
@@ -81,19 +68,4 @@ cdef class WSListener:
     cdef void _reserved_6(self) noexcept
     cdef void _reserved_7(self) noexcept
 
-cdef WSTransport make_transport(Core core)
-cdef bint is_compiled(object callback)
-
-cdef enum:
-    # What Core.attribute() is asked for.
-    ATTRIBUTE_STATE
-    ATTRIBUTE_UNDERLYING
-    ATTRIBUTE_REQUEST
-    ATTRIBUTE_RESPONSE
-    ATTRIBUTE_SUBPROTOCOL
-    ATTRIBUTE_IS_CLIENT
-    ATTRIBUTE_IS_SECURE
-    ATTRIBUTE_CLOSE_SENT
-    ATTRIBUTE_CLOSE_HANDSHAKE
-    ATTRIBUTE_DISCONNECT_CAUSE
-    ATTRIBUTE_WRITE_QUEUE
+cdef bint _is_compiled(object callback)

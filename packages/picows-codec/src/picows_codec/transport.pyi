@@ -5,12 +5,9 @@ from typing import Any, SupportsIndex, final
 
 from typing_extensions import Buffer, disjoint_base
 
-from picows_codec.deadlines import Deadlined
 from picows_codec.handshake import WSUpgradeRequest, WSUpgradeResponse
 from picows_codec.outcome import WSCloseHandshake, WSDisconnectCause, WSState
 from picows_codec.view import WSFrame
-
-class Core(Deadlined): ...
 
 @final
 class Cork:

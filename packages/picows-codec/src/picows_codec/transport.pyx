@@ -4,6 +4,7 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_CheckBuffer
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
 from cpython.long cimport PyLong_AsLongAndOverflow, PyLong_Check
+from cpython.object cimport Py_TYPE
 from libc.stdint cimport uint8_t
 
 from picows_codec.close cimport encode_close_payload
@@ -13,6 +14,20 @@ from picows_codec.constants cimport (
     WS_OP_CLOSE,
     WS_OP_PING,
     WS_OP_PONG,
+)
+from picows_codec.core cimport (
+    ATTRIBUTE_CLOSE_HANDSHAKE,
+    ATTRIBUTE_CLOSE_SENT,
+    ATTRIBUTE_DISCONNECT_CAUSE,
+    ATTRIBUTE_IS_CLIENT,
+    ATTRIBUTE_IS_SECURE,
+    ATTRIBUTE_REQUEST,
+    ATTRIBUTE_RESPONSE,
+    ATTRIBUTE_STATE,
+    ATTRIBUTE_SUBPROTOCOL,
+    ATTRIBUTE_UNDERLYING,
+    ATTRIBUTE_WRITE_QUEUE,
+    Core,
 )
 from picows_codec.view cimport WSFrame, WSMessage
 
@@ -26,43 +41,6 @@ cdef extern from "Python.h":
     int PyObject_GenericSetDict(object owner, object value, void* context) except -1
 
 cdef object _NORMAL_CLOSURE = WSCloseCode.NORMAL_CLOSURE
-
-
-cdef class Core(Deadlined):
-    """What a transport needs of the connection behind it; endpoint.pyx implements it."""
-
-    cdef int check_thread(self) except -1:
-        raise NotImplementedError
-
-    cdef int send_frame(
-            self, int opcode, bint fin, int rsv, const uint8_t* payload,
-            Py_ssize_t size) except -1:
-        raise NotImplementedError
-
-    cdef int send_in_place(
-            self, int opcode, bint fin, int rsv, uint8_t* payload, Py_ssize_t size) except -1:
-        raise NotImplementedError
-
-    cdef int cork(self) except -1:
-        raise NotImplementedError
-
-    cdef int uncork(self) except -1:
-        raise NotImplementedError
-
-    cdef int disconnect(self, bint graceful, bytes close_payload) except -1:
-        raise NotImplementedError
-
-    cdef object closed_future(self):
-        raise NotImplementedError
-
-    cdef object roundtrip_future(self):
-        raise NotImplementedError
-
-    cdef int user_pong_received(self) except -1:
-        raise NotImplementedError
-
-    cdef object attribute(self, int which):
-        raise NotImplementedError
 
 
 cdef int _opcode_number(object opcode) except -1:
@@ -179,7 +157,7 @@ cdef class WSTransport:
         cdef int rsv = 0
         if rsv1 or rsv2 or rsv3:
             rsv = (4 if rsv1 else 0) | (2 if rsv2 else 0) | (1 if rsv3 else 0)
-        _send_object(self._core, number, message, fin, rsv)
+        _send_object(<Core> self._core, number, message, fin, rsv)
 
     cpdef send_reuse_external_bytearray(
             self, object opcode, bytearray buffer, Py_ssize_t offset, bint fin=True,
@@ -197,7 +175,7 @@ cdef class WSTransport:
             raise IndexError(
                 f"offset must be {WS_MAX_HEADER_SIZE} (room for the header) to"
                 f" {PyByteArray_GET_SIZE(buffer)} (the buffer's size), not {offset}")
-        self._core.send_in_place(
+        (<Core> self._core).send_in_place(
             number, fin, (4 if rsv1 else 0) | (2 if rsv2 else 0) | (1 if rsv3 else 0),
             <uint8_t*> PyByteArray_AS_STRING(buffer) + offset,
             PyByteArray_GET_SIZE(buffer) - offset)
@@ -205,27 +183,27 @@ cdef class WSTransport:
     cdef int send_bytes(
             self, int opcode, const void* payload, Py_ssize_t size, bint fin=True,
             int rsv=0) except -1:
-        return self._core.send_frame(opcode, fin, rsv, <const uint8_t*> payload, size)
+        return (<Core> self._core).send_frame(opcode, fin, rsv, <const uint8_t*> payload, size)
 
     cdef int send_reuse_external_buffer(
             self, int opcode, void* payload, Py_ssize_t size, bint fin=True, int rsv=0) except -1:
-        return self._core.send_in_place(opcode, fin, rsv, <uint8_t*> payload, size)
+        return (<Core> self._core).send_in_place(opcode, fin, rsv, <uint8_t*> payload, size)
 
     cpdef send_ping(self, object message=None):
         """Send a PING frame; ``message``: up to 125 bytes (RFC 6455, 5.5.2)."""
-        _send_object(self._core, WS_OP_PING, message, True, 0)
+        _send_object(<Core> self._core, WS_OP_PING, message, True, 0)
 
     cpdef send_pong(self, object message=None):
         """Send a PONG frame; ``message``: up to 125 bytes (RFC 6455, 5.5.3)."""
-        _send_object(self._core, WS_OP_PONG, message, True, 0)
+        _send_object(<Core> self._core, WS_OP_PONG, message, True, 0)
 
     def ping(self, message=None):
         """The same as :meth:`send_ping`."""
-        _send_object(self._core, WS_OP_PING, message, True, 0)
+        _send_object(<Core> self._core, WS_OP_PING, message, True, 0)
 
     def pong(self, message=None):
         """The same as :meth:`send_pong`."""
-        _send_object(self._core, WS_OP_PONG, message, True, 0)
+        _send_object(<Core> self._core, WS_OP_PONG, message, True, 0)
 
     cpdef send_close(self, object code=_NORMAL_CLOSURE, object reason=None):
         """Send a CLOSE frame: start the closing handshake, or answer the peer's (RFC 6455, 7.1).
@@ -238,7 +216,7 @@ cdef class WSTransport:
         :raises WSInvalidCloseError: a code or reason that may not be sent.
         :raises WSStateError: the connection is not open.
         """
-        _send_object(self._core, WS_OP_CLOSE, encode_close_payload(code, reason), True, 0)
+        _send_object(<Core> self._core, WS_OP_CLOSE, encode_close_payload(code, reason), True, 0)
 
     def cork(self):
         """Return a context manager: frames sent inside leave together, in one write if they fit.
@@ -246,8 +224,8 @@ cdef class WSTransport:
         They leave when the outermost block ends, or earlier when 128 KiB have gathered.
         """
         cdef Cork context = Cork.__new__(Cork)
-        self._core.check_thread()
-        context._core = self._core
+        (<Core> self._core).check_thread()
+        context._core = <Core> self._core
         return context
 
     # Ending
@@ -261,15 +239,15 @@ cdef class WSTransport:
             drops the connection at once, and with it what is queued.
         :raises WSInvalidCloseError: a code or reason that may not be sent.
         """
-        self._core.disconnect(graceful, encode_close_payload(code, reason))
+        (<Core> self._core).disconnect(graceful, encode_close_payload(code, reason))
 
     def wait_disconnected(self):
         """Coroutine that returns when the connection has ended and the listener was told."""
-        return wait_for(self._core.closed_future())
+        return wait_for((<Core> self._core).closed_future())
 
     def wait_until_closed(self):
         """The same as :meth:`wait_disconnected`."""
-        return wait_for(self._core.closed_future())
+        return wait_for((<Core> self._core).closed_future())
 
     # Measuring
 
@@ -280,82 +258,82 @@ cdef class WSTransport:
         ``send_user_specific_ping`` where it has one. Raises :class:`WSConnectionError` if the
         connection ends first, and :class:`WSInvalidOptionError` for less than one round.
         """
-        self._core.check_thread()
+        (<Core> self._core).check_thread()
         if rounds < 1:
             raise WSInvalidOptionError(f"rounds must be at least 1, not {rounds}")
         return collect_roundtrips(self._start_roundtrip, rounds)
 
     def _start_roundtrip(self):
-        return self._core.roundtrip_future()
+        return (<Core> self._core).roundtrip_future()
 
     cpdef notify_user_specific_pong_received(self):
         """Tell the library that the answer to a ``send_user_specific_ping`` has arrived.
 
         For listeners that recognise it elsewhere than in ``is_user_specific_pong``.
         """
-        self._core.user_pong_received()
+        (<Core> self._core).user_pong_received()
 
     # State
 
     @property
     def state(self):
         """The connection's :class:`WSState`."""
-        return self._core.attribute(ATTRIBUTE_STATE)
+        return (<Core> self._core).attribute(ATTRIBUTE_STATE)
 
     @property
     def is_disconnected(self):
         """Whether the connection has ended."""
-        return self._core.attribute(ATTRIBUTE_STATE) == 3
+        return (<Core> self._core).attribute(ATTRIBUTE_STATE) == 3
 
     @property
     def is_client_side(self):
         """Whether this is the client's end of the connection."""
-        return self._core.attribute(ATTRIBUTE_IS_CLIENT)
+        return (<Core> self._core).attribute(ATTRIBUTE_IS_CLIENT)
 
     @property
     def is_secure(self):
         """Whether the connection runs over TLS."""
-        return self._core.attribute(ATTRIBUTE_IS_SECURE)
+        return (<Core> self._core).attribute(ATTRIBUTE_IS_SECURE)
 
     @property
     def is_close_frame_sent(self):
         """Whether a CLOSE frame has been sent."""
-        return self._core.attribute(ATTRIBUTE_CLOSE_SENT)
+        return (<Core> self._core).attribute(ATTRIBUTE_CLOSE_SENT)
 
     @property
     def underlying_transport(self):
         """The asyncio transport below; None once the connection has ended."""
-        return self._core.attribute(ATTRIBUTE_UNDERLYING)
+        return (<Core> self._core).attribute(ATTRIBUTE_UNDERLYING)
 
     @property
     def request(self):
         """The :class:`WSUpgradeRequest` of the opening handshake."""
-        return self._core.attribute(ATTRIBUTE_REQUEST)
+        return (<Core> self._core).attribute(ATTRIBUTE_REQUEST)
 
     @property
     def response(self):
         """The :class:`WSUpgradeResponse` of the opening handshake."""
-        return self._core.attribute(ATTRIBUTE_RESPONSE)
+        return (<Core> self._core).attribute(ATTRIBUTE_RESPONSE)
 
     @property
     def subprotocol(self):
         """The subprotocol that both sides agreed on, or None (RFC 6455, 1.9)."""
-        return self._core.attribute(ATTRIBUTE_SUBPROTOCOL)
+        return (<Core> self._core).attribute(ATTRIBUTE_SUBPROTOCOL)
 
     @property
     def close_handshake(self):
         """The :class:`WSCloseHandshake` so far, or None if no CLOSE frame was seen."""
-        return self._core.attribute(ATTRIBUTE_CLOSE_HANDSHAKE)
+        return (<Core> self._core).attribute(ATTRIBUTE_CLOSE_HANDSHAKE)
 
     @property
     def disconnect_cause(self):
         """The :class:`WSDisconnectCause`, or None while the connection is open."""
-        return self._core.attribute(ATTRIBUTE_DISCONNECT_CAUSE)
+        return (<Core> self._core).attribute(ATTRIBUTE_DISCONNECT_CAUSE)
 
     @property
     def write_queue_size(self):
         """Bytes that wait for the peer to read."""
-        return self._core.attribute(ATTRIBUTE_WRITE_QUEUE)
+        return (<Core> self._core).attribute(ATTRIBUTE_WRITE_QUEUE)
 
     def __repr__(self):
         side = "client" if self.is_client_side else "server"
@@ -374,13 +352,7 @@ cdef class WSTransport:
         pass
 
 
-cdef WSTransport make_transport(Core core):
-    cdef WSTransport self = WSTransport.__new__(WSTransport)
-    self._core = core
-    return self
-
-
-cdef bint is_compiled(object callback):
+cdef bint _is_compiled(object callback):
     """Whether a listener's callback is a compiled one, to be called through the vtable."""
     function = getattr(callback, "__func__", callback)
     return type(function).__name__ in ("builtin_function_or_method", "cython_function_or_method")
@@ -402,7 +374,7 @@ cdef class WSListener:
         # CPython 3.11 and newer specialise attribute access to a dict of the object's own, not to
         # one that shares its keys, which an object of a subclass in Python would get: what a
         # callback does with self takes half the time.
-        if (<PyTypeObject*> type(self)).tp_dictoffset != 0:
+        if Py_TYPE(self).tp_dictoffset != 0:
             PyObject_GenericSetDict(self, {}, NULL)
 
     @property

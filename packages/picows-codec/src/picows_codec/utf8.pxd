@@ -2,6 +2,8 @@
 
 from libc.stdint cimport uint8_t, uint32_t
 
+cimport picows_codec.abi
+
 # Zero-initialise, or set state = 0, before the first piece.
 cdef struct ws_utf8:
     uint32_t state      # 0: at a code point boundary

@@ -2,21 +2,23 @@
 
 Gated tier. A compiled listener may read ``payload_ptr[0:payload_size]`` directly during its
 callback; the memory belongs to the library. After the callback use the object (it stays valid
-as long as it is referenced), never a pointer that was kept.
+as long as it is referenced), never a pointer that was kept. Everything that starts with an
+underscore is private or reserved: both classes keep their size and the order of their methods.
 """
 
 from libc.stdint cimport uint8_t
 
-from picows_codec.buffers cimport ReadBuffer
+cimport picows_codec.abi
 
 cdef class WSMessage:
     cdef:
         const uint8_t* payload_ptr      # never NULL
         readonly Py_ssize_t payload_size
-        object _owner                   # bytes or ReadBuffer that keeps payload_ptr alive
-        ReadBuffer _source              # the buffer that payload_ptr points into while borrowed
-        int _exports                    # memoryviews that are alive
         readonly uint8_t wire_opcode    # the opcode as a C number
+        int _exports                    # memoryviews that are alive
+        object _owner                   # bytes or ReadBuffer that keeps payload_ptr alive
+        object _source                  # ReadBuffer that payload_ptr points into while borrowed
+        object _reserved
 
     cpdef bytes get_payload_as_bytes(self)
     cpdef str get_payload_as_utf8_text(self)
@@ -24,6 +26,11 @@ cdef class WSMessage:
     cpdef object get_payload_as_memoryview(self)
 
     cdef int _detach(self) except -1
+
+    cdef void _reserved_0(self) noexcept
+    cdef void _reserved_1(self) noexcept
+    cdef void _reserved_2(self) noexcept
+    cdef void _reserved_3(self) noexcept
 
 cdef class WSFrame(WSMessage):
     cdef:
@@ -33,8 +40,12 @@ cdef class WSFrame(WSMessage):
         readonly bint rsv3
         readonly bint last_in_buffer
         readonly Py_ssize_t tail_size
+        object _reserved_of_frame
 
     cpdef object get_close_code(self)
     cpdef object get_close_reason(self)
 
-cdef WSMessage make_message(int opcode, bytes payload)
+    cdef void _reserved_of_frame_0(self) noexcept
+    cdef void _reserved_of_frame_1(self) noexcept
+    cdef void _reserved_of_frame_2(self) noexcept
+    cdef void _reserved_of_frame_3(self) noexcept

@@ -7,6 +7,7 @@ from cpython.ref cimport Py_DECREF
 from cpython.unicode cimport PyUnicode_DecodeASCII, PyUnicode_DecodeUTF8
 from libc.stdint cimport uint8_t
 
+from picows_codec.buffers cimport ReadBuffer
 from picows_codec.constants cimport (
     WS_CLOSE_NO_STATUS_RECEIVED,
     WS_OP_CLOSE,
@@ -83,7 +84,7 @@ cdef class WSMessage:
             return 0
         if self._exports:
             # A view points into the buffer, so that the bytes cannot move: keep the buffer.
-            self._source.pinned = True
+            (<ReadBuffer> self._source).pinned = True
             self._owner = self._source
         else:
             self._owner = PyBytes_FromStringAndSize(
@@ -94,6 +95,18 @@ cdef class WSMessage:
 
     def __repr__(self):
         return f"<WSMessage {self.opcode.name} payload_size={self.payload_size}>"
+
+    cdef void _reserved_0(self) noexcept:
+        pass
+
+    cdef void _reserved_1(self) noexcept:
+        pass
+
+    cdef void _reserved_2(self) noexcept:
+        pass
+
+    cdef void _reserved_3(self) noexcept:
+        pass
 
 
 cdef class WSFrame(WSMessage):
@@ -135,12 +148,14 @@ cdef class WSFrame(WSMessage):
             f"<WSFrame {self.opcode.name}{bits} payload_size={self.payload_size}"
             f" last_in_buffer={self.last_in_buffer} tail_size={self.tail_size}>")
 
+    cdef void _reserved_of_frame_0(self) noexcept:
+        pass
 
-cdef WSMessage make_message(int opcode, bytes payload):
-    """A message that owns its payload."""
-    cdef WSMessage self = WSMessage.__new__(WSMessage)
-    self.wire_opcode = <uint8_t> opcode
-    self._owner = payload
-    self.payload_ptr = <const uint8_t*> PyBytes_AS_STRING(payload)
-    self.payload_size = PyBytes_GET_SIZE(payload)
-    return self
+    cdef void _reserved_of_frame_1(self) noexcept:
+        pass
+
+    cdef void _reserved_of_frame_2(self) noexcept:
+        pass
+
+    cdef void _reserved_of_frame_3(self) noexcept:
+        pass

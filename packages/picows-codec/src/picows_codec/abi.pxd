@@ -1,0 +1,14 @@
+"""Epoch and level of the C-level API, and the check of both at import. Stable tier.
+
+Written by tools/abi.py. Every public .pxd file cimports this one: importing an extension that was
+compiled with it looks the class below up in abi.py, which raises ImportError if it cannot run.
+"""
+
+cdef enum:
+    WS_ABI_EPOCH = 1
+    WS_ABI_LEVEL = 1
+
+cdef extern from *:
+    ctypedef class picows_codec.abi.epoch_1_level_1_layout_3ee924f267ab_version_0_1_0 [
+            object PyObject, check_size ignore]:
+        pass

@@ -1,0 +1,50 @@
+"""Numbers of the C-level API, and the check that every compiled user of it makes when imported.
+
+Every public ``.pxd`` file cimports ``abi.pxd``, which declares a class of this module whose name
+says what was compiled against. Cython's import code asks for that class before anything else of
+the codec, inline functions included, and gets an answer from :func:`__getattr__`.
+
+``ABI_EPOCH``: what was compiled against another epoch does not run. ``ABI_LEVEL``: counts what was
+added within the epoch; what was compiled against a higher level does not run. ``tools/abi.py``
+says when to raise which, and writes ``abi.pxd`` and ``LAYOUTS``.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Type
+
+from picows_codec._version import __version__
+
+ABI_EPOCH = 1
+ABI_LEVEL = 1
+# Digests of the manifest at each level of this epoch, so that a build of changed sources that
+# claims to be a level is told from the level.
+LAYOUTS = ("3ee924f267ab",)
+
+_COMPILED = re.compile(r"epoch_(\d+)_level_(\d+)_layout_([0-9a-f]+)_version_(\w+)")
+
+
+def __getattr__(name: str) -> Type[object]:
+    compiled = _COMPILED.fullmatch(name)
+    if compiled is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    epoch, level, layout = int(compiled[1]), int(compiled[2]), compiled[3]
+    version = compiled[4].replace("_", ".")
+    if epoch != ABI_EPOCH:
+        fix = f"compile it again, or {_install(version)}"
+    elif level > ABI_LEVEL:
+        fix = _install(version)
+    elif layout != LAYOUTS[level - 1]:
+        fix = f"its structs or methods lie elsewhere; compile it again, or {_install(version)}"
+    else:
+        return object
+    raise ImportError(
+        f"an extension that was compiled against picows-codec {version} (C API epoch {epoch},"
+        f" level {level}) cannot run on picows-codec {__version__} (epoch {ABI_EPOCH}, level"
+        f" {ABI_LEVEL}): {fix}"
+    )
+
+
+def _install(version: str) -> str:
+    return f"pip install 'picows-codec>={version},<{int(version.partition('.')[0]) + 1}'"

@@ -1,0 +1,33 @@
+"""What a transport needs of the connection behind it. Private tier."""
+
+from libc.stdint cimport uint8_t
+
+from picows_codec.deadlines cimport Deadlined
+
+cdef class Core(Deadlined):
+    cdef int check_thread(self) except -1
+    cdef int send_frame(
+        self, int opcode, bint fin, int rsv, const uint8_t* payload, Py_ssize_t size) except -1
+    cdef int send_in_place(
+        self, int opcode, bint fin, int rsv, uint8_t* payload, Py_ssize_t size) except -1
+    cdef int cork(self) except -1
+    cdef int uncork(self) except -1
+    cdef int disconnect(self, bint graceful, bytes close_payload) except -1
+    cdef object closed_future(self)
+    cdef object roundtrip_future(self)
+    cdef int user_pong_received(self) except -1
+    cdef object attribute(self, int which)
+
+cdef enum:
+    # What Core.attribute() is asked for.
+    ATTRIBUTE_STATE
+    ATTRIBUTE_UNDERLYING
+    ATTRIBUTE_REQUEST
+    ATTRIBUTE_RESPONSE
+    ATTRIBUTE_SUBPROTOCOL
+    ATTRIBUTE_IS_CLIENT
+    ATTRIBUTE_IS_SECURE
+    ATTRIBUTE_CLOSE_SENT
+    ATTRIBUTE_CLOSE_HANDSHAKE
+    ATTRIBUTE_DISCONNECT_CAUSE
+    ATTRIBUTE_WRITE_QUEUE

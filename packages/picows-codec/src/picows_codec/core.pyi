@@ -1,0 +1,3 @@
+from picows_codec.deadlines import Deadlined
+
+class Core(Deadlined): ...

@@ -1,0 +1,133 @@
+"""Extensions that were compiled against another codec: an ImportError, never a crash."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Callable, Tuple
+
+import pytest
+
+import picows_codec
+from picows_codec import abi as installed_abi
+from tests.abi.conftest import Declarations
+from tools import abi
+
+Run = Callable[[str, Path], "subprocess.CompletedProcess[str]"]
+
+LISTENER = """\
+from picows_codec.transport cimport WSListener, WSTransport
+cdef class Listener(WSListener):
+    cpdef pause_writing(self):
+        pass
+"""
+INLINE = """\
+from libc.stdint cimport uint8_t
+from picows_codec.frame cimport ws_frame_header_size
+cdef uint8_t[2] head = [0x81, 0x05]
+if ws_frame_header_size(head, 2) != 2:
+    raise RuntimeError
+"""
+FUNCTION = "from picows_codec.mask cimport ws_mask\ncdef void* address = <void*> ws_mask\n"
+PARSER = """\
+from picows_codec.parser cimport ws_parser, ws_parser_init
+cdef ws_parser parser
+ws_parser_init(&parser, True)
+"""
+CONSTANTS = "from picows_codec.constants cimport WS_OP_TEXT\nprint(<int> WS_OP_TEXT)\n"
+
+EPOCH, LEVEL = installed_abi.ABI_EPOCH, installed_abi.ABI_LEVEL
+STRUCT = ("parser.pxd", ("uint64_t _reserved[4]", "uint64_t _reserved[5]"))
+SLOTS = (
+    "transport.pxd",
+    (
+        "    cpdef pause_writing(self)\n    cpdef resume_writing(self)\n",
+        "    cpdef resume_writing(self)\n    cpdef pause_writing(self)\n",
+    ),
+)
+SIZE = ("transport.pxd", ("cdef object _core\n", "cdef object _core, _more\n"))
+ADDED = ("mask.pxd", ("cdef int ws_masking_key", "cdef int later()\ncdef int ws_masking_key"))
+
+
+def error_of(outcome: subprocess.CompletedProcess[str]) -> str:
+    """The ImportError that ended the program, and that it is one."""
+    assert outcome.returncode == 1, outcome.stderr
+    last: str = outcome.stderr.splitlines()[-1]
+    assert last.startswith("ImportError: "), outcome.stderr
+    return last
+
+
+@pytest.mark.parametrize("text", [LISTENER, INLINE, FUNCTION, PARSER, CONSTANTS])
+def test_no_mismatch(declarations: Declarations, run_extension: Run, text: str) -> None:
+    outcome = run_extension(text, declarations.source)
+    assert (outcome.returncode, outcome.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "change"),
+    [
+        pytest.param(LISTENER, SLOTS, id="reordered slots"),
+        pytest.param(PARSER, STRUCT, id="struct size"),
+        pytest.param(LISTENER, SIZE, id="class size"),
+    ],
+)
+@pytest.mark.parametrize("honest", [True, False])
+def test_another_layout(
+    declarations: Declarations,
+    run_extension: Run,
+    text: str,
+    change: Tuple[str, Tuple[str, str]],
+    honest: bool,
+) -> None:
+    """Whether or not somebody raised the number."""
+    declarations.replace(*change)
+    declarations.replace("_version.py", (picows_codec.__version__, "0.0.9"))
+    declarations.write_guard(unreleased=not honest)
+    error = error_of(run_extension(text, declarations.source))
+    epoch = EPOCH + 1 if honest else EPOCH
+    compiled = f"picows-codec 0.0.9 (C API epoch {epoch}, level 1)"
+    assert f"compiled against {compiled} cannot run" in error
+    running = f"on picows-codec {picows_codec.__version__} (epoch {EPOCH}, level {LEVEL}): "
+    assert running in error
+    assert ("lie elsewhere" in error) == (not honest)
+    assert error.endswith("compile it again, or pip install 'picows-codec>=0.0.9,<1'")
+
+
+@pytest.mark.parametrize("text", [INLINE, CONSTANTS])
+def test_another_epoch(declarations: Declarations, run_extension: Run, text: str) -> None:
+    """Also where nothing but constants and inline functions is used."""
+    epoch, level, _ = abi.numbers(declarations.source)
+    declarations.replace("abi.py", (f"ABI_EPOCH = {epoch}\n", f"ABI_EPOCH = {epoch + 7}\n"))
+    declarations.replace("_version.py", (picows_codec.__version__, "8.0.1"))
+    abi.write_guard(declarations.source)
+    error = error_of(run_extension(text, declarations.source))
+    assert f"picows-codec 8.0.1 (C API epoch {epoch + 7}, level {level})" in error
+    assert error.endswith("compile it again, or pip install 'picows-codec>=8.0.1,<9'")
+
+
+def test_an_older_level_at_run_time(declarations: Declarations, run_extension: Run) -> None:
+    declarations.replace(*ADDED)
+    declarations.replace("_version.py", (picows_codec.__version__, "0.7.0"))
+    declarations.write_guard()
+    error = error_of(run_extension(LISTENER, declarations.source))
+    assert f"picows-codec 0.7.0 (C API epoch {EPOCH}, level {LEVEL + 1}) cannot run on" in error
+    assert f"picows-codec {picows_codec.__version__} (epoch {EPOCH}, level {LEVEL})" in error
+    assert error.endswith(": pip install 'picows-codec>=0.7.0,<1'")
+    assert "compile it again" not in error
+
+
+def test_a_newer_level_at_run_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was compiled at any level of the epoch is answered."""
+    monkeypatch.setattr(installed_abi, "ABI_LEVEL", 3)
+    monkeypatch.setattr(installed_abi, "LAYOUTS", ("aaaa", "bbbb", "cccc"))
+    for level, layout in enumerate(installed_abi.LAYOUTS, 1):
+        name = f"epoch_{EPOCH}_level_{level}_layout_{layout}_version_0_1_0"
+        assert getattr(installed_abi, name) is object
+        with pytest.raises(ImportError, match="lie elsewhere"):
+            getattr(installed_abi, name.replace(layout, "dddd"))
+
+
+def test_other_names() -> None:
+    with pytest.raises(AttributeError, match=re.escape("'picows_codec.abi' has no attribute 'x'")):
+        _ = installed_abi.x
