@@ -4,6 +4,7 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_CheckBuffer
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
 from cpython.long cimport PyLong_AsLongAndOverflow, PyLong_Check
+from cpython.object cimport Py_TYPE
 from libc.stdint cimport uint8_t
 
 from picows_codec.close cimport encode_close_payload
@@ -402,7 +403,7 @@ cdef class WSListener:
         # CPython 3.11 and newer specialise attribute access to a dict of the object's own, not to
         # one that shares its keys, which an object of a subclass in Python would get: what a
         # callback does with self takes half the time.
-        if (<PyTypeObject*> type(self)).tp_dictoffset != 0:
+        if Py_TYPE(self).tp_dictoffset != 0:
             PyObject_GenericSetDict(self, {}, NULL)
 
     @property
