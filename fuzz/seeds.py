@@ -210,6 +210,7 @@ CLIENT, NO_PONG, NO_DISCONNECT, SECURE, BUFFERED, PRIVATE, UNOPENED, SMALL_READS
     1 << bit for bit in range(8)
 )
 MESSAGES, PINGING, POLLER, SOCKET = 1 << 2, 2 << 2, 64, 128
+IN_PLACE = 64
 
 
 def _frame(head: int, payload: bytes = b"") -> bytes:
@@ -236,6 +237,20 @@ def _endpoint_seeds() -> Iterator[Tuple[str, bytes]]:
             + _frame(FIN | PING, b"p")
             + _frame(FIN, b"\xa9" + b"z" * 50)
             + PEER_CLOSES,
+        )
+        yield (
+            f"{name}-echo-in-place",
+            _set_up(flags=role, on_frame=1 | IN_PLACE)
+            + _frame(TEXT, b"one")
+            + _frame(FIN, b" two")
+            + PEER_STOPS_READING
+            + _frame(FIN | BINARY, b"x" * 200) * 3
+            + PEER_READS_ALL
+            + PEER_CLOSES,
+        )
+        yield (
+            f"{name}-corks-in-place",
+            _set_up(flags=role, on_frame=7 | IN_PLACE) + _frame(FIN | TEXT, b"a") * 2,
         )
         yield (
             f"{name}-sends",
@@ -320,9 +335,8 @@ def _socket_seeds(seeds: Dict[str, bytes]) -> Iterator[Tuple[str, bytes]]:
         "overflow",
         "reset",
     )
-    for number, name in enumerate(
-        f"{role}-{end}" for role in ("server", "client") for end in chosen
-    ):
+    names = [f"{role}-{end}" for role in ("server", "client") for end in chosen]
+    for number, name in enumerate([*names, "server-echo-in-place", "client-echo-in-place"]):
         data = bytearray(seeds[name])
         data[2] |= SOCKET | (POLLER if number % 2 else 0)
         yield f"socket-{name}", bytes(data)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import dataclass
-from typing import Any, Callable, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from fuzz.frames import (
     CLOSE,
@@ -73,6 +73,7 @@ class Habits:
     on_frame: int = 0
     every: int = 1
     in_others: int = 0
+    in_place: bool = False
 
 
 class _Logger:
@@ -214,14 +215,24 @@ class Session:
             self.sent.append(frame)
         bits = {"fin": fin, "rsv1": rsv & 4, "rsv2": rsv & 2, "rsv3": rsv & 1}
         if in_place:
-            room = bytearray(14) + payload
-            done = self.call(self.ws.send_reuse_external_bytearray, opcode, room, 14, **bits)
+            done = self._send_in_place(opcode, payload, bits)
         else:
             done = self.call(self.ws.send, opcode, payload, **bits)
         if not done and opcode != CLOSE:
             # The last one that is this very frame, not one that is equal to it.
             index = max(i for i, known in enumerate(self.sent) if known is frame)
             del self.sent[index]
+
+    def _send_in_place(self, opcode: int, payload: bytes, bits: Dict[str, object]) -> bool:
+        """Send from a buffer of the user's, who has other things in it and goes on to use it."""
+        buffer = bytearray(b"other" + bytes(14) + payload)
+        offset = len(buffer) - len(payload)
+        done = self.call(self.ws.send_reuse_external_bytearray, opcode, buffer, offset, **bits)
+        check(buffer.startswith(b"other"), "wrote in front of the header", buffer)
+        kept = buffer[offset:] == payload
+        check(kept or self.is_client, "changed the payload", buffer, payload)
+        buffer[:] = b"\xee" * len(buffer)
+        return done
 
     def close(self, code: object, reason: object) -> None:
         """The user sends a CLOSE frame."""
@@ -306,7 +317,7 @@ class Session:
         habit = self.habits.on_frame
         if habit == 1:
             fin = frame.fin if isinstance(frame, WSFrame) else True
-            self.send(int(frame.opcode), payload, fin=fin)
+            self.send(int(frame.opcode), payload, fin=fin, in_place=self.habits.in_place)
         elif habit == 2:
             self._kept.append((frame, payload))
         elif habit == 3:
@@ -323,7 +334,7 @@ class Session:
             with transport.cork():
                 self.send(2, b"one")
                 self.send(PING, b"two")
-                self.send(2, payload)
+                self.send(2, payload, in_place=self.habits.in_place)
 
     def _misbehave(self, transport: WSTransport, *, first_bit: int) -> None:
         """Two bits say what the listener does in a callback that is not about a frame."""

@@ -63,7 +63,7 @@ def _set_up(source: Input) -> Session:
         WSOptions(**options),
         is_client=bool(flags & 1),
         listener=timing >> 2 & 15,
-        habits=Habits(on_frame & 7, 1 + (on_frame >> 3 & 7), in_others),
+        habits=Habits(on_frame & 7, 1 + (on_frame >> 3 & 7), in_others, bool(on_frame & 64)),
         shares_reads=not flags & 32,
         make_wire=lambda loop, endpoint: _make_wire(loop, endpoint, flags, timing),
     )

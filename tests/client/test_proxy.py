@@ -79,6 +79,7 @@ def test_url(url: str, expected: WSURL) -> None:
     [
         ("ws://proxy", WSInvalidURL, "socks5://"),
         ("proxy:8080", WSInvalidURL, "socks5://"),
+        ("ftp://x", WSInvalidURL, "^proxy 'ftp://x' is not a valid URL of a proxy: .* http://"),
         ("http://", WSInvalidURL, "no host"),
         ("http://proxy/path", WSInvalidOptionError, "neither path nor query"),
         ("http://proxy?query", WSInvalidOptionError, "neither path nor query"),
@@ -89,7 +90,8 @@ def test_url(url: str, expected: WSURL) -> None:
         ("socks5://a:%C3%A4@proxy", WSInvalidOptionError, "ASCII"),
         ("socks5://a@proxy", WSInvalidOptionError, "both user and password"),
         ("socks5://:b@proxy", WSInvalidOptionError, "both user and password"),
-        (None, TypeError, "must be a str"),
+        (None, TypeError, "proxy must be a str, not NoneType"),
+        (5, TypeError, "proxy must be a str, not int"),
     ],
 )
 def test_wrong_url(url: Any, error_type: Type[Exception], reason: str) -> None:

@@ -166,12 +166,31 @@ async def test_max_pending_handshakes_counts_the_half_open() -> None:
 
 
 @pytest.mark.parametrize("answer", [None, WSUpgradeResponse.create_error_response(403), "nonsense"])
-async def test_a_refused_request_is_pending_no_more(answer: Any) -> None:
+async def test_a_refused_request_is_pending_until_its_connection_is_gone(answer: Any) -> None:
     async with Site(route=lambda request: answer, logger=quiet_logger()) as site:
         client = await site.dial()
         assert (await client.upgrade()).status in (403, 404, 500)
-        await eventually(lambda: site.connections.pending_handshakes == 0)
+        assert len(site.connections) == site.connections.pending_handshakes == 1
+        assert site.released == 0
         await client.close()
+        await eventually(lambda: site.connections.pending_handshakes == 0)
+        assert site.released
+
+
+@plain_backends
+async def test_max_pending_handshakes_counts_the_refused_that_linger(backend: str) -> None:
+    async with Site(backend, max_pending_handshakes=3) as site:
+        clients = [await site.dial() for _ in range(3)]
+        for client in clients:
+            client.writer.write(b"x\r\n")
+        for client in clients:
+            assert (await client.read_response()).status == 400
+        assert site.connections.pending_handshakes == 3
+        assert not site.connections.has_room()
+        # A peer that does not hang up is not waited for very long.
+        await eventually(site.connections.has_room)
+        for client in clients:
+            await client.close()
 
 
 async def test_silent_peer_is_dropped_at_the_deadline() -> None:

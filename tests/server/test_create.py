@@ -245,6 +245,41 @@ async def test_failing_to_listen_leaves_nothing_open() -> None:
     assert not leaked_since(before)
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"url": "ws://"},
+        {"listener_factory": int},
+        {"logger_name": 7},
+        {"max_frame_size": 1},
+        {"backlog": 0},
+        {"reuse_port": True},
+        {"start_serving": "no"},
+        {"unix_path": "/nowhere"},
+        {"backend": "fast"},
+        {"ssl_context": True},
+    ],
+    ids=str,
+)
+async def test_failing_closes_the_sockets_of_the_caller(wrong: Dict[str, Any]) -> None:
+    one, two = socket.create_server(("127.0.0.1", 0)), socket.create_server(("127.0.0.1", 0))
+    arguments: Dict[str, Any] = {"url": ANY_PORT, "listener_factory": Echo, **wrong}
+    with pytest.raises((TypeError, ValueError)):
+        await ws_create_server(**arguments, sock=iter([one, two]))
+    assert one.fileno() == two.fileno() == -1
+
+
+async def test_sockets_of_the_caller_that_do_not_listen() -> None:
+    before = open_descriptors()
+    with pytest.raises(WSInvalidOptionError, match="not bound"):
+        await ws_create_server(ANY_PORT, Echo, sock=socket.socket())
+    near, far = socket.socketpair()
+    with pytest.raises(WSInvalidOptionError, match="connected"):
+        await ws_create_server(ANY_PORT, Echo, sock=near)
+    far.close()
+    assert not leaked_since(before)
+
+
 # TLS
 
 
@@ -367,6 +402,7 @@ async def test_options_reach_the_connections(monkeypatch: pytest.MonkeyPatch) ->
         "write_low_watermark": 1000,
         "max_write_queue_size": 1008,
         "read_buffer_init_size": 1009,
+        "coalesce_writes": False,
         "busy_poll": True,
     }
     assert set(chosen) == set(WSOptions.names())
@@ -387,7 +423,8 @@ async def test_options_reach_the_connections(monkeypatch: pytest.MonkeyPatch) ->
         ({"sock": []}, "no socket"),
         ({"unix_path": "/nowhere", "reuse_port": True}, "reuse_port"),
         ({"unix_path": "/nowhere", "reuse_address": False}, "reuse_address"),
-        ({"sock": socket.socket, "reuse_port": True}, "reuse_port"),
+        ({"sock": [], "reuse_port": True}, "reuse_port"),
+        ({"unix_path": ""}, "unix_path must not be empty"),
         ({"sock": [], "unix_path": "/nowhere"}, "exclude each other"),
     ],
 )
@@ -405,6 +442,11 @@ async def test_options_out_of_range(arguments: Dict[str, Any], complaint: str) -
         {"max_pending_handshakes": 1.5},
         {"backlog": None},
         {"backlog": True},
+        {"reuse_address": "no"},
+        {"reuse_port": "no"},
+        {"reuse_port": None},
+        {"start_serving": "no"},
+        {"start_serving": 1},
         {"max_frame_size": "large"},
         {"logger_name": 7},
         {"backend": None},
@@ -417,7 +459,8 @@ async def test_options_out_of_range(arguments: Dict[str, Any], complaint: str) -
 )
 async def test_options_of_another_type(arguments: Dict[str, Any]) -> None:
     before = open_descriptors()
-    with pytest.raises(TypeError):
+    (name,) = arguments
+    with pytest.raises(TypeError, match=name):
         await ws_create_server(ANY_PORT, Echo, **arguments)
     assert not leaked_since(before)
 
@@ -428,7 +471,7 @@ async def test_invalid_url(url: str) -> None:
         await ws_create_server(url, Echo)
 
 
-@pytest.mark.parametrize("factory", [None, Echo(), lambda one, two: None])
+@pytest.mark.parametrize("factory", [None, Echo(), int, lambda one, two: None])
 async def test_invalid_factory(factory: Any) -> None:
     with pytest.raises(TypeError, match="listener_factory"):
         await ws_create_server(ANY_PORT, factory)

@@ -9,12 +9,12 @@ import socket
 import ssl
 import sys
 from pathlib import Path
-from typing import Any, List
+from typing import Any, Iterator, List
 
 import pytest
 
 from picows_server import WSInvalidOptionError
-from picows_server.listen import adopt_sockets, bind_tcp, bind_unix
+from picows_server.listen import adopt_sockets, bind_tcp, bind_unix, given_sockets
 from tests.support.leaks import leaked_since, open_descriptors
 
 needs_ipv6 = pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6")
@@ -227,23 +227,101 @@ def test_unix_socket_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> Non
         bind_unix("/tmp/socket")
 
 
+@needs_unix_sockets
+@pytest.mark.parametrize("path", [3, None, ["socket"]])
+def test_unix_path_of_another_type(path: Any) -> None:
+    with pytest.raises(TypeError, match="unix_path must be a str, bytes or path, not"):
+        bind_unix(path)
+
+
+@needs_unix_sockets
+@pytest.mark.parametrize("path", ["", b""])
+def test_empty_unix_path(path: Any) -> None:
+    before = open_descriptors()
+    with pytest.raises(WSInvalidOptionError, match="unix_path must not be empty"):
+        bind_unix(path)
+    assert not leaked_since(before)
+
+
+def test_given_sockets() -> None:
+    one, two = socket.socket(), socket.socket()
+    with given_sockets(None) as none, given_sockets(one) as single:
+        assert none is None
+        assert single == [one]
+    with given_sockets(iter([one, two])) as several:
+        assert several == [one, two]
+    assert one.fileno() != -1
+    with pytest.raises(LookupError), given_sockets((one, two)):
+        raise LookupError
+    assert one.fileno() == two.fileno() == -1
+
+
+def test_given_sockets_among_others() -> None:
+    one, two = socket.socket(), socket.socket()
+
+    def give() -> Iterator[Any]:
+        yield one
+        raise LookupError
+
+    with pytest.raises(LookupError), given_sockets(give()):
+        pass
+    assert one.fileno() == -1
+    mixed: Any = [None, two]
+    with pytest.raises(TypeError, match="not NoneType"), given_sockets(mixed) as sockets:
+        adopt_sockets(sockets or [])
+    assert two.fileno() == -1
+
+
+@pytest.mark.parametrize("sock", [5, True, socket.socket])
+def test_given_sockets_of_another_type(sock: Any) -> None:
+    wanted = r"sock must be a socket\.socket, or an iterable"
+    with pytest.raises(TypeError, match=wanted), given_sockets(sock):
+        pass
+
+
 def test_sockets_of_the_caller() -> None:
     one, two = socket.create_server(("127.0.0.1", 0)), socket.create_server(("127.0.0.1", 0))
-    listening = adopt_sockets(iter([one, two]))
+    listening = adopt_sockets([one, two])
     assert listening.sockets == (one, two)
     assert one.gettimeout() == 0
     listening.close()
     assert one.fileno() == two.fileno() == -1
 
 
-def test_one_socket_of_the_caller() -> None:
-    sock = socket.create_server(("127.0.0.1", 0))
-    listening = adopt_sockets(sock)
-    assert listening.sockets == (sock,)
-    listening.close()
+@needs_unix_sockets
+def test_unix_socket_of_the_caller(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as sock:
+        with pytest.raises(WSInvalidOptionError, match="not bound"):
+            adopt_sockets([sock])
+        sock.bind(str(tmp_path / "socket"))
+        assert adopt_sockets([sock]).sockets == (sock,)
+
+
+def test_socket_that_is_connected() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening, socket.create_connection(
+        listening.getsockname()
+    ) as client:
+        accepted, _ = listening.accept()
+        with accepted:
+            for sock in (client, accepted):
+                with pytest.raises(WSInvalidOptionError, match="connected; give the socket that"):
+                    adopt_sockets([sock])
+
+
+@pytest.mark.parametrize(
+    "family", [socket.AF_INET, pytest.param(socket.AF_INET6, marks=needs_ipv6)]
+)
+def test_socket_that_is_not_bound(family: int) -> None:
+    wanted = r"not bound; call its bind\(\), or leave"
+    with socket.socket(family) as sock, pytest.raises(WSInvalidOptionError, match=wanted):
+        adopt_sockets([sock])
 
 
 def test_what_is_not_a_listening_socket() -> None:
+    closed = socket.create_server(("127.0.0.1", 0))
+    closed.close()
+    with pytest.raises(WSInvalidOptionError, match="sock is closed"):
+        adopt_sockets([closed])
     with pytest.raises(WSInvalidOptionError, match="no socket"):
         adopt_sockets([])
     with pytest.raises(TypeError, match=r"socket\.socket, not int"):
@@ -251,8 +329,8 @@ def test_what_is_not_a_listening_socket() -> None:
     with ssl.create_default_context().wrap_socket(
         socket.socket(), server_hostname="localhost", do_handshake_on_connect=False
     ) as tls, pytest.raises(TypeError, match="plain socket"):
-        adopt_sockets(tls)
+        adopt_sockets([tls])
     with socket.socket(type=socket.SOCK_DGRAM) as datagrams:
         with pytest.raises(WSInvalidOptionError, match="stream socket"):
-            adopt_sockets(datagrams)
+            adopt_sockets([datagrams])
         assert datagrams.fileno() != -1

@@ -48,6 +48,12 @@ def test_what_is_no_factory(factory: Any) -> None:
         make_route(factory, None)
 
 
+@pytest.mark.parametrize("factory", [int, object, type, dict])
+def test_class_of_something_else(factory: Any) -> None:
+    with pytest.raises(TypeError, match=r"listener_factory must be a WSListener class.*<class '"):
+        make_route(factory, None)
+
+
 def test_coroutine_function_is_no_factory() -> None:
     async def factory() -> WSListener:
         return WSListener()

@@ -465,6 +465,14 @@ async def test_half_open_handshakes_make_room_at_the_deadline() -> None:
             await client.close()
 
 
+@plain_backends
+async def test_a_peer_that_sends_nothing_is_told_nothing(backend: str) -> None:
+    async with serving(
+        backend=backend, websocket_handshake_timeout=0.05
+    ) as server, await RawClient.connect(sockname(server)) as silent:
+        assert await silent.read_to_end() == b""
+
+
 @tls_backends
 async def test_silent_tls_peers_make_room_at_the_deadline(
     backend: str, certificates: Certificates

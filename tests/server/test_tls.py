@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from pathlib import Path
-from typing import Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 import pytest
 
@@ -105,9 +106,16 @@ def test_alpn(certificates: Certificates) -> None:
     assert client_end.selected_alpn_protocol() == "special"
 
 
-def test_alpn_is_several_names(certificates: Certificates) -> None:
-    with pytest.raises(TypeError, match="alpn"):
-        create_ssl_context(certificates.server_chain, certificates.server_key, alpn="http/1.1")
+@pytest.mark.parametrize("alpn", ["http/1.1", b"http/1.1", 5, None, [5], [b"http/1.1"]])
+def test_alpn_is_several_names(certificates: Certificates, alpn: Any) -> None:
+    with pytest.raises(TypeError, match="alpn must be"):
+        create_ssl_context(certificates.server_chain, certificates.server_key, alpn=alpn)
+
+
+@pytest.mark.parametrize("name", ["", "x" * 256, "grün"])
+def test_alpn_that_cannot_be_said(certificates: Certificates, name: str) -> None:
+    with pytest.raises(WSInvalidOptionError, match="alpn"):
+        create_ssl_context(certificates.server_chain, certificates.server_key, alpn=[name])
 
 
 def test_clients_without_alpn_are_served(certificates: Certificates) -> None:
@@ -160,6 +168,19 @@ def test_missing_file_is_named(certificates: Certificates, tmp_path: Path, missi
     with pytest.raises(FileNotFoundError) as caught:
         create_ssl_context(**files)  # type: ignore[arg-type]
     assert str(tmp_path / "missing.pem") in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["certfile", "keyfile", "client_ca"])
+def test_a_number_is_no_file(certificates: Certificates, tmp_path: Path, name: str) -> None:
+    files: Dict[str, Any] = {
+        "certfile": certificates.server_chain,
+        "keyfile": certificates.server_key,
+    }
+    with (tmp_path / "somebody's").open("wb") as other:
+        files[name] = other.fileno()
+        with pytest.raises(TypeError, match=f"{name} must be a str, bytes or path, not int"):
+            create_ssl_context(**files)
+        os.fstat(other.fileno())  # is still open
 
 
 @pytest.mark.parametrize("content", [b"", b"not PEM", b"-----BEGIN CERTIFICATE-----\nAAAA\n"])

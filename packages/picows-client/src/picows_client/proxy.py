@@ -14,7 +14,7 @@ from typing import Optional
 
 from picows_client.url import WSURL, parse_url
 from picows_client.wire import Wire
-from picows_codec import WSInvalidOptionError, WSProxyError
+from picows_codec import WSInvalidOptionError, WSInvalidURL, WSProxyError
 
 __all__ = ["open_http_tunnel", "open_socks_tunnel", "parse_proxy_url"]
 
@@ -65,7 +65,14 @@ def parse_proxy_url(url: str) -> WSURL:
     Raises :class:`TypeError`, :class:`WSInvalidURL`, and :class:`WSInvalidOptionError` for what
     cannot be said to the proxy, or for SOCKS where python-socks is not installed.
     """
-    proxy = parse_url(url, _PROXY_PORTS)
+    if not isinstance(url, str):
+        raise TypeError(f"proxy must be a str, not {type(url).__name__}")
+    try:
+        proxy = parse_url(url, _PROXY_PORTS)
+    except WSInvalidURL as error:
+        # The caller has given two URLs, and this one is not the WebSocket's.
+        error.args = (f"proxy {error}".replace("WebSocket URL", "URL of a proxy", 1),)
+        raise
     if proxy.target != "/":
         raise WSInvalidOptionError(f"proxy {proxy}: a proxy has neither path nor query")
     if proxy.scheme.startswith("socks"):

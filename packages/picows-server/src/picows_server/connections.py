@@ -56,8 +56,8 @@ class ServerProtocol(WSEndpoint, asyncio.BufferedProtocol):
 class Connections:
     """Every connection of one server; room for new ones, and the ways to end them.
 
-    ``released`` is called when a connection ended or its opening handshake did: there may be
-    room for another one.
+    ``released`` is called when a connection has opened or ended: there may be room for another
+    one.
     """
 
     def __init__(
@@ -86,7 +86,8 @@ class Connections:
         # then from connection_made to connection_lost.
         self._connecting: Dict[ServerProtocol, asyncio.Task[object]] = {}
         self._connected: Set[ServerProtocol] = set()
-        # Those of the latter whose opening handshake is not over.
+        # Those of the latter that are not open, and have not been: a refused one may linger, and a
+        # crowd of them must not get past the limit.
         self._upgrading: Set[ServerProtocol] = set()
 
     def __len__(self) -> int:
@@ -94,7 +95,7 @@ class Connections:
 
     @property
     def pending_handshakes(self) -> int:
-        """Connections whose opening handshake (TLS, then HTTP) is not finished."""
+        """Connections in their opening handshake (TLS, then HTTP), or refused and not gone yet."""
         return len(self._connecting) + len(self._upgrading)
 
     def has_room(self) -> bool:
@@ -158,10 +159,9 @@ class Connections:
         self, protocol: ServerProtocol, opened: asyncio.Future[Tuple[WSTransport, WSListener]]
     ) -> None:
         # The endpoint has logged the exception; one that nobody looks at asyncio would report.
-        if not opened.cancelled():
-            opened.exception()
-        self._upgrading.discard(protocol)
-        self._released()
+        if not opened.cancelled() and opened.exception() is None:
+            self._upgrading.discard(protocol)
+            self._released()
 
     def _transports(self) -> List[WSTransport]:
         transports = (protocol.transport for protocol in self._connected)

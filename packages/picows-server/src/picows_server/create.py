@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from typing import Iterable, Optional, Union
+from typing import Iterable, List, Optional, Union
 
 from picows_codec import WSAutoPingStrategy, WSInvalidOptionError, WSOptions
 from picows_server.address import ServerAddress, parse_server_url
@@ -16,6 +16,7 @@ from picows_server.listen import (
     adopt_sockets,
     bind_tcp,
     bind_unix,
+    given_sockets,
 )
 from picows_server.logs import Logger, resolve_logger
 from picows_server.routing import ListenerFactory, make_route
@@ -49,7 +50,7 @@ async def ws_create_server(
     auto_ping_strategy: WSAutoPingStrategy = WSAutoPingStrategy.PING_WHEN_IDLE,
     enable_auto_pong: bool = True,
     max_frame_size: int = 16 * 1024 * 1024,
-    max_message_size: int = 64 * 1024 * 1024,
+    max_message_size: int = 16 * 1024 * 1024,
     max_fragments_per_message: int = 131072,
     max_handshake_line_size: int = 8192,
     max_handshake_headers: int = 128,
@@ -58,6 +59,7 @@ async def ws_create_server(
     write_low_watermark: Optional[int] = None,
     max_write_queue_size: int = 16 * 1024 * 1024,
     read_buffer_init_size: int = 262144,
+    coalesce_writes: bool = True,
     busy_poll: bool = False,
 ) -> WSServer:
     """Start a WebSocket server (RFC 6455) in the running event loop.
@@ -74,7 +76,7 @@ async def ws_create_server(
         is replaced, and the file is removed when the server is closed.
 
         ``sock``: listen on this bound stream socket, or on several, instead of host and port.
-        The server owns and closes them.
+        The server owns them from the call on and closes them, also if the call fails.
 
         ``backlog``: connections that the kernel queues per listening socket.
 
@@ -93,8 +95,8 @@ async def ws_create_server(
 
         ``max_connections``: how many connections, half-open ones included, are held at a time.
         ``max_pending_handshakes``: how many of them may be in their opening handshake (TLS and
-        HTTP). None: no limit. At a limit nothing is refused: further connections wait in the
-        kernel's backlog until there is room.
+        HTTP); one whose request was refused counts until it is gone. None: no limit. At a limit
+        nothing is refused: further connections wait in the kernel's backlog until there is room.
 
     How to serve
         ``logger_name``: name below ``picows.``, or a logger; None is ``"server"``.
@@ -115,83 +117,89 @@ async def ws_create_server(
     makes no sense here, :class:`TypeError` for a wrong type, and :class:`OSError` if the address
     cannot be listened on. Nothing stays open then.
     """
-    loop = asyncio.get_running_loop()
-    address = parse_server_url(url)
-    route = make_route(listener_factory, address.path)
-    logger = resolve_logger(logger_name)
-    options = WSOptions(
-        disconnect_on_exception=disconnect_on_exception,
-        websocket_handshake_timeout=websocket_handshake_timeout,
-        close_timeout=close_timeout,
-        stall_timeout=stall_timeout,
-        enable_auto_ping=enable_auto_ping,
-        auto_ping_idle_timeout=auto_ping_idle_timeout,
-        auto_ping_reply_timeout=auto_ping_reply_timeout,
-        auto_ping_strategy=auto_ping_strategy,
-        enable_auto_pong=enable_auto_pong,
-        max_frame_size=max_frame_size,
-        max_message_size=max_message_size,
-        max_fragments_per_message=max_fragments_per_message,
-        max_handshake_line_size=max_handshake_line_size,
-        max_handshake_headers=max_handshake_headers,
-        max_handshake_size=max_handshake_size,
-        write_high_watermark=write_high_watermark,
-        write_low_watermark=write_low_watermark,
-        max_write_queue_size=max_write_queue_size,
-        read_buffer_init_size=read_buffer_init_size,
-        busy_poll=busy_poll,
-    )
-    _check_count("backlog", backlog)
-    for name, limit in (
-        ("max_connections", max_connections),
-        ("max_pending_handshakes", max_pending_handshakes),
-    ):
-        if limit is not None:
-            _check_count(name, limit)
-    tls = _tls_settings(address, ssl_context, options)
-    carrier = choose_backend(backend, loop, tls)
-    try:
-        listening = await _listen(loop, address, unix_path, sock, reuse_address, reuse_port)
-    except BaseException:
-        carrier.close()
-        raise
-    server = WSServer(
-        loop,
-        address,
-        listening,
-        carrier,
-        route,
-        options,
-        logger,
-        backlog=backlog,
-        max_connections=max_connections,
-        max_pending_handshakes=max_pending_handshakes,
-    )
-    if start_serving:
+    with given_sockets(sock) as given:
+        loop = asyncio.get_running_loop()
+        address = parse_server_url(url)
+        route = make_route(listener_factory, address.path)
+        logger = resolve_logger(logger_name)
+        options = WSOptions(
+            disconnect_on_exception=disconnect_on_exception,
+            websocket_handshake_timeout=websocket_handshake_timeout,
+            close_timeout=close_timeout,
+            stall_timeout=stall_timeout,
+            enable_auto_ping=enable_auto_ping,
+            auto_ping_idle_timeout=auto_ping_idle_timeout,
+            auto_ping_reply_timeout=auto_ping_reply_timeout,
+            auto_ping_strategy=auto_ping_strategy,
+            enable_auto_pong=enable_auto_pong,
+            max_frame_size=max_frame_size,
+            max_message_size=max_message_size,
+            max_fragments_per_message=max_fragments_per_message,
+            max_handshake_line_size=max_handshake_line_size,
+            max_handshake_headers=max_handshake_headers,
+            max_handshake_size=max_handshake_size,
+            write_high_watermark=write_high_watermark,
+            write_low_watermark=write_low_watermark,
+            max_write_queue_size=max_write_queue_size,
+            read_buffer_init_size=read_buffer_init_size,
+            coalesce_writes=coalesce_writes,
+            busy_poll=busy_poll,
+        )
+        _check_flag("reuse_address", reuse_address, is_optional=True)
+        _check_flag("reuse_port", reuse_port)
+        _check_flag("start_serving", start_serving)
+        _check_count("backlog", backlog)
+        for name, limit in (
+            ("max_connections", max_connections),
+            ("max_pending_handshakes", max_pending_handshakes),
+        ):
+            if limit is not None:
+                _check_count(name, limit)
+        tls = _tls_settings(address, ssl_context, options)
+        carrier = choose_backend(backend, loop, tls)
         try:
-            await server.start_serving()
+            listening = await _listen(loop, address, unix_path, given, reuse_address, reuse_port)
         except BaseException:
-            server.close()
+            carrier.close()
             raise
-    return server
+        server = WSServer(
+            loop,
+            address,
+            listening,
+            carrier,
+            route,
+            options,
+            logger,
+            backlog=backlog,
+            max_connections=max_connections,
+            max_pending_handshakes=max_pending_handshakes,
+        )
+        if start_serving:
+            try:
+                await server.start_serving()
+            except BaseException:
+                server.close()
+                raise
+        return server
 
 
 async def _listen(
     loop: asyncio.AbstractEventLoop,
     address: ServerAddress,
     unix_path: Optional[UnixPath],
-    sock: Union[socket.socket, Iterable[socket.socket], None],
+    given: Optional[List[socket.socket]],
     reuse_address: Optional[bool],
     reuse_port: bool,
 ) -> ListeningSockets:
-    if (sock, unix_path) != (None, None) and (reuse_address is not None or reuse_port):
+    is_elsewhere = given is not None or unix_path is not None
+    if is_elsewhere and (reuse_address is not None or reuse_port):
         raise WSInvalidOptionError(
             "reuse_address and reuse_port are for host and port, not for unix_path and sock"
         )
-    if sock is not None:
+    if given is not None:
         if unix_path is not None:
             raise WSInvalidOptionError("unix_path and sock exclude each other")
-        return adopt_sockets(sock)
+        return adopt_sockets(given)
     if unix_path is not None:
         return bind_unix(unix_path)
     return await bind_tcp(
@@ -219,6 +227,13 @@ def _tls_settings(
     if ssl_context.protocol == ssl.PROTOCOL_TLS_CLIENT:
         raise WSInvalidOptionError("ssl_context was made for clients (PROTOCOL_TLS_CLIENT)")
     return TlsSettings(ssl_context, options.websocket_handshake_timeout, options.close_timeout)
+
+
+def _check_flag(name: str, value: object, *, is_optional: bool = False) -> None:
+    if isinstance(value, bool) or (is_optional and value is None):
+        return
+    wanted = "a bool or None" if is_optional else "a bool"
+    raise TypeError(f"{name} must be {wanted}, not {type(value).__name__}")
 
 
 def _check_count(name: str, value: object) -> None:

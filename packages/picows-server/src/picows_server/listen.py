@@ -10,11 +10,19 @@ import socket
 import ssl
 import stat
 import sys
+from collections import abc
 from typing import Iterable, Iterator, List, Optional, Sequence, Tuple, Union
 
 from picows_codec import WSInvalidOptionError
 
-__all__ = ["ListeningSockets", "UnixPath", "adopt_sockets", "bind_tcp", "bind_unix"]
+__all__ = [
+    "ListeningSockets",
+    "UnixPath",
+    "adopt_sockets",
+    "bind_tcp",
+    "bind_unix",
+    "given_sockets",
+]
 
 UnixPath = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
 
@@ -91,7 +99,11 @@ def bind_unix(path: UnixPath) -> ListeningSockets:
     """
     if not hasattr(socket, "AF_UNIX"):
         raise WSInvalidOptionError("unix_path: this platform has no Unix sockets")
+    if not isinstance(path, (str, bytes, os.PathLike)):
+        raise TypeError(f"unix_path must be a str, bytes or path, not {type(path).__name__}")
     name = os.fspath(path)
+    if not name:
+        raise WSInvalidOptionError("unix_path must not be empty")
     is_abstract = name[:1] in ("\0", b"\0")
     if not is_abstract:
         _remove_stale_socket(name)
@@ -105,21 +117,71 @@ def bind_unix(path: UnixPath) -> ListeningSockets:
         return ListeningSockets([sock], None if is_abstract else name)
 
 
-def adopt_sockets(sockets: Union[socket.socket, Iterable[socket.socket]]) -> ListeningSockets:
-    """Take over one or several stream sockets that the caller has bound."""
-    owned = [sockets] if isinstance(sockets, socket.socket) else list(sockets)
-    if not owned:
+@contextlib.contextmanager
+def given_sockets(
+    sock: Union[socket.socket, Iterable[socket.socket], None],
+) -> Iterator[Optional[List[socket.socket]]]:
+    """Own what a caller passed as ``sock``, as a list; an exception in the block closes it all."""
+    if sock is None:
+        yield None
+        return
+    if not isinstance(sock, (socket.socket, abc.Iterable)):
+        raise TypeError(
+            f"sock must be a socket.socket, or an iterable of them, not {type(sock).__name__}"
+        )
+    owned: List[socket.socket] = []
+    with _closed_on_error(owned):
+        owned.extend([sock] if isinstance(sock, socket.socket) else sock)
+        yield owned
+
+
+def adopt_sockets(sockets: Sequence[socket.socket]) -> ListeningSockets:
+    """Take over stream sockets that the caller has bound."""
+    if not sockets:
         raise WSInvalidOptionError("sock: no socket to listen on")
-    for sock in owned:
-        if not isinstance(sock, socket.socket):
-            raise TypeError(f"sock must be a socket.socket, not {type(sock).__name__}")
-        if isinstance(sock, ssl.SSLSocket):
-            raise TypeError("sock must be a plain socket; give the TLS context as ssl_context")
-        if sock.type != socket.SOCK_STREAM:
-            raise WSInvalidOptionError(f"sock must be a stream socket, not {sock!r}")
-    for sock in owned:
+    for sock in sockets:
+        _check_bound_socket(sock)
+    for sock in sockets:
         sock.setblocking(False)
-    return ListeningSockets(owned)
+    return ListeningSockets(sockets)
+
+
+def _check_bound_socket(sock: object) -> None:
+    if not isinstance(sock, socket.socket):
+        raise TypeError(f"sock must be a socket.socket, not {type(sock).__name__}")
+    if isinstance(sock, ssl.SSLSocket):
+        raise TypeError("sock must be a plain socket; give the TLS context as ssl_context")
+    if sock.type != socket.SOCK_STREAM:
+        raise WSInvalidOptionError(f"sock must be a stream socket, not {sock!r}")
+    if sock.fileno() < 0:
+        raise WSInvalidOptionError("sock is closed; give a bound socket that is open")
+    if _is_connected(sock):
+        raise WSInvalidOptionError(
+            "sock is connected; give the socket that connections are to be accepted from, which"
+            f" is bound and nothing else: {sock!r}"
+        )
+    if not _is_bound(sock):
+        raise WSInvalidOptionError(
+            "sock is not bound; call its bind(), or leave sock out to listen on host and port of"
+            f" the URL: {sock!r}"
+        )
+
+
+def _is_connected(sock: socket.socket) -> bool:
+    try:
+        sock.getpeername()
+    except OSError:
+        return False
+    return True
+
+
+def _is_bound(sock: socket.socket) -> bool:
+    try:
+        name = sock.getsockname()
+    except OSError:  # Windows' answer for a socket without a name
+        return False
+    # TCP: (host, port, ...); Unix sockets: the path.
+    return bool(name[1] if sock.family in (socket.AF_INET, socket.AF_INET6) else name)
 
 
 async def _resolve(loop: asyncio.AbstractEventLoop, host: str, port: int) -> List[_AddressInfo]:
@@ -194,5 +256,6 @@ def _closed_on_error(sockets: List[socket.socket]) -> Iterator[None]:
         yield
     except BaseException:
         for sock in sockets:
-            sock.close()
+            if isinstance(sock, socket.socket):  # a caller may pass anything
+                sock.close()
         raise

@@ -25,8 +25,14 @@ def make_route(listener_factory: ListenerFactory, path: Optional[str]) -> Route:
     ``listener_factory`` is a class or another callable without arguments, or with one: the
     request. Where ``path`` is given, only requests for it reach the factory.
 
-    Raises :class:`TypeError` if ``listener_factory`` cannot be called like that.
+    Raises :class:`TypeError` if ``listener_factory`` cannot be called like that, or is a class of
+    something else than listeners. What another callable returns is checked when it returns.
     """
+    if isinstance(listener_factory, type) and not issubclass(listener_factory, WSListener):
+        raise TypeError(
+            "listener_factory must be a WSListener class, or a callable that returns a listener,"
+            f" not {listener_factory!r}"
+        )
     route: Route = bind_route(listener_factory)
     if path is None:
         return route

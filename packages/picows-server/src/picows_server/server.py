@@ -101,7 +101,7 @@ class WSServer(asyncio.AbstractServer):
 
     @property
     def pending_handshakes(self) -> int:
-        """How many connections have not finished their opening handshake."""
+        """How many connections are in their opening handshake, or refused and not gone yet."""
         return self._connections.pending_handshakes
 
     def get_loop(self) -> asyncio.AbstractEventLoop:

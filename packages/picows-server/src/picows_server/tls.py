@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import ssl
-from typing import Callable, Iterable, Optional, Union
+from collections import abc
+from typing import Callable, Iterable, List, Optional, Union
 
 from picows_codec import WSInvalidOptionError
 
@@ -16,6 +17,8 @@ Password = Union[str, bytes, bytearray, Callable[[], Union[str, bytes, bytearray
 # Forward secrecy and authenticated encryption only; TLS 1.3 suites are not in this list and
 # stay as OpenSSL has them.
 _TLS_1_2_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+
+_MAX_ALPN_SIZE = 255
 
 
 def create_ssl_context(
@@ -54,17 +57,33 @@ def create_ssl_context(
         raise WSInvalidOptionError(
             f"minimum_version must be TLSv1_2 or TLSv1_3 of ssl.TLSVersion, not {minimum_version!r}"
         )
-    if isinstance(alpn, str):
-        raise TypeError(f"alpn must be several names, e.g. ({alpn!r},), not a str")
+    protocols = _checked_alpn(alpn)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = minimum_version
     context.set_ciphers(_TLS_1_2_CIPHERS)
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
     context.options |= ssl.OP_NO_RENEGOTIATION
-    context.set_alpn_protocols(list(alpn))
+    context.set_alpn_protocols(protocols)
     _load_certificate(context, certfile, keyfile, password)
     _load_client_authorities(context, client_ca, require_client_cert)
     return context
+
+
+def _checked_alpn(alpn: object) -> List[str]:
+    if isinstance(alpn, str):
+        raise TypeError(f"alpn must be several names, e.g. ({alpn!r},), not a str")
+    if isinstance(alpn, (bytes, bytearray)) or not isinstance(alpn, abc.Iterable):
+        raise TypeError(f"alpn must be an iterable of str, not {type(alpn).__name__}")
+    protocols = list(alpn)
+    for protocol in protocols:
+        if not isinstance(protocol, str):
+            raise TypeError(f"alpn must be an iterable of str; one is {protocol!r}")
+        # RFC 7301, 3.1: a length of one byte precedes each name.
+        if not protocol.isascii() or not 1 <= len(protocol) <= _MAX_ALPN_SIZE:
+            raise WSInvalidOptionError(
+                f"a name in alpn must have 1 to {_MAX_ALPN_SIZE} ASCII characters, not {protocol!r}"
+            )
+    return protocols
 
 
 def _load_certificate(
@@ -73,9 +92,9 @@ def _load_certificate(
     keyfile: Optional[Path],
     password: Optional[Password],
 ) -> None:
-    _check_readable(certfile)
+    _check_readable("certfile", certfile)
     if keyfile is not None:
-        _check_readable(keyfile)
+        _check_readable("keyfile", keyfile)
     key_source = certfile if keyfile is None else keyfile
 
     def refuse_to_prompt() -> str:
@@ -109,9 +128,10 @@ def _load_client_authorities(
                 "require_client_cert needs client_ca: the authorities to check against"
             )
         return
+    _check_path("client_ca", client_ca)
     is_directory = os.path.isdir(client_ca)
     if not is_directory:
-        _check_readable(client_ca)
+        _check_readable("client_ca", client_ca)
     try:
         if is_directory:
             context.load_verify_locations(capath=client_ca)
@@ -125,7 +145,14 @@ def _load_client_authorities(
     context.verify_mode = ssl.CERT_OPTIONAL if optional else ssl.CERT_REQUIRED
 
 
-def _check_readable(path: Path) -> None:
+def _check_readable(name: str, path: Path) -> None:
+    _check_path(name, path)
     # ssl raises the same OSErrors without saying for which file.
     with open(path, "rb"):
         pass
+
+
+def _check_path(name: str, path: object) -> None:
+    # open() would take a number for a descriptor, and close it.
+    if not isinstance(path, (str, bytes, os.PathLike)):
+        raise TypeError(f"{name} must be a str, bytes or path, not {type(path).__name__}")
