@@ -1171,8 +1171,10 @@ def test_peername_of_a_connection_that_broke(run: Run) -> None:
     run(main)
 
 
-def test_threads(run: Run) -> None:
+def test_threads(run: Run, loop_kind: str) -> None:
     """Loops of several threads, each with buffers of its own."""
+    if loop_kind == "uvloop":
+        pytest.importorskip("uvloop")  # in this thread, where it skips the test
 
     def work() -> None:
         async def main() -> None:
