@@ -582,6 +582,7 @@ def test_no_timeout(run: Run) -> None:
         ({"url": "ws://host/\r\nX: y"}, WSInvalidURL, "%0D"),
         ({"listener_factory": None}, TypeError, "listener_factory"),
         ({"listener_factory": Recorder()}, TypeError, "listener_factory"),
+        ({"listener_factory": int}, TypeError, "listener_factory must make a WSListener"),
         ({"listener_factory": lambda request: Recorder()}, TypeError, "listener_factory"),
         ({"logger_name": 1}, TypeError, "logger_name"),
         ({"ssl_context": True}, TypeError, "ssl_context must be an ssl.SSLContext"),

@@ -186,7 +186,7 @@ async def ws_connect(
         parsed_url = WSURL.parse(url)
         opening = Opening(
             parsed_url,
-            bind_listener_factory(listener_factory),
+            _bound_factory(listener_factory),
             loop=asyncio.get_running_loop(),
             logger=resolve_logger(logger_name),
             options=options,
@@ -205,6 +205,12 @@ async def ws_connect(
         if isinstance(sock, socket.socket):
             sock.close()
         raise
+
+
+def _bound_factory(factory: Callable[..., Any]) -> Callable[..., Any]:
+    if isinstance(factory, type) and not issubclass(factory, WSListener):
+        raise TypeError(f"listener_factory must make a WSListener, which {factory!r} is not")
+    return bind_listener_factory(factory)
 
 
 def _checked_proxy(

@@ -214,7 +214,7 @@ cdef class Poller:
                 member._receive()
 
 
-# What may be done to a connection's socket by somebody who does not own it; asyncio allows the same.
+# What may be done to a connection's socket by somebody who does not own it, as with asyncio's.
 cdef frozenset _ALLOWED = frozenset((
     "dup", "family", "fileno", "get_inheritable", "getpeername", "getsockname", "getsockopt",
     "gettimeout", "proto", "setsockopt", "timeout", "type",
