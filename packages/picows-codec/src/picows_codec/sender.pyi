@@ -1,6 +1,6 @@
 from typing_extensions import disjoint_base
 
-from picows_codec.transport import Core
+from picows_codec.core import Core
 
 @disjoint_base
 class Wire: ...
