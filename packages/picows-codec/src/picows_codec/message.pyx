@@ -1,5 +1,6 @@
 """WSMessageListener: whole messages instead of frames (RFC 6455, 5.4)."""
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE, _PyBytes_Resize
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_XDECREF
@@ -14,6 +15,8 @@ cdef extern from "Python.h":
     PyObject* PyBytes_FromStringAndSize(const char* text, Py_ssize_t size) except NULL
 
 
+@cython.final
+@cython.auto_pickle(False)
 cdef class Assembly:
     """The fragments of one message so far."""
 
