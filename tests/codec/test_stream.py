@@ -370,6 +370,27 @@ def test_kept_frames(run: Run, role: str, as_view: bool) -> None:
 
 @both_roles
 @watched_by
+def test_sending_into_a_broken_connection_comes_to_an_end(
+    run: Run, role: str, polled: bool
+) -> None:
+    """In one callback, before anybody could tell that the connection has broken."""
+
+    async def main() -> None:
+        with poller_for(polled) as poller:
+            async with Link(role, poller=poller, tcp=True) as link:
+                reset(link.peer)
+                while not link.listener.count("paused"):
+                    link.ws.send(BINARY, bytes(1000))
+                await link.lost()
+                assert link.ws.disconnect_cause is not None
+                assert link.ws.disconnect_cause.kind is WSDisconnectKind.CONNECTION_LOST
+                assert link.ws.disconnect_cause.unsent_bytes > 65536
+
+    run(main)
+
+
+@both_roles
+@watched_by
 def test_watermarks(run: Run, role: str, polled: bool) -> None:
     async def main() -> None:
         with poller_for(polled) as poller:

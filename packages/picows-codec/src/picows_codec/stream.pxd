@@ -43,6 +43,7 @@ cdef class StreamTransport(Wire):
     cdef int _set_loop_interest(self, bint reading, bint writing) except -1
     cdef int _receive(self) except -1
     cdef int _drain(self) except -1
+    cdef int _note_unsendable(self, Py_ssize_t size) except -1
     cdef int _enqueue(self, const uint8_t* data, Py_ssize_t size) except -1
     cdef int _failed(self, int error_number, str action) except -1
     cdef int _die(self, object exc) except -1

@@ -332,8 +332,7 @@ cdef class StreamTransport(Wire):
     cdef int write_bytes(self, const uint8_t* data, Py_ssize_t size) except -1:
         cdef Py_ssize_t count = 0
         if self._dead:
-            self.queue_size += size     # visible as unsent
-            return 0
+            return self._note_unsendable(size)
         if self.queue_size == 0:
             count = picows_send(self._fd, data, size)
             if count == size:
@@ -350,8 +349,7 @@ cdef class StreamTransport(Wire):
             const uint8_t* data, Py_ssize_t size) except -1:
         cdef Py_ssize_t count = 0
         if self._dead:
-            self.queue_size += head_size + size
-            return 0
+            return self._note_unsendable(head_size + size)
         if self.queue_size == 0:
             count = picows_send_two(self._fd, head, head_size, data, size)
             if count == head_size + size:
@@ -367,6 +365,15 @@ cdef class StreamTransport(Wire):
         else:
             count -= head_size
         return self._enqueue(data + count, size - count)
+
+    cdef int _note_unsendable(self, Py_ssize_t size) except -1:
+        """The connection has broken and its protocol does not know yet: the bytes are visible as
+        unsent, and whoever sends until the queue is full comes to an end."""
+        self.queue_size += size
+        if not self._protocol_paused and self.queue_size > self._high_watermark:
+            self._protocol_paused = True
+            self._protocol.pause_writing()
+        return 0
 
     cdef int _enqueue(self, const uint8_t* data, Py_ssize_t size) except -1:
         """Keep a copy of what the kernel did not take."""
