@@ -184,25 +184,25 @@ cdef class Poller:
         return 0
 
     def _poll(self):
-        cdef StreamTransport member
         if self._epoll < 0 or not self._members:
             self._polling = False
             return
         self._loop.call_soon(self._poll)
-        if len(self._members) == 1:     # to receive in vain costs no more than to ask
-            (member,) = self._members.values()
-            if member._watching_reads:
-                member._receive()
-        else:
-            self._ready()
+        self._ready()       # to receive in vain from an only one costs no more than to ask
 
     def _ready(self):
         """Some connections are readable or writable."""
         cdef int fds[POLLER_BATCH]
         cdef unsigned char ready[POLLER_BATCH]
         cdef StreamTransport member
-        cdef int count = picows_epoll_wait(self._epoll, fds, ready, POLLER_BATCH)
+        cdef int count
         cdef int i
+        if len(self._members) == 1:     # there is nothing to ask: saves a system call
+            (member,) = self._members.values()
+            if member._watching_reads and not member._watching_writes:
+                member._receive()
+                return
+        count = picows_epoll_wait(self._epoll, fds, ready, POLLER_BATCH)
         for i in range(count):
             # A callback of this batch may have ended the connection of a later event.
             member = self._members.get(fds[i])
