@@ -237,6 +237,8 @@ async def test_a_socket_that_refuses_options_is_closed(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    # As where connections do not inherit them.
+    monkeypatch.setattr("picows_server.accept._INHERITS", False)
     asked: List[int] = []
     before = open_descriptors()
 

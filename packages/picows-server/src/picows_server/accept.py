@@ -19,6 +19,9 @@ __all__ = ["Acceptor", "AwaitingAcceptor", "ReadinessAcceptor"]
 
 _TCP_FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
+# Connections have on Linux what their listening socket has: a system call less for each.
+_INHERITS = sys.platform == "linux"
+
 # Connections taken per socket and turn of the loop; the open ones must get their turn too.
 _ACCEPTS_PER_TURN = 64
 
@@ -65,10 +68,8 @@ class Acceptor:
         self._accepted = accepted
         self._has_room = has_room
         self._logger = logger
-        # Connections have on Linux what their listening socket has: a system call less for each.
-        self._inherits = sys.platform == "linux"
         for sock in sockets:
-            if self._inherits and sock.family in _TCP_FAMILIES:
+            if _INHERITS and sock.family in _TCP_FAMILIES:
                 _send_small_frames_at_once(sock)
 
     def start(self) -> None:
@@ -86,7 +87,7 @@ class Acceptor:
     def _hand_over(self, sock: socket.socket) -> None:
         try:
             sock.setblocking(False)
-            if not self._inherits and sock.family in _TCP_FAMILIES:
+            if not _INHERITS and sock.family in _TCP_FAMILIES:
                 _send_small_frames_at_once(sock)
         except OSError as error:
             # Some platforms refuse options on a connection that the peer has reset.
