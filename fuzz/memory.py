@@ -242,7 +242,6 @@ class MemoryTransport:
 
     # What the harness calls
 
-    @property
     def is_reading(self) -> bool:
         """Whether bytes of the peer still reach the endpoint."""
         return not self._is_closing and not self.is_lost
@@ -253,7 +252,7 @@ class MemoryTransport:
             self._endpoint.data_received(data)
             return len(data)
         position = 0
-        while position < len(data) and self.is_reading:
+        while position < len(data) and self.is_reading():
             room = self._endpoint.get_buffer(-1)
             size = min(len(room), len(data) - position)
             check(size > 0, "no room to receive into")
@@ -273,7 +272,7 @@ class MemoryTransport:
 
     def end_of_stream(self) -> None:
         """The peer half-closes."""
-        if self.is_reading and not self._endpoint.eof_received():
+        if self.is_reading() and not self._endpoint.eof_received():
             self.close()
 
     def lose(self, error: Optional[Exception]) -> None:
@@ -311,7 +310,6 @@ class SocketWire:
         loop.peer = self._read_as_peer
         self._transport = stream.attach(loop, self._ours, endpoint, poller=self._poller)
 
-    @property
     def is_reading(self) -> bool:
         """Whether bytes of the peer still reach the endpoint."""
         return not self._transport.is_closing() and self._peer.fileno() >= 0
@@ -329,7 +327,7 @@ class SocketWire:
     def deliver(self, data: bytes) -> int:
         """Bytes of the peer arrive; how many of them the network took."""
         position = 0
-        while position < len(data) and self.is_reading:
+        while position < len(data) and self.is_reading():
             try:
                 position += self._peer.send(data[position:])
             except BlockingIOError:

@@ -184,7 +184,7 @@ class Session:
         pieces = [*cut(data, self.pattern)] if self._pieces < MAX_PIECES else [data]
         self._pieces += len(pieces)
         for piece in pieces:
-            if not self.wire.is_reading:
+            if not self.wire.is_reading():
                 return
             # Noted first: the endpoint may end within.
             size = len(self.incoming)
