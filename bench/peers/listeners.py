@@ -133,6 +133,9 @@ async def pump(
                 send(binary, message)
         source.count += burst
         if source.count == arguments.messages:
+            # The program ends after that, and with it what is queued.
+            while transport.underlying_transport.get_write_buffer_size():
+                await asyncio.sleep(0.001)
             if window is not None:
                 window.close()
             return
