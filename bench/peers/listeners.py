@@ -134,7 +134,7 @@ async def pump(
         source.count += burst
         if source.count == arguments.messages:
             # The program ends after that, and with it what is queued.
-            while transport.underlying_transport.get_write_buffer_size():
+            while transport.underlying_transport.get_write_buffer_size():  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
             if window is not None:
                 window.close()
