@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import threading
 from typing import List
@@ -83,3 +84,13 @@ def test_buffers_end_with_their_thread() -> None:
     # The loop that lends a view of its buffer makes a circle of the two, until they are reused.
     gc.collect()
     assert (count_instances(ThreadBuffers), count_instances(ReadBuffer)) == before
+
+
+@pytest.mark.parametrize("shared_reads", [True, False])
+@pytest.mark.parametrize("size", [256, 1000, 262_144])
+def test_read_buffers_begin_a_page(shared_reads: bool, size: int) -> None:
+    """What the kernel copies begins a page, too, as a rule."""
+    connection = Connection("server", shared_reads=shared_reads, read_buffer_init_size=size)
+    view = connection.endpoint.get_buffer(-1)
+    assert len(view) >= size
+    assert ctypes.addressof(ctypes.c_char.from_buffer(view)) % 4096 == 0

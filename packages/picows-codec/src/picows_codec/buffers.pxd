@@ -7,6 +7,7 @@ connections; a nested use (a callback that drives another loop) gets its own.
 from libc.stdint cimport uint8_t
 
 cdef class ReadBuffer:
+    cdef void* _memory          # what data, which begins a page, lies in
     cdef uint8_t* data
     cdef Py_ssize_t size        # bytes
     cdef bint pinned            # a frame that outlived its callback took this memory over
