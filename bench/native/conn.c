@@ -34,7 +34,7 @@ static int listener_mark, stdin_mark; /* their addresses tell events apart */
 static void (*on_stdin_line)(void);
 static void (*on_stdin_end)(void);
 static struct conn *gone;
-static uint8_t shared[READ_SIZE];
+static uint8_t shared[READ_SIZE] __attribute__((aligned(4096))); /* copies into it are faster */
 
 void fail(const char *format, ...) {
     va_list arguments;
