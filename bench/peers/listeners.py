@@ -133,7 +133,8 @@ async def pump(
                 send(binary, message)
         source.count += burst
         if source.count == arguments.messages:
-            # The program ends after that, and with it what is queued.
+            # The program ends after that, and with it what waits for the turn's end or is queued.
+            await asyncio.sleep(0)
             while transport.underlying_transport.get_write_buffer_size():  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
             if window is not None:
