@@ -6,7 +6,7 @@ from picows_codec.buffers cimport ThreadBuffers, WriteBuffer
 from picows_codec.core cimport Core
 
 # Values of Sender._burst. Where a turn of the loop begins is not known; to be told of its end costs
-# about as much as a quarter of a write. So it is asked for by the second frame in a row, without a
+# a callback of the loop. So it is asked for by the second frame in a row, without a
 # read in between, and never for a frame that is alone in its turn and answers something.
 cdef enum:
     NOTHING_SENT = 0

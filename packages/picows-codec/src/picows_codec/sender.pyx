@@ -6,8 +6,8 @@ back. Called per frame; watched by the outbound and echo benches.
 
 A burst (``coalesce_writes``): more than one frame within a callback of a read, or more than two in
 one turn of the loop. The first frame leaves at once, in any case; those that share its turn leave
-together at the end of the callback or turn. A write costs as much as some fifty small frames, so
-that all but the first are on the wire earlier than if each had a write of its own.
+together at the end of the callback or turn. A write costs as much as many small frames (see the
+outbound benches), so that sending nothing but frames gets the last of them out earlier.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
