@@ -40,6 +40,7 @@ ROOMS = (
     "transport",
     "message",
     "sender",
+    "receiver",
     "endpoint",
     "__init__",
     "stream",

@@ -80,10 +80,12 @@ class Ours(Adapter):
             return await self._serve(Echo)
         from picows_server import WSFrame, WSListener, WSMsgType, WSTransport
 
+        binary = WSMsgType.BINARY
+
         class Echo(WSListener):  # type: ignore[no-redef]
             def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-                if frame.opcode is WSMsgType.BINARY:
-                    transport.send(frame.opcode, frame)
+                if frame.opcode is binary:
+                    transport.send(binary, frame)
 
         return await self._serve(Echo)
 

@@ -6,6 +6,9 @@ connections; a nested use (a callback that drives another loop) gets its own.
 
 from libc.stdint cimport uint8_t
 
+cdef extern from "Python.h":
+    unsigned long current_thread "PyThread_get_thread_ident" () nogil
+
 cdef class ReadBuffer:
     cdef void* _memory          # what data, which begins a page, lies in
     cdef uint8_t* data
@@ -24,6 +27,7 @@ cdef class ThreadBuffers:
     cdef ReadBuffer _read
     cdef WriteBuffer _write
     cdef object frame           # spare view.WSFrame, or None
+    cdef bint frame_is_lent     # a callback has it
     cdef unsigned long reads    # by all connections of the thread, so far
     cdef object sweeper         # weak reference to the current loop's sweeper, or None
 
@@ -34,4 +38,3 @@ cdef class ThreadBuffers:
     cdef void give_write(self, WriteBuffer buffer) noexcept
 
 cdef ThreadBuffers thread_buffers()
-cdef unsigned long current_thread() noexcept nogil

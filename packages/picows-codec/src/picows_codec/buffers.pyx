@@ -9,7 +9,6 @@ from libc.stdint cimport uint8_t, uintptr_t
 from picows_codec.constants cimport WS_MAX_HEADER_SIZE
 
 cdef extern from "Python.h":
-    unsigned long PyThread_get_thread_ident() nogil
     PyObject* PyThreadState_GetDict()       # borrowed
 
 # One write of this size costs less than two of half of it and still fits the second-level cache.
@@ -17,10 +16,6 @@ cdef enum:
     WRITE_BUFFER_SIZE = 131072
 
 cdef uintptr_t PAGE_SIZE = 4096
-
-
-cdef unsigned long current_thread() noexcept nogil:
-    return PyThread_get_thread_ident()
 
 
 cdef class ReadBuffer:
@@ -60,7 +55,7 @@ cdef class ThreadBuffers:
     """The buffers of one thread. Only ever touched by that thread."""
 
     def __cinit__(self):
-        self.thread_id = PyThread_get_thread_ident()
+        self.thread_id = current_thread()
 
     cdef ReadBuffer take_read(self, Py_ssize_t size):
         """The thread's read buffer, of at least size bytes; give it back when it is parsed."""

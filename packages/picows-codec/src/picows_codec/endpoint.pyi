@@ -7,11 +7,11 @@ from typing_extensions import Buffer, disjoint_base
 
 from picows_codec.handshake import OpeningHandshake
 from picows_codec.options import WSOptions
-from picows_codec.sender import Sender
+from picows_codec.receiver import Receiver
 from picows_codec.transport import WSListener, WSTransport
 
 @disjoint_base
-class WSEndpoint(Sender):
+class WSEndpoint(Receiver):
     def __init__(
         self,
         options: WSOptions,

@@ -36,9 +36,7 @@ from picows_codec.constants cimport (
     WS_CLOSE_MESSAGE_TOO_BIG,
     WS_CLOSE_NO_STATUS_RECEIVED,
     WS_CLOSE_POLICY_VIOLATION,
-    WS_MAX_HEADER_SIZE,
     WS_OP_CLOSE,
-    WS_OP_PING,
     WS_OP_PONG,
     ws_close_code_member,
     ws_violation_close_code,
@@ -57,17 +55,12 @@ from picows_codec.core cimport (
     ATTRIBUTE_WRITE_QUEUE,
 )
 from picows_codec.deadlines cimport sweeper_for
-from picows_codec.frame cimport ws_decode_frame_header, ws_frame_header, ws_frame_is_complete
 from picows_codec.handshake cimport OpeningHandshake
 from picows_codec.message cimport WSMessageListener
 from picows_codec.options cimport WSOptions
-from picows_codec.parser cimport (
-    ws_parser_frame_end,
-    ws_parser_header,
-    ws_parser_init,
-    ws_parser_payload,
-)
-from picows_codec.sender cimport NOTHING_SENT, ONE_SENT, Wire
+from picows_codec.parser cimport ws_parser_init
+from picows_codec.receiver cimport Receiver
+from picows_codec.sender cimport Wire
 from picows_codec.transport cimport WSListener, WSTransport, _is_compiled
 from picows_codec.view cimport WSFrame
 
@@ -93,9 +86,6 @@ from picows_codec.outcome import (
     WSState,
 )
 
-cdef extern from "Python.h":
-    Py_ssize_t Py_REFCNT(object value)
-
 cdef enum:
     CONNECTING = 0
     OPEN = 1
@@ -108,10 +98,6 @@ cdef WSOptions _DEFAULTS = WSOptions()
 # Seconds for which a failed connection waits for the peer to take the CLOSE frame and hang up.
 cdef double LINGER = 1.0
 
-# Frames that the library answers itself and that are passed over to see whether more follows.
-cdef enum:
-    LOOKAHEAD = 16
-
 # Deadlines this close, in seconds, are served at once.
 cdef double SOON = 0.005
 
@@ -123,7 +109,7 @@ cdef enum:
 cdef double LOOKS_PER_IDLE = 4.0
 
 
-cdef class WSEndpoint(Sender):
+cdef class WSEndpoint(Receiver):
     """One WebSocket connection as an ``asyncio.BufferedProtocol``, without importing asyncio.
 
     Mix it with ``asyncio.BufferedProtocol`` and hand it to a loop, or to ``picows_codec.stream``.
@@ -166,6 +152,7 @@ cdef class WSEndpoint(Sender):
         self._shared_reads = shared_reads
         self._handshake_deadline = handshake_deadline or 0
         self._state = CONNECTING
+        self._opening = True
         self._deaf = False
         self._is_client = isinstance(handshake, ClientHandshake)
         self._max_write_queue = options.max_write_queue_size
@@ -356,7 +343,7 @@ cdef class WSEndpoint(Sender):
         if self._pending_pong is not None and self._may_send:
             payload = self._pending_pong
             self._pending_pong = None
-            self._answer_ping(
+            self._ping_arrived(
                 <const uint8_t*> PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload))
 
     def connection_lost(self, exc):
@@ -436,246 +423,39 @@ cdef class WSEndpoint(Sender):
         if unsent > self._cause.unsent_bytes:
             self._cause = WSDisconnectCause(self._cause.kind, self._cause.exception, unsent)
 
-    # Receiving
+    # What the receiver leaves to the endpoint
 
-    cdef uint8_t* block_room(self, Py_ssize_t* room) noexcept:
-        if self._block is None:
-            room[0] = 0
-            return NULL
-        room[0] = PyBytes_GET_SIZE(self._block) - self._block_size
-        return <uint8_t*> PyBytes_AS_STRING(self._block) + self._block_size
+    cdef int _close_arrived(self, const uint8_t* payload, Py_ssize_t size) except -1:
+        self._close_received = True
+        self._close_was_first = not self._close_sent
+        self._close_payload_received = (<const char*> payload)[:size]
+        self._state = CLOSING
+        if not self._close_sent:
+            self._set_cause(WSDisconnectKind.PEER_CLOSE, None)
+        return 0
 
-    cdef Py_ssize_t read_size(self) noexcept:
-        return self._options.read_buffer_init_size
+    cdef int _close_delivered(self, const uint8_t* payload, Py_ssize_t size) except -1:
+        self._deaf = True
+        if self._may_send:
+            # 5.5.1: "the endpoint typically echos the status code it received".
+            self._send_close(payload, size if size < 2 else 2)
+        return self._finish_closing()
 
-    cdef int received(self, ReadBuffer buffer, Py_ssize_t block_size, Py_ssize_t size) except -1:
-        """Called per read. Raises what no connection can go on after: a BaseException of a
-        listener, or an exception of the transport."""
-        self._heard = True
-        self._buffers.reads += 1
-        if self._deaf:
-            return 0
-        self._in_read = True
+    cdef int _no_memory(self, object size) except -1:
+        return self._fail(
+            WS_CLOSE_MESSAGE_TOO_BIG, "no memory for the frame", WSDisconnectKind.PROTOCOL_ERROR,
+            WSProtocolError(
+                ws_close_code_member(WS_CLOSE_MESSAGE_TOO_BIG),
+                f"no memory for a frame of {size} bytes"))
+
+    cdef bint _takes_pong(self, WSFrame frame) except -1:
         try:
-            try:
-                self._take_in(buffer, block_size, size)
-            finally:
-                self._more_to_come = False
-                self._in_read = False
-                if self._burst == ONE_SENT:
-                    self._burst = NOTHING_SENT
-                if self._pending is not None and self._corks == 0:
-                    self._flush()
-        except BaseException as error:
-            self._dropped_by(error)
-            raise
-        return 0
-
-    cdef int _take_in(self, ReadBuffer buffer, Py_ssize_t block_size, Py_ssize_t size) except -1:
-        cdef uint8_t* data = buffer.data
-        cdef Py_ssize_t used
-        cdef int violation
-        if self._state == CONNECTING:
-            used = self._advance_handshake(data, size)
-            data += used
-            size -= used
-            if self._state == CONNECTING:
-                return 0
-        elif block_size:
-            violation = ws_parser_payload(
-                &self._parser, &self._header,
-                <uint8_t*> PyBytes_AS_STRING(self._block) + self._block_size, block_size,
-                self._block_size)
-            self._block_size += block_size
-            if violation < 0:
-                return self._violated(violation)
-            if self._block_size < PyBytes_GET_SIZE(self._block):
-                return 0
-            self._finish_block(buffer, data, size)
-        if size and not self._deaf:
-            self._consume(buffer, data, size)
-        return 0
-
-    cdef int _consume(self, ReadBuffer buffer, uint8_t* data, Py_ssize_t size) except -1:
-        """Take frames off data[0:size]; keep what is incomplete."""
-        cdef ws_frame_header header
-        cdef Py_ssize_t used
-        cdef int result
-        if self._block is not None:     # only from transports that do not fill the block
-            used = PyBytes_GET_SIZE(self._block) - self._block_size
-            if used > size:
-                used = size
-            memcpy(PyBytes_AS_STRING(self._block) + self._block_size, data, used)
-            result = ws_parser_payload(
-                &self._parser, &self._header,
-                <uint8_t*> PyBytes_AS_STRING(self._block) + self._block_size, used,
-                self._block_size)
-            self._block_size += used
-            data += used
-            size -= used
-            if result < 0:
-                return self._violated(result)
-            if self._block_size < PyBytes_GET_SIZE(self._block):
-                return 0
-            self._finish_block(buffer, data, size)
-        while size > 0 and not self._deaf:
-            if self._head_size:
-                used = WS_MAX_HEADER_SIZE - self._head_size
-                if used > size:
-                    used = size
-                memcpy(&self._head[self._head_size], data, used)
-                result = ws_parser_header(
-                    &self._parser, self._head, self._head_size + used, &header)
-                if result == 0:
-                    self._head_size += <uint8_t> used
-                    return self._watch_stalls()
-                used = result - self._head_size
-                self._head_size = 0
-            else:
-                result = ws_parser_header(&self._parser, data, size, &header)
-                if result == 0:
-                    memcpy(self._head, data, size)
-                    self._head_size = <uint8_t> size
-                    return self._watch_stalls()
-                used = result
-            if result < 0:
-                return self._violated(result)
-            data += used
-            size -= used
-            if header.payload_size > <size_t> size:
-                self._header = header
-                try:
-                    self._block = PyBytes_FromStringAndSize(NULL, <Py_ssize_t> header.payload_size)
-                except (MemoryError, OverflowError):    # within the limit, but not within reason
-                    return self._fail(
-                        WS_CLOSE_MESSAGE_TOO_BIG, "no memory for the frame",
-                        WSDisconnectKind.PROTOCOL_ERROR,
-                        WSProtocolError(
-                            ws_close_code_member(WS_CLOSE_MESSAGE_TOO_BIG),
-                            f"no memory for a frame of {header.payload_size} bytes"))
-                self._block_size = size
-                memcpy(PyBytes_AS_STRING(self._block), data, size)
-                result = ws_parser_payload(
-                    &self._parser, &header, <uint8_t*> PyBytes_AS_STRING(self._block), size, 0)
-                return self._violated(result) if result < 0 else self._watch_stalls()
-            used = <Py_ssize_t> header.payload_size
-            result = ws_parser_payload(&self._parser, &header, data, used, 0)
-            if result == 0:
-                result = ws_parser_frame_end(&self._parser, &header, data)
-            if result < 0:
-                return self._violated(result)
-            self._frame_arrived(buffer, &header, data, None, data + used, size - used)
-            data += used
-            size -= used
-        return 0
-
-    cdef int _finish_block(
-            self, ReadBuffer buffer, const uint8_t* tail, Py_ssize_t tail_size) except -1:
-        """The frame that was received piece by piece is complete."""
-        cdef bytes block = self._block
-        cdef ws_frame_header header = self._header
-        cdef const uint8_t* payload = <const uint8_t*> PyBytes_AS_STRING(block)
-        cdef int result = ws_parser_frame_end(&self._parser, &header, payload)
-        self._block = None
-        if result < 0:
-            return self._violated(result)
-        return self._frame_arrived(buffer, &header, payload, block, tail, tail_size)
-
-    cdef bint _more_deliverable(self, const uint8_t* data, Py_ssize_t size) noexcept:
-        """Whether data[0:size] begins with another complete frame that the listener will get.
-
-        Frames that the library keeps to itself are passed over, but only so many: to look past a
-        flood of them again and again would take the square of its length.
-        """
-        cdef ws_frame_header header
-        cdef int header_size
-        cdef int _
-        for _ in range(LOOKAHEAD):
-            header_size = ws_decode_frame_header(data, size, &header)
-            if header_size <= 0 or header.payload_size > <size_t> (size - header_size):
-                return False
-            if not (
-                    (header.opcode == WS_OP_PING and self._options.enable_auto_pong)
-                    or (header.opcode == WS_OP_PONG and self._expects_pong())):
-                return True
-            data += header_size + header.payload_size
-            size -= header_size + header.payload_size
-        return False
-
-    cdef int _frame_arrived(
-            self, ReadBuffer buffer, const ws_frame_header* header, const uint8_t* payload,
-            object owner, const uint8_t* tail, Py_ssize_t tail_size) except -1:
-        """A complete and valid frame. ``owner`` is its block, or None if it lies in ``buffer``."""
-        cdef Py_ssize_t size = <Py_ssize_t> header.payload_size
-        cdef WSFrame frame
-        cdef bint closing = header.opcode == WS_OP_CLOSE
-        self._frame_is_late = False
-        if self._gathers and not header.opcode & 0x08:
-            self._message_is_late = False
-            if not header.fin:
-                self._watch_stalls()
-        if header.opcode == WS_OP_PING and self._options.enable_auto_pong:
-            if tail_size and tail[0] & 0x0F == WS_OP_PING and ws_frame_is_complete(tail, tail_size):
-                self._more_to_come = True       # pongs leave together, too
-            return self._answer_ping(payload, size)
-        if closing:
-            self._close_received = True
-            self._close_was_first = not self._close_sent
-            self._close_payload_received = (<const char*> payload)[:size]
-            self._state = CLOSING
-            if not self._close_sent:
-                self._set_cause(WSDisconnectKind.PEER_CLOSE, None)
-        if not self._muted:
-            frame = self._buffers.frame
-            if frame is None:
-                frame = WSFrame.__new__(WSFrame)
-            else:
-                self._buffers.frame = None
-            frame.payload_ptr = payload
-            frame.payload_size = size
-            frame.wire_opcode = header.opcode
-            frame.fin = header.fin
-            frame.tail_size = tail_size
-            frame.last_in_buffer = (
-                closing or tail_size < 2 or not self._more_deliverable(tail, tail_size))
-            frame._owner = owner
-            frame._source = buffer
-            self._more_to_come = not frame.last_in_buffer
-            try:
-                self._hand_over(frame)
-            finally:
-                if Py_REFCNT(frame) == 1 and frame._exports == 0:
-                    frame._owner = None
-                    frame._source = None
-                    self._buffers.frame = frame
-                else:
-                    frame._detach()
-        if closing:
-            self._deaf = True
-            if self._may_send:
-                # 5.5.1: "the endpoint typically echos the status code it received".
-                self._send_close(payload, size if size < 2 else 2)
-            self._finish_closing()
-        return 0
-
-    cdef int _hand_over(self, WSFrame frame) except -1:
-        """Called per frame: the listener's callback, and what it may raise."""
-        cdef str callback = "on_ws_frame"
-        try:
-            if self._expects_pong():
-                callback = "is_user_specific_pong"
-                if self._is_pong(frame):
-                    return 0
-                callback = "on_ws_frame"
-            if self._on_frame is not None:
-                self._on_frame(self._transport, frame)
-            else:
-                self._listener._deliver(self._transport, frame)
+            return self._is_pong(frame)
         except Exception as error:
-            self._listener_failed(callback, error)
-        return 0
+            self._listener_failed("is_user_specific_pong", error)
+            return True
 
-    cdef int _answer_ping(self, const uint8_t* payload, Py_ssize_t size) except -1:
+    cdef int _ping_arrived(self, const uint8_t* payload, Py_ssize_t size) except -1:
         """5.5.2: pong at once; to a peer that does not read, only the latest, when it does."""
         if not self._may_send:
             return 0
@@ -729,6 +509,7 @@ cdef class WSEndpoint(Sender):
         self._listener = listener
         listener.transport = self._transport
         self._state = OPEN
+        self._opening = False
         self._may_send = True
         self._heard = False
         if self._options.enable_auto_ping:
@@ -777,6 +558,7 @@ cdef class WSEndpoint(Sender):
         if error is not None:
             self._opening_failed(error)
         self._state = CLOSING
+        self._opening = False
         self._deaf = True
         self._handshake = None
         if self._is_client:
@@ -829,6 +611,7 @@ cdef class WSEndpoint(Sender):
         if not self._user_ping:
             token = urandom(8)
         self._roundtrips.append((token, future, perf_counter()))
+        self._note_pings()
         try:
             if self._user_ping:
                 self._listener.send_user_specific_ping(self._transport)
@@ -837,6 +620,7 @@ cdef class WSEndpoint(Sender):
         except BaseException:
             self._roundtrips = [each for each in self._roundtrips or () if each[1] is not future]
             self._roundtrips = self._roundtrips or None
+            self._note_pings()
             raise
         return future
 
@@ -845,12 +629,13 @@ cdef class WSEndpoint(Sender):
         self._ping_pending = False
         if self._roundtrips:
             self._end_roundtrip(0)
-        return 0
+        return self._note_pings()
 
     def _end_roundtrip(self, Py_ssize_t index):
         _, future, start = self._roundtrips.pop(index)
         if not self._roundtrips:
             self._roundtrips = None
+        self._note_pings()
         if not future.done():
             future.set_result(perf_counter() - start)
 
@@ -889,6 +674,7 @@ cdef class WSEndpoint(Sender):
         if not self._close_received:
             self._set_cause(WSDisconnectKind.LOCAL_CLOSE, None)
         self._ping_pending = False
+        self._note_pings()
         return self._watch(self._options.close_timeout)
 
     cdef int _finish_closing(self) except -1:
@@ -1116,6 +902,7 @@ cdef class WSEndpoint(Sender):
             self._options.auto_ping_strategy == WSAutoPingStrategy.PING_WHEN_IDLE)
         if any_bytes_count and self._heard:
             self._ping_pending = False
+            self._note_pings()
             self._idle_since = now
         self._heard = False
         if self._ping_pending:
@@ -1131,6 +918,7 @@ cdef class WSEndpoint(Sender):
             self._watch_idle(now)
             return 0
         self._ping_pending = True
+        self._note_pings()
         self._ping_sent = now
         self._idle_since = now
         self._watch_ping(now)
@@ -1138,6 +926,7 @@ cdef class WSEndpoint(Sender):
         try:
             if not self._user_ping:
                 self._ping_payload = urandom(8)
+                self._note_pings()
                 self._transport.send_ping(self._ping_payload)
             else:
                 self._ping_of_listener()
@@ -1154,8 +943,10 @@ cdef class WSEndpoint(Sender):
             self._dropped_by(error)
             raise
 
-    cdef inline bint _expects_pong(self) noexcept:
-        return self._ping_pending or self._ping_payload is not None or self._roundtrips is not None
+    cdef int _note_pings(self) except -1:
+        self._expects_pong = (
+            self._ping_pending or self._ping_payload is not None or self._roundtrips is not None)
+        return 0
 
     cdef bint _is_pong(self, WSFrame frame) except -1:
         """Whether this frame answers a ping of the library; it is then not delivered."""
@@ -1172,6 +963,7 @@ cdef class WSEndpoint(Sender):
         if payload == self._ping_payload:       # also one that other bytes have outrun
             self._ping_payload = None
             self._ping_pending = False
+            self._note_pings()
             return True
         for index in range(len(self._roundtrips or ())):
             if self._roundtrips[index][0] == payload:

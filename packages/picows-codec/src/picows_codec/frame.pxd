@@ -4,6 +4,7 @@ Called once per frame; watched by ``bench/micro``.
 """
 
 from libc.stdint cimport uint8_t, uint64_t
+from libc.string cimport memcpy
 
 cimport picows_codec.abi
 from picows_codec.constants cimport WS_VIOLATION_LENGTH_NOT_MINIMAL, WS_VIOLATION_LENGTH_TOP_BIT
@@ -30,39 +31,43 @@ cdef inline int ws_frame_header_size(const uint8_t* data, size_t size) noexcept 
 # undefined), or a negative ws_violation for a length that RFC 6455 does not allow.
 cdef inline int ws_decode_frame_header(
         const uint8_t* data, size_t size, ws_frame_header* out) noexcept nogil:
-    cdef int header_size = ws_frame_header_size(data, size)
-    cdef int length
-    cdef int position = 2
+    cdef int header_size
+    cdef uint8_t first
+    cdef uint8_t masked
+    cdef uint64_t length
     cdef int i
-    if header_size == 0 or size < <size_t> header_size:
+    if size < 2:
         return 0
-    out.header_size = <uint8_t> header_size
-    out.fin = data[0] >> 7
-    out.rsv = (data[0] >> 4) & 0x07
-    out.opcode = data[0] & 0x0F
-    out.masked = data[1] >> 7
+    first = data[0]
+    masked = data[1] >> 7
     length = data[1] & 0x7F
-    if length < 126:
-        out.payload_size = <uint64_t> length
-    elif length == 126:
-        out.payload_size = (<uint64_t> data[2] << 8) | data[3]
-        if out.payload_size < 126:
-            return WS_VIOLATION_LENGTH_NOT_MINIMAL
-        position = 4
-    else:
-        if data[2] & 0x80:
-            return WS_VIOLATION_LENGTH_TOP_BIT
-        out.payload_size = 0
-        for i in range(2, 10):
-            out.payload_size = (out.payload_size << 8) | data[i]
-        if out.payload_size < 65536:
-            return WS_VIOLATION_LENGTH_NOT_MINIMAL
-        position = 10
-    if out.masked:
-        out.key[0] = data[position]
-        out.key[1] = data[position + 1]
-        out.key[2] = data[position + 2]
-        out.key[3] = data[position + 3]
+    header_size = 2 + 4 * masked
+    if length >= 126:
+        header_size += 2 if length == 126 else 8
+        if size < <size_t> header_size:
+            return 0
+        if length == 126:
+            length = (<uint64_t> data[2] << 8) | data[3]
+            if length < 126:
+                return WS_VIOLATION_LENGTH_NOT_MINIMAL
+        else:
+            if data[2] & 0x80:
+                return WS_VIOLATION_LENGTH_TOP_BIT
+            length = 0
+            for i in range(2, 10):
+                length = (length << 8) | data[i]
+            if length < 65536:
+                return WS_VIOLATION_LENGTH_NOT_MINIMAL
+    elif size < <size_t> header_size:
+        return 0
+    if masked:
+        memcpy(out.key, data + header_size - 4, 4)
+    out.payload_size = length
+    out.header_size = <uint8_t> header_size
+    out.opcode = first & 0x0F
+    out.fin = first >> 7
+    out.rsv = (first >> 4) & 0x07
+    out.masked = masked
     return header_size
 
 
@@ -95,9 +100,6 @@ cdef inline int ws_encode_frame_header(
             out[2 + i] = <uint8_t> ((payload_size >> (56 - 8 * i)) & 0xFF)
         position = 10
     if key != NULL:
-        out[position] = key[0]
-        out[position + 1] = key[1]
-        out[position + 2] = key[2]
-        out[position + 3] = key[3]
+        memcpy(out + position, key, 4)
         position += 4
     return position

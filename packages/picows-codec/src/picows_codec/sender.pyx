@@ -23,9 +23,11 @@ from picows_codec.constants cimport (
     WS_OP_CONTINUATION,
     WS_OP_PONG,
     WS_OP_BINARY,
+    WS_OP_TEXT,
     ws_opcode_member,
     ws_violation_text,
 )
+from picows_codec.core cimport reraise
 from picows_codec.frame cimport ws_encode_frame_header
 from picows_codec.mask cimport ws_mask, ws_mask_copy, ws_masking_key
 
@@ -41,6 +43,9 @@ cdef enum:
     GATHER_SIZE = 16384
 
 
+ctypedef int (*writing)(Wire, const uint8_t*, Py_ssize_t) noexcept
+
+
 cdef class Wire:
     cdef int write_bytes(self, const uint8_t* data, Py_ssize_t size) except -1:
         raise NotImplementedError
@@ -49,6 +54,10 @@ cdef class Wire:
             self, const uint8_t* head, Py_ssize_t head_size,
             const uint8_t* data, Py_ssize_t size) except -1:
         raise NotImplementedError
+
+
+cdef int _write_bytes(Wire wire, const uint8_t* data, Py_ssize_t size) except -1:
+    return wire.write_bytes(data, size)
 
 
 cdef class Sender(Core):
@@ -66,6 +75,11 @@ cdef class Sender(Core):
         """Everything that a frame to be sent can break, except in its text."""
         cdef int code
         cdef int violation
+        if (
+                self._may_send and not self._fragmented
+                and (opcode == WS_OP_BINARY or opcode == WS_OP_TEXT)
+                and current_thread() == self._buffers.thread_id):
+            return 0        # nearly all of them
         self.check_thread()
         if not self._may_send:
             if opcode == WS_OP_CLOSE and self._close_sent and self._transport_below is not None:
@@ -190,9 +204,6 @@ cdef class Sender(Core):
         cdef WriteBuffer buffer = self._pending
         cdef bint held = (
             self._corks != 0 or self._more_to_come or (self._coalesces and self._joins_burst()))
-        cdef uint8_t key[4]
-        cdef Py_ssize_t offset = 0
-        cdef Py_ssize_t piece
         # A CLOSE frame and a ping of the library, of which there is one each, wait behind whatever
         # was accepted before them.
         if (self._write_paused and not self._unlimited and first_byte & 0x0F != WS_OP_CLOSE
@@ -205,33 +216,7 @@ cdef class Sender(Core):
         elif buffer.used >= buffer.capacity:
             self._write(buffer.data, buffer.used)
             buffer.used = 0
-        if self._is_client:
-            ws_masking_key(key)
-            buffer.used += ws_encode_frame_header(
-                buffer.data + buffer.used, first_byte, size, key)
-            while offset < size:
-                piece = buffer.capacity - buffer.used
-                if piece <= 0:
-                    self._write(buffer.data, buffer.used)
-                    buffer.used = 0
-                    continue
-                if piece > size - offset:
-                    piece = size - offset
-                ws_mask_copy(buffer.data + buffer.used, payload + offset, piece, key, offset)
-                buffer.used += piece
-                offset += piece
-        else:
-            buffer.used += ws_encode_frame_header(
-                buffer.data + buffer.used, first_byte, size, NULL)
-            if size <= GATHER_SIZE:
-                if size > buffer.capacity - buffer.used:
-                    self._write(buffer.data, buffer.used)
-                    buffer.used = 0
-                memcpy(buffer.data + buffer.used, payload, size)
-                buffer.used += size
-            else:
-                self._write_two(buffer.data, buffer.used, payload, size)
-                buffer.used = 0
+        self._put(buffer, first_byte, payload, size)
         if held:
             self._pending = buffer
         else:
@@ -240,6 +225,41 @@ cdef class Sender(Core):
                 self._write(buffer.data, buffer.used)
             self._buffers.give_write(buffer)
         return self._report_pause() if self._pause_due else 0
+
+    cdef int _put(
+            self, WriteBuffer buffer, uint8_t first_byte, const uint8_t* payload,
+            Py_ssize_t size) except -1:
+        """Append a frame to the buffer, which has room for a header; write what does not fit."""
+        cdef uint8_t key[4]
+        cdef Py_ssize_t offset = 0
+        cdef Py_ssize_t piece
+        if not self._is_client:
+            buffer.used += ws_encode_frame_header(
+                buffer.data + buffer.used, first_byte, size, NULL)
+            if size > GATHER_SIZE:
+                self._write_two(buffer.data, buffer.used, payload, size)
+                buffer.used = 0
+                return 0
+            if size > buffer.capacity - buffer.used:
+                self._write(buffer.data, buffer.used)
+                buffer.used = 0
+            memcpy(buffer.data + buffer.used, payload, size)
+            buffer.used += size
+            return 0
+        ws_masking_key(key)
+        buffer.used += ws_encode_frame_header(buffer.data + buffer.used, first_byte, size, key)
+        while True:
+            piece = buffer.capacity - buffer.used
+            if piece > size - offset:
+                piece = size - offset
+            if piece > 0:
+                ws_mask_copy(buffer.data + buffer.used, payload + offset, piece, key, offset)
+                buffer.used += piece
+                offset += piece
+            if offset == size:
+                return 0
+            self._write(buffer.data, buffer.used)
+            buffer.used = 0
 
     cdef int _emit_bytes(
             self, uint8_t first_byte, const uint8_t* payload, Py_ssize_t size) except -1:
@@ -281,15 +301,24 @@ cdef class Sender(Core):
 
     cdef int _write(self, const uint8_t* data, Py_ssize_t size) except -1:
         self._written += size
-        try:
-            if self._wire is not None:
-                return self._wire.write_bytes(data, size)
-            if self._write_below is not None:
+        if self._wire is not None:
+            if (<writing> _write_bytes)(self._wire, data, size) < 0:
+                self._write_raised()
+            return 0
+        if self._write_below is not None:
+            try:
                 self._write_below(PyBytes_FromStringAndSize(<const char*> data, size))
+            except BaseException as error:
+                self._write_failed(error)
+                raise
+        return 0
+
+    cdef int _write_raised(self) except -1:
+        try:
+            reraise()
         except BaseException as error:
             self._write_failed(error)
             raise
-        return 0
 
     cdef int _write_two(
             self, const uint8_t* head, Py_ssize_t head_size,

@@ -1,5 +1,6 @@
 """The fast lane for plain sockets: a transport of our own. Private tier."""
 
+from cpython.object cimport PyObject
 from libc.stdint cimport uint8_t
 
 from picows_codec.buffers cimport ThreadBuffers
@@ -10,8 +11,13 @@ cdef class Poller:
     cdef object _loop
     cdef int _epoll             # file descriptor, or -1 when closed
     cdef dict _members          # file descriptor -> StreamTransport
+    cdef PyObject** _table      # the same, borrowed, indexed by descriptor
+    cdef int _table_size
+    cdef int _latest            # descriptor of the last event
     cdef bint _polling          # busy_poll: looks in every turn of the loop
 
+    cdef int _grow_table(self, int fd) except -1
+    cdef inline StreamTransport _member(self, int fd)
     cdef int set_interest(self, StreamTransport member, bint reading, bint writing) except -1
     cdef int poll_always(self) except -1
 

@@ -10,10 +10,11 @@ POSIX only. Called per read and per write; watched by the echo and stream benche
 """
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
+from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
+from cpython.object cimport PyObject
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport uint8_t
-from libc.string cimport memcpy, memmove
+from libc.string cimport memcpy, memmove, memset
 
 from picows_codec.buffers cimport ReadBuffer, thread_buffers
 from picows_codec.endpoint cimport WSEndpoint
@@ -148,6 +149,7 @@ cdef class Poller:
         loop.add_reader(self._epoll, self._ready)
 
     def __dealloc__(self):
+        PyMem_RawFree(self._table)
         if self._epoll >= 0:
             close(self._epoll)
 
@@ -161,20 +163,41 @@ cdef class Poller:
             close(self._epoll)
             self._epoll = -1
             self._members.clear()
+            self._table_size = 0
 
     cdef int set_interest(self, StreamTransport member, bint reading, bint writing) except -1:
         cdef bint was_member = member._fd in self._members
         if self._epoll < 0:
             return 0
+        if member._fd >= self._table_size:
+            self._grow_table(member._fd)
         if picows_epoll_set(self._epoll, member._fd, was_member, reading, writing) < 0:
             # To stop watching cannot fail in a way that matters: at worst there is nothing there.
             if reading or writing:
                 raise OSError(errno, f"cannot watch a connection: {strerror(errno)}")
         if reading or writing:
             self._members[member._fd] = member
+            self._table[member._fd] = <PyObject*> member
         elif was_member:
+            self._table[member._fd] = NULL
             del self._members[member._fd]
         return 0
+
+    cdef int _grow_table(self, int fd) except -1:
+        cdef int size = 2 * (fd + 1)
+        cdef PyObject** grown = <PyObject**> PyMem_RawRealloc(self._table, size * sizeof(PyObject*))
+        if grown == NULL:
+            raise MemoryError(f"no memory for a table of {size} connections")
+        memset(grown + self._table_size, 0, (size - self._table_size) * sizeof(PyObject*))
+        self._table = grown
+        self._table_size = size
+        return 0
+
+    cdef inline StreamTransport _member(self, int fd):
+        """The member with this descriptor, or None: a callback may have ended the connection."""
+        if fd >= self._table_size or self._table[fd] == NULL:
+            return None
+        return <StreamTransport> self._table[fd]
 
     cdef int poll_always(self) except -1:
         """busy_poll: look in every turn of the loop, as long as there is a connection."""
@@ -198,14 +221,14 @@ cdef class Poller:
         cdef int count
         cdef int i
         if len(self._members) == 1:     # there is nothing to ask: saves a system call
-            (member,) = self._members.values()
-            if member._watching_reads and not member._watching_writes:
+            member = self._member(self._latest)
+            if member is not None and member._watching_reads and not member._watching_writes:
                 member._receive()
                 return
         count = picows_epoll_wait(self._epoll, fds, ready, POLLER_BATCH)
         for i in range(count):
-            # A callback of this batch may have ended the connection of a later event.
-            member = self._members.get(fds[i])
+            self._latest = fds[i]
+            member = self._member(fds[i])
             if member is None:
                 continue
             if ready[i] & 2 and member._watching_writes:
@@ -287,7 +310,7 @@ cdef class StreamTransport(Wire):
         cdef uint8_t* block
         if endpoint is None or self._closing:
             return 0
-        buffer = self._buffers.take_read(endpoint.read_size())
+        buffer = self._buffers.take_read(endpoint._options.read_buffer_init_size)
         block = endpoint.block_room(&room)
         if block == NULL:
             count = recv(self._fd, buffer.data, buffer.size, 0)
@@ -295,18 +318,12 @@ cdef class StreamTransport(Wire):
             count = picows_receive_two(self._fd, block, room, buffer.data, buffer.size)
         error_number = errno
         if count > 0:
-            try:
-                if block == NULL:
-                    endpoint.received(buffer, 0, count)
-                else:
-                    endpoint.received(
-                        buffer, count if count < room else room,
-                        count - room if count > room else 0)
-            except BaseException:
-                self.abort()
-                raise
-            finally:
-                self._buffers.give_read(buffer)
+            if block == NULL:
+                room = 0
+            # What this raises has aborted the connection, and the buffer is not given back.
+            endpoint.received(
+                buffer, count if count < room else room, count - room if count > room else 0)
+            self._buffers.give_read(buffer)
             return 0
         self._buffers.give_read(buffer)
         if count < 0:

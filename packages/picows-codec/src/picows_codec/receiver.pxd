@@ -1,0 +1,65 @@
+"""The incoming half of a connection: bytes to frames, frames to the listener. Private tier."""
+
+from libc.stdint cimport uint8_t
+
+from picows_codec.buffers cimport ReadBuffer
+from picows_codec.frame cimport ws_frame_header
+from picows_codec.options cimport WSOptions
+from picows_codec.parser cimport ws_parser
+from picows_codec.sender cimport Sender
+from picows_codec.transport cimport WSListener, WSTransport
+from picows_codec.view cimport WSFrame
+
+cdef class Receiver(Sender):
+    cdef:
+        ws_parser _parser
+        WSTransport _transport      # None once the connection has ended
+        WSListener _listener        # None before it opens and once it has ended
+        object _on_frame            # a Python listener's bound on_ws_frame, else None
+        WSOptions _options
+        bytes _block                # payload of a frame that is incomplete, else None
+        Py_ssize_t _block_size      # bytes of it that are there
+        ws_frame_header _header     # of that frame
+        uint8_t _head[14]           # the beginning of a header that is incomplete
+        uint8_t _head_size
+        bint _opening               # incoming bytes belong to the opening handshake
+        bint _deaf                  # incoming bytes are ignored
+        bint _muted                 # frames are not delivered
+        bint _expects_pong          # a ping of the library waits for its answer
+        bint _gathers               # the listener keeps the fragments of a message
+        bint _heard                 # bytes came since the last look
+        bint _frame_is_late         # the incoming frame stood unfinished at the last look
+        bint _message_is_late       # the same for the message, between two fragments
+
+    # For transports: where the rest of an incomplete frame belongs (NULL if none is), and the
+    # arrival of block_size bytes there and of buffer.data[0:size] after them.
+    cdef uint8_t* block_room(self, Py_ssize_t* room) noexcept
+    cdef int received(self, ReadBuffer buffer, Py_ssize_t block_size, Py_ssize_t size) except -1
+
+    cdef int _take_rest(self, ReadBuffer buffer, Py_ssize_t block_size, Py_ssize_t size) except -1
+    cdef int _consume(self, ReadBuffer buffer, uint8_t* data, Py_ssize_t size) except -1
+    cdef int _begin_block(
+        self, const ws_frame_header* header, uint8_t* data, Py_ssize_t size) except -1
+    cdef int _end_block(
+        self, ReadBuffer buffer, const uint8_t* tail, Py_ssize_t tail_size) except -1
+    cdef int _frame_arrived(
+        self, ReadBuffer buffer, const ws_frame_header* header, const uint8_t* payload,
+        object owner, const uint8_t* tail, Py_ssize_t tail_size) except -1
+    cdef bint _more_deliverable(self, const uint8_t* data, Py_ssize_t size) noexcept
+    cdef int _frame_was_kept(self, WSFrame frame) except -1
+    cdef int _hand_over_raised(self, WSFrame frame) except -1
+    cdef int _on_frame_raised(self) except -1
+    cdef int _read_raised(self) except -1
+    cdef int _flush_after_read(self) except -1
+
+    # Hooks that the endpoint fills in.
+    cdef int _advance_handshake(self, const uint8_t* data, Py_ssize_t size) except -1
+    cdef int _ping_arrived(self, const uint8_t* payload, Py_ssize_t size) except -1
+    cdef int _close_arrived(self, const uint8_t* payload, Py_ssize_t size) except -1
+    cdef int _close_delivered(self, const uint8_t* payload, Py_ssize_t size) except -1
+    cdef bint _takes_pong(self, WSFrame frame) except -1
+    cdef int _violated(self, int violation) except -1
+    cdef int _no_memory(self, object size) except -1
+    cdef int _listener_failed(self, str callback, object error) except -1
+    cdef int _dropped_by(self, object error) except -1
+    cdef int _watch_stalls(self) except -1

@@ -1,0 +1,367 @@
+"""The incoming half of a connection: bytes to frames, frames to the listener.
+
+Received bytes are parsed where they lie; a frame that is not all there gets a block of its own,
+of its exact size, into which the transport receives the rest. Called per read and per frame;
+watched by the echo and inbound benches.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_XDECREF
+from libc.stdint cimport uint8_t
+from libc.string cimport memcpy
+
+from picows_codec.buffers cimport ReadBuffer, ThreadBuffers
+from picows_codec.constants cimport WS_MAX_HEADER_SIZE, WS_OP_CLOSE, WS_OP_PING, WS_OP_PONG
+from picows_codec.core cimport reraise
+from picows_codec.frame cimport ws_decode_frame_header, ws_frame_header, ws_frame_is_complete
+from picows_codec.parser cimport _check_header, _end_frame, _take_payload
+from picows_codec.sender cimport NOTHING_SENT, ONE_SENT
+from picows_codec.transport cimport WSListener, WSTransport
+from picows_codec.view cimport WSFrame
+
+cdef extern from *:
+    """
+    #if PY_VERSION_HEX < 0x03090000
+    #define PyObject_Vectorcall _PyObject_Vectorcall
+    #endif
+    """
+    size_t PY_VECTORCALL_ARGUMENTS_OFFSET
+    PyObject* PyObject_Vectorcall(
+        object callback, PyObject** arguments, size_t count, PyObject* keywords)
+    Py_ssize_t Py_REFCNT(object value)
+
+# Frames that the library answers itself and that are passed over to see whether more follows.
+cdef enum:
+    LOOKAHEAD = 16
+
+ctypedef int (*taking_in)(Receiver, ReadBuffer, Py_ssize_t, Py_ssize_t) noexcept
+ctypedef int (*handing_over)(Receiver, WSFrame) noexcept
+ctypedef int (*delivering)(WSListener, WSTransport, WSFrame) noexcept
+
+
+cdef int _take_in(
+        Receiver self, ReadBuffer buffer, Py_ssize_t block_size, Py_ssize_t size) except -1:
+    if self._opening or self._block is not None:
+        return self._take_rest(buffer, block_size, size)
+    return self._consume(buffer, buffer.data, size)
+
+
+cdef int _hand_over(Receiver self, WSFrame frame) except -1:
+    """The listener's callback, and what it may raise."""
+    cdef WSTransport transport = self._transport
+    cdef object callback
+    cdef PyObject* call[3]
+    cdef PyObject* result
+    if self._expects_pong and self._takes_pong(frame):
+        return 0
+    callback = self._on_frame
+    if callback is None:
+        if (<delivering> _deliver)(self._listener, transport, frame) < 0:
+            return self._on_frame_raised()
+        return 0
+    call[1] = <PyObject*> transport
+    call[2] = <PyObject*> frame
+    result = PyObject_Vectorcall(callback, &call[1], 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL)
+    if result == NULL:
+        return self._on_frame_raised()
+    Py_XDECREF(result)
+    return 0
+
+
+cdef int _deliver(WSListener listener, WSTransport transport, WSFrame frame) except -1:
+    return listener._deliver(transport, frame)
+
+
+cdef inline bint _is_small_data(const uint8_t* data, Py_ssize_t size) noexcept:
+    """Whether data[0:size], two bytes or more, begins with a complete data frame of a short length:
+    what mostly follows in a stream of small frames."""
+    return (
+        data[0] & 0x08 == 0 and data[1] & 0x7F < 126
+        and 2 + 4 * (data[1] >> 7) + (data[1] & 0x7F) <= size)
+
+
+cdef inline int _deliver_frame(
+        Receiver self, ReadBuffer buffer, const ws_frame_header* header, const uint8_t* payload,
+        object owner, const uint8_t* tail, Py_ssize_t tail_size) except -1:
+    """Called per frame. The thread's spare frame stays where it is and is marked as lent, for a
+    callback that lets another connection receive."""
+    cdef ThreadBuffers buffers = self._buffers
+    cdef WSFrame frame
+    if buffers.frame_is_lent or buffers.frame is None:
+        frame = WSFrame.__new__(WSFrame)
+        if buffers.frame is None:
+            buffers.frame = frame
+    else:
+        frame = <WSFrame> buffers.frame
+    frame.payload_ptr = payload
+    frame.payload_size = <Py_ssize_t> header.payload_size
+    frame.wire_opcode = header.opcode
+    frame.fin = header.fin
+    frame.tail_size = tail_size
+    frame.last_in_buffer = (
+        tail_size < 2 or header.opcode == WS_OP_CLOSE
+        or not (_is_small_data(tail, tail_size) or self._more_deliverable(tail, tail_size)))
+    if frame._owner is not owner:
+        frame._owner = owner
+    if frame._source is not buffer:
+        frame._source = buffer
+    self._more_to_come = not frame.last_in_buffer
+    buffers.frame_is_lent = True
+    if (<handing_over> _hand_over)(self, frame) < 0:
+        return self._hand_over_raised(frame)
+    if (
+            buffers.frame is frame and Py_REFCNT(frame) == 2 and frame._exports == 0
+            and owner is None):
+        buffers.frame_is_lent = False
+        return 0
+    return self._frame_was_kept(frame)
+
+
+cdef class Receiver(Sender):
+    cdef uint8_t* block_room(self, Py_ssize_t* room) noexcept:
+        if self._block is None:
+            room[0] = 0
+            return NULL
+        room[0] = PyBytes_GET_SIZE(self._block) - self._block_size
+        return <uint8_t*> PyBytes_AS_STRING(self._block) + self._block_size
+
+    cdef int received(self, ReadBuffer buffer, Py_ssize_t block_size, Py_ssize_t size) except -1:
+        """Called per read. Raises what no connection can go on after: a BaseException of a
+        listener, or an exception of the transport."""
+        self._heard = True
+        self._buffers.reads += 1
+        if self._deaf:
+            return 0
+        self._in_read = True
+        if (<taking_in> _take_in)(self, buffer, block_size, size) < 0:
+            self._read_raised()
+        self._more_to_come = False
+        self._in_read = False
+        if self._burst == ONE_SENT:
+            self._burst = NOTHING_SENT
+        if self._pending is not None and self._corks == 0:
+            self._flush_after_read()
+        return 0
+
+    cdef int _flush_after_read(self) except -1:
+        try:
+            self._flush()
+        except BaseException as error:
+            self._dropped_by(error)
+            raise
+
+    cdef int _read_raised(self) except -1:
+        try:
+            reraise()
+        except BaseException as error:
+            self._more_to_come = False
+            self._in_read = False
+            try:
+                if self._pending is not None and self._corks == 0:
+                    self._flush()
+            finally:
+                self._dropped_by(error)
+            raise
+
+    cdef int _take_rest(
+            self, ReadBuffer buffer, Py_ssize_t block_size, Py_ssize_t size) except -1:
+        """The opening handshake, or the rest of a frame, and what comes after it."""
+        cdef uint8_t* data = buffer.data
+        cdef Py_ssize_t used
+        cdef int violation
+        if self._opening:
+            used = self._advance_handshake(data, size)
+            if self._opening:
+                return 0
+            data += used
+            size -= used
+        else:
+            if block_size == 0:     # a transport that does not fill the block
+                used = PyBytes_GET_SIZE(self._block) - self._block_size
+                block_size = size if size < used else used
+                memcpy(PyBytes_AS_STRING(self._block) + self._block_size, data, block_size)
+                data += block_size
+                size -= block_size
+            violation = _take_payload(
+                &self._parser, &self._header,
+                <uint8_t*> PyBytes_AS_STRING(self._block) + self._block_size, block_size,
+                self._block_size)
+            self._block_size += block_size
+            if violation < 0:
+                return self._violated(violation)
+            if self._block_size < PyBytes_GET_SIZE(self._block):
+                return 0
+            self._end_block(buffer, data, size)
+        return self._consume(buffer, data, size)
+
+    cdef int _consume(self, ReadBuffer buffer, uint8_t* data, Py_ssize_t size) except -1:
+        """Take frames off data[0:size]; keep what is incomplete."""
+        cdef ws_frame_header header
+        cdef Py_ssize_t used
+        cdef int result
+        while size > 0 and not self._deaf:
+            if self._head_size:
+                used = WS_MAX_HEADER_SIZE - self._head_size
+                if used > size:
+                    used = size
+                memcpy(&self._head[self._head_size], data, used)
+                result = _check_header(&self._parser, self._head, self._head_size + used, &header)
+                if result == 0:
+                    self._head_size += <uint8_t> used
+                    return self._watch_stalls()
+                used = result - self._head_size
+                self._head_size = 0
+            else:
+                result = _check_header(&self._parser, data, size, &header)
+                if result == 0:
+                    memcpy(self._head, data, size)
+                    self._head_size = <uint8_t> size
+                    return self._watch_stalls()
+                used = result
+            if result < 0:
+                return self._violated(result)
+            data += used
+            size -= used
+            if header.payload_size > <size_t> size:
+                return self._begin_block(&header, data, size)
+            used = <Py_ssize_t> header.payload_size
+            result = _take_payload(&self._parser, &header, data, used, 0)
+            if result == 0:
+                result = _end_frame(&self._parser, &header, data)
+            if result < 0:
+                return self._violated(result)
+            if header.opcode & 0x08 or self._gathers or self._muted:
+                self._frame_arrived(buffer, &header, data, None, data + used, size - used)
+            else:
+                self._frame_is_late = False
+                _deliver_frame(self, buffer, &header, data, None, data + used, size - used)
+            data += used
+            size -= used
+        return 0
+
+    cdef int _begin_block(
+            self, const ws_frame_header* header, uint8_t* data, Py_ssize_t size) except -1:
+        """Of a frame only data[0:size] is there: get memory for all of it."""
+        cdef int violation
+        self._header = header[0]
+        try:
+            self._block = PyBytes_FromStringAndSize(NULL, <Py_ssize_t> header.payload_size)
+        except (MemoryError, OverflowError):    # within the limit, but not within reason
+            return self._no_memory(header.payload_size)
+        self._block_size = size
+        memcpy(PyBytes_AS_STRING(self._block), data, size)
+        violation = _take_payload(
+            &self._parser, header, <uint8_t*> PyBytes_AS_STRING(self._block), size, 0)
+        return self._violated(violation) if violation < 0 else self._watch_stalls()
+
+    cdef int _end_block(
+            self, ReadBuffer buffer, const uint8_t* tail, Py_ssize_t tail_size) except -1:
+        """The frame that was received piece by piece is complete."""
+        cdef bytes block = self._block
+        cdef ws_frame_header header = self._header
+        cdef const uint8_t* payload = <const uint8_t*> PyBytes_AS_STRING(block)
+        cdef int violation = _end_frame(&self._parser, &header, payload)
+        self._block = None
+        if violation < 0:
+            return self._violated(violation)
+        return self._frame_arrived(buffer, &header, payload, block, tail, tail_size)
+
+    cdef int _frame_arrived(
+            self, ReadBuffer buffer, const ws_frame_header* header, const uint8_t* payload,
+            object owner, const uint8_t* tail, Py_ssize_t tail_size) except -1:
+        """A complete and valid frame. ``owner`` is its block, or None if it lies in ``buffer``."""
+        cdef Py_ssize_t size = <Py_ssize_t> header.payload_size
+        self._frame_is_late = False
+        if self._gathers and not header.opcode & 0x08:
+            self._message_is_late = False
+            if not header.fin:
+                self._watch_stalls()
+        if header.opcode == WS_OP_PING and self._options.enable_auto_pong:
+            if tail_size and tail[0] & 0x0F == WS_OP_PING and ws_frame_is_complete(tail, tail_size):
+                self._more_to_come = True       # pongs leave together, too
+            return self._ping_arrived(payload, size)
+        if header.opcode == WS_OP_CLOSE:
+            self._close_arrived(payload, size)
+        if not self._muted:
+            _deliver_frame(self, buffer, header, payload, owner, tail, tail_size)
+        if header.opcode == WS_OP_CLOSE:
+            self._close_delivered(payload, size)
+        return 0
+
+    cdef bint _more_deliverable(self, const uint8_t* data, Py_ssize_t size) noexcept:
+        """Whether data[0:size] begins with another complete frame that the listener will get.
+
+        Frames that the library keeps to itself are passed over, but only so many: to look past a
+        flood of them again and again would take the square of its length.
+        """
+        cdef ws_frame_header header
+        cdef int header_size
+        cdef int _
+        for _ in range(LOOKAHEAD):
+            header_size = ws_decode_frame_header(data, size, &header)
+            if header_size <= 0 or header.payload_size > <size_t> (size - header_size):
+                return False
+            if not (
+                    (header.opcode == WS_OP_PING and self._options.enable_auto_pong)
+                    or (header.opcode == WS_OP_PONG and self._expects_pong)):
+                return True
+            data += header_size + header.payload_size
+            size -= header_size + header.payload_size
+        return False
+
+    cdef int _frame_was_kept(self, WSFrame frame) except -1:
+        """Somebody has the frame, or a view of it; or it has memory of its own."""
+        cdef ThreadBuffers buffers = self._buffers
+        if buffers.frame is frame:
+            buffers.frame_is_lent = False
+            if Py_REFCNT(frame) == 2 and frame._exports == 0:
+                frame._owner = None
+                return 0
+            buffers.frame = None
+        return frame._detach()
+
+    cdef int _hand_over_raised(self, WSFrame frame) except -1:
+        try:
+            reraise()
+        finally:
+            self._frame_was_kept(frame)
+
+    cdef int _on_frame_raised(self) except -1:
+        try:
+            reraise()
+        except Exception as error:
+            self._listener_failed("on_ws_frame", error)
+        return 0
+
+    # Hooks
+
+    cdef int _advance_handshake(self, const uint8_t* data, Py_ssize_t size) except -1:
+        raise NotImplementedError
+
+    cdef int _ping_arrived(self, const uint8_t* payload, Py_ssize_t size) except -1:
+        raise NotImplementedError
+
+    cdef int _close_arrived(self, const uint8_t* payload, Py_ssize_t size) except -1:
+        raise NotImplementedError
+
+    cdef int _close_delivered(self, const uint8_t* payload, Py_ssize_t size) except -1:
+        raise NotImplementedError
+
+    cdef bint _takes_pong(self, WSFrame frame) except -1:
+        raise NotImplementedError
+
+    cdef int _violated(self, int violation) except -1:
+        raise NotImplementedError
+
+    cdef int _no_memory(self, object size) except -1:
+        raise NotImplementedError
+
+    cdef int _listener_failed(self, str callback, object error) except -1:
+        raise NotImplementedError
+
+    cdef int _dropped_by(self, object error) except -1:
+        raise NotImplementedError
+
+    cdef int _watch_stalls(self) except -1:
+        raise NotImplementedError
