@@ -157,6 +157,50 @@ def test_nested_reads(role: str, size: int) -> None:
     assert connection.cause is None
 
 
+@both_roles
+@pytest.mark.parametrize("keep", ["frame", "view"])
+def test_frames_kept_in_nested_reads(role: str, keep: str) -> None:
+    """What the inner or the outer callback keeps stays valid while the same memory is used."""
+    kept: List[Any] = []
+
+    def keeper(transport: WSTransport, frame: WSFrame) -> None:
+        kept.append(frame if keep == "frame" else memoryview(frame))
+
+    other = Connection(role, Recorder().act("on_ws_frame", keeper))
+
+    def handler(transport: WSTransport, frame: WSFrame) -> None:
+        other.receive(BINARY, b"inner %d" % len(kept))
+        keeper(transport, frame)
+
+    connection = Connection(role, Recorder().act("on_ws_frame", handler))
+    for number in range(3):
+        connection.feed(connection.build(BINARY, b"outer %d" % number) * 2)
+    assert [bytes(each) for each in kept] == [
+        b"inner 0", b"outer 0", b"inner 2", b"outer 0",
+        b"inner 4", b"outer 1", b"inner 6", b"outer 1",
+        b"inner 8", b"outer 2", b"inner 10", b"outer 2",
+    ]  # fmt: skip
+    assert len({id(each) for each in kept}) == len(kept)
+
+
+@both_roles
+def test_the_frame_is_reused_after_callbacks_that_raise(role: str) -> None:
+    """Also where a callback fails, or another connection's, the next frame is right."""
+    seen: List[bytes] = []
+
+    def handler(transport: WSTransport, frame: WSFrame) -> None:
+        seen.append(bytes(frame))
+        if len(seen) % 2:
+            raise ValueError(seen)
+
+    connection = Connection(
+        role, Recorder().act("on_ws_frame", handler), disconnect_on_exception=False
+    )
+    for payload in (b"a", b"b" * 2000, b"c", b""):
+        connection.receive(BINARY, payload)
+    assert seen == [b"a", b"b" * 2000, b"c", b""]
+
+
 # Listeners
 
 
