@@ -917,6 +917,69 @@ def test_poller_with_many_connections(run: Run, role: str) -> None:
     run(main)
 
 
+@both_roles
+@watched_by
+def test_busy_connections_do_not_starve_others(run: Run, role: str, polled: bool) -> None:
+    """One read a turn, however much there is: others are served in between, and so are tasks."""
+    flood = 400
+
+    async def main() -> None:
+        with poller_for(polled) as poller, contextlib.ExitStack() as stack:
+            options: Dict[str, Any] = {"poller": poller, "read_buffer_init_size": 512}
+            busy = [Link(role, **options) for _ in range(3)]
+            quiet = [Link(role, echo(), **options) for _ in range(2)]
+            for link in busy + quiet:
+                stack.callback(link.peer.close)
+                await link.open()
+            for link in busy:
+                link.peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+                assert link.peer.send(link.build(BINARY, b"x" * 100) * flood) > 90 * flood
+            for link in quiet:
+                link.peer.send(link.build(TEXT, b"me too"))
+            turns = 0
+            while not all(link.listener.frames for link in quiet):
+                await asyncio.sleep(0)
+                turns += 1
+                # 512 bytes are five frames and a bit.
+                assert all(len(link.listener.frames) <= 6 * (turns + 1) for link in busy)
+            assert turns < 10
+            assert all(len(link.listener.frames) < flood // 2 for link in busy)
+            for link in quiet:
+                assert await link.recv(1) == [Frame(TEXT, b"me too")]
+            await eventually(lambda: all(len(link.listener.frames) == flood for link in busy))
+            for link in busy + quiet:
+                link.ws.disconnect(graceful=False)
+                await link.lost()
+
+    run(main)
+
+
+@pytest.mark.skipif(not linux, reason="epoll is Linux's")
+def test_more_ready_connections_than_a_batch(run: Run) -> None:
+    """Those that a turn has no room for come next, though the first ones are ready again."""
+
+    async def main() -> None:
+        with poller_for(True) as poller, contextlib.ExitStack() as stack:
+            links = [Link("server", poller=poller, read_buffer_init_size=256) for _ in range(300)]
+            for link in links:
+                stack.callback(link.peer.close)
+            await asyncio.gather(*(link.open() for link in links))
+            for link in links:
+                link.peer.send(link.build(BINARY, b"x" * 100) * 100)
+            turns = 0
+            while not all(link.listener.frames for link in links):
+                await asyncio.sleep(0)
+                turns += 1
+            assert turns < 10
+            assert max(len(link.listener.frames) for link in links) < 50
+            await eventually(lambda: all(len(link.listener.frames) == 100 for link in links))
+            for link in links:
+                link.ws.disconnect(graceful=False)
+            await asyncio.gather(*(link.lost() for link in links))
+
+    run(main)
+
+
 @pytest.mark.skipif(not linux, reason="epoll is Linux's")
 @both_roles
 def test_a_callback_that_ends_the_others_of_its_batch(run: Run, role: str) -> None:
