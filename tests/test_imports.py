@@ -41,6 +41,7 @@ ROOMS = (
     "message",
     "sender",
     "receiver",
+    "liveness",
     "endpoint",
     "__init__",
     "stream",

@@ -17,4 +17,7 @@ cdef class Sweeper:
     cdef int watch(self, Deadlined member, double delay) except -1
     cdef int forget(self, Deadlined member) except -1
 
+# Whether a deadline is served by a wake-up at this time.
+cdef bint is_due(double deadline, double now) noexcept
+
 cdef Sweeper sweeper_for(object loop, object clock)

@@ -12,6 +12,10 @@ from picows_codec.buffers cimport ThreadBuffers, thread_buffers
 cdef double RESOLUTION = 0.005
 
 
+cdef bint is_due(double deadline, double now) noexcept:
+    return deadline <= now + RESOLUTION
+
+
 cdef class Deadlined:
     """Base of what the sweeper can watch."""
 
@@ -62,10 +66,10 @@ cdef class Sweeper:
         try:
             for member in [
                 each for each in self._members
-                if (<Deadlined> each).deadline <= now + RESOLUTION
+                if is_due((<Deadlined> each).deadline, now)
             ]:
                 # A callback of this very sweep may have set or cleared the deadline of another.
-                if member.deadline == 0 or member.deadline > now + RESOLUTION:
+                if member.deadline == 0 or not is_due(member.deadline, now):
                     continue
                 self._members.discard(member)
                 member.deadline = 0

@@ -6,12 +6,12 @@ from typing import Any, SupportsIndex
 from typing_extensions import Buffer, disjoint_base
 
 from picows_codec.handshake import OpeningHandshake
+from picows_codec.liveness import Liveness
 from picows_codec.options import WSOptions
-from picows_codec.receiver import Receiver
 from picows_codec.transport import WSListener, WSTransport
 
 @disjoint_base
-class WSEndpoint(Receiver):
+class WSEndpoint(Liveness):
     def __init__(
         self,
         options: WSOptions,
