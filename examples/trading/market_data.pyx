@@ -175,7 +175,7 @@ cdef class Feed(WSListener):
         cdef bytes quote
         cdef const char* text
         self._scheduled = False
-        if self._paused:
+        if self._paused or self.transport.is_close_frame_sent:
             return
         with self.transport.cork():
             for _ in range(BATCH):
