@@ -61,6 +61,8 @@ from picows_codec.parser cimport ws_parser_init
 from picows_codec.sender cimport Wire
 from picows_codec.transport cimport WSListener, WSTransport, _is_compiled
 
+from types import MethodType
+
 from picows_codec.errors import (
     WSCloseTimeout,
     WSConnectionError,
@@ -487,6 +489,9 @@ cdef class WSEndpoint(Liveness):
         try:
             callback = (<object> listener).on_ws_frame
             self._on_frame = None if _is_compiled(callback) else callback
+            if type(callback) is MethodType and callback.__self__ is listener:
+                self._on_frame = callback.__func__
+                self._on_frame_is_method = True
             self._gathers = isinstance(listener, WSMessageListener)
             self._user_ping = (
                 (<object> type(listener)).send_user_specific_ping

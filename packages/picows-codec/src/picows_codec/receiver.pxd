@@ -15,7 +15,8 @@ cdef class Receiver(Sender):
         ws_parser _parser
         WSTransport _transport      # None once the connection has ended
         WSListener _listener        # None before it opens and once it has ended
-        object _on_frame            # a Python listener's bound on_ws_frame, else None
+        object _on_frame            # a Python listener's on_ws_frame, else None
+        bint _on_frame_is_method    # it is a function that takes the listener first
         WSOptions _options
         bytes _block                # payload of a frame that is incomplete, else None
         Py_ssize_t _block_size      # bytes of it that are there

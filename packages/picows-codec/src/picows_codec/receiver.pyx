@@ -50,6 +50,7 @@ cdef int _take_in(
 cdef int _hand_over(Receiver self, WSFrame frame) except -1:
     """The listener's callback, and what it may raise."""
     cdef WSTransport transport = self._transport
+    cdef WSListener listener = self._listener
     cdef object callback
     cdef PyObject* call[3]
     cdef PyObject* result
@@ -57,12 +58,16 @@ cdef int _hand_over(Receiver self, WSFrame frame) except -1:
         return 0
     callback = self._on_frame
     if callback is None:
-        if (<delivering> _deliver)(self._listener, transport, frame) < 0:
+        if (<delivering> _deliver)(listener, transport, frame) < 0:
             return self._on_frame_raised()
         return 0
+    call[0] = <PyObject*> listener
     call[1] = <PyObject*> transport
     call[2] = <PyObject*> frame
-    result = PyObject_Vectorcall(callback, &call[1], 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL)
+    if self._on_frame_is_method:
+        result = PyObject_Vectorcall(callback, call, 3, NULL)
+    else:
+        result = PyObject_Vectorcall(callback, &call[1], 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL)
     if result == NULL:
         return self._on_frame_raised()
     Py_XDECREF(result)

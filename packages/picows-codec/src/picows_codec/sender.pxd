@@ -54,13 +54,11 @@ cdef class Sender(Core):
         self, int opcode, bint fin, const uint8_t* payload, Py_ssize_t size) except -1
     cdef bint _joins_burst(self) except -1
     cdef int _emit(self, uint8_t first_byte, const uint8_t* payload, Py_ssize_t size) except -1
-    cdef int _put(
-        self, WriteBuffer buffer, uint8_t first_byte, const uint8_t* payload,
-        Py_ssize_t size) except -1
     cdef int _emit_bytes(
         self, uint8_t first_byte, const uint8_t* payload, Py_ssize_t size) except -1
     cdef int _flush(self) except -1
     cdef int _write(self, const uint8_t* data, Py_ssize_t size) except -1
+    cdef int _write_below_now(self, const uint8_t* data, Py_ssize_t size) except -1
     cdef int _write_raised(self) except -1
     cdef int _write_two(
         self, const uint8_t* head, Py_ssize_t head_size,

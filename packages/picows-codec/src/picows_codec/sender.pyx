@@ -60,6 +60,58 @@ cdef int _write_bytes(Wire wire, const uint8_t* data, Py_ssize_t size) except -1
     return wire.write_bytes(data, size)
 
 
+cdef inline bint _is_in_order(Sender self, int opcode) noexcept:
+    """What holds of nearly every frame that is sent, and makes any other check superfluous."""
+    return (
+        (opcode == WS_OP_BINARY or opcode == WS_OP_TEXT) and self._may_send
+        and not self._fragmented and current_thread() == self._buffers.thread_id)
+
+
+cdef inline int _write_now(Sender self, const uint8_t* data, Py_ssize_t size) except -1:
+    if self._wire is None:
+        return self._write_below_now(data, size)
+    self._written += size
+    if (<writing> _write_bytes)(self._wire, data, size) < 0:
+        self._write_raised()
+    return 0
+
+
+cdef inline int _put(
+        Sender self, WriteBuffer buffer, uint8_t first_byte, const uint8_t* payload,
+        Py_ssize_t size) except -1:
+    """Append a frame to the buffer, which has room for a header; write what does not fit."""
+    cdef uint8_t key[4]
+    cdef Py_ssize_t offset = 0
+    cdef Py_ssize_t piece
+    if not self._is_client:
+        buffer.used += ws_encode_frame_header(
+            buffer.data + buffer.used, first_byte, size, NULL)
+        if size > GATHER_SIZE:
+            self._write_two(buffer.data, buffer.used, payload, size)
+            buffer.used = 0
+            return 0
+        if size > buffer.capacity - buffer.used:
+            self._write(buffer.data, buffer.used)
+            buffer.used = 0
+        memcpy(buffer.data + buffer.used, payload, size)
+        buffer.used += size
+        return 0
+    ws_masking_key(key)
+    buffer.used += ws_encode_frame_header(buffer.data + buffer.used, first_byte, size, key)
+    while True:
+        piece = buffer.capacity - buffer.used
+        if piece > size - offset:
+            piece = size - offset
+        if piece > 0:
+            ws_mask_copy(buffer.data + buffer.used, payload + offset, piece, key, offset)
+            buffer.used += piece
+            offset += piece
+        if offset == size:
+            return 0
+        self._write(buffer.data, buffer.used)
+        buffer.used = 0
+
+
 cdef class Sender(Core):
     # What a caller may do
 
@@ -75,11 +127,6 @@ cdef class Sender(Core):
         """Everything that a frame to be sent can break, except in its text."""
         cdef int code
         cdef int violation
-        if (
-                self._may_send and not self._fragmented
-                and (opcode == WS_OP_BINARY or opcode == WS_OP_TEXT)
-                and current_thread() == self._buffers.thread_id):
-            return 0        # nearly all of them
         self.check_thread()
         if not self._may_send:
             if opcode == WS_OP_CLOSE and self._close_sent and self._transport_below is not None:
@@ -121,9 +168,10 @@ cdef class Sender(Core):
     cdef int send_frame(
             self, int opcode, bint fin, int rsv, const uint8_t* payload,
             Py_ssize_t size) except -1:
-        self._check_frame(opcode, fin, payload, size)
-        if opcode == WS_OP_CLOSE:
-            return self._send_close(payload, size)
+        if not _is_in_order(self, opcode):
+            self._check_frame(opcode, fin, payload, size)
+            if opcode == WS_OP_CLOSE:
+                return self._send_close(payload, size)
         if not opcode & 0x08:
             self._fragmented = not fin
         return self._emit(
@@ -138,7 +186,8 @@ cdef class Sender(Core):
         if (opcode & 0x08 or self._corks or self._more_to_come or self._wire is None
                 or self._pending is not None):
             return self.send_frame(opcode, fin, rsv, payload, size)
-        self._check_frame(opcode, fin, payload, size)
+        if not _is_in_order(self, opcode):
+            self._check_frame(opcode, fin, payload, size)
         if self._write_paused and self._queue_size() + size > self._max_write_queue:
             return self._queue_overflow(size)
         self._fragmented = not fin
@@ -216,50 +265,15 @@ cdef class Sender(Core):
         elif buffer.used >= buffer.capacity:
             self._write(buffer.data, buffer.used)
             buffer.used = 0
-        self._put(buffer, first_byte, payload, size)
+        _put(self, buffer, first_byte, payload, size)
         if held:
             self._pending = buffer
         else:
             self._pending = None
             if buffer.used:
-                self._write(buffer.data, buffer.used)
+                _write_now(self, buffer.data, buffer.used)
             self._buffers.give_write(buffer)
         return self._report_pause() if self._pause_due else 0
-
-    cdef int _put(
-            self, WriteBuffer buffer, uint8_t first_byte, const uint8_t* payload,
-            Py_ssize_t size) except -1:
-        """Append a frame to the buffer, which has room for a header; write what does not fit."""
-        cdef uint8_t key[4]
-        cdef Py_ssize_t offset = 0
-        cdef Py_ssize_t piece
-        if not self._is_client:
-            buffer.used += ws_encode_frame_header(
-                buffer.data + buffer.used, first_byte, size, NULL)
-            if size > GATHER_SIZE:
-                self._write_two(buffer.data, buffer.used, payload, size)
-                buffer.used = 0
-                return 0
-            if size > buffer.capacity - buffer.used:
-                self._write(buffer.data, buffer.used)
-                buffer.used = 0
-            memcpy(buffer.data + buffer.used, payload, size)
-            buffer.used += size
-            return 0
-        ws_masking_key(key)
-        buffer.used += ws_encode_frame_header(buffer.data + buffer.used, first_byte, size, key)
-        while True:
-            piece = buffer.capacity - buffer.used
-            if piece > size - offset:
-                piece = size - offset
-            if piece > 0:
-                ws_mask_copy(buffer.data + buffer.used, payload + offset, piece, key, offset)
-                buffer.used += piece
-                offset += piece
-            if offset == size:
-                return 0
-            self._write(buffer.data, buffer.used)
-            buffer.used = 0
 
     cdef int _emit_bytes(
             self, uint8_t first_byte, const uint8_t* payload, Py_ssize_t size) except -1:
@@ -300,11 +314,10 @@ cdef class Sender(Core):
         return self._report_pause() if self._pause_due else 0
 
     cdef int _write(self, const uint8_t* data, Py_ssize_t size) except -1:
+        return _write_now(self, data, size)
+
+    cdef int _write_below_now(self, const uint8_t* data, Py_ssize_t size) except -1:
         self._written += size
-        if self._wire is not None:
-            if (<writing> _write_bytes)(self._wire, data, size) < 0:
-                self._write_raised()
-            return 0
         if self._write_below is not None:
             try:
                 self._write_below(PyBytes_FromStringAndSize(<const char*> data, size))
