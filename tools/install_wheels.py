@@ -3,24 +3,28 @@
     python tools/install_wheels.py CACHE
 
 The wheels are built in isolation, once for each state of the sources, interpreter and value of
-``PICOWS_BUILD``, and kept below the directory CACHE; the newest state replaces the older ones.
+``PICOWS_BUILD``, and kept below the directory CACHE until nobody has asked for them for a day.
+Several of these may run at once, over different states of the sources too.
 uvloop and python-socks are installed with them where they run. Tests and the demo run on what this
 installs, never on the source tree.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import List
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = ("codec", "client", "server")
+KEPT = 24 * 60 * 60  # seconds
 # What editable builds and test runs leave beside the sources.
 DERIVED = {".so", ".pyd", ".o", ".obj", ".pyc"}
 
@@ -42,15 +46,29 @@ def build_wheels(cache: Path) -> List[str]:
     room = cache / f"{abi}-{kind}"
     kept = room / source_digest()
     if not kept.is_dir():
-        shutil.rmtree(str(room), ignore_errors=True)
-        room.mkdir(parents=True)
+        room.mkdir(parents=True, exist_ok=True)
         # Renamed when complete: an interrupted build leaves nothing that looks finished.
         with tempfile.TemporaryDirectory(dir=str(room)) as temporary:
             target = Path(temporary, "wheels")
             sources = (str(ROOT / "packages" / f"picows-{name}") for name in NAMES)
             pip("wheel", "--no-deps", "--wheel-dir", str(target), *sources)
-            target.rename(kept)
+            try:
+                target.rename(kept)
+            except OSError:
+                if not kept.is_dir():  # else another one has built the same meanwhile
+                    raise
+    os.utime(str(kept))
+    remove_old(room)
     return [str(next(kept.glob(f"picows_{name}-*.whl"))) for name in NAMES]
+
+
+def remove_old(room: Path) -> None:
+    """Remove the wheels, and what an interrupted build left, that nobody can be using any more."""
+    for entry in room.iterdir():
+        # Another one may remove it first.
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - entry.stat().st_mtime > KEPT:
+                shutil.rmtree(str(entry), ignore_errors=True)
 
 
 def source_digest() -> str:
