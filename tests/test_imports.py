@@ -123,6 +123,7 @@ def test_imports_are_found() -> None:
     ]
     assert list(_cython_imports("    from . cimport frame\n")) == [(".", ["frame"])]
     assert "picows_codec.view" in set(imports_of(CODEC / "transport.pyx"))
+    assert "picows_codec.message" in set(imports_of(CODEC / "__init__.pxd"))
 
 
 @pytest.mark.parametrize(("package", "other"), [("client", "server"), ("server", "client")])

@@ -7,7 +7,8 @@
 
 The manifest, packages/picows-codec/abi.json, has everything public in the .pxd files: values of
 enums, signatures, sizes and offsets in bytes (of classes: behind the object's head), and the order
-of virtual methods. It is the same on every 64-bit platform. Needs Cython and a C compiler.
+of virtual methods. The package's own .pxd file, which has all of these names, is written from it.
+The manifest is the same on every 64-bit platform. Needs Cython and a C compiler.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ TIERS = {
     "message": "gated",
 }
 PRIVATE = "(private)"
+KINDS = ("constants", "enums", "structs", "functions", "classes")
 Rooms = Dict[str, Dict[str, Any]]
 
 GUARD = '''\
@@ -56,6 +58,18 @@ cdef extern from *:
     ctypedef class picows_codec.abi.{name} [
             object PyObject, check_size ignore]:
         pass
+'''
+
+
+PACKAGE = '''\
+"""Every public name of the C-level API: ``from picows_codec cimport WSListener, ws_mask``.
+
+Written by tools/abi.py. A file that cimports from here checks the classes of the gated tier when
+it is imported, whatever it uses; cimport from the file that has a name to go without them.
+"""
+
+cimport picows_codec.abi
+{cimports}
 '''
 
 
@@ -93,12 +107,18 @@ def compare(rooms: Rooms, manifest: Rooms, source: Path) -> List[str]:
     if number:
         return [*changes, f"raise {number}: {REASONS[number]} (python tools/abi.py --write)"]
     epoch, level, layouts = numbers(source)
-    guard = (source / "picows_codec" / "abi.pxd").read_text("utf-8")
+    package = source / "picows_codec"
     if layouts[-1:] != [digest(rooms)] or len(layouts) != level:
         return ["abi.py: LAYOUTS is out of date: python tools/abi.py --write"]
-    if guard != guard_text(epoch, level, layouts[-1], version(source)):
-        return ["abi.pxd is out of date: python tools/abi.py --write"]
-    return []
+    expected = {
+        "abi.pxd": guard_text(epoch, level, layouts[-1], version(source)),
+        "__init__.pxd": package_text(rooms),
+    }
+    return [
+        f"{name} is out of date: python tools/abi.py --write"
+        for name, text in expected.items()
+        if not (package / name).is_file() or (package / name).read_text("utf-8") != text
+    ]
 
 
 STABLE = "undo it: what is in the stable tier stays as it is, in every epoch"
@@ -163,6 +183,7 @@ def write(
     path.write_text(text, "utf-8")
     manifest.write_text(json.dumps(rooms, indent=2) + "\n", "utf-8")
     write_guard(source)
+    (source / "picows_codec" / "__init__.pxd").write_text(package_text(rooms), "utf-8")
     print(f"epoch {epoch}, level {level}")
 
 
@@ -178,6 +199,22 @@ def guard_text(epoch: int, level: int, layout: str, codec_version: str) -> str:
     encoded = codec_version.replace(".", "_")
     name = f"epoch_{epoch}_level_{level}_layout_{layout}_version_{encoded}"
     return GUARD.format(epoch=epoch, level=level, name=name)
+
+
+def package_text(rooms: Rooms) -> str:
+    """Return what __init__.pxd should hold: the names of all rooms, each of which is there once."""
+    names = {"abi": ["WS_ABI_EPOCH", "WS_ABI_LEVEL"]}
+    for room, kinds in rooms.items():
+        names[room] = sorted(name for kind in KINDS for name in kinds.get(kind, {}))
+    every = [name for found in names.values() for name in found]
+    if len(every) != len(set(every)):
+        twice = sorted({name for name in every if every.count(name) > 1})
+        raise ValueError(f"more than one .pxd file has {', '.join(twice)}")
+    cimports = []
+    for room, found in names.items():
+        lines = "".join(f"    {name},\n" for name in found)
+        cimports.append(f"from picows_codec.{room} cimport (\n{lines})")
+    return PACKAGE.format(cimports="\n".join(cimports))
 
 
 def numbers(source: Path) -> Tuple[int, int, List[str]]:
@@ -292,29 +329,22 @@ class _Answer:
 
 def describe_room(scope: Any, probe: Probe) -> Dict[str, Any]:
     """Return what one .pxd file declares."""
-    constants: Dict[str, Any] = {}
-    structs: Dict[str, Any] = {}
-    functions: Dict[str, Any] = {}
-    classes: Dict[str, Any] = {}
+    found: Dict[str, Dict[str, Any]] = {kind: {} for kind in KINDS}
     for name, entry in scope.entries.items():
         if entry.scope is not scope or name.startswith("_"):
             continue
         if entry.is_const:
-            constants[name] = probe.ask(entry.cname)
+            found["constants"][name] = probe.ask(entry.cname)
         elif entry.is_cfunction:
             inline = "inline " if entry.inline_func_in_pxd else ""
-            functions[name] = inline + signature(entry.type)
+            found["functions"][name] = inline + signature(entry.type)
+        elif entry.is_type and entry.type.is_enum:
+            found["enums"][name] = probe.ask(f"sizeof({entry.type.declaration_code('')})")
         elif entry.is_type and entry.type.is_struct_or_union:
-            structs[name] = describe_struct(entry.type, probe)
+            found["structs"][name] = describe_struct(entry.type, probe)
         elif entry.is_type and entry.type.is_extension_type:
-            classes[name] = describe_class(entry.type, probe)
-    kinds = (
-        ("constants", constants),
-        ("structs", structs),
-        ("functions", functions),
-        ("classes", classes),
-    )
-    return {kind: found for kind, found in kinds if found}
+            found["classes"][name] = describe_class(entry.type, probe)
+    return {kind: names for kind, names in found.items() if names}
 
 
 def describe_struct(struct: Any, probe: Probe) -> Dict[str, Any]:

@@ -22,6 +22,21 @@ cdef class Listener(WSListener):
     cpdef pause_writing(self):
         pass
 """
+PACKAGE = """\
+from picows_codec cimport WSFrame, WSListener, WSTransport, ws_frame_header, ws_mask
+cdef class Listener(WSListener):
+    cpdef on_ws_frame(self, WSTransport transport, WSFrame frame):
+        pass
+cdef ws_frame_header header
+cdef void* address = <void*> ws_mask
+"""
+MODULE = """\
+cimport picows_codec
+cdef class Listener(picows_codec.WSListener):
+    pass
+cdef picows_codec.ws_parser parser
+picows_codec.ws_parser_init(&parser, True)
+"""
 INLINE = """\
 from libc.stdint cimport uint8_t
 from picows_codec.frame cimport ws_frame_header_size
@@ -58,7 +73,7 @@ def error_of(outcome: subprocess.CompletedProcess[str]) -> str:
     return last
 
 
-@pytest.mark.parametrize("text", [LISTENER, INLINE, FUNCTION, PARSER, CONSTANTS])
+@pytest.mark.parametrize("text", [LISTENER, PACKAGE, MODULE, INLINE, FUNCTION, PARSER, CONSTANTS])
 def test_no_mismatch(declarations: Declarations, run_extension: Run, text: str) -> None:
     outcome = run_extension(text, declarations.source)
     assert (outcome.returncode, outcome.stderr) == (0, "")
@@ -68,6 +83,7 @@ def test_no_mismatch(declarations: Declarations, run_extension: Run, text: str) 
     ("text", "change"),
     [
         pytest.param(LISTENER, SLOTS, id="reordered slots"),
+        pytest.param(PACKAGE, SLOTS, id="reordered slots, from the package"),
         pytest.param(PARSER, STRUCT, id="struct size"),
         pytest.param(LISTENER, SIZE, id="class size"),
     ],
@@ -94,7 +110,7 @@ def test_another_layout(
     assert error.endswith("compile it again, or pip install 'picows-codec>=0.0.9,<1'")
 
 
-@pytest.mark.parametrize("text", [INLINE, CONSTANTS])
+@pytest.mark.parametrize("text", [INLINE, CONSTANTS, PACKAGE])
 def test_another_epoch(declarations: Declarations, run_extension: Run, text: str) -> None:
     """Also where nothing but constants and inline functions is used."""
     epoch, level, _ = abi.numbers(declarations.source)
@@ -106,11 +122,14 @@ def test_another_epoch(declarations: Declarations, run_extension: Run, text: str
     assert error.endswith("compile it again, or pip install 'picows-codec>=8.0.1,<9'")
 
 
-def test_an_older_level_at_run_time(declarations: Declarations, run_extension: Run) -> None:
+@pytest.mark.parametrize("text", [LISTENER, PACKAGE])
+def test_an_older_level_at_run_time(
+    declarations: Declarations, run_extension: Run, text: str
+) -> None:
     declarations.replace(*ADDED)
     declarations.replace("_version.py", (picows_codec.__version__, "0.7.0"))
     declarations.write_guard()
-    error = error_of(run_extension(LISTENER, declarations.source))
+    error = error_of(run_extension(text, declarations.source))
     assert f"picows-codec 0.7.0 (C API epoch {EPOCH}, level {LEVEL + 1}) cannot run on" in error
     assert f"picows-codec {picows_codec.__version__} (epoch {EPOCH}, level {LEVEL})" in error
     assert error.endswith(": pip install 'picows-codec>=0.7.0,<1'")

@@ -13,6 +13,7 @@ import pytest
 import picows_codec
 from tests.abi.conftest import Declarations
 from tests.packaging.building import ROOT
+from tests.test_imports import imports_of
 from tools import abi
 
 pytestmark = pytest.mark.skipif(
@@ -34,6 +35,20 @@ CHANGES = [
         "ABI_LEVEL",
         "+ constants.constants.WS_OP_LATER: 11",
         id="new constant",
+    ),
+    pytest.param(
+        "constants.pxd",
+        ("cdef enum ws_opcode:", "cdef enum ws_later:\n    WS_L\n\ncdef enum ws_opcode:"),
+        "ABI_LEVEL",
+        "+ constants.enums.ws_later: 4",
+        id="new enum",
+    ),
+    pytest.param(
+        "constants.pxd",
+        ("cdef enum ws_opcode:", "cdef enum:"),
+        "nothing",
+        "- constants.enums.ws_opcode: 4",
+        id="name of an enum",
     ),
     pytest.param(
         "message.pxd",
@@ -161,6 +176,51 @@ def test_the_stable_tier_is_not_written_over(declarations: Declarations) -> None
     declarations.replace("constants.pxd", ("WS_OP_PONG = 0xA", "WS_OP_PONG = 0xB"))
     with pytest.raises(SystemExit, match="stays as it is, in every epoch"):
         declarations.write_guard()
+
+
+def test_a_package_without_a_name(declarations: Declarations) -> None:
+    declarations.replace("__init__.pxd", ("    WSListener,\n", ""))
+    rooms = abi.describe(declarations.source)
+    [problem] = abi.compare(rooms, abi.committed(), declarations.source)
+    assert problem.startswith("__init__.pxd is out of date")
+
+
+def test_a_new_name_is_in_the_package_too(declarations: Declarations) -> None:
+    declarations.replace(
+        "mask.pxd", ("cdef int ws_masking_key", "cdef int ws_later()\ncdef int ws_masking_key")
+    )
+    declarations.write_guard()
+    package = (declarations.source / "picows_codec" / "__init__.pxd").read_text("utf-8")
+    assert "from picows_codec.mask cimport (\n    ws_later,\n    ws_mask,\n" in package
+    assert "\n    _" not in package
+
+
+def test_a_name_in_two_files() -> None:
+    rooms = {room: {"functions": {"ws_mask": "int ()"}} for room in ("mask", "utf8")}
+    with pytest.raises(ValueError, match=r"more than one \.pxd file has ws_mask"):
+        abi.package_text(rooms)
+
+
+@pytest.mark.parametrize("room", abi.TIERS)
+def test_public_files_reach_public_files_only(room: str) -> None:
+    """And those of the stable tier none of the gated tier: who uses them checks no class."""
+    reachable = {"abi", *(name for name, tier in abi.TIERS.items() if tier == "stable")}
+    if abi.TIERS[room] == "gated":
+        reachable.update(abi.TIERS)
+    names = set(imports_of(abi.SOURCE / "picows_codec" / f"{room}.pxd"))
+    own = {name.partition(".")[2] for name in names if name.startswith("picows_codec.")}
+    assert "abi" in own
+    assert own <= reachable
+
+
+def test_everything_is_documented() -> None:
+    """What each function needs of its buffers, or that it needs nothing; every struct and class."""
+    text = (ROOT / "docs" / "embedding.md").read_text("utf-8")
+    for room, kinds in abi.committed().items():
+        assert f"| `{room}.pxd` | " in text
+        for kind in ("functions", "structs", "classes"):
+            for name in kinds.get(kind, {}):
+                assert f"`{name}`" in text, f"{room}: {name}"
 
 
 def test_a_guard_of_another_version(declarations: Declarations) -> None:

@@ -50,6 +50,7 @@ def test_codec_ships_every_declaration_stub_and_extension(
 ) -> None:
     names = names_in(wheels["codec"])
     source = packages / "picows-codec" / "src" / "picows_codec"
+    assert {"picows_codec/__init__.pxd", "picows_codec/abi.pxd"} <= names
     for suffix in (".py", ".pxd", ".pyi"):
         for path in source.glob(f"*{suffix}"):
             assert f"picows_codec/{path.name}" in names

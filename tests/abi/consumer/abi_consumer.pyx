@@ -1,12 +1,28 @@
 # cython: language_level=3
 # cython: freethreading_compatible=True
-"""Uses every room of the C-level API; abi_consumer_check.py runs it."""
+"""Uses every room of the C-level API; abi_consumer_check.py runs it.
+
+Cimports both ways: from the package, and from the file that has the name.
+"""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
+from picows_codec cimport (
+    WS_ABI_EPOCH,
+    WS_ABI_LEVEL,
+    WSFrame,
+    WSListener,
+    WSTransport,
+    ws_encode_frame_header,
+    ws_frame_header,
+    ws_frame_is_complete,
+    ws_mask,
+    ws_opcode,
+    ws_parser,
+)
 from picows_codec.close cimport ws_check_close_payload, ws_close_code_allowed
 from picows_codec.constants cimport (
     WS_MAX_HEADER_SIZE,
@@ -16,19 +32,19 @@ from picows_codec.constants cimport (
     ws_opcode_member,
     ws_violation_close_code,
 )
-from picows_codec.frame cimport ws_encode_frame_header, ws_frame_header, ws_frame_is_complete
-from picows_codec.mask cimport ws_mask, ws_mask_copy, ws_masking_key
+from picows_codec.mask cimport ws_mask_copy, ws_masking_key
 from picows_codec.message cimport WSMessageListener
 from picows_codec.parser cimport (
-    ws_parser,
     ws_parser_frame_end,
     ws_parser_header,
     ws_parser_init,
     ws_parser_payload,
 )
-from picows_codec.transport cimport WSListener, WSTransport
 from picows_codec.utf8 cimport ws_utf8, ws_utf8_complete, ws_utf8_feed, ws_utf8_valid
-from picows_codec.view cimport WSFrame, WSMessage
+from picows_codec.view cimport WSMessage
+
+
+compiled_against = (WS_ABI_EPOCH, WS_ABI_LEVEL)
 
 
 cdef struct Counts:
@@ -82,7 +98,7 @@ def count(bytes data not None, bint is_server):
     return counts.frames, counts.bytes, code
 
 
-def build(int opcode, bytes payload not None, bint masked, bint fin=True):
+def build(ws_opcode opcode, bytes payload not None, bint masked, bint fin=True):
     """A frame, masked in place or not."""
     cdef uint8_t head[WS_MAX_HEADER_SIZE]
     cdef uint8_t key[4]

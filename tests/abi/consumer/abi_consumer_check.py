@@ -114,6 +114,9 @@ def feed(endpoint: Any, data: bytes) -> None:
 
 
 def check_functions() -> None:
+    epoch, level = abi_consumer.compiled_against
+    assert epoch == ABI_EPOCH
+    assert 1 <= level <= ABI_LEVEL
     texts = [b"", b"x", "żółw".encode(), b"y" * 70000]
     frames = b"".join(abi_consumer.build(1, text, True) for text in texts)
     assert abi_consumer.count(frames, True) == (4, sum(map(len, texts)), 0)
