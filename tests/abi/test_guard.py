@@ -12,6 +12,7 @@ import pytest
 import picows_codec
 from picows_codec import abi as installed_abi
 from tests.abi.conftest import Declarations
+from tests.packaging.building import ROOT
 from tools import abi
 
 Run = Callable[[str, Path], "subprocess.CompletedProcess[str]"]
@@ -76,6 +77,16 @@ def error_of(outcome: subprocess.CompletedProcess[str]) -> str:
 @pytest.mark.parametrize("text", [LISTENER, PACKAGE, MODULE, INLINE, FUNCTION, PARSER, CONSTANTS])
 def test_no_mismatch(declarations: Declarations, run_extension: Run, text: str) -> None:
     outcome = run_extension(text, declarations.source)
+    assert (outcome.returncode, outcome.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("document", ["docs/embedding.md", "packages/picows-codec/README.md"])
+def test_what_the_documents_show(
+    declarations: Declarations, run_extension: Run, document: str
+) -> None:
+    text = (ROOT / document).read_text("utf-8")
+    [block] = re.findall(r"^```cython\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    outcome = run_extension(block, declarations.source)
     assert (outcome.returncode, outcome.stderr) == (0, "")
 
 

@@ -176,10 +176,10 @@ def check_derived() -> None:
     assert [payload for _, _, payload in answers] == [b"hello", b"and more"]
 
 
-def calls_for(frames: int) -> List[str]:
+def calls_for(frames: int, opcode: int, *, is_server: bool) -> List[str]:
     """What Python sees called while frames arrive in one read and are echoed."""
-    endpoint, _ = connect(abi_consumer.Echo(), is_server=False)
-    data = abi_consumer.build(1, b"hello", False) * frames
+    endpoint, _ = connect(abi_consumer.Echo(), is_server=is_server)
+    data = abi_consumer.build(opcode, b"hello", is_server) * frames
     room = endpoint.get_buffer(len(data))
     room[: len(data)] = data
     update = endpoint.buffer_updated
@@ -195,9 +195,12 @@ def calls_for(frames: int) -> List[str]:
 
 
 def check_calls() -> None:
-    """No Python call per frame: a hundred frames make as many calls as one."""
-    calls_for(1)
-    assert calls_for(100) == calls_for(1)
+    """No Python call per frame, with either way to send: a hundred make as many calls as one."""
+    for is_server in (False, True):
+        for opcode in (WSMsgType.TEXT, WSMsgType.BINARY):
+            calls_for(1, opcode, is_server=is_server)
+            one = calls_for(1, opcode, is_server=is_server)
+            assert calls_for(100, opcode, is_server=is_server) == one
 
 
 def main() -> None:
