@@ -249,8 +249,10 @@ def digest(rooms: Rooms) -> str:
 
 def describe(source: Path) -> Rooms:
     """Return what the public .pxd files below ``source`` declare, as they compile here."""
+    from Cython.Compiler import Errors  # noqa: PLC0415
     from Cython.Compiler.Main import CompilationOptions, Context  # noqa: PLC0415
 
+    Errors.init_thread()  # Cython before 3.3 has no count of errors in a thread without it
     options = CompilationOptions(include_path=[str(source)], language_level=3)
     context = Context.from_options(options)
     probe = Probe()
