@@ -38,15 +38,15 @@ from picows_codec import (
     WSState,
     WSTransport,
     WSUsageError,
-    endpoint,
     handshake,
+    liveness,
 )
 
 __all__ = ["Habits", "ListenerFault", "Session"]
 
 # The same input must do the same in every run.
 handshake.urandom = bytes
-endpoint.urandom = bytes
+liveness.urandom = bytes
 
 REQUEST = (
     b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
