@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import resource
 import time
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ START_TIMEOUT = 20.0  # seconds for a process to start listening
 MARGIN = 30.0  # seconds beyond the measured ones before a process is given up
 IDLE_TIMEOUT = 180.0  # seconds for all idle connections to be opened
 FIRST_IDLE = 100  # connections that are open before the memory is first looked at
+PAGE = 4096  # bytes
 SETTLE = 0.5  # seconds between the last message and a look at the memory
 # A subject that sends knows its own CPU time, the C program opposite counts what arrives: that one
 # looks a little later, so that it never ends the connection inside the subject's window.
@@ -191,7 +193,12 @@ class Bench:
         if scenario.cork and is_subject and player.has_cork:
             command.append("--cork")
         core = settings.server_core if side == SERVER else settings.client_core
-        environment = python_environment(self._work, installed.environment)
+        # The size of the environment moves everything that is allocated after it, and where large
+        # buffers lie within their pages can make a process a third slower: not always the same one.
+        padding = "x" * random.randrange(PAGE)
+        environment = python_environment(
+            self._work, {**installed.environment, "BENCH_PADDING": padding}
+        )
         return Process(command, core, environment, self._logs / f"{side}.log")
 
 
