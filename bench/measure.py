@@ -193,8 +193,8 @@ class Bench:
         if scenario.cork and is_subject and player.has_cork:
             command.append("--cork")
         core = settings.server_core if side == SERVER else settings.client_core
-        # The size of the environment moves everything that is allocated after it, and where large
-        # buffers lie within their pages can make a process a third slower: not always the same one.
+        # The size of the environment moves what is allocated after it: with one size a client of
+        # ours was a third slower in every round.
         padding = "x" * random.randrange(PAGE)
         environment = python_environment(
             self._work, {**installed.environment, "BENCH_PADDING": padding}
