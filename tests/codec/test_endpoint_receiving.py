@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, List, Tuple
+import gc
+from typing import Any, List, Tuple, Type
 
 import pytest
 
@@ -11,6 +12,7 @@ from picows_codec import (
     WSDisconnectKind,
     WSFrame,
     WSListener,
+    WSMessageListener,
     WSMsgType,
     WSProtocolError,
     WSState,
@@ -202,6 +204,18 @@ def test_the_frame_is_reused_after_callbacks_that_raise(role: str) -> None:
 
 
 # Listeners
+
+
+@pytest.mark.parametrize("kind", [WSListener, WSMessageListener])
+def test_compiled_callbacks_are_not_called_through_python(kind: Type[WSListener]) -> None:
+    """No Python function is kept to be called for every frame, as it is of a Python listener."""
+
+    def kept_by(listener: WSListener) -> List[str]:
+        referents = gc.get_referents(Connection("server", listener).endpoint)
+        return [each.__name__ for each in referents if getattr(each, "__name__", "") != ""]
+
+    assert "on_ws_frame" not in kept_by(kind())
+    assert "on_ws_frame" in kept_by(Recorder())
 
 
 @both_roles

@@ -488,10 +488,13 @@ cdef class WSEndpoint(Liveness):
             self._watch_idle(self._idle_since)
         try:
             callback = (<object> listener).on_ws_frame
-            self._on_frame = None if _is_compiled(callback) else callback
-            if type(callback) is MethodType and callback.__self__ is listener:
+            if _is_compiled(callback):
+                self._on_frame = None
+            elif type(callback) is MethodType and callback.__self__ is listener:
                 self._on_frame = callback.__func__
                 self._on_frame_is_method = True
+            else:
+                self._on_frame = callback
             self._gathers = isinstance(listener, WSMessageListener)
             self._user_ping = (
                 (<object> type(listener)).send_user_specific_ping
