@@ -18,7 +18,7 @@ cdef class Core(Deadlined):
     cdef int user_pong_received(self) except -1
     cdef object attribute(self, int which)
 
-# How the path of a frame does without try blocks, each of which costs some 40 instructions when
+# How the path of a frame does without try blocks, each of which costs some 30 instructions when
 # nothing is raised: a function that may raise is called through a pointer to one that may not, so
 # that its -1 comes back to the caller, with the exception set. Whoever takes it up there raises it
 # with this, inside a try block.
