@@ -25,8 +25,11 @@ from tests.support.connection import Connection, Recorder, both_roles
 from tests.support.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frame
 from tests.support.memory import InjectedFault
 
-# Around every change of the encoding, of the gather write and of the write buffer.
-SIZES = [0, 1, 125, 126, 127, 4096, 16384, 16385, 65535, 65536, 131071, 131072, 131073, 400_000]
+# Around every change of the encoding, of the gather write, of the pieces in which a loop's own
+# transport gets a large frame (64 KiB, the header of 10 or 14 bytes included), and of the write
+# buffer.
+SIZES = [0, 1, 125, 126, 127, 4096, 16384, 16385, 65522, 65523, 65526, 65527, 65535, 65536]
+SIZES += [131058, 131059, 131062, 131063, 131071, 131072, 131073, 400_000]
 
 
 def pattern(size: int) -> bytes:
@@ -607,10 +610,10 @@ def test_another_thread(role: str) -> None:
 
 @both_roles
 @pytest.mark.parametrize("corked", [True, False])
-@pytest.mark.parametrize("size", [10, 200_000])
-def test_transport_that_cannot_write(role: str, corked: bool, size: int) -> None:
+@pytest.mark.parametrize(("size", "nth"), [(10, 1), (200_000, 1), (200_000, 2)])
+def test_transport_that_cannot_write(role: str, corked: bool, size: int, nth: int) -> None:
     connection = Connection(role)
-    connection.transport.fail_next()
+    connection.transport.fail_next(nth)
 
     def send() -> None:
         with connection.ws.cork() if corked else contextlib.nullcontext():

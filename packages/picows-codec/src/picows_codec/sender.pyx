@@ -41,6 +41,9 @@ from picows_codec.errors import (
 # A payload above this goes out with a gather write; below it, the copy is cheaper.
 cdef enum:
     GATHER_SIZE = 16384
+    # What a loop's own transport is given at once: a few whole TLS records, in memory that the
+    # allocator keeps at hand. A megabyte it asks the kernel for, page by page, for every frame.
+    PIECE_SIZE = 65536
 
 
 ctypedef int (*writing)(Wire, const uint8_t*, Py_ssize_t) noexcept
@@ -277,30 +280,38 @@ cdef class Sender(Core):
 
     cdef int _emit_bytes(
             self, uint8_t first_byte, const uint8_t* payload, Py_ssize_t size) except -1:
-        """For a loop's own transport, which may keep what it is given: one bytes object."""
+        """For a loop's own transport, which may keep what it is given: bytes objects."""
         cdef uint8_t header[WS_MAX_HEADER_SIZE]
         cdef uint8_t key[4]
         cdef int header_size
+        cdef Py_ssize_t offset = 0
+        cdef Py_ssize_t piece
         cdef bytes data
         cdef uint8_t* out
+        cdef object write = self._write_below
         if self._is_client:
             ws_masking_key(key)
         header_size = ws_encode_frame_header(
             header, first_byte, size, key if self._is_client else NULL)
-        data = PyBytes_FromStringAndSize(NULL, header_size + size)
-        out = <uint8_t*> PyBytes_AS_STRING(data)
-        memcpy(out, header, header_size)
-        if self._is_client:
-            ws_mask_copy(out + header_size, payload, size, key, 0)
-        else:
-            memcpy(out + header_size, payload, size)
-        self._written += header_size + size
-        try:
-            self._write_below(data)
-        except BaseException as error:
-            self._write_failed(error)
-            raise
-        return self._report_pause() if self._pause_due else 0
+        while True:
+            piece = min(size - offset, PIECE_SIZE - header_size)
+            data = PyBytes_FromStringAndSize(NULL, header_size + piece)
+            out = <uint8_t*> PyBytes_AS_STRING(data)
+            memcpy(out, header, header_size)
+            if self._is_client:
+                ws_mask_copy(out + header_size, payload + offset, piece, key, offset)
+            else:
+                memcpy(out + header_size, payload + offset, piece)
+            self._written += header_size + piece
+            try:
+                write(data)
+            except BaseException as error:
+                self._write_failed(error)
+                raise
+            offset += piece
+            if offset == size:
+                return self._report_pause() if self._pause_due else 0
+            header_size = 0
 
     # Bytes to the transport. One that raises has left a gap in the stream: that is its end.
 
