@@ -25,8 +25,8 @@ cdef class ReadBuffer:
         self._memory = PyMem_RawMalloc(size + PAGE_SIZE) if size >= 0 else NULL
         if self._memory == NULL:
             raise MemoryError(f"no memory for a read buffer of {size} bytes")
-        # The kernel copies from the start of pages. To where malloc begins, a few bytes into a page,
-        # that took several times as long on a Zen processor.
+        # The kernel copies from the start of pages. To where malloc begins, a few bytes into a
+        # page, that took several times as long on a Zen processor.
         self.data = <uint8_t*> ((<uintptr_t> self._memory + PAGE_SIZE - 1) & ~(PAGE_SIZE - 1))
         self.size = size
 

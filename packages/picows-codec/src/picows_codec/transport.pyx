@@ -1,4 +1,8 @@
-"""WSListener and WSTransport: what the user writes, and what the user calls."""
+# cython: binding=False, embedsignature=True, embedsignature.format=clinic
+"""WSListener and WSTransport: what the user writes, and what the user calls.
+
+The methods are CPython's own kind, for the reason given in ``view``.
+"""
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
@@ -31,7 +35,6 @@ from picows_codec.core cimport (
 )
 from picows_codec.view cimport WSFrame, WSMessage
 
-from picows_codec.constants import WSCloseCode
 from picows_codec.errors import WSInvalidFrameError, WSInvalidOptionError, WSStateError
 from picows_codec.waiting import collect_roundtrips, wait_for
 
@@ -39,8 +42,6 @@ cdef extern from "Python.h":
     const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
     bint PyUnicode_Check(object value)
     int PyObject_GenericSetDict(object owner, object value, void* context) except -1
-
-cdef object _NORMAL_CLOSURE = WSCloseCode.NORMAL_CLOSURE
 
 
 cdef int _opcode_number(object opcode) except -1:
@@ -205,7 +206,7 @@ cdef class WSTransport:
         """The same as :meth:`send_pong`."""
         _send_object(<Core> self._core, WS_OP_PONG, message, True, 0)
 
-    cpdef send_close(self, object code=_NORMAL_CLOSURE, object reason=None):
+    cpdef send_close(self, object code=1000, object reason=None):
         """Send a CLOSE frame: start the closing handshake, or answer the peer's (RFC 6455, 7.1).
 
         Frames are delivered until the peer's CLOSE arrives or ``close_timeout`` has passed; the
@@ -231,7 +232,7 @@ cdef class WSTransport:
     # Ending
 
     cpdef disconnect(
-            self, bint graceful=True, object code=_NORMAL_CLOSURE, object reason=None):
+            self, bint graceful=True, object code=1000, object reason=None):
         """End the connection; no frame is delivered from now on. Does nothing if it has ended.
 
         :param graceful: True sends what is queued and a CLOSE frame with ``code`` and ``reason``,

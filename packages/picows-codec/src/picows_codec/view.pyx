@@ -1,4 +1,10 @@
-"""What a listener is handed: a frame or a message, in place in the receive buffer."""
+# cython: binding=False, always_allow_keywords=False
+# cython: embedsignature=True, embedsignature.format=clinic
+"""What a listener is handed: a frame or a message, in place in the receive buffer.
+
+The methods are CPython's own kind, not Cython's (``binding=False``): it has shortcuts for calling
+them, and a Python listener calls one per frame.
+"""
 
 from cpython.buffer cimport PyBuffer_FillInfo
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -16,6 +22,19 @@ from picows_codec.constants cimport (
 )
 
 from picows_codec.errors import WSStateError
+
+cdef extern from "Python.h":
+    ctypedef struct PyTypeObject:
+        void* tp_dict
+
+    ctypedef struct PyMethodDef:
+        pass
+
+    ctypedef struct PyMethodDescrObject:
+        PyMethodDef* d_method
+
+    object PyDescr_NewMethod(PyTypeObject* cls, PyMethodDef* method)
+    void PyType_Modified(PyTypeObject* cls)
 
 cdef bytes _EMPTY = b""
 
@@ -159,3 +178,20 @@ cdef class WSFrame(WSMessage):
 
     cdef void _reserved_of_frame_3(self) noexcept:
         pass
+
+
+cdef int _give_frames_methods_of_their_own() except -1:
+    """CPython calls a method without a detour only where the object's own class has it."""
+    cdef PyTypeObject* frame = <PyTypeObject*> WSFrame
+    cdef dict methods = <dict> frame.tp_dict
+    cdef str name
+    for name in (
+            "get_payload_as_bytes", "get_payload_as_utf8_text", "get_payload_as_ascii_text",
+            "get_payload_as_memoryview"):
+        methods[name] = PyDescr_NewMethod(
+            frame, (<PyMethodDescrObject*> <void*> WSMessage.__dict__[name]).d_method)
+    PyType_Modified(frame)
+    return 0
+
+
+_give_frames_methods_of_their_own()
