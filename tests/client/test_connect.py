@@ -30,6 +30,7 @@ from picows_client import (
     WSTransport,
     WSUpgradeRequest,
     WSUpgradeResponse,
+    connect,
     ws_connect,
 )
 from picows_codec import WSOptions
@@ -640,6 +641,67 @@ def test_options_are_those_of_the_codec() -> None:
         expected = getattr(defaults, name)
         if name != "write_low_watermark":  # None: a quarter of the high one
             assert parameters[name].default == expected, name
+
+
+def test_every_option_is_passed_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    passed: List[Dict[str, Any]] = []
+
+    def record(**options: Any) -> WSOptions:
+        passed.append(options)
+        return WSOptions(**options)
+
+    monkeypatch.setattr(connect, "WSOptions", record)
+    connect._remembered_options.cache_clear()
+    chosen: Dict[str, Any] = {
+        "disconnect_on_exception": False,
+        "websocket_handshake_timeout": 1.5,
+        "close_timeout": 2.5,
+        "stall_timeout": 2.75,
+        "enable_auto_ping": True,
+        "auto_ping_idle_timeout": 3.5,
+        "auto_ping_reply_timeout": 4.5,
+        "auto_ping_strategy": 2,
+        "enable_auto_pong": False,
+        "max_frame_size": 1001,
+        "max_message_size": 1002,
+        "max_fragments_per_message": 1003,
+        "max_handshake_line_size": 1004,
+        "max_handshake_headers": 1005,
+        "max_handshake_size": 1006,
+        "write_high_watermark": 1007,
+        "write_low_watermark": 1000,
+        "max_write_queue_size": 1008,
+        "read_buffer_init_size": 1009,
+        "coalesce_writes": False,
+        "busy_poll": True,
+    }
+    assert set(chosen) == set(WSOptions.names())
+
+    async def main() -> None:
+        async with raw_peer(serve_echo) as peer:
+            transport, _ = await ws_connect(peer.url(), Recorder, **chosen)
+            transport.disconnect()
+            await transport.wait_disconnected()
+
+    run(main)
+    assert passed == [chosen]
+
+
+def test_options_of_an_earlier_call_do_not_hide_a_wrong_type(run: Run) -> None:
+    async def main() -> None:
+        async with raw_peer(serve_echo) as peer:
+            transport, _ = await ws_connect(
+                peer.url(), Recorder, max_message_size=1, close_timeout=1
+            )
+            transport.disconnect()
+            await transport.wait_disconnected()
+            for wrong in ({"max_message_size": True}, {"max_message_size": 1.0}):
+                with pytest.raises(TypeError, match="max_message_size must be an int"):
+                    await ws_connect(peer.url(), Recorder, close_timeout=1, **wrong)
+            with pytest.raises(TypeError, match="max_message_size must be an int, not list"):
+                await ws_connect(peer.url(), Recorder, max_message_size=[])  # type: ignore[arg-type]
+
+    run(main)
 
 
 @pytest.mark.parametrize(

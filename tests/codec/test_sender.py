@@ -26,10 +26,9 @@ from tests.support.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, 
 from tests.support.memory import InjectedFault
 
 # Around every change of the encoding, of the gather write, of the pieces in which a loop's own
-# transport gets a large frame (64 KiB, the header of 10 or 14 bytes included), and of the write
-# buffer.
-SIZES = [0, 1, 125, 126, 127, 4096, 16384, 16385, 65522, 65523, 65526, 65527, 65535, 65536]
-SIZES += [131058, 131059, 131062, 131063, 131071, 131072, 131073, 400_000]
+# transport gets a large frame (64,512 bytes, the header included), and of the write buffer.
+SIZES = [0, 1, 125, 126, 127, 4096, 16384, 16385, 64504, 64505, 64508, 64509, 65535, 65536]
+SIZES += [129010, 129011, 129014, 129015, 131071, 131072, 131073, 400_000]
 
 
 def pattern(size: int) -> bytes:

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import ssl
 from collections import abc  # faster to check against than typing
+from functools import lru_cache
 from typing import (
     Any,
     Callable,
@@ -23,7 +24,7 @@ from picows_client.logs import Logger, resolve_logger
 from picows_client.opening import Opening
 from picows_client.proxy import parse_proxy_url
 from picows_client.redirects import Headers
-from picows_client.route import Route, SocketFactory, UnixPath
+from picows_client.route import SocketFactory, UnixPath, route_of
 from picows_client.tls import check_ssl_context
 from picows_client.url import WSURL
 from picows_codec import (
@@ -157,28 +158,28 @@ async def ws_connect(
         left behind.
     """
     try:
-        options = WSOptions(
-            disconnect_on_exception=disconnect_on_exception,
-            websocket_handshake_timeout=websocket_handshake_timeout,
-            close_timeout=close_timeout,
-            stall_timeout=stall_timeout,
-            enable_auto_ping=enable_auto_ping,
-            auto_ping_idle_timeout=auto_ping_idle_timeout,
-            auto_ping_reply_timeout=auto_ping_reply_timeout,
-            auto_ping_strategy=auto_ping_strategy,
-            enable_auto_pong=enable_auto_pong,
-            max_frame_size=max_frame_size,
-            max_message_size=max_message_size,
-            max_fragments_per_message=max_fragments_per_message,
-            max_handshake_line_size=max_handshake_line_size,
-            max_handshake_headers=max_handshake_headers,
-            max_handshake_size=max_handshake_size,
-            write_high_watermark=write_high_watermark,
-            write_low_watermark=write_low_watermark,
-            max_write_queue_size=max_write_queue_size,
-            read_buffer_init_size=read_buffer_init_size,
-            coalesce_writes=coalesce_writes,
-            busy_poll=busy_poll,
+        options = _options_of(
+            disconnect_on_exception,
+            websocket_handshake_timeout,
+            close_timeout,
+            stall_timeout,
+            enable_auto_ping,
+            auto_ping_idle_timeout,
+            auto_ping_reply_timeout,
+            auto_ping_strategy,
+            enable_auto_pong,
+            max_frame_size,
+            max_message_size,
+            max_fragments_per_message,
+            max_handshake_line_size,
+            max_handshake_headers,
+            max_handshake_size,
+            write_high_watermark,
+            write_low_watermark,
+            max_write_queue_size,
+            read_buffer_init_size,
+            coalesce_writes,
+            busy_poll,
         )
         check_ssl_context("ssl_context", ssl_context)
         check_ssl_context("proxy_ssl_context", proxy_ssl_context)
@@ -190,7 +191,7 @@ async def ws_connect(
             loop=asyncio.get_running_loop(),
             logger=resolve_logger(logger_name),
             options=options,
-            route=Route(sock, unix_path, socket_factory, local_addr, family),
+            route=route_of(sock, unix_path, socket_factory, local_addr, family),
             proxy=_checked_proxy(proxy, proxy_ssl_context),
             ssl_context=ssl_context,
             proxy_ssl_context=proxy_ssl_context,
@@ -205,6 +206,28 @@ async def ws_connect(
         if isinstance(sock, socket.socket):
             sock.close()
         raise
+
+
+# Parameters of ws_connect that are options of the endpoint: the last ones, in this order.
+_PARAMETERS = tuple(ws_connect.__kwdefaults__)
+_OPTIONS = _PARAMETERS[_PARAMETERS.index("disconnect_on_exception") :]
+
+
+@lru_cache(maxsize=32, typed=True)
+def _remembered_options(*values: Any) -> WSOptions:
+    return WSOptions(**dict(zip(_OPTIONS, values)))
+
+
+def _options_of(*values: Any) -> WSOptions:
+    """Make the options, or take those of an earlier call with the same values: they never change.
+
+    ``values`` are in the order of ``ws_connect``'s parameters.
+    """
+    try:
+        return _remembered_options(*values)
+    except TypeError:
+        pass  # also of what cannot be looked up; the options say what is wrong with it
+    return WSOptions(**dict(zip(_OPTIONS, values)))
 
 
 def _bound_factory(factory: Callable[..., Any]) -> Callable[..., Any]:
@@ -234,6 +257,8 @@ def _checked_server_hostname(name: Optional[str]) -> Optional[str]:
 
 
 def _checked_subprotocols(names: Iterable[str]) -> List[str]:
+    if names == ():
+        return []
     if isinstance(names, (str, bytes)) or not isinstance(names, abc.Iterable):
         raise TypeError(f"subprotocols must be an iterable of str, not {type(names).__name__}")
     return list(names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Optional
 
 from picows_codec import WSEndpoint
@@ -20,9 +21,11 @@ class ClientProtocol(WSEndpoint, asyncio.BufferedProtocol):
         """True from ``connection_made`` to ``connection_lost``."""
         return self.transport is not None and self.transport.underlying_transport is not None
 
-    def connection_lost(self, exc: Optional[Exception]) -> None:
-        below = self.transport.underlying_transport if self.transport is not None else None
-        super().connection_lost(exc)
-        if below is not None:
-            # Before Python 3.11 asyncio's TLS transports warn unless they are told to close.
-            below.close()
+    if sys.version_info < (3, 11):
+
+        def connection_lost(self, exc: Optional[Exception]) -> None:
+            below = self.transport.underlying_transport if self.transport is not None else None
+            super().connection_lost(exc)
+            if below is not None:
+                # asyncio's TLS transports warn unless they are told to close.
+                below.close()

@@ -11,7 +11,7 @@ from typing import Awaitable, Callable, Optional, Tuple, Union
 from picows_client.url import WSURL
 from picows_codec import WSInvalidOptionError
 
-__all__ = ["Route", "SocketFactory", "UnixPath", "check_stream_socket"]
+__all__ = ["Route", "SocketFactory", "UnixPath", "check_stream_socket", "route_of"]
 
 UnixPath = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
 SocketFactory = Callable[
@@ -68,6 +68,26 @@ class Route:
             raise WSInvalidOptionError(f"local_addr and family have no meaning with {ways[0]}")
 
 
+def route_of(
+    sock: Optional[socket.socket],
+    unix_path: Optional[UnixPath],
+    socket_factory: Optional[SocketFactory],
+    local_addr: Optional[Tuple[str, int]],
+    family: int,
+) -> Route:
+    """Make the route of ``ws_connect``'s arguments; raises what :class:`Route` does."""
+    if (
+        sock is None
+        and unix_path is None
+        and socket_factory is None
+        and local_addr is None
+        and isinstance(family, int)
+        and family == socket.AF_UNSPEC
+    ):
+        return _PLAIN
+    return Route(sock, unix_path, socket_factory, local_addr, family)
+
+
 def check_stream_socket(what: str, sock: object) -> None:
     """Raise TypeError or WSInvalidOptionError about ``what`` unless a connection can use it."""
     if not isinstance(sock, socket.socket):
@@ -104,3 +124,7 @@ def _check_local_address(address: object) -> None:
         raise TypeError(f"local_addr must be a host (str) and a port (int), not {address!r}")
     if not 0 <= port <= 65535:
         raise WSInvalidOptionError(f"the port of local_addr must be 0 to 65535, not {port}")
+
+
+# By TCP to the URL's host: what is asked for again and again.
+_PLAIN = Route()

@@ -6,7 +6,7 @@ import base64
 import ipaddress
 import re
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Mapping, Optional, Tuple
 from urllib.parse import quote, unquote, urljoin
 
@@ -73,7 +73,7 @@ class WSURL:
         """Scheme, host and port: what a secret in a header belongs to (RFC 6454, 4)."""
         return self.scheme, self.host, self.port
 
-    @property
+    @cached_property
     def target(self) -> str:
         """The request target: path and query (RFC 6455, 3, "resource name")."""
         return f"{self.path}?{self.query}" if self.query else self.path
@@ -88,7 +88,7 @@ class WSURL:
         """``host:port`` for other computers: IPv6 in brackets, but without its zone."""
         return f"{_bracketed(self.host.partition('%')[0])}:{self.port}"
 
-    @property
+    @cached_property
     def host_header(self) -> str:
         """The ``Host`` header: :attr:`host_and_port`, or without the port if it is the default."""
         is_default = self.port == _SERVER_PORTS.get(self.scheme)

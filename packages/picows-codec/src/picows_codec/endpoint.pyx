@@ -81,6 +81,9 @@ from picows_codec.outcome import (
 )
 
 cdef tuple _STATES = tuple(WSState)
+# How connections mostly end. Looking a member up in its class is slow before Python 3.12.
+cdef object _PEER_CLOSE = WSDisconnectKind.PEER_CLOSE
+cdef object _LOCAL_CLOSE = WSDisconnectKind.LOCAL_CLOSE
 cdef WSOptions _DEFAULTS = WSOptions()
 
 # Seconds for which a failed connection waits for the peer to take the CLOSE frame and hang up.
@@ -345,10 +348,11 @@ cdef class WSEndpoint(Liveness):
                 error.__cause__ = exc
             self._set_cause(WSDisconnectKind.HANDSHAKE_FAILURE, error)
         else:
-            self._set_cause(
-                WSDisconnectKind.CONNECTION_LOST,
-                exc if exc is not None else WSConnectionError(
-                    "the connection was closed without a closing handshake"))
+            if self._cause is None:
+                self._set_cause(
+                    WSDisconnectKind.CONNECTION_LOST,
+                    exc if exc is not None else WSConnectionError(
+                        "the connection was closed without a closing handshake"))
             error = self._cause.exception
         self._opening_failed(error)
         self._state = CLOSED
@@ -409,7 +413,7 @@ cdef class WSEndpoint(Liveness):
         self._close_payload_received = (<const char*> payload)[:size]
         self._state = CLOSING
         if not self._close_sent:
-            self._set_cause(WSDisconnectKind.PEER_CLOSE, None)
+            self._set_cause(_PEER_CLOSE, None)
         return 0
 
     cdef int _close_delivered(self, const uint8_t* payload, Py_ssize_t size) except -1:
@@ -609,7 +613,7 @@ cdef class WSEndpoint(Liveness):
         if self._state == OPEN:
             self._state = CLOSING
         if not self._close_received:
-            self._set_cause(WSDisconnectKind.LOCAL_CLOSE, None)
+            self._set_cause(_LOCAL_CLOSE, None)
         self._ping_pending = False
         self._note_pings()
         return self._watch(self._options.close_timeout)
@@ -746,7 +750,7 @@ cdef class WSEndpoint(Liveness):
             self._handshake.feed_timeout()
             self._hold(self._handshake.take_to_send())
             return self._refuse(self._handshake.error)
-        if not self._close_received and self._cause.kind is WSDisconnectKind.LOCAL_CLOSE:
+        if not self._close_received and self._cause.kind is _LOCAL_CLOSE:
             self._cause = WSDisconnectCause(WSDisconnectKind.CLOSE_TIMEOUT, WSCloseTimeout(
                 "the peer did not answer the CLOSE frame within close_timeout"
                 f" ({self._options.close_timeout} seconds)"))

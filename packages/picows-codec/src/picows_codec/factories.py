@@ -30,7 +30,9 @@ def _accepted_count(factory: Callable[..., Any], count: int, wanted: str) -> int
         if _is_callable_with(factory, count):
             return count
     elif isinstance(factory, type):
-        known = _KNOWN.setdefault(factory, {})
+        known = _KNOWN.get(factory)
+        if known is None:
+            known = _KNOWN[factory] = {}
         if count not in known:
             known[count] = _count_by_signature(factory, count, wanted)
         return known[count]
