@@ -257,9 +257,8 @@ def _checked_server_hostname(name: Optional[str]) -> Optional[str]:
 
 
 def _checked_subprotocols(names: Iterable[str]) -> List[str]:
-    if names == ():
-        return []
-    if isinstance(names, (str, bytes)) or not isinstance(names, abc.Iterable):
+    is_iterable = isinstance(names, (tuple, list)) or isinstance(names, abc.Iterable)
+    if not is_iterable or isinstance(names, (str, bytes)):
         raise TypeError(f"subprotocols must be an iterable of str, not {type(names).__name__}")
     return list(names)
 
