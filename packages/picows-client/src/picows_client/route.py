@@ -76,14 +76,9 @@ def route_of(
     family: int,
 ) -> Route:
     """Make the route of ``ws_connect``'s arguments; raises what :class:`Route` does."""
-    if (
-        sock is None
-        and unix_path is None
-        and socket_factory is None
-        and local_addr is None
-        and isinstance(family, int)
-        and family == socket.AF_UNSPEC
-    ):
+    _check_family(family)
+    ways = (sock, unix_path, socket_factory, local_addr)
+    if ways == (None, None, None, None) and family == _PLAIN.family:
         return _PLAIN
     return Route(sock, unix_path, socket_factory, local_addr, family)
 
