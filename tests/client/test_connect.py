@@ -35,6 +35,7 @@ from picows_client import (
 )
 from picows_codec import WSOptions
 from tests.client.exchange import Recorder, check_echo, serve_echo
+from tests.support.options import OTHER_OPTIONS
 from tests.support.rawpeer import RawConnection, raw_peer, upgrade_headers
 
 Run = Callable[..., Any]
@@ -652,39 +653,16 @@ def test_every_option_is_passed_on(run: Run, monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(connect, "WSOptions", record)
     connect._remembered_options.cache_clear()
-    chosen: Dict[str, Any] = {
-        "disconnect_on_exception": False,
-        "websocket_handshake_timeout": 1.5,
-        "close_timeout": 2.5,
-        "stall_timeout": 2.75,
-        "enable_auto_ping": True,
-        "auto_ping_idle_timeout": 3.5,
-        "auto_ping_reply_timeout": 4.5,
-        "auto_ping_strategy": 2,
-        "enable_auto_pong": False,
-        "max_frame_size": 1001,
-        "max_message_size": 1002,
-        "max_fragments_per_message": 1003,
-        "max_handshake_line_size": 1004,
-        "max_handshake_headers": 1005,
-        "max_handshake_size": 1006,
-        "write_high_watermark": 1007,
-        "write_low_watermark": 1000,
-        "max_write_queue_size": 1008,
-        "read_buffer_init_size": 1009,
-        "coalesce_writes": False,
-        "busy_poll": True,
-    }
-    assert set(chosen) == set(WSOptions.names())
+    assert set(OTHER_OPTIONS) == set(WSOptions.names())
 
     async def main() -> None:
         async with raw_peer(serve_echo) as peer:
-            transport, _ = await ws_connect(peer.url(), Recorder, **chosen)
+            transport, _ = await ws_connect(peer.url(), Recorder, **OTHER_OPTIONS)
             transport.disconnect()
             await transport.wait_disconnected()
 
     run(main)
-    assert passed == [chosen]
+    assert passed == [OTHER_OPTIONS]
 
 
 def test_options_of_an_earlier_call_do_not_hide_a_wrong_type(run: Run) -> None:

@@ -58,6 +58,16 @@ def test_sizes(role: str, size: int, corked: bool) -> None:
 
 
 @both_roles
+@pytest.mark.parametrize("corked", [True, False])
+def test_large_frames_reach_a_transport_in_pieces(role: str, corked: bool) -> None:
+    connection = Connection(role)
+    with connection.ws.cork() if corked else contextlib.nullcontext():
+        connection.ws.send(BINARY, pattern(1_000_000))
+    assert connection.sent() == [Frame(BINARY, pattern(1_000_000))]
+    assert max(map(len, connection.transport.writes)) <= 64512
+
+
+@both_roles
 @pytest.mark.parametrize("opcode", [TEXT, BINARY, PING, PONG])
 @pytest.mark.parametrize("rsv", range(8))
 def test_first_byte(role: str, opcode: int, rsv: int) -> None:

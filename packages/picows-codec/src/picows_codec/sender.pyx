@@ -330,13 +330,19 @@ cdef class Sender(Core):
         return _write_now(self, data, size)
 
     cdef int _write_below_now(self, const uint8_t* data, Py_ssize_t size) except -1:
+        """For a loop's own transport: what was held back, or a payload behind its header."""
+        cdef object write = self._write_below
+        cdef Py_ssize_t piece
         self._written += size
-        if self._write_below is not None:
+        while size > 0 and write is not None:
+            piece = min(size, PIECE_SIZE)
             try:
-                self._write_below(PyBytes_FromStringAndSize(<const char*> data, size))
+                write(PyBytes_FromStringAndSize(<const char*> data, piece))
             except BaseException as error:
                 self._write_failed(error)
                 raise
+            data += piece
+            size -= piece
         return 0
 
     cdef int _write_raised(self) except -1:
