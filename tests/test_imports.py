@@ -32,6 +32,7 @@ ROOMS = (
     "frame",
     "parser",
     "buffers",
+    "write_queue",
     "options",
     "view",
     "deadlines",

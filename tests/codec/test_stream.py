@@ -32,6 +32,8 @@ from tests.support.frames import BINARY, CLOSE, PING, PONG, TEXT, Frame
 from tests.support.leaks import eventually, open_descriptors
 
 stream = pytest.importorskip("picows_codec.stream")
+fcntl = pytest.importorskip("fcntl")
+termios = pytest.importorskip("termios")
 
 Run = Callable[..., Any]
 
@@ -184,6 +186,11 @@ def poller_for(polled: bool) -> Iterator[Any]:
         poller.close()
 
 
+def receivable(sock: socket.socket) -> int:
+    """How many bytes the kernel has for us (SIOCINQ, FIONREAD)."""
+    return int(struct.unpack("i", fcntl.ioctl(sock, termios.FIONREAD, bytes(4)))[0])
+
+
 def kind_of(link: Link) -> WSDisconnectKind:
     assert link.ws.disconnect_cause is not None
     return link.ws.disconnect_cause.kind
@@ -254,6 +261,96 @@ def test_large_frames(run: Run, role: str, polled: bool) -> None:
                 await sending
                 assert [frame.payload for frame in found] == payloads
                 assert [frame[1] for frame in listener.frames] == payloads
+
+    run(main)
+
+
+@both_roles
+@watched_by
+def test_large_frame_that_has_arrived_takes_one_turn(run: Run, role: str, polled: bool) -> None:
+    """It is larger than the read buffer, and yet takes no more turns than a small one."""
+
+    async def turns_for(link: Link, payload: bytes) -> int:
+        data = link.build(BINARY, payload)
+        before = len(link.listener.frames)
+        link.transport.pause_reading()
+        await link.send(data)
+        await eventually(lambda: receivable(link.socket) == len(data))
+        link.transport.resume_reading()
+        turns = 0
+        while len(link.listener.frames) == before:
+            await asyncio.sleep(0)
+            turns += 1
+        assert link.listener.frames[-1][1] == payload
+        return turns
+
+    async def main() -> None:
+        with poller_for(polled) as poller:
+            async with Link(role, poller=poller, read_buffer_init_size=512, tcp=True) as link:
+                link.peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+                link.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+                small = await turns_for(link, b"x" * 100)
+                assert await turns_for(link, b"x" * 150_000) == small
+
+    run_with_fresh_buffers(run, main)
+
+
+@both_roles
+@watched_by
+@pytest.mark.parametrize("kind", ["bytes", "str", "frame", "memoryview", "view of a frame"])
+def test_queue_of_what_cannot_change(run: Run, role: str, polled: bool, kind: str) -> None:
+    """A server's large payload is not copied into the queue, and stays as it is when it is."""
+    listener = Recorder()
+    kept: List[WSFrame] = []
+    listener.act("on_ws_frame", lambda transport, frame: kept.append(frame))
+
+    async def main() -> None:
+        with poller_for(polled) as poller:
+            async with Link(role, listener, poller=poller, buffer_size=4096) as link:
+                payload = b"y" * 300_000
+                await link.send_frame(BINARY, payload)
+                await eventually(lambda: kept)
+                frame = kept.pop()
+                message: Any = {
+                    "bytes": b"z" * 300_000,
+                    "str": "\u00fc" * 150_000,
+                    "frame": frame,
+                    "memoryview": memoryview(b"m" * 300_000),
+                    "view of a frame": memoryview(frame),
+                }[kind]
+                wanted = message.encode() if kind == "str" else bytes(message)
+                holder: Any = message
+                if kind in ("frame", "view of a frame"):
+                    holder = frame.get_payload_as_bytes()
+                elif kind == "memoryview":
+                    holder = message.obj
+                before = sys.getrefcount(holder)
+                for _ in range(3):
+                    link.ws.send(TEXT if kind == "str" else BINARY, message)
+                assert link.transport.get_write_buffer_size() > 600_000
+                assert sys.getrefcount(holder) == before + (3 if role == "server" else 0)
+                found = await link.recv(3)
+                assert [one.payload for one in found] == [wanted] * 3
+                assert sys.getrefcount(holder) == before
+
+    run(main)
+
+
+@watched_by
+def test_queue_of_what_may_change(run: Run, polled: bool) -> None:
+    async def main() -> None:
+        with poller_for(polled) as poller:
+            async with Link("server", poller=poller, buffer_size=4096) as link:
+                buffer = bytearray(b"a" * 100_000)
+                large = bytes(1_000_000)
+                before = sys.getrefcount(large)
+                link.ws.send(BINARY, buffer)
+                link.ws.send(BINARY, memoryview(buffer))
+                link.ws.send(BINARY, memoryview(large)[:50_000])
+                assert sys.getrefcount(large) == before  # a part does not keep all of it alive
+                buffer[:] = b"b" * 100_000
+                found = await link.recv(3)
+                assert [one.payload for one in found] == [b"a" * 100_000] * 2 + [bytes(50_000)]
 
     run(main)
 
@@ -927,7 +1024,7 @@ def test_poller_with_many_connections(run: Run, role: str) -> None:
 @both_roles
 @watched_by
 def test_busy_connections_do_not_starve_others(run: Run, role: str, polled: bool) -> None:
-    """One read a turn, however much there is: others are served in between, and so are tasks."""
+    """One read a turn, however many small frames there are: others are served in between."""
     flood = 400
 
     async def main() -> None:

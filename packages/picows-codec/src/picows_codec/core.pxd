@@ -6,8 +6,11 @@ from picows_codec.deadlines cimport Deadlined
 
 cdef class Core(Deadlined):
     cdef int check_thread(self) except -1
+    # owner: what keeps payload where and as it is and may be kept instead of a copy, a bytes or
+    # str object; or None.
     cdef int send_frame(
-        self, int opcode, bint fin, int rsv, const uint8_t* payload, Py_ssize_t size) except -1
+        self, int opcode, bint fin, int rsv, const uint8_t* payload, Py_ssize_t size,
+        object owner) except -1
     cdef int send_in_place(
         self, int opcode, bint fin, int rsv, uint8_t* payload, Py_ssize_t size) except -1
     cdef int cork(self) except -1

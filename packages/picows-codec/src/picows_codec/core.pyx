@@ -10,8 +10,8 @@ cdef class Core(Deadlined):
         raise NotImplementedError
 
     cdef int send_frame(
-            self, int opcode, bint fin, int rsv, const uint8_t* payload,
-            Py_ssize_t size) except -1:
+            self, int opcode, bint fin, int rsv, const uint8_t* payload, Py_ssize_t size,
+            object owner) except -1:
         raise NotImplementedError
 
     cdef int send_in_place(

@@ -437,7 +437,7 @@ cdef class WSEndpoint(Liveness):
         if self._write_paused:
             self._pending_pong = (<const char*> payload)[:size]
             return 0
-        return self._emit(0x80 | WS_OP_PONG, payload, size)
+        return self._emit(0x80 | WS_OP_PONG, payload, size, None)
 
     # Opening handshake
 

@@ -18,12 +18,13 @@ cdef class Wire:
 
     cdef Py_ssize_t queue_size      # bytes accepted that the kernel has not taken yet
 
-    # Write now what the kernel takes and queue a copy of the rest. Errors of the socket end the
-    # connection later, as with asyncio's transports; they are not raised here.
+    # Write now what the kernel takes and queue the rest: a copy, or a reference to ``owner``, which
+    # keeps data where and as it is, or is None. Errors of the socket end the connection later, as
+    # with asyncio's transports; they are not raised here.
     cdef int write_bytes(self, const uint8_t* data, Py_ssize_t size) except -1
     cdef int write_two(
         self, const uint8_t* head, Py_ssize_t head_size,
-        const uint8_t* data, Py_ssize_t size) except -1
+        const uint8_t* data, Py_ssize_t size, object owner) except -1
 
 cdef class Sender(Core):
     cdef:
@@ -53,7 +54,8 @@ cdef class Sender(Core):
     cdef int _check_frame(
         self, int opcode, bint fin, const uint8_t* payload, Py_ssize_t size) except -1
     cdef bint _joins_burst(self) except -1
-    cdef int _emit(self, uint8_t first_byte, const uint8_t* payload, Py_ssize_t size) except -1
+    cdef int _emit(
+        self, uint8_t first_byte, const uint8_t* payload, Py_ssize_t size, object owner) except -1
     cdef int _emit_bytes(
         self, uint8_t first_byte, const uint8_t* payload, Py_ssize_t size) except -1
     cdef int _flush(self) except -1
@@ -62,7 +64,7 @@ cdef class Sender(Core):
     cdef int _write_raised(self) except -1
     cdef int _write_two(
         self, const uint8_t* head, Py_ssize_t head_size,
-        const uint8_t* data, Py_ssize_t size) except -1
+        const uint8_t* data, Py_ssize_t size, object owner) except -1
     cdef Py_ssize_t _queue_size(self) except -1
     cdef Py_ssize_t _queue_below(self) except -1
     cdef int _send_close(self, const uint8_t* payload, Py_ssize_t size) except -1

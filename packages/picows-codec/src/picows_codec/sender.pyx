@@ -57,7 +57,7 @@ cdef class Wire:
 
     cdef int write_two(
             self, const uint8_t* head, Py_ssize_t head_size,
-            const uint8_t* data, Py_ssize_t size) except -1:
+            const uint8_t* data, Py_ssize_t size, object owner) except -1:
         raise NotImplementedError
 
 
@@ -83,7 +83,7 @@ cdef inline int _write_now(Sender self, const uint8_t* data, Py_ssize_t size) ex
 
 cdef inline int _put(
         Sender self, WriteBuffer buffer, uint8_t first_byte, const uint8_t* payload,
-        Py_ssize_t size) except -1:
+        Py_ssize_t size, object owner) except -1:
     """Append a frame to the buffer, which has room for a header; write what does not fit."""
     cdef uint8_t key[4]
     cdef Py_ssize_t offset = 0
@@ -92,7 +92,7 @@ cdef inline int _put(
         buffer.used += ws_encode_frame_header(
             buffer.data + buffer.used, first_byte, size, NULL)
         if size > GATHER_SIZE:
-            self._write_two(buffer.data, buffer.used, payload, size)
+            self._write_two(buffer.data, buffer.used, payload, size, owner)
             buffer.used = 0
             return 0
         if size > buffer.capacity - buffer.used:
@@ -171,8 +171,8 @@ cdef class Sender(Core):
         return 0
 
     cdef int send_frame(
-            self, int opcode, bint fin, int rsv, const uint8_t* payload,
-            Py_ssize_t size) except -1:
+            self, int opcode, bint fin, int rsv, const uint8_t* payload, Py_ssize_t size,
+            object owner) except -1:
         if not _is_in_order(self, opcode):
             self._check_frame(opcode, fin, payload, size)
             if opcode == WS_OP_CLOSE:
@@ -180,7 +180,8 @@ cdef class Sender(Core):
         if not opcode & 0x08:
             self._fragmented = not fin
         return self._emit(
-            <uint8_t> ((0x80 if fin else 0) | (rsv & 7) << 4 | opcode), payload, size)
+            <uint8_t> ((0x80 if fin else 0) | (rsv & 7) << 4 | opcode), payload, size,
+            owner)
 
     cdef int send_in_place(
             self, int opcode, bint fin, int rsv, uint8_t* payload, Py_ssize_t size) except -1:
@@ -190,7 +191,7 @@ cdef class Sender(Core):
         # What is held back would leave first, and may call the listener: that needs a copy.
         if (opcode & 0x08 or self._corks or self._more_to_come or self._wire is None
                 or self._pending is not None):
-            return self.send_frame(opcode, fin, rsv, payload, size)
+            return self.send_frame(opcode, fin, rsv, payload, size, None)
         if not _is_in_order(self, opcode):
             self._check_frame(opcode, fin, payload, size)
         if self._write_paused and self._queue_size() + size > self._max_write_queue:
@@ -212,7 +213,7 @@ cdef class Sender(Core):
         self._close_sent = True
         self._may_send = False
         self._close_payload_sent = (<const char*> payload)[:size]
-        self._emit(0x80 | WS_OP_CLOSE, payload, size)
+        self._emit(0x80 | WS_OP_CLOSE, payload, size, None)
         return self._close_was_sent()
 
     # Corking
@@ -254,7 +255,9 @@ cdef class Sender(Core):
         if self._pending is not None and self._corks == 0 and not self._more_to_come:
             self._flush()
 
-    cdef int _emit(self, uint8_t first_byte, const uint8_t* payload, Py_ssize_t size) except -1:
+    cdef int _emit(
+            self, uint8_t first_byte, const uint8_t* payload, Py_ssize_t size,
+            object owner) except -1:
         cdef WriteBuffer buffer = self._pending
         cdef bint held = (
             self._corks != 0 or self._more_to_come or (self._coalesces and self._joins_burst()))
@@ -270,7 +273,7 @@ cdef class Sender(Core):
         elif buffer.used >= buffer.capacity:
             self._write(buffer.data, buffer.used)
             buffer.used = 0
-        _put(self, buffer, first_byte, payload, size)
+        _put(self, buffer, first_byte, payload, size, owner)
         if held:
             self._pending = buffer
         else:
@@ -354,13 +357,13 @@ cdef class Sender(Core):
 
     cdef int _write_two(
             self, const uint8_t* head, Py_ssize_t head_size,
-            const uint8_t* data, Py_ssize_t size) except -1:
+            const uint8_t* data, Py_ssize_t size, object owner) except -1:
         if self._wire is None:
             self._write(head, head_size)
             return self._write(data, size)
         self._written += head_size + size
         try:
-            return self._wire.write_two(head, head_size, data, size)
+            return self._wire.write_two(head, head_size, data, size, owner)
         except BaseException as error:
             self._write_failed(error)
             raise

@@ -6,6 +6,7 @@ from libc.stdint cimport uint8_t
 from picows_codec.buffers cimport ThreadBuffers
 from picows_codec.endpoint cimport WSEndpoint
 from picows_codec.sender cimport Wire
+from picows_codec.write_queue cimport WriteQueue
 
 cdef class Poller:
     cdef object _loop
@@ -30,9 +31,7 @@ cdef class StreamTransport(Wire):
         object _protocol            # the same object
         Poller _poller              # None: registered with the loop itself
         ThreadBuffers _buffers
-        uint8_t* _queue             # not yet sent: _queue[_queue_start:][:queue_size]
-        Py_ssize_t _queue_start
-        Py_ssize_t _queue_capacity
+        WriteQueue _queue           # queue_size bytes; None: nothing
         Py_ssize_t _high_watermark
         Py_ssize_t _low_watermark
         bint _protocol_paused
@@ -48,9 +47,10 @@ cdef class StreamTransport(Wire):
     cdef int _update_interest(self) except -1
     cdef int _set_loop_interest(self, bint reading, bint writing) except -1
     cdef int _receive(self) except -1
+    cdef bint _receive_once(self) except -1
     cdef int _drain(self) except -1
     cdef int _note_unsendable(self, Py_ssize_t size) except -1
-    cdef int _enqueue(self, const uint8_t* data, Py_ssize_t size) except -1
+    cdef int _enqueue(self, const uint8_t* data, Py_ssize_t size, object owner) except -1
     cdef int _failed(self, int error_number, str action) except -1
     cdef int _die(self, object exc) except -1
     cdef int _queue_emptied(self) except -1

@@ -8,7 +8,7 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_CheckBuffer
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
 from cpython.long cimport PyLong_AsLongAndOverflow, PyLong_Check
-from cpython.object cimport Py_TYPE
+from cpython.object cimport PyObject, Py_TYPE
 from libc.stdint cimport uint8_t
 
 from picows_codec.close cimport encode_close_payload
@@ -41,6 +41,8 @@ from picows_codec.waiting import collect_roundtrips, wait_for
 cdef extern from "Python.h":
     const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
     bint PyUnicode_Check(object value)
+    bint PyMemoryView_Check(object value)
+    PyObject* PyMemoryView_GET_BASE(object view)
     int PyObject_GenericSetDict(object owner, object value, void* context) except -1
 
 
@@ -57,6 +59,24 @@ cdef int _opcode_number(object opcode) except -1:
     return <int> number
 
 
+cdef inline object _bytes_of(WSMessage message):
+    """The bytes object that holds the payload, if there is one."""
+    return message._owner if PyBytes_CheckExact(message._owner) else None
+
+
+cdef object _bytes_below(object message):
+    """The bytes object that all of a buffer lies in, if there is one and it has nothing else."""
+    cdef object base
+    if not PyMemoryView_Check(message) or PyMemoryView_GET_BASE(message) == NULL:
+        return None
+    base = <object> PyMemoryView_GET_BASE(message)
+    if isinstance(base, WSMessage):
+        base = _bytes_of(<WSMessage> base)
+    if PyBytes_CheckExact(base) and PyBytes_GET_SIZE(base) == message.nbytes:
+        return base
+    return None
+
+
 cdef int _send_object(Core core, int opcode, object message, bint fin, int rsv) except -1:
     cdef Py_buffer view
     cdef const char* text
@@ -64,26 +84,27 @@ cdef int _send_object(Core core, int opcode, object message, bint fin, int rsv) 
     if PyBytes_CheckExact(message):
         return core.send_frame(
             opcode, fin, rsv, <const uint8_t*> PyBytes_AS_STRING(message),
-            PyBytes_GET_SIZE(message))
+            PyBytes_GET_SIZE(message), message)
     if isinstance(message, WSMessage):
         return core.send_frame(
             opcode, fin, rsv, (<WSMessage> message).payload_ptr,
-            (<WSMessage> message).payload_size)
+            (<WSMessage> message).payload_size, _bytes_of(<WSMessage> message))
     if message is None:
-        return core.send_frame(opcode, fin, rsv, <const uint8_t*> b"", 0)
+        return core.send_frame(opcode, fin, rsv, <const uint8_t*> b"", 0, None)
     if PyUnicode_Check(message):
         if opcode == WS_OP_BINARY:
             raise TypeError(
                 "a BINARY message cannot be a str: encode it to bytes, or send it as TEXT")
         text = PyUnicode_AsUTF8AndSize(message, &size)
-        return core.send_frame(opcode, fin, rsv, <const uint8_t*> text, size)
+        return core.send_frame(opcode, fin, rsv, <const uint8_t*> text, size, message)
     if not PyObject_CheckBuffer(message):
         raise TypeError(
             "message must be bytes, bytearray, memoryview, another contiguous buffer, str or"
             f" None, not {type(message).__name__}")
     PyObject_GetBuffer(message, &view, PyBUF_SIMPLE)
     try:
-        return core.send_frame(opcode, fin, rsv, <const uint8_t*> view.buf, view.len)
+        return core.send_frame(
+            opcode, fin, rsv, <const uint8_t*> view.buf, view.len, _bytes_below(message))
     finally:
         PyBuffer_Release(&view)
 
@@ -120,8 +141,9 @@ cdef class WSTransport:
     the connection's event loop; from another thread they raise :class:`WSThreadError` and do
     nothing (use ``loop.call_soon_threadsafe``).
 
-    What is sent leaves in order. Bytes that the operating system does not take at once are
-    queued as the library's own copy, so that a buffer may be changed as soon as a call returns;
+    What is sent leaves in order. What the operating system does not take at once is queued: a
+    large payload that cannot change (bytes, str, a received frame) by reference where it leaves
+    as it is, anything else as a copy, so that a buffer may be changed as soon as a call returns;
     see ``pause_writing`` and the option ``max_write_queue_size`` for how the queue is bounded.
     """
 
@@ -184,7 +206,8 @@ cdef class WSTransport:
     cdef int send_bytes(
             self, int opcode, const void* payload, Py_ssize_t size, bint fin=True,
             int rsv=0) except -1:
-        return (<Core> self._core).send_frame(opcode, fin, rsv, <const uint8_t*> payload, size)
+        return (<Core> self._core).send_frame(
+            opcode, fin, rsv, <const uint8_t*> payload, size, None)
 
     cdef int send_reuse_external_buffer(
             self, int opcode, void* payload, Py_ssize_t size, bint fin=True, int rsv=0) except -1:
