@@ -26,9 +26,11 @@ from tests.support.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, 
 from tests.support.memory import InjectedFault
 
 # Around every change of the encoding, of the gather write, of the pieces in which a loop's own
-# transport gets a large frame (64,512 bytes, the header included), and of the write buffer.
+# transport gets a large frame (64,512 bytes, the header included), and of the write buffer (128 KiB
+# of frames that leave together, 1 MiB of one frame).
 SIZES = [0, 1, 125, 126, 127, 4096, 16384, 16385, 64504, 64505, 64508, 64509, 65535, 65536]
-SIZES += [129010, 129011, 129014, 129015, 131071, 131072, 131073, 400_000]
+SIZES += [129010, 129011, 129014, 129015, 131058, 131059, 131071, 131072, 131073, 400_000]
+SIZES += [1048562, 1048563, 1048576, 1048577, 2_500_000]
 
 
 def pattern(size: int) -> bytes:
@@ -65,6 +67,20 @@ def test_large_frames_reach_a_transport_in_pieces(role: str, corked: bool) -> No
         connection.ws.send(BINARY, pattern(1_000_000))
     assert connection.sent() == [Frame(BINARY, pattern(1_000_000))]
     assert max(map(len, connection.transport.writes)) <= 64512
+
+
+@both_roles
+@pytest.mark.parametrize("first", [0, 100, 131_000, 131_058, 131_059])
+@pytest.mark.parametrize("second", [1, 131_072, 200_000, 1_048_576, 2_000_000])
+def test_cork_around_large_frames(role: str, first: int, second: int) -> None:
+    """Nothing overtakes anything, and no more than 128 KiB are held back."""
+    connection = Connection(role)
+    sizes = [first, second, 10, second, first]
+    with connection.ws.cork():
+        for size in sizes:
+            connection.ws.send(BINARY, pattern(size))
+            assert connection.ws.write_queue_size < 131_072
+    assert connection.sent() == [Frame(BINARY, pattern(size)) for size in sizes]
 
 
 @both_roles

@@ -18,7 +18,8 @@ cdef class ReadBuffer:
 
 cdef class WriteBuffer:
     cdef uint8_t* data
-    cdef Py_ssize_t capacity    # bytes, with room for a header beyond it
+    cdef Py_ssize_t capacity    # bytes of frames that are gathered for one write
+    cdef Py_ssize_t size        # bytes for a larger frame, with room for a header beyond them
     cdef Py_ssize_t used
     cdef WriteBuffer next_free
 

@@ -11,9 +11,12 @@ from picows_codec.constants cimport WS_MAX_HEADER_SIZE
 cdef extern from "Python.h":
     PyObject* PyThreadState_GetDict()       # borrowed
 
-# One write of this size costs less than two of half of it and still fits the second-level cache.
 cdef enum:
-    WRITE_BUFFER_SIZE = 131072
+    # One write of this size costs less than two of half of it and fits the second-level cache.
+    WRITE_BUFFER_CAPACITY = 131072
+    # A larger frame leaves in few large writes: in pieces of the above, each of which woke the
+    # peer, an echo of a million bytes took half as long again. Not resident until a frame needs it.
+    WRITE_BUFFER_SIZE = 1048576
 
 cdef uintptr_t PAGE_SIZE = 4096
 
@@ -45,7 +48,8 @@ cdef class WriteBuffer:
         self.data = <uint8_t*> PyMem_RawMalloc(WRITE_BUFFER_SIZE + WS_MAX_HEADER_SIZE)
         if self.data == NULL:
             raise MemoryError(f"no memory for a write buffer of {WRITE_BUFFER_SIZE} bytes")
-        self.capacity = WRITE_BUFFER_SIZE
+        self.capacity = WRITE_BUFFER_CAPACITY
+        self.size = WRITE_BUFFER_SIZE
 
     def __dealloc__(self):
         PyMem_RawFree(self.data)

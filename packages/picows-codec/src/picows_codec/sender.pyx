@@ -86,6 +86,7 @@ cdef inline int _put(
         Py_ssize_t size, object owner) except -1:
     """Append a frame to the buffer, which has room for a header; write what does not fit."""
     cdef uint8_t key[4]
+    cdef Py_ssize_t room = buffer.capacity
     cdef Py_ssize_t offset = 0
     cdef Py_ssize_t piece
     if not self._is_client:
@@ -103,8 +104,10 @@ cdef inline int _put(
         return 0
     ws_masking_key(key)
     buffer.used += ws_encode_frame_header(buffer.data + buffer.used, first_byte, size, key)
+    if size > room - buffer.used:
+        room = buffer.size
     while True:
-        piece = buffer.capacity - buffer.used
+        piece = room - buffer.used
         if piece > size - offset:
             piece = size - offset
         if piece > 0:
@@ -270,11 +273,8 @@ cdef class Sender(Core):
             if self._wire is None and not held:
                 return self._emit_bytes(first_byte, payload, size)
             buffer = self._buffers.take_write()
-        elif buffer.used >= buffer.capacity:
-            self._write(buffer.data, buffer.used)
-            buffer.used = 0
         _put(self, buffer, first_byte, payload, size, owner)
-        if held:
+        if held and buffer.used < buffer.capacity:
             self._pending = buffer
         else:
             self._pending = None
