@@ -53,7 +53,7 @@ def _set_up(source: Input) -> Session:
         "max_fragments_per_message": (131072, 1, 3, 10)[limits >> 4 & 3],
         "max_write_queue_size": (16 << 20, 150, 4000, 70000)[limits >> 6],
         "write_high_watermark": (65536, 100, 1000, 0)[limits >> 6],
-        "read_buffer_init_size": (262144, 256)[flags >> 7],
+        "read_buffer_init_size": (131072, 256)[flags >> 7],
         "enable_auto_ping": bool(timing & 1),
         "auto_ping_strategy": WSAutoPingStrategy(1 + (timing >> 1 & 1)),
         "auto_ping_idle_timeout": 2.0,

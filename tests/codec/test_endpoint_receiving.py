@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from typing import Any, List, Tuple, Type
+from typing import Any, Callable, Dict, List, Tuple, Type
 
 import pytest
 
@@ -12,6 +12,7 @@ from picows_codec import (
     WSDisconnectKind,
     WSFrame,
     WSListener,
+    WSMessage,
     WSMessageListener,
     WSMsgType,
     WSProtocolError,
@@ -201,6 +202,134 @@ def test_the_frame_is_reused_after_callbacks_that_raise(role: str) -> None:
     for payload in (b"a", b"b" * 2000, b"c", b""):
         connection.receive(BINARY, payload)
     assert seen == [b"a", b"b" * 2000, b"c", b""]
+
+
+# Several frames in one read
+
+
+def _odd_frame(connection: Connection, kind: str) -> bytes:
+    """What stands among short whole messages."""
+    build = connection.build
+    if kind == "length in more bytes than needed":
+        header = frames.header(BINARY, 200, key=connection.key)
+        return header[:2] + b"\0\x7d" + header[4:] + b"x" * 125
+    if kind == "wrong mask":
+        return frames.build(BINARY, b"x", key=None if connection.key else frames.KEY)
+    return {
+        "short": build(BINARY, b"x"),
+        "empty": build(TEXT, b""),
+        "125": build(BINARY, b"x" * 125),
+        "126": build(BINARY, b"x" * 126),
+        "65535": build(TEXT, b"x" * 65535),
+        "65536": build(BINARY, b"x" * 65536),
+        "text": build(TEXT, "\u00fc\u20ac".encode()),
+        "invalid text": build(TEXT, b"\xc3\x28"),
+        "unfinished text": build(TEXT, b"\xe2\x82"),
+        "fragments": build(TEXT, b"a", fin=False) + build(CONTINUATION, b"b"),
+        "fragment without end": build(TEXT, b"a", fin=False),
+        "continuation of nothing": build(CONTINUATION, b"b"),
+        "ping": build(PING, b"p"),
+        "pong": build(PONG, b"p"),
+        "close": build(CLOSE, frames.close_payload(1001)),
+        "reserved bit": build(BINARY, b"x", rsv=4),
+        "reserved opcode": build(3, b"x"),
+    }[kind]
+
+
+KINDS = [
+    "short", "empty", "125", "126", "65535", "65536", "text", "invalid text", "unfinished text",
+    "fragments", "fragment without end", "continuation of nothing", "ping", "pong", "close",
+    "reserved bit", "reserved opcode", "length in more bytes than needed", "wrong mask",
+]  # fmt: skip
+
+
+@both_roles
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "options", [{}, {"max_frame_size": 125}, {"max_message_size": 126}, {"max_frame_size": 65534}]
+)
+@pytest.mark.parametrize("gathered", [False, True])
+def test_in_one_read_as_in_many(
+    role: str, kind: str, options: Dict[str, int], gathered: bool
+) -> None:
+    """Frames are delivered, answered and refused alike, however they arrive."""
+
+    def outcome(feeding: Feeding) -> Tuple[Any, ...]:
+        listener = Messages() if gathered else Recorder()
+        connection = Connection(role, listener, **options)
+        short = [connection.build(BINARY, b"%d" % i) for i in range(4)]
+        stream = short[0] + short[1] + _odd_frame(connection, kind) + short[2] + short[3]
+        connection.feed(*feeding(stream))
+        return listener.events, connection.sent(), repr(connection.cause)
+
+    assert outcome(whole) == outcome(in_pieces)
+
+
+class Messages(WSMessageListener):
+    def __init__(self) -> None:
+        super().__init__()
+        self.events: List[Tuple[Any, ...]] = []
+
+    def on_ws_message(self, transport: WSTransport, message: WSMessage) -> None:
+        self.events.append((message.opcode, message.get_payload_as_bytes()))
+
+
+def in_pieces(stream: bytes) -> List[bytes]:
+    """Small enough that no two frames, and no whole frame, arrive together."""
+    return [stream[i : i + 2] for i in range(0, len(stream), 2)]
+
+
+def _fail(transport: WSTransport, frame: WSFrame) -> None:
+    raise ValueError(bytes(frame))
+
+
+# In the middle of a read; what is returned is kept.
+ACTS: Dict[str, Callable[[WSTransport, WSFrame], Any]] = {
+    "nothing": lambda transport, frame: None,
+    "send": lambda transport, frame: transport.send(TEXT, b"answer"),
+    "send_ping": lambda transport, frame: transport.send_ping(b"p"),
+    "send_close": lambda transport, frame: transport.send_close(1001),
+    "disconnect": lambda transport, frame: transport.disconnect(),
+    "abort": lambda transport, frame: transport.disconnect(graceful=False),
+    "keep": lambda transport, frame: frame,
+    "keep a view": lambda transport, frame: memoryview(frame),
+    "raise": _fail,
+}
+
+
+@both_roles
+@pytest.mark.parametrize("size", [1, 200])
+@pytest.mark.parametrize("act", ACTS)
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_callbacks_in_one_read_as_in_many(role: str, size: int, act: str, goes_on: bool) -> None:
+    """What a callback does in the middle of a read counts for the frames that follow in it."""
+
+    def outcome(feeding: Feeding) -> Tuple[Any, ...]:
+        kept: List[Any] = []
+        other = Connection(role)
+
+        def handler(transport: WSTransport, frame: WSFrame) -> None:
+            if bytes(frame)[:1] == b"2":
+                kept.append(ACTS[act](transport, frame))
+                other.feed(other.build(BINARY, b"inner") * 3)
+
+        listener = Recorder().act("on_ws_frame", handler)
+        connection = Connection(role, listener, disconnect_on_exception=not goes_on)
+        frames_of_peer = [connection.build(BINARY, b"%d" % i * size) for i in range(6)]
+        connection.feed(*feeding(b"".join(frames_of_peer)))
+        connection.receive(TEXT, b"more")
+        kept = [bytes(each) for each in kept if each is not None]
+        return (
+            listener.events,
+            connection.sent(),
+            repr(connection.cause),
+            kept,
+            other.listener.events,
+        )
+
+    found = outcome(whole)
+    assert found == outcome(in_pieces)
+    assert found[3] == ([b"2" * size] if act.startswith("keep") else [])
 
 
 # Listeners

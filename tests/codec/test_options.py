@@ -28,7 +28,7 @@ DEFAULTS = {
     "write_high_watermark": 65536,
     "write_low_watermark": 16384,
     "max_write_queue_size": 16 * 1024 * 1024,
-    "read_buffer_init_size": 262144,
+    "read_buffer_init_size": 131072,
     "coalesce_writes": True,
     "busy_poll": False,
 }

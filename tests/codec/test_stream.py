@@ -253,7 +253,7 @@ def test_large_frames(run: Run, role: str, polled: bool) -> None:
                 generator = random.Random(5)
                 payloads = [
                     generator.getrandbits(8 * size).to_bytes(size, "big")
-                    for size in (1_000_000, 5, 3_000_000, 262_144, 1)
+                    for size in (1_000_000, 5, 3_000_000, 131_072, 1)
                 ]
                 data = b"".join(link.build(BINARY, payload) for payload in payloads)
                 sending = asyncio.ensure_future(link.send(data))

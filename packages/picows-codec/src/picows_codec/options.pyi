@@ -69,7 +69,7 @@ class WSOptions:
         write_high_watermark: int = 65536,
         write_low_watermark: int | None = None,
         max_write_queue_size: int = 16777216,
-        read_buffer_init_size: int = 262144,
+        read_buffer_init_size: int = 131072,
         coalesce_writes: bool = True,
         busy_poll: bool = False,
     ) -> None: ...

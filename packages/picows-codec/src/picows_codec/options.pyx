@@ -144,7 +144,7 @@ cdef class WSOptions:
     ``max_write_queue_size``         16 MiB    bytes in the write queue above which a slow
                                                consumer is disconnected; one message of any size
                                                is taken while the queue is below its watermark
-    ``read_buffer_init_size``        262144    bytes of the read buffer, which all connections of
+    ``read_buffer_init_size``        131072    bytes of the read buffer, which all connections of
                                                a thread share where the transport allows it
     ``coalesce_writes``              True      frames sent after the first in one turn of the loop
                                                leave together at its end; False: each at once
@@ -173,7 +173,7 @@ cdef class WSOptions:
         write_high_watermark=65536,
         write_low_watermark=None,
         max_write_queue_size=16 * 1024 * 1024,
-        read_buffer_init_size=262144,
+        read_buffer_init_size=131072,
         coalesce_writes=True,
         busy_poll=False,
     ):

@@ -8,16 +8,26 @@ watched by the echo and inbound benches.
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_XDECREF
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcpy
 
 from picows_codec.buffers cimport ReadBuffer, ThreadBuffers
-from picows_codec.constants cimport WS_MAX_HEADER_SIZE, WS_OP_CLOSE, WS_OP_PING, WS_OP_PONG
+from picows_codec.constants cimport (
+    WS_MAX_HEADER_SIZE,
+    WS_OP_BINARY,
+    WS_OP_CLOSE,
+    WS_OP_PING,
+    WS_OP_PONG,
+    WS_OP_TEXT,
+    WS_VIOLATION_INVALID_UTF8,
+)
 from picows_codec.core cimport reraise
 from picows_codec.frame cimport ws_decode_frame_header, ws_frame_header, ws_frame_is_complete
-from picows_codec.parser cimport _check_header, _end_frame, _take_payload
+from picows_codec.mask cimport ws_mask
+from picows_codec.parser cimport _check_header, _end_frame, _take_payload, ws_parser
 from picows_codec.sender cimport NOTHING_SENT, ONE_SENT
 from picows_codec.transport cimport WSListener, WSTransport
+from picows_codec.utf8 cimport ws_utf8_valid
 from picows_codec.view cimport WSFrame
 
 cdef extern from *:
@@ -38,6 +48,7 @@ cdef enum:
 ctypedef int (*taking_in)(Receiver, ReadBuffer, Py_ssize_t, Py_ssize_t) noexcept
 ctypedef int (*handing_over)(Receiver, WSFrame) noexcept
 ctypedef int (*delivering)(WSListener, WSTransport, WSFrame) noexcept
+ctypedef int (*reporting)(Receiver) noexcept
 
 
 cdef int _take_in(
@@ -51,25 +62,30 @@ cdef int _hand_over(Receiver self, WSFrame frame) except -1:
     """The listener's callback, and what it may raise."""
     cdef WSTransport transport = self._transport
     cdef WSListener listener = self._listener
-    cdef object callback
-    cdef PyObject* call[3]
-    cdef PyObject* result
     if self._expects_pong and self._takes_pong(frame):
         return 0
-    callback = self._on_frame
+    if _call(self._on_frame, self._on_frame_is_method, listener, transport, frame) < 0:
+        return self._on_frame_raised()
+    return 0
+
+
+cdef inline int _call(
+        object callback, bint is_method, WSListener listener, WSTransport transport,
+        WSFrame frame) noexcept:
+    """on_ws_frame: -1 with the exception set if it raised."""
+    cdef PyObject* call[3]
+    cdef PyObject* result
     if callback is None:
-        if (<delivering> _deliver)(listener, transport, frame) < 0:
-            return self._on_frame_raised()
-        return 0
+        return (<delivering> _deliver)(listener, transport, frame)
     call[0] = <PyObject*> listener
     call[1] = <PyObject*> transport
     call[2] = <PyObject*> frame
-    if self._on_frame_is_method:
+    if is_method:
         result = PyObject_Vectorcall(callback, call, 3, NULL)
     else:
         result = PyObject_Vectorcall(callback, &call[1], 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL)
     if result == NULL:
-        return self._on_frame_raised()
+        return -1
     Py_XDECREF(result)
     return 0
 
@@ -78,12 +94,104 @@ cdef int _deliver(WSListener listener, WSTransport transport, WSFrame frame) exc
     return listener._deliver(transport, frame)
 
 
-cdef inline bint _is_small_data(const uint8_t* data, Py_ssize_t size) noexcept:
-    """Whether data[0:size], two bytes or more, begins with a complete data frame of a short length:
-    what mostly follows in a stream of small frames."""
-    return (
-        data[0] & 0x08 == 0 and data[1] & 0x7F < 126
-        and 2 + 4 * (data[1] >> 7) + (data[1] & 0x7F) <= size)
+cdef int _report(Receiver self) except -1:
+    return self._on_frame_raised()
+
+
+cdef inline Py_ssize_t _whole_message(
+        const uint8_t* data, Py_ssize_t size, uint8_t mask_bit, uint64_t limit,
+        int* header_size) noexcept nogil:
+    """The size of the payload if data[0:size] begins with a message that is one frame, all there,
+    and valid in all but its text; else -1. Longer ones than 65535 bytes are not looked for."""
+    cdef uint64_t length
+    cdef int header = 2
+    if size < 4 or (data[0] != 0x80 | WS_OP_BINARY and data[0] != 0x80 | WS_OP_TEXT):
+        return -1
+    length = data[1] ^ mask_bit
+    if length >= 126:
+        if length != 126:
+            return -1
+        length = <uint64_t> data[2] << 8 | data[3]
+        if length < 126:
+            return -1
+        header = 4
+    header += mask_bit >> 5
+    header_size[0] = header
+    if length > limit or header + length > <uint64_t> size:
+        return -1
+    return <Py_ssize_t> length
+
+
+cdef Py_ssize_t _take_run(
+        Receiver self, ReadBuffer buffer, uint8_t* data, Py_ssize_t size) except -1:
+    """Deliver whole messages as long as one follows the other: what most streams consist of.
+
+    Does in one go what is done step by step for all other frames, in a third of the instructions;
+    the look at what follows a frame is the next one's check. Returns how many bytes it has taken;
+    0 is: something else is next.
+    """
+    cdef const ws_parser* parser = &self._parser
+    cdef uint8_t mask_bit = <uint8_t> (parser.expect_masked << 7)
+    cdef uint64_t limit = 65535
+    cdef uint8_t* start = data
+    cdef int header_size
+    cdef Py_ssize_t length
+    cdef ThreadBuffers buffers
+    cdef WSFrame frame
+    cdef WSListener listener
+    cdef WSTransport transport
+    cdef object callback
+    cdef bint is_method
+    if parser.max_frame_size != 0 and parser.max_frame_size < limit:
+        limit = parser.max_frame_size
+    if parser.max_message_size != 0 and parser.max_message_size < limit:
+        limit = parser.max_message_size
+    length = _whole_message(data, size, mask_bit, limit, &header_size)
+    if (
+            length < 0 or parser.message_opcode != 0 or self._muted or self._expects_pong
+            or self._buffers.frame_is_lent):
+        return 0
+    buffers = self._buffers
+    if buffers.frame is None:
+        buffers.frame = WSFrame.__new__(WSFrame)
+    frame = <WSFrame> buffers.frame
+    frame.fin = True
+    if frame._owner is not None:
+        frame._owner = None
+    if frame._source is not buffer:
+        frame._source = buffer
+    listener = self._listener
+    transport = self._transport
+    callback = self._on_frame
+    is_method = self._on_frame_is_method
+    self._frame_is_late = self._message_is_late = False
+    while True:
+        if mask_bit:
+            ws_mask(data + header_size, length, data + header_size - 4, 0)
+        if data[0] == 0x80 | WS_OP_TEXT and not ws_utf8_valid(data + header_size, length):
+            self._violated(WS_VIOLATION_INVALID_UTF8)
+            return data - start + size
+        frame.wire_opcode = data[0] & 0x0F
+        frame.payload_ptr = data + header_size
+        frame.payload_size = length
+        data += header_size + length
+        size -= header_size + length
+        length = _whole_message(data, size, mask_bit, limit, &header_size)
+        frame.tail_size = size
+        frame.last_in_buffer = length < 0 and not (size >= 2 and self._more_deliverable(data, size))
+        self._more_to_come = not frame.last_in_buffer
+        buffers.frame_is_lent = True
+        if (
+                _call(callback, is_method, listener, transport, frame) < 0
+                and (<reporting> _report)(self) < 0):
+            self._hand_over_raised(frame)
+        if Py_REFCNT(frame) != 2 or frame._exports != 0:
+            self._frame_was_kept(frame)
+            break
+        buffers.frame_is_lent = False
+        if length < 0 or self._deaf or self._muted or self._expects_pong:
+            break
+    return data - start
 
 
 cdef inline int _deliver_frame(
@@ -106,7 +214,7 @@ cdef inline int _deliver_frame(
     frame.tail_size = tail_size
     frame.last_in_buffer = (
         tail_size < 2 or header.opcode == WS_OP_CLOSE
-        or not (_is_small_data(tail, tail_size) or self._more_deliverable(tail, tail_size)))
+        or not self._more_deliverable(tail, tail_size))
     if frame._owner is not owner:
         frame._owner = owner
     if frame._source is not buffer:
@@ -206,6 +314,12 @@ cdef class Receiver(Sender):
         cdef Py_ssize_t used
         cdef int result
         while size > 0 and not self._deaf:
+            if self._head_size == 0:
+                used = _take_run(self, buffer, data, size)
+                if used:
+                    data += used
+                    size -= used
+                    continue
             if self._head_size:
                 used = WS_MAX_HEADER_SIZE - self._head_size
                 if used > size:

@@ -58,7 +58,7 @@ async def ws_create_server(
     write_high_watermark: int = 65536,
     write_low_watermark: Optional[int] = None,
     max_write_queue_size: int = 16 * 1024 * 1024,
-    read_buffer_init_size: int = 262144,
+    read_buffer_init_size: int = 131072,
     coalesce_writes: bool = True,
     busy_poll: bool = False,
 ) -> WSServer:
