@@ -1142,6 +1142,126 @@ def test_exceptions_of_one_listener_leave_the_others_alone(
     run(main)
 
 
+class Watched:
+    """One end of a pair of sockets as somebody else's transport has it; ``calls`` counts."""
+
+    def __init__(self, poller: Any) -> None:
+        self.poller = poller
+        self.ours, self.peer = socket.socketpair()
+        self.ours.setblocking(False)
+        self.fd = self.ours.fileno()
+        self.received = b""
+        self.writable = 0
+
+    def read(self) -> None:
+        self.received += self.ours.recv(1000)
+
+    def write(self) -> None:
+        self.writable += 1
+        self.poller.remove_writer(self.fd)
+
+    def close(self) -> None:
+        self.poller.remove_reader(self.fd)
+        self.poller.remove_writer(self.fd)
+        self.ours.close()
+        self.peer.close()
+
+
+@pytest.mark.skipif(not linux, reason="epoll is Linux's")
+def test_poller_for_other_transports(run: Run) -> None:
+    """Its methods do what a loop's do, beside connections of its own."""
+
+    async def main() -> None:
+        with poller_for(True) as poller:
+            first, second = Watched(poller), Watched(poller)
+            async with Link("server", echo(), poller=poller) as link:
+                assert poller.remove_reader(first.fd) is False
+                assert poller.remove_writer(first.fd) is False
+                assert len(poller) == 1
+                for each in (first, second):
+                    poller.add_reader(each.fd, each.read)
+                    each.peer.send(b"a")
+                await link.send_frame(TEXT, b"x")
+                assert await link.recv(1) == [Frame(TEXT, b"x")]
+                await eventually(lambda: (first.received, second.received) == (b"a", b"a"))
+                poller.add_writer(first.fd, first.write)
+                await eventually(lambda: first.writable == 1)
+                first.peer.send(b"b")
+                await eventually(lambda: first.received == b"ab")
+                assert poller.remove_reader(first.fd) is True
+                first.peer.send(b"c")
+                second.peer.send(b"c")
+                await eventually(lambda: second.received == b"ac")
+                assert first.received == b"ab"
+                assert len(poller) == 2
+                with pytest.raises(TypeError):
+                    poller.add_reader(link.socket.fileno(), first.read)
+            first.close()
+            assert len(poller) == 1
+            second.peer.send(b"alone")
+            await eventually(lambda: second.received == b"acalone")
+            second.close()
+            for wrong in (-1, 10**6):
+                with pytest.raises(OSError, match="cannot watch"):
+                    poller.add_reader(wrong, first.read)
+
+    run(main)
+
+
+@pytest.mark.skipif(not linux, reason="epoll is Linux's")
+def test_callbacks_of_a_poller_that_raise(run: Run) -> None:
+    """They are reported, and the others are called all the same."""
+    reported: List[Dict[str, Any]] = []
+
+    def fail() -> None:
+        broken.read()
+        raise ValueError("on purpose")
+
+    async def main() -> None:
+        nonlocal broken
+        asyncio.get_running_loop().set_exception_handler(
+            lambda _, context: reported.append(context)
+        )
+        with poller_for(True) as poller:
+            broken, whole = Watched(poller), Watched(poller)
+            poller.add_reader(broken.fd, fail)
+            poller.add_reader(whole.fd, whole.read)
+            for _ in range(2):
+                broken.peer.send(b"x")
+                whole.peer.send(b"x")
+            await eventually(lambda: whole.received == b"xx" and broken.received == b"xx")
+            broken.close()
+            whole.close()
+
+    broken: Any = None
+    run(main)
+    assert {str(context["exception"]) for context in reported} == {"on purpose"}
+    assert "fail" in reported[0]["message"]
+
+
+@pytest.mark.skipif(not linux, reason="epoll is Linux's")
+def test_callback_of_a_poller_that_ends_another(run: Run) -> None:
+    async def main() -> None:
+        with poller_for(True) as poller:
+            pair = [Watched(poller), Watched(poller)]
+
+            def end_both() -> None:
+                calls.append(1)
+                for each in pair:
+                    each.close()
+
+            for each in pair:
+                poller.add_reader(each.fd, end_both)
+            for each in pair:
+                each.peer.send(b"x")
+            await eventually(lambda: calls)
+            await asyncio.sleep(0.02)
+            assert calls == [1]
+
+    calls: List[int] = []
+    run(main)
+
+
 @pytest.mark.skipif(not linux, reason="epoll is Linux's")
 def test_closed_poller(run: Run) -> None:
     async def main() -> None:
@@ -1156,6 +1276,9 @@ def test_closed_poller(run: Run) -> None:
         link.ws.disconnect(graceful=False)
         await link.lost()
         link.peer.close()
+        poller.add_reader(0, print)
+        assert poller.remove_reader(0) is False
+        assert len(poller) == 0
 
     run(main)
 

@@ -133,6 +133,7 @@ async def test_tls_socket(name: str, certificates: Certificates) -> None:
         assert (await raw.upgrade()).status == 404
         assert await raw.read_to_end() == b""
     await task
+    chosen.close()
     await eventually(lambda: not leaked_since(before))
 
 

@@ -249,8 +249,8 @@ async def test_drop_half_open(backend: str) -> None:
 
 @tls_backends
 async def test_drop_half_open_tls(backend: str, certificates: Certificates) -> None:
-    before = open_descriptors()
     async with Site(backend, certificates=certificates) as site:
+        before = open_descriptors()
         silent = site.add()
         await asyncio.sleep(0.01)
         # This one is dropped before its task has begun.

@@ -8,18 +8,27 @@ from picows_codec.endpoint cimport WSEndpoint
 from picows_codec.sender cimport Wire
 from picows_codec.write_queue cimport WriteQueue
 
+cdef class Callbacks:
+    """What a descriptor of somebody else's transport is watched for."""
+
+    cdef object reader          # called when it is readable, or None
+    cdef object writer
+
 cdef class Poller:
     cdef object _loop
     cdef int _epoll             # file descriptor, or -1 when closed
-    cdef dict _members          # file descriptor -> StreamTransport
+    cdef dict _members          # file descriptor -> StreamTransport or Callbacks
     cdef PyObject** _table      # the same, borrowed, indexed by descriptor
     cdef int _table_size
     cdef int _latest            # descriptor of the last event
     cdef bint _polling          # busy_poll: looks in every turn of the loop
 
     cdef int _grow_table(self, int fd) except -1
-    cdef inline StreamTransport _member(self, int fd)
-    cdef int set_interest(self, StreamTransport member, bint reading, bint writing) except -1
+    cdef inline object _member(self, int fd)
+    cdef inline int _serve(self, object member, int ready) except -1
+    cdef int _call_back(self, Callbacks callbacks, int ready) except -1
+    cdef bint _set_callbacks(self, int fd, bint for_reading, object callback) except -1
+    cdef int set_interest(self, int fd, object member, bint reading, bint writing) except -1
     cdef int poll_always(self) except -1
 
 cdef class StreamTransport(Wire):

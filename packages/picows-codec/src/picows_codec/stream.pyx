@@ -95,7 +95,7 @@ cdef extern from *:
         return epoll_ctl(epoll, was_member ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &event);
     }
 
-    /* fds[i] is the descriptor, ready[i] has 1 for readable (or broken), 2 for writable. */
+    /* fds[i] is the descriptor, ready[i] has READABLE, WRITABLE or both. */
     static int picows_epoll_wait(int epoll, int* fds, unsigned char* ready, int most) {
         struct epoll_event events[128];
         int count = epoll_wait(epoll, events, most < 128 ? most : 128, 0);
@@ -140,6 +140,8 @@ cdef extern from "<unistd.h>":
     int close(int fd) nogil
 
 cdef enum:
+    READABLE = 1        # or broken
+    WRITABLE = 2
     # Connections served per event of the loop: more would let one turn grow long.
     POLLER_BATCH = 128
 
@@ -148,11 +150,19 @@ cdef inline bint _try_later(int error_number) noexcept nogil:
     return error_number == EAGAIN or error_number == EINTR
 
 
+cdef class Callbacks:
+    pass
+
+
 cdef class Poller:
     """One epoll descriptor for many connections (Linux).
 
     The loop watches this one descriptor; each of its events serves every connection that is
     ready, up to a bound per turn. ``close()`` it when its connections have ended.
+
+    Serves transports of :func:`attach`, and with the methods that it has in common with an event
+    loop (``add_reader``, ...) any other: an event of the loop for each of many connections costs
+    more. A callback runs in the context in which the poller was made.
     """
 
     def __cinit__(self):
@@ -185,22 +195,57 @@ cdef class Poller:
             self._members.clear()
             self._table_size = 0
 
-    cdef int set_interest(self, StreamTransport member, bint reading, bint writing) except -1:
-        cdef bint was_member = member._fd in self._members
+    def add_reader(self, int fd, callback):
+        """Call ``callback()`` whenever the descriptor is readable, and once more if it breaks."""
+        self._set_callbacks(fd, True, callback)
+
+    def remove_reader(self, int fd):
+        """Returns whether there was one."""
+        return self._set_callbacks(fd, True, None)
+
+    def add_writer(self, int fd, callback):
+        """Call ``callback()`` whenever the descriptor is writable, and once more if it breaks."""
+        self._set_callbacks(fd, False, callback)
+
+    def remove_writer(self, int fd):
+        """Returns whether there was one."""
+        return self._set_callbacks(fd, False, None)
+
+    cdef bint _set_callbacks(self, int fd, bint for_reading, object callback) except -1:
+        cdef object found = self._members.get(fd)
+        cdef Callbacks callbacks
+        cdef bint had_one
+        if found is None:
+            if callback is None:
+                return False
+            found = Callbacks.__new__(Callbacks)
+        callbacks = <Callbacks?> found
+        if for_reading:
+            had_one = callbacks.reader is not None
+            callbacks.reader = callback
+        else:
+            had_one = callbacks.writer is not None
+            callbacks.writer = callback
+        self.set_interest(
+            fd, callbacks, callbacks.reader is not None, callbacks.writer is not None)
+        return had_one
+
+    cdef int set_interest(self, int fd, object member, bint reading, bint writing) except -1:
+        cdef bint was_member = fd in self._members
         if self._epoll < 0:
             return 0
-        if member._fd >= self._table_size:
-            self._grow_table(member._fd)
-        if picows_epoll_set(self._epoll, member._fd, was_member, reading, writing) < 0:
+        if fd >= self._table_size:
+            self._grow_table(fd)
+        if picows_epoll_set(self._epoll, fd, was_member, reading, writing) < 0:
             # To stop watching cannot fail in a way that matters: at worst there is nothing there.
             if reading or writing:
                 raise OSError(errno, f"cannot watch a connection: {strerror(errno)}")
         if reading or writing:
-            self._members[member._fd] = member
-            self._table[member._fd] = <PyObject*> member
+            self._members[fd] = member
+            self._table[fd] = <PyObject*> member
         elif was_member:
-            self._table[member._fd] = NULL
-            del self._members[member._fd]
+            self._table[fd] = NULL
+            del self._members[fd]
         return 0
 
     cdef int _grow_table(self, int fd) except -1:
@@ -213,11 +258,11 @@ cdef class Poller:
         self._table_size = size
         return 0
 
-    cdef inline StreamTransport _member(self, int fd):
+    cdef inline object _member(self, int fd):
         """The member with this descriptor, or None: a callback may have ended the connection."""
         if fd >= self._table_size or self._table[fd] == NULL:
             return None
-        return <StreamTransport> self._table[fd]
+        return <object> self._table[fd]
 
     cdef int poll_always(self) except -1:
         """busy_poll: look in every turn of the loop, as long as there is a connection."""
@@ -237,24 +282,56 @@ cdef class Poller:
         """Some connections are readable or writable."""
         cdef int fds[POLLER_BATCH]
         cdef unsigned char ready[POLLER_BATCH]
-        cdef StreamTransport member
+        cdef object member
         cdef int count
         cdef int i
         if len(self._members) == 1:     # there is nothing to ask: saves a system call
             member = self._member(self._latest)
-            if member is not None and member._watching_reads and not member._watching_writes:
-                member._receive()
+            if member is not None and _only_reads(member):
+                self._serve(member, READABLE)
                 return
         count = picows_epoll_wait(self._epoll, fds, ready, POLLER_BATCH)
         for i in range(count):
             self._latest = fds[i]
             member = self._member(fds[i])
-            if member is None:
+            if member is not None:
+                self._serve(member, ready[i])
+
+    cdef inline int _serve(self, object member, int ready) except -1:
+        cdef StreamTransport transport
+        if type(member) is not StreamTransport:
+            return self._call_back(<Callbacks> member, ready)
+        transport = <StreamTransport> member
+        if ready & WRITABLE and transport._watching_writes:
+            transport._drain()
+        if ready & READABLE and transport._watching_reads:
+            transport._receive()
+        return 0
+
+    cdef int _call_back(self, Callbacks callbacks, int ready) except -1:
+        """As a loop does it: what a callback raises is reported, and the next one called."""
+        cdef object callback
+        cdef int kind
+        for kind in (WRITABLE, READABLE):
+            callback = callbacks.writer if kind == WRITABLE else callbacks.reader
+            if not ready & kind or callback is None:
                 continue
-            if ready[i] & 2 and member._watching_writes:
-                member._drain()
-            if ready[i] & 1 and member._watching_reads:
-                member._receive()
+            try:
+                callback()
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as error:
+                self._loop.call_exception_handler(
+                    {"message": f"Exception in callback {callback!r}", "exception": error})
+        return 0
+
+
+cdef inline bint _only_reads(object member) noexcept:
+    if type(member) is not StreamTransport:
+        return (<Callbacks> member).writer is None
+    return (
+        (<StreamTransport> member)._watching_reads
+        and not (<StreamTransport> member)._watching_writes)
 
 
 # What may be done to a connection's socket by somebody who does not own it, as with asyncio's.
@@ -577,7 +654,7 @@ cdef class StreamTransport(Wire):
                 reading == self._watching_reads and writing == self._watching_writes):
             return 0
         if self._poller is not None:
-            self._poller.set_interest(self, reading, writing)
+            self._poller.set_interest(self._fd, self, reading, writing)
         else:
             self._set_loop_interest(reading, writing)
         self._watching_reads = reading

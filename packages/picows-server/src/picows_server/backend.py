@@ -97,16 +97,23 @@ class StreamBackend(Backend):
             self._poller = None
 
 
-class _QuietLoop:
-    """The loop as aiofastnet's transports see it: a peer that hangs up is nothing to report.
+class _FastnetLoop:
+    """The loop as aiofastnet's transports see it.
 
-    aiofastnet (1.2) reports a connection that ends during the TLS handshake to the loop's
-    exception handler, as the class ConnectionResetError where an exception is expected: every
-    port scan would be an error with a traceback.
+    A peer that hangs up is nothing to report: aiofastnet (1.2) reports a connection that ends
+    during the TLS handshake to the loop's exception handler, as the class ConnectionResetError
+    where an exception is expected. Every port scan would be an error with a traceback.
+
+    With a poller one event of the loop serves all connections that are ready.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, poller: Optional[Poller]) -> None:
         self._loop = loop
+        if poller is not None:
+            self.add_reader = poller.add_reader
+            self.remove_reader = poller.remove_reader
+            self.add_writer = poller.add_writer
+            self.remove_writer = poller.remove_writer
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._loop, name)
@@ -125,9 +132,12 @@ class FastnetBackend(Backend):
     name = "aiofastnet"
 
     def __init__(self, loop: asyncio.AbstractEventLoop, tls: Optional[TlsSettings]) -> None:
-        # With a proactor aiofastnet looks at the loop's type.
-        quiet: Any = _QuietLoop(loop) if has_readers(loop) else loop
-        super().__init__(quiet)
+        self._poller: Optional[Poller] = None
+        adapted: Any = loop
+        if has_readers(loop):  # with a proactor aiofastnet looks at the loop's type
+            self._poller = Poller(loop) if sys.platform == "linux" else None
+            adapted = _FastnetLoop(loop, self._poller)
+        super().__init__(adapted)
         self._arguments: Dict[str, Any] = {}
         if tls is not None:
             self._arguments = {
@@ -140,6 +150,11 @@ class FastnetBackend(Backend):
 
     def connect(self, sock: socket.socket, protocol: ServerProtocol) -> Coroutine[Any, Any, object]:
         return connect_accepted_socket(self._loop, lambda: protocol, sock, **self._arguments)
+
+    def close(self) -> None:
+        if self._poller is not None:
+            self._poller.close()
+            self._poller = None
 
 
 class LoopBackend(Backend):
