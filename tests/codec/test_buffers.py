@@ -11,7 +11,7 @@ import pytest
 
 from picows_codec.buffers import ReadBuffer, ThreadBuffers, WriteBuffer
 from tests.support.connection import Connection, Recorder, both_roles
-from tests.support.frames import TEXT
+from tests.support.frames import BINARY, TEXT
 from tests.support.leaks import count_instances
 
 pytestmark = pytest.mark.usefixtures("no_collector")
@@ -63,6 +63,19 @@ def test_corked_connections_get_buffers_of_their_own() -> None:
         corks[i].__exit__(None, None, None)
         assert [frame.payload for frame in connection.sent()] == [b"%d" % i]
     assert count_instances(WriteBuffer) <= max(before, 2)
+
+
+def test_large_frames_share_one_more_buffer() -> None:
+    connections = [Connection("client") for _ in range(3)]
+    connections[0].ws.send(BINARY, b"x" * 300_000)
+    before = count_instances(WriteBuffer)
+    for connection in connections:
+        with connection.ws.cork():
+            connection.ws.send(TEXT, b"first")
+            connection.ws.send(BINARY, b"x" * 300_000)
+    assert count_instances(WriteBuffer) <= before + 1
+    with pytest.raises(MemoryError):
+        WriteBuffer(-1)
 
 
 def test_buffers_end_with_their_thread() -> None:

@@ -18,15 +18,15 @@ cdef class ReadBuffer:
 
 cdef class WriteBuffer:
     cdef uint8_t* data
-    cdef Py_ssize_t capacity    # bytes of frames that are gathered for one write
-    cdef Py_ssize_t size        # bytes for a larger frame, with room for a header beyond them
+    cdef Py_ssize_t capacity    # bytes, with room for a header beyond it
     cdef Py_ssize_t used
     cdef WriteBuffer next_free
 
 cdef class ThreadBuffers:
     cdef unsigned long thread_id
     cdef ReadBuffer _read
-    cdef WriteBuffer _write
+    cdef WriteBuffer _write     # spare ones
+    cdef WriteBuffer _large     # a spare one for frames that the others have no room for, or None
     cdef object frame           # spare view.WSFrame, or None
     cdef bint frame_is_lent     # a callback has it
     cdef unsigned long reads    # by all connections of the thread, so far
@@ -37,5 +37,7 @@ cdef class ThreadBuffers:
     cdef void give_read(self, ReadBuffer buffer) noexcept
     cdef WriteBuffer take_write(self)
     cdef void give_write(self, WriteBuffer buffer) noexcept
+    cdef WriteBuffer take_large(self)
+    cdef void give_large(self, WriteBuffer buffer) noexcept
 
 cdef ThreadBuffers thread_buffers()

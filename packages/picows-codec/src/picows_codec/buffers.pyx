@@ -13,10 +13,10 @@ cdef extern from "Python.h":
 
 cdef enum:
     # One write of this size costs less than two of half of it and fits the second-level cache.
-    WRITE_BUFFER_CAPACITY = 131072
-    # A larger frame leaves in few large writes: in pieces of the above, each of which woke the
-    # peer, an echo of a million bytes took half as long again. Not resident until a frame needs it.
-    WRITE_BUFFER_SIZE = 1048576
+    WRITE_BUFFER_SIZE = 131072
+    # A frame that does not fit leaves in few large writes: in pieces of the above, each of which
+    # woke the peer, an echo of a million bytes took half as long again.
+    LARGE_BUFFER_SIZE = 1048576
 
 cdef uintptr_t PAGE_SIZE = 4096
 
@@ -44,12 +44,12 @@ cdef class ReadBuffer:
 cdef class WriteBuffer:
     """A block of memory in which outgoing frames are put together."""
 
-    def __cinit__(self):
-        self.data = <uint8_t*> PyMem_RawMalloc(WRITE_BUFFER_SIZE + WS_MAX_HEADER_SIZE)
+    def __cinit__(self, Py_ssize_t capacity=WRITE_BUFFER_SIZE):
+        self.data = (
+            <uint8_t*> PyMem_RawMalloc(capacity + WS_MAX_HEADER_SIZE) if capacity >= 0 else NULL)
         if self.data == NULL:
-            raise MemoryError(f"no memory for a write buffer of {WRITE_BUFFER_SIZE} bytes")
-        self.capacity = WRITE_BUFFER_CAPACITY
-        self.size = WRITE_BUFFER_SIZE
+            raise MemoryError(f"no memory for a write buffer of {capacity} bytes")
+        self.capacity = capacity
 
     def __dealloc__(self):
         PyMem_RawFree(self.data)
@@ -97,6 +97,16 @@ cdef class ThreadBuffers:
         if self._write is None or self._write.next_free is None:
             buffer.next_free = self._write
             self._write = buffer
+
+    cdef WriteBuffer take_large(self):
+        cdef WriteBuffer buffer = self._large
+        if buffer is None:
+            return WriteBuffer(LARGE_BUFFER_SIZE)
+        self._large = None
+        return buffer
+
+    cdef void give_large(self, WriteBuffer buffer) noexcept:
+        self._large = buffer
 
 
 cdef ThreadBuffers thread_buffers():

@@ -86,9 +86,6 @@ cdef inline int _put(
         Py_ssize_t size, object owner) except -1:
     """Append a frame to the buffer, which has room for a header; write what does not fit."""
     cdef uint8_t key[4]
-    cdef Py_ssize_t room = buffer.capacity
-    cdef Py_ssize_t offset = 0
-    cdef Py_ssize_t piece
     if not self._is_client:
         buffer.used += ws_encode_frame_header(
             buffer.data + buffer.used, first_byte, size, NULL)
@@ -104,20 +101,33 @@ cdef inline int _put(
         return 0
     ws_masking_key(key)
     buffer.used += ws_encode_frame_header(buffer.data + buffer.used, first_byte, size, key)
-    if size > room - buffer.used:
-        room = buffer.size
+    if size > buffer.capacity - buffer.used:
+        return _write_large(self, buffer, payload, size, key)
+    ws_mask_copy(buffer.data + buffer.used, payload, size, key, 0)
+    buffer.used += size
+    return 0
+
+
+cdef int _write_large(
+        Sender self, WriteBuffer buffer, const uint8_t* payload, Py_ssize_t size,
+        const uint8_t* key) except -1:
+    """Write a client's payload that the buffer has no room for, behind what is in the buffer."""
+    cdef WriteBuffer large = self._buffers.take_large()
+    cdef Py_ssize_t used = buffer.used
+    cdef Py_ssize_t offset = 0
+    cdef Py_ssize_t piece
+    memcpy(large.data, buffer.data, used)
+    buffer.used = 0
     while True:
-        piece = room - buffer.used
-        if piece > size - offset:
-            piece = size - offset
-        if piece > 0:
-            ws_mask_copy(buffer.data + buffer.used, payload + offset, piece, key, offset)
-            buffer.used += piece
-            offset += piece
+        piece = min(large.capacity - used, size - offset)
+        ws_mask_copy(large.data + used, payload + offset, piece, key, offset)
+        self._write(large.data, used + piece)
+        offset += piece
+        used = 0
         if offset == size:
-            return 0
-        self._write(buffer.data, buffer.used)
-        buffer.used = 0
+            break
+    self._buffers.give_large(large)
+    return 0
 
 
 cdef class Sender(Core):
