@@ -15,6 +15,8 @@ from picows_codec.view cimport WSFrame
 
 from asyncio import get_running_loop
 
+from picows_codec import WSState
+
 cdef enum:
     BATCH = 512     # quotes that leave together
 
@@ -175,8 +177,8 @@ cdef class Feed(WSListener):
         cdef bytes quote
         cdef const char* text
         self._scheduled = False
-        if self._paused or self.transport.is_close_frame_sent:
-            return
+        if self._paused or self.transport.state is not WSState.OPEN:
+            return      # the peer may have gone, too
         with self.transport.cork():
             for _ in range(BATCH):
                 quote = self._quotes[self._next]

@@ -62,7 +62,8 @@ def test_corked_connections_get_buffers_of_their_own() -> None:
     for i, connection in enumerate(connections):
         corks[i].__exit__(None, None, None)
         assert [frame.payload for frame in connection.sent()] == [b"%d" % i]
-    assert count_instances(WriteBuffer) <= max(before, 2)
+    # Two, and one for large frames.
+    assert count_instances(WriteBuffer) <= max(before, 3)
 
 
 def test_large_frames_share_one_more_buffer() -> None:
