@@ -40,6 +40,7 @@ ROOMS = (
     "core",
     "transport",
     "message",
+    "callbacks",
     "sender",
     "receiver",
     "liveness",

@@ -30,6 +30,7 @@ from libc.stdint cimport uint8_t
 from libc.string cimport memcpy
 
 from picows_codec.buffers cimport ReadBuffer, thread_buffers
+from picows_codec.callbacks cimport check_callbacks
 from picows_codec.close cimport encode_close_payload
 from picows_codec.constants cimport (
     WS_CLOSE_INTERNAL_ERROR,
@@ -447,10 +448,8 @@ cdef class WSEndpoint(Liveness):
         cdef int used = <int> handshake.feed(data, size)
         if not handshake.done:
             return used
-        if handshake.accepted and not isinstance(handshake.listener, WSListener):
-            handshake.fail(TypeError(
-                "the listener factory must return a WSListener, not"
-                f" {type(handshake.listener).__name__}: {handshake.listener!r}"))
+        if handshake.accepted:
+            self._check_listener(handshake)
         self._hold(handshake.take_to_send())
         if handshake.accepted:
             self._more_to_come = True       # the answer and the first frames leave together
@@ -458,6 +457,18 @@ cdef class WSEndpoint(Liveness):
         else:
             self._refuse(handshake.error)
         return used
+
+    def _check_listener(self, OpeningHandshake handshake):
+        """Take the acceptance back if its listener cannot be used."""
+        if not isinstance(handshake.listener, WSListener):
+            handshake.fail(TypeError(
+                "the listener factory must return a WSListener, not"
+                f" {type(handshake.listener).__name__}: {handshake.listener!r}"))
+            return
+        try:
+            check_callbacks(handshake.listener)
+        except TypeError as error:
+            handshake.fail(error)
 
     def _hold(self, bytes data not None):
         """Begin the next write with bytes that are no frame."""

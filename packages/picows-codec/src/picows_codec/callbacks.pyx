@@ -1,0 +1,102 @@
+"""What the callbacks of a listener must be: functions that return, and that are really called.
+
+A coroutine function would only make a coroutine that nobody awaits. A ``def`` method of a compiled
+class is not in the class's vtable, through which compiled listeners are called. Both are errors
+that would pass in silence, so that a listener is looked at before its connection opens.
+"""
+
+from cpython.object cimport PyTypeObject
+from cpython.pycapsule cimport PyCapsule_GetPointer
+
+from picows_codec.message cimport WSMessageListener
+from picows_codec.transport cimport WSListener
+
+from inspect import isasyncgenfunction, iscoroutinefunction
+from weakref import WeakSet
+
+cdef extern from "Python.h":
+    bint PyType_HasFeature(type cls, unsigned long feature)
+    unsigned long Py_TPFLAGS_HEAPTYPE
+
+# In the order of the vtable: WSListener's begin it, on_ws_message is the first of its subclass.
+cdef tuple _CALLBACKS = (
+    "on_ws_connected",
+    "on_ws_frame",
+    "on_ws_disconnected",
+    "pause_writing",
+    "resume_writing",
+    "send_user_specific_ping",
+    "is_user_specific_pong",
+)
+cdef str _MESSAGE_CALLBACK = "on_ws_message"
+cdef enum:
+    MESSAGE_SLOT = 18
+
+# Classes that passed. A class that nobody uses any more is not kept.
+cdef object _checked = WeakSet()
+
+
+cdef int check_callbacks(WSListener listener) except -1:
+    """Raise TypeError unless every callback of the listener can be called.
+
+    Called once per connection: a class is looked at once, attributes of the object each time.
+    """
+    cdef object cls = type(listener)
+    cdef object own
+    cdef str name
+    if cls not in _checked:
+        _check_class(cls)
+        _checked.add(cls)
+    own = getattr(listener, "__dict__", None)
+    if own:
+        for name in (*_CALLBACKS, _MESSAGE_CALLBACK):
+            if name in own:
+                _refuse_coroutine_function(cls, name, own[name])
+    return 0
+
+
+cdef int _check_class(type cls) except -1:
+    cdef str name
+    cdef int slot
+    for slot, name in enumerate(_CALLBACKS):
+        _refuse_coroutine_function(cls, name, getattr(cls, name))
+        _refuse_uncalled(cls, name, slot)
+    if issubclass(cls, WSMessageListener):
+        _refuse_coroutine_function(cls, _MESSAGE_CALLBACK, getattr(cls, _MESSAGE_CALLBACK))
+        _refuse_uncalled(cls, _MESSAGE_CALLBACK, MESSAGE_SLOT)
+    return 0
+
+
+cdef int _refuse_coroutine_function(type cls, str name, object callback) except -1:
+    if iscoroutinefunction(callback) or isasyncgenfunction(callback):
+        raise TypeError(
+            f"{cls.__qualname__}.{name} must be a plain function, not a coroutine function:"
+            " callbacks are not awaited. Start a task from it, or put what arrived into an"
+            " asyncio.Queue")
+    return 0
+
+
+cdef int _refuse_uncalled(type cls, str name, int slot) except -1:
+    """Refuse a def method of a compiled class that overrides a callback beside the vtable."""
+    cdef type definer
+    cdef type base
+    for definer in cls.__mro__:
+        if name in definer.__dict__:
+            break
+    if definer is WSListener or definer is WSMessageListener:
+        return 0
+    if "__pyx_vtable__" not in definer.__dict__:
+        return 0        # a Python class, or a compiled one without a vtable of its own
+    if (<PyTypeObject*> cls).tp_dictoffset != 0 or PyType_HasFeature(cls, Py_TPFLAGS_HEAPTYPE):
+        return 0        # for these the vtable's function looks the callback up
+    base = definer.__base__
+    if _slot(definer, slot) == _slot(base, slot):
+        raise TypeError(
+            f"{definer.__qualname__}.{name} would never be called: in a compiled class write cpdef"
+            " instead of def")
+    return 0
+
+
+cdef void* _slot(type cls, int slot) except? NULL:
+    cdef void** table = <void**> PyCapsule_GetPointer(cls.__dict__["__pyx_vtable__"], NULL)
+    return table[slot]

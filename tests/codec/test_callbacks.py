@@ -1,0 +1,175 @@
+"""Callbacks that would make coroutines, or never be called: refused before a connection opens."""
+
+from __future__ import annotations
+
+import functools
+import gc
+import weakref
+from types import ModuleType
+from typing import Any, Type
+
+import pytest
+
+from picows_codec import WSListener, WSMessageListener
+from tests.support.connection import Connection, both_roles
+from tests.support.extensions import compile_extension
+from tests.support.frames import TEXT
+
+CALLBACKS = [
+    "on_ws_connected",
+    "on_ws_frame",
+    "on_ws_disconnected",
+    "pause_writing",
+    "resume_writing",
+    "send_user_specific_ping",
+    "is_user_specific_pong",
+]
+ARGUMENTS = {
+    "on_ws_connected": "transport",
+    "on_ws_frame": "transport, frame",
+    "on_ws_message": "transport, message",
+    "on_ws_disconnected": "transport",
+    "send_user_specific_ping": "transport",
+    "is_user_specific_pong": "frame",
+}
+EVERY_CALLBACK = [(WSListener, name) for name in CALLBACKS] + [
+    (WSMessageListener, name) for name in [*CALLBACKS, "on_ws_message"]
+]
+every_callback = pytest.mark.parametrize(("base", "name"), EVERY_CALLBACK)
+
+
+async def coroutine_function(self: Any, *arguments: Any) -> None:
+    pass
+
+
+async def generator_function(self: Any, *arguments: Any) -> Any:
+    yield
+
+
+def refused(role: str, factory: Any) -> TypeError:
+    """What became of a connection whose listener is of no use."""
+    connection = Connection(role, open=False, factory=lambda *arguments: factory())
+    connection.start()
+    connection.feed(connection.opening_bytes())
+    error = connection.opened.exception()
+    assert isinstance(error, TypeError)
+    if role == "server":
+        assert connection.transport.written.startswith(b"HTTP/1.1 500 ")
+    return error
+
+
+@both_roles
+@every_callback
+def test_coroutine_function(role: str, base: Type[WSListener], name: str) -> None:
+    for function in (coroutine_function, generator_function):
+        error = refused(role, type("Mine", (base,), {name: function}))
+        assert f"Mine.{name} must be a plain function" in str(error)
+        assert "asyncio.Queue" in str(error)
+
+
+@both_roles
+def test_coroutine_function_of_an_object(role: str) -> None:
+    class Mine(WSListener):
+        def __init__(self) -> None:
+            self.on_ws_frame = functools.partial(coroutine_function, self)
+
+    assert "Mine.on_ws_frame must be a plain function" in str(refused(role, Mine))
+
+
+@both_roles
+def test_it_is_refused_every_time(role: str) -> None:
+    mine = type("Mine", (WSListener,), {"on_ws_frame": coroutine_function})
+    for _ in range(2):
+        refused(role, mine)
+
+
+def test_a_class_that_passed_is_not_kept() -> None:
+    mine = type("Mine", (WSListener,), {"__slots__": ()})
+    Connection("client", mine()).lose()
+    known = weakref.ref(mine)
+    del mine
+    gc.collect()
+    assert known() is None
+
+
+SOURCE = (
+    """
+from picows_codec.message cimport WSMessageListener
+from picows_codec.transport cimport WSListener
+
+"""
+    + "\n".join(
+        f"cdef class Def_{base.__name__}_{name}({base.__name__}):\n"
+        f"    def {name}(self{', ' + ARGUMENTS[name] if name in ARGUMENTS else ''}):\n"
+        f"        return None\n"
+        for base, name in EVERY_CALLBACK
+    )
+    + """
+cdef class Called(WSListener):
+    cdef public list seen
+    cdef dict __dict__
+
+    def __init__(self):
+        self.seen = []
+
+    def on_ws_frame(self, transport, frame):
+        self.seen.append(frame.get_payload_as_bytes())
+
+class CompiledPythonClass(WSMessageListener):
+    def __init__(self):
+        self.seen = []
+
+    def on_ws_message(self, transport, message):
+        self.seen.append(message.get_payload_as_bytes())
+"""
+)
+
+
+@pytest.fixture(scope="module")
+def extension(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
+    pytest.importorskip("Cython")
+    pytest.importorskip("setuptools", "74.1")
+    return compile_extension("listeners_with_def", SOURCE, tmp_path_factory.mktemp("callbacks"))
+
+
+@both_roles
+@pytest.mark.timeout(300)
+@every_callback
+def test_def_in_a_compiled_class(
+    extension: ModuleType, role: str, base: Type[WSListener], name: str
+) -> None:
+    """It is not in the vtable, through which a compiled listener is called."""
+    listener = getattr(extension, f"Def_{base.__name__}_{name}")
+    error = refused(role, listener)
+    assert str(error) == (
+        f"Def_{base.__name__}_{name}.{name} would never be called: in a compiled class write cpdef"
+        " instead of def"
+    )
+
+
+@both_roles
+@pytest.mark.timeout(300)
+def test_def_of_a_subclass_in_python(extension: ModuleType, role: str) -> None:
+    """A Python class below is called like any other; it inherits nothing that is not called."""
+    seen = []
+
+    class Mine(extension.Def_WSListener_pause_writing):
+        def pause_writing(self) -> None:
+            pass
+
+        def on_ws_frame(self, transport: Any, frame: Any) -> None:
+            seen.append(frame.get_payload_as_bytes())
+
+    connection = Connection(role, Mine())
+    connection.receive(TEXT, b"a")
+    assert seen == [b"a"]
+
+
+@both_roles
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", ["Called", "CompiledPythonClass"])
+def test_def_that_is_called(extension: ModuleType, role: str, name: str) -> None:
+    listener = getattr(extension, name)()
+    connection = Connection(role, listener)
+    connection.receive(TEXT, b"a")
+    assert listener.seen == [b"a"]
