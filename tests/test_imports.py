@@ -25,6 +25,7 @@ ROOMS = (
     "outcome",
     "waiting",
     "factories",
+    "tls",
     "mask",
     "utf8",
     "close",

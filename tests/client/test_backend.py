@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import ssl
 import sys
 from typing import Any, Callable, Optional
 
@@ -12,6 +14,9 @@ from picows_client import WSInvalidOptionError, backend
 from picows_client.backend import choose_backend, has_readers
 
 Run = Callable[..., Any]
+
+CONTEXT = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+LOGGER = logging.getLogger("picows.test")
 
 
 class CompletionLoop(asyncio.AbstractEventLoop):
@@ -39,10 +44,10 @@ def test_auto_for_plain_sockets(
 ) -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        assert choose_backend("auto", loop, needs_tls=False).name == "stream"
-        assert choose_backend("auto", CompletionLoop(), needs_tls=False).name == "loop"
+        assert choose_backend("auto", loop, (), LOGGER).name == "stream"
+        assert choose_backend("auto", CompletionLoop(), (), LOGGER).name == "loop"
         monkeypatch.setattr(backend, "HAS_STREAM", False)
-        assert choose_backend("auto", loop, needs_tls=False).name == "loop"
+        assert choose_backend("auto", loop, (), LOGGER).name == "loop"
 
     run(main)
 
@@ -51,7 +56,7 @@ def test_auto_for_tls(has_aiofastnet: bool) -> None:
     for loop in (asyncio.SelectorEventLoop, CompletionLoop):
         made = loop()
         expected = "aiofastnet" if has_aiofastnet else "loop"
-        assert choose_backend("auto", made, needs_tls=True).name == expected
+        assert choose_backend("auto", made, (CONTEXT,), LOGGER).name == expected
         if made.__class__ is not CompletionLoop:
             made.close()
 
@@ -60,7 +65,9 @@ def test_auto_for_tls(has_aiofastnet: bool) -> None:
 @pytest.mark.parametrize("name", ["aiofastnet", "loop"])
 def test_by_name(name: str, needs_tls: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backend, "HAS_AIOFASTNET", True)
-    assert choose_backend(name, CompletionLoop(), needs_tls).name == name
+    assert (
+        choose_backend(name, CompletionLoop(), (CONTEXT,) if needs_tls else (), LOGGER).name == name
+    )
 
 
 @pytest.mark.parametrize(
@@ -83,4 +90,4 @@ def test_not_available(
     if missing is not None:
         monkeypatch.setattr(backend, missing, False)
     with pytest.raises(WSInvalidOptionError, match=reason):
-        choose_backend(name, CompletionLoop(), needs_tls)
+        choose_backend(name, CompletionLoop(), (CONTEXT,) if needs_tls else (), LOGGER)

@@ -171,8 +171,7 @@ def test_tls_with_a_server_that_has_none(
             with pytest.raises(OSError):  # noqa: PT011
                 await ws_connect(url, Recorder, ssl_context=client_context, backend=backend)
 
-    # aiofastnet 1.2 reports an end of the connection there, besides raising it.
-    run(main, tolerated="SSL handshake failed")
+    run(main)
 
 
 @pytest.mark.parametrize(

@@ -608,8 +608,7 @@ def test_tls_proxy_leaves_after_its_answer(
                 )
             assert not isinstance(caught.value, WSHandshakeTimeout)
 
-    # aiofastnet 1.2 reports an end of the connection there, besides raising it.
-    run(main, tolerated="SSL handshake failed")
+    run(main)
 
 
 @pytest.mark.parametrize("scheme", cases("http", "socks4", "socks5", "https"))

@@ -7,20 +7,20 @@ import ssl
 import pytest
 
 from picows_client import WSInvalidOptionError
-from picows_client.tls import check_ssl_context, default_ssl_context
+from picows_client.tls import build_default_context, check_ssl_context
 
 
 def test_default_context() -> None:
-    context = default_ssl_context()
+    context = build_default_context()
     assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.check_hostname
-    assert context is not default_ssl_context()
+    assert context is not build_default_context()
 
 
 def test_default_context_offers_http() -> None:
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    client = default_ssl_context().wrap_bio(incoming, outgoing, server_hostname="localhost")
+    client = build_default_context().wrap_bio(incoming, outgoing, server_hostname="localhost")
     with pytest.raises(ssl.SSLWantReadError):
         client.do_handshake()
     assert b"\x08http/1.1" in outgoing.read()

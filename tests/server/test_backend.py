@@ -17,7 +17,15 @@ from picows_server.backend import TlsSettings, choose_backend, has_readers
 from tests.support.certificates import Certificates
 from tests.support.leaks import eventually, leaked_since, open_descriptors
 from tests.support.rawclient import RawClient, upgrade_request
-from tests.support.servers import PLAIN_BACKENDS, TLS_BACKENDS, needs_aiofastnet, needs_stream
+from tests.support.servers import (
+    PLAIN_BACKENDS,
+    TLS_BACKENDS,
+    needs_aiofastnet,
+    needs_stream,
+    quiet_logger,
+)
+
+LOGGER = quiet_logger()
 
 
 class Endpoint(WSEndpoint, asyncio.BufferedProtocol):
@@ -53,7 +61,7 @@ def accepted_pair() -> Any:
 
 @needs_stream
 async def test_auto_is_stream_for_plain_sockets() -> None:
-    chosen = choose_backend("auto", asyncio.get_running_loop(), None)
+    chosen = choose_backend("auto", asyncio.get_running_loop(), None, LOGGER)
     assert chosen.name == "stream"
     chosen.close()
     chosen.close()
@@ -63,20 +71,20 @@ async def test_auto_for_tls(certificates: Certificates, monkeypatch: pytest.Monk
     loop, tls = asyncio.get_running_loop(), tls_settings(certificates)
     for available, name in ((True, "aiofastnet"), (False, "loop")):
         monkeypatch.setattr(backend, "HAS_AIOFASTNET", available)
-        assert choose_backend("auto", loop, tls).name == name
+        assert choose_backend("auto", loop, tls, LOGGER).name == name
 
 
 def test_auto_without_readers(certificates: Certificates) -> None:
     loop = LoopWithoutReaders()
     assert not has_readers(loop)
-    assert choose_backend("auto", loop, None).name == "loop"
+    assert choose_backend("auto", loop, None, LOGGER).name == "loop"
     expected = "aiofastnet" if backend.HAS_AIOFASTNET else "loop"
-    assert choose_backend("auto", loop, tls_settings(certificates)).name == expected
+    assert choose_backend("auto", loop, tls_settings(certificates), LOGGER).name == expected
 
 
 def test_auto_without_stream(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backend, "HAS_STREAM", False)
-    assert choose_backend("auto", LoopWithoutReaders(), None).name == "loop"
+    assert choose_backend("auto", LoopWithoutReaders(), None, LOGGER).name == "loop"
 
 
 async def test_has_readers() -> None:
@@ -88,23 +96,23 @@ async def test_what_is_not_available_says_why(
 ) -> None:
     loop = asyncio.get_running_loop()
     with pytest.raises(WSInvalidOptionError, match="not TLS"):
-        choose_backend("stream", loop, tls_settings(certificates))
+        choose_backend("stream", loop, tls_settings(certificates), LOGGER)
     with pytest.raises(WSInvalidOptionError, match="LoopWithoutReaders cannot watch sockets"):
-        choose_backend("stream", LoopWithoutReaders(), None)
+        choose_backend("stream", LoopWithoutReaders(), None, LOGGER)
     monkeypatch.setattr(backend, "HAS_STREAM", False)
     with pytest.raises(WSInvalidOptionError, match="on this platform"):
-        choose_backend("stream", loop, None)
+        choose_backend("stream", loop, None, LOGGER)
     monkeypatch.setattr(backend, "HAS_AIOFASTNET", False)
     with pytest.raises(WSInvalidOptionError, match="not installed"):
-        choose_backend("aiofastnet", loop, None)
+        choose_backend("aiofastnet", loop, None, LOGGER)
     with pytest.raises(WSInvalidOptionError, match="not 'uvloop'"):
-        choose_backend("uvloop", loop, None)
+        choose_backend("uvloop", loop, None, LOGGER)
 
 
 @pytest.mark.parametrize("name", PLAIN_BACKENDS)
 async def test_plain_socket(name: str) -> None:
     before = open_descriptors()
-    chosen = choose_backend(name, asyncio.get_running_loop(), None)
+    chosen = choose_backend(name, asyncio.get_running_loop(), None, LOGGER)
     accepted, client = accepted_pair()
     connecting = chosen.connect(accepted, Endpoint())
     if connecting is not None:
@@ -121,7 +129,7 @@ async def test_plain_socket(name: str) -> None:
 @pytest.mark.parametrize("name", TLS_BACKENDS)
 async def test_tls_socket(name: str, certificates: Certificates) -> None:
     before = open_descriptors()
-    chosen = choose_backend(name, asyncio.get_running_loop(), tls_settings(certificates))
+    chosen = choose_backend(name, asyncio.get_running_loop(), tls_settings(certificates), LOGGER)
     accepted, client = accepted_pair()
     connecting = chosen.connect(accepted, Endpoint())
     assert connecting is not None
@@ -139,7 +147,7 @@ async def test_tls_socket(name: str, certificates: Certificates) -> None:
 
 @pytest.mark.parametrize("name", TLS_BACKENDS)
 async def test_bytes_that_are_not_tls(name: str, certificates: Certificates) -> None:
-    chosen = choose_backend(name, asyncio.get_running_loop(), tls_settings(certificates))
+    chosen = choose_backend(name, asyncio.get_running_loop(), tls_settings(certificates), LOGGER)
     accepted, client = accepted_pair()
     connecting = chosen.connect(accepted, Endpoint())
     assert connecting is not None
@@ -155,7 +163,7 @@ async def test_peer_that_hangs_up_during_the_tls_handshake(
     name: str, certificates: Certificates
 ) -> None:
     # The loop's exception handler must not hear of it: the runner of these tests checks that.
-    chosen = choose_backend(name, asyncio.get_running_loop(), tls_settings(certificates))
+    chosen = choose_backend(name, asyncio.get_running_loop(), tls_settings(certificates), LOGGER)
     accepted, client = accepted_pair()
     connecting = chosen.connect(accepted, Endpoint())
     assert connecting is not None
@@ -170,7 +178,7 @@ async def test_peer_that_hangs_up_during_the_tls_handshake(
 @pytest.mark.parametrize("name", TLS_BACKENDS)
 async def test_silent_tls_peer(name: str, certificates: Certificates) -> None:
     tls = TlsSettings(tls_settings(certificates).context, 0.05, 1.0)
-    chosen = choose_backend(name, asyncio.get_running_loop(), tls)
+    chosen = choose_backend(name, asyncio.get_running_loop(), tls, LOGGER)
     accepted, client = accepted_pair()
     connecting = chosen.connect(accepted, Endpoint())
     assert connecting is not None
@@ -185,7 +193,7 @@ async def test_silent_tls_peer(name: str, certificates: Certificates) -> None:
 async def test_other_troubles_of_transports_are_reported() -> None:
     reports: List[Dict[str, Any]] = []
     loop = asyncio.get_running_loop()
-    chosen: Any = choose_backend("aiofastnet", loop, None)
+    chosen: Any = choose_backend("aiofastnet", loop, None, LOGGER)
     handler = loop.get_exception_handler()
     loop.set_exception_handler(lambda _, context: reports.append(context))
     trouble = {"message": "trouble", "exception": LookupError()}

@@ -53,7 +53,7 @@ class Site:
             tls = TlsSettings(context, 5.0, 1.0)
         loop = asyncio.get_running_loop()
         self.released = 0
-        self.backend = choose_backend(backend, loop, tls)
+        self.backend = choose_backend(backend, loop, tls, quiet_logger())
         self.connections = Connections(
             loop,
             self.backend,

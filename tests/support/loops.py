@@ -27,20 +27,16 @@ def new_loop(kind: str) -> asyncio.AbstractEventLoop:
     return asyncio.new_event_loop()
 
 
-def run(
-    main: Callable[[], Coroutine[Any, Any, T]], kind: str = "asyncio", *, tolerated: str = ""
-) -> T:
+def run(main: Callable[[], Coroutine[Any, Any, T]], kind: str = "asyncio") -> T:
     """Run ``main()`` on a fresh loop and close it.
 
-    Fails if tasks are left over, or if something else than the ``tolerated`` message was reported
-    to the loop's exception handler.
+    Fails if tasks are left over, or if something was reported to the loop's exception handler.
     """
     loop = new_loop(kind)
     reports: List[Dict[str, Any]] = []
 
     def collect(_: asyncio.AbstractEventLoop, report: Dict[str, Any]) -> None:
-        if report.get("message") != tolerated:
-            reports.append(report)
+        reports.append(report)
 
     loop.set_exception_handler(collect)
     try:

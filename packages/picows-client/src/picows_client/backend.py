@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import sys
-from typing import Any, Dict, Optional, Union
+from typing import Any, Dict, Optional, Sequence, Union
+from weakref import WeakSet
 
+from picows_client.logs import Logger
 from picows_client.protocol import ClientProtocol
 from picows_client.tasks import undisturbed
-from picows_client.tls import TlsSettings
+from picows_client.tls import TlsSettings, naming_failures
 from picows_client.wire import TransportWire
 from picows_codec import WSInvalidOptionError
+from picows_codec.tls import ContextCheck, FastnetLoop
 
 try:
     from picows_codec.stream import attach
@@ -36,6 +40,11 @@ __all__ = ["Backend", "check_backend_name", "choose_backend", "has_readers"]
 Receiver = Union[ClientProtocol, TransportWire]
 
 _NAMES = ("auto", "stream", "aiofastnet", "loop")
+
+_CHECK = ContextCheck(ssl.SSLContext)
+
+# Contexts of which the log has said that aiofastnet does not carry them.
+_NOTED: WeakSet[ssl.SSLContext] = WeakSet()
 
 
 class Backend:
@@ -59,7 +68,8 @@ class Backend:
         outer.check_open()
         # Not the protocol itself: it would be told of an end, or get bytes, before its beginning.
         inner = TransportWire(self._loop)
-        inner.connection_made(await self._start_tls(outer.transport, inner, tls))
+        with naming_failures(tls):
+            inner.connection_made(await self._start_tls(outer.transport, inner, tls))
         inner.hand_over(protocol)
 
     async def _start_tls(
@@ -87,23 +97,33 @@ class FastnetBackend(Backend):
 
     name = "aiofastnet"
 
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        # With a proactor aiofastnet looks at the loop's type.
+        self._adapted: Any = FastnetLoop(loop) if has_readers(loop) else loop
+
     async def connect(
         self, sock: socket.socket, protocol: Receiver, tls: Optional[TlsSettings]
     ) -> None:
         arguments: Dict[str, Any] = {}
         if tls is not None:
+            _check_carried(tls.context)
             arguments = {
                 "ssl": tls.context,
                 "server_hostname": tls.server_name,
                 "ssl_shutdown_timeout": tls.shutdown_timeout,
             }
-        await aiofastnet.create_connection(self._loop, lambda: protocol, sock=sock, **arguments)
+        with naming_failures(tls):
+            await aiofastnet.create_connection(
+                self._adapted, lambda: protocol, sock=sock, **arguments
+            )
 
     async def _start_tls(
         self, transport: asyncio.Transport, protocol: asyncio.BaseProtocol, tls: TlsSettings
     ) -> asyncio.Transport:
+        _check_carried(tls.context)
         return await aiofastnet.start_tls(
-            self._loop,
+            self._adapted,
             transport,
             protocol,
             tls.context,
@@ -123,7 +143,8 @@ class LoopBackend(Backend):
         is_unix = sock.family == getattr(socket, "AF_UNIX", None)
         create = self._loop.create_unix_connection if is_unix else self._loop.create_connection
         if tls is not None:
-            await create(lambda: protocol, sock=sock, ssl=tls.context, **_loop_arguments(tls))
+            with naming_failures(tls):
+                await create(lambda: protocol, sock=sock, ssl=tls.context, **_loop_arguments(tls))
         else:
             # It takes two turns of the loop. Between them uvloop could not be cancelled: it would
             # not tell the protocol, and before 0.23 close the descriptor twice.
@@ -167,18 +188,28 @@ def check_backend_name(name: str) -> None:
         raise WSInvalidOptionError(f"backend must be one of {choice}, not {name!r}")
 
 
-def choose_backend(name: str, loop: asyncio.AbstractEventLoop, needs_tls: bool) -> Backend:
+def choose_backend(
+    name: str,
+    loop: asyncio.AbstractEventLoop,
+    contexts: Sequence[ssl.SSLContext],
+    logger: Logger,
+) -> Backend:
     """Make the backend called ``name``, or with ``"auto"`` the fastest that serves here.
+
+    ``contexts`` are those of the connection: the server's, an ``https://`` proxy's, or none.
+    ``logger`` is told, once for each context, that ``"auto"`` had to take the loop's TLS.
 
     Raises :class:`WSInvalidOptionError` with the reason where that one cannot serve.
     """
     check_backend_name(name)
-    why_not_stream = _why_not_stream(loop, needs_tls)
+    why_not_stream = _why_not_stream(loop, bool(contexts))
     if name == "auto":
         if why_not_stream is None:
             name = "stream"
+        elif contexts and HAS_AIOFASTNET and _are_carried(contexts, logger):
+            name = "aiofastnet"
         else:
-            name = "aiofastnet" if needs_tls and HAS_AIOFASTNET else "loop"
+            name = "loop"
     if name == "loop":
         return LoopBackend(loop)
     if name == "stream":
@@ -190,7 +221,32 @@ def choose_backend(name: str, loop: asyncio.AbstractEventLoop, needs_tls: bool) 
             "backend='aiofastnet' is not available: the package is not installed (it needs"
             " Python 3.9 or newer)"
         )
+    for context in contexts:
+        _check_carried(context)
     return FastnetBackend(loop)
+
+
+def _are_carried(contexts: Sequence[ssl.SSLContext], logger: Logger) -> bool:
+    for context in contexts:
+        reason = _CHECK.why_not(context)
+        if reason is not None:
+            if context not in _NOTED:
+                _NOTED.add(context)
+                logger.warning(
+                    "TLS is carried by the event loop, because aiofastnet cannot use the"
+                    " ssl_context: %s",
+                    reason,
+                )
+            return False
+    return True
+
+
+def _check_carried(context: ssl.SSLContext) -> None:
+    reason = _CHECK.why_not(context)
+    if reason is not None:
+        raise WSInvalidOptionError(
+            f"backend='aiofastnet' cannot use the ssl_context: {reason}; 'auto' and 'loop' can"
+        )
 
 
 def _why_not_stream(loop: asyncio.AbstractEventLoop, needs_tls: bool) -> Optional[str]:

@@ -93,8 +93,8 @@ async def ws_connect(
         ``url``: ``ws://host:port/path?query``, or ``wss://`` for TLS; see :meth:`WSURL.parse`.
         User and password in it are sent as Basic authentication (RFC 7617).
 
-        ``ssl_context``: for ``wss://``. By default one that trusts the system's authorities is
-        made for every call, which takes some tens of milliseconds.
+        ``ssl_context``: for ``wss://``. By default one that trusts the system's authorities; it
+        is built once per process, in the loop's executor, and again when they have changed.
 
         ``server_hostname``: the name for SNI and in the server's certificate, where it is not
         the URL's host.
@@ -136,7 +136,8 @@ async def ws_connect(
 
         ``backend``: ``"stream"`` (picows' own, for plain sockets on POSIX), ``"aiofastnet"``,
         ``"loop"`` (the event loop's transports), or ``"auto"``: the first for plain sockets and
-        the second for TLS, where they are available, else the third.
+        the second for TLS, where they are available, else the third. The third also for TLS
+        contexts that aiofastnet cannot carry; to name it raises an error then (see the guide).
 
         ``websocket_handshake_timeout``: seconds for everything together: dialling, proxy, TLS,
         redirects and upgrade. None: no limit, but TLS handshakes end after a minute.

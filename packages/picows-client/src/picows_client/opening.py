@@ -18,7 +18,8 @@ from picows_client.redirects import Headers, headers_for, redirect_url
 from picows_client.route import Route
 from picows_client.tasks import DeadlinePassed, run_with_deadline, undisturbed
 from picows_client.teardown import abandon
-from picows_client.tls import TlsSettings, default_ssl_context
+from picows_client.tls import TlsSettings, encoded_server_name
+from picows_client.trust import DEFAULT_TRUST
 from picows_client.tunnel import connect_through
 from picows_client.url import WSURL
 from picows_codec import (
@@ -116,10 +117,10 @@ class Opening:
             subprotocols=self._subprotocols,
             options=self._options,
         )
-        proxy_tls = self._tls_of_proxy()
-        tls = self._tls_of(url)
-        needs_tls = tls is not None or proxy_tls is not None
-        backend = choose_backend(self._backend, self._loop, needs_tls)
+        proxy_tls = await self._tls_of_proxy()
+        tls = await self._tls_of(url)
+        contexts = [settings.context for settings in (proxy_tls, tls) if settings is not None]
+        backend = choose_backend(self._backend, self._loop, contexts, self._logger)
         protocol = ClientProtocol(
             self._options,
             handshake,
@@ -185,24 +186,38 @@ class Opening:
                 f"{self._options.websocket_handshake_timeout} seconds"
             ) from None
 
-    def _tls_of(self, url: WSURL) -> Optional[TlsSettings]:
+    async def _tls_of(self, url: WSURL) -> Optional[TlsSettings]:
         if not url.is_secure:
             return None
         if self._ssl_context is None:
-            self._ssl_context = default_ssl_context()
+            self._ssl_context = await self._default_context()
         name = self._server_hostname
         if name is None or url.origin != self._url.origin:
             name = url.bare_host
-        return TlsSettings(self._ssl_context, name, self._options.close_timeout)
+        return TlsSettings(
+            self._ssl_context,
+            encoded_server_name(name),
+            self._options.close_timeout,
+            url.host_and_port,
+        )
 
-    def _tls_of_proxy(self) -> Optional[TlsSettings]:
+    async def _tls_of_proxy(self) -> Optional[TlsSettings]:
         if self._proxy is None or self._proxy.scheme != "https":
             return None
         if self._proxy_ssl_context is None:
-            self._proxy_ssl_context = default_ssl_context()
+            self._proxy_ssl_context = await self._default_context()
         return TlsSettings(
-            self._proxy_ssl_context, self._proxy.bare_host, self._options.close_timeout
+            self._proxy_ssl_context,
+            self._proxy.bare_host,
+            self._options.close_timeout,
+            self._proxy.host_and_port,
         )
+
+    async def _default_context(self) -> ssl.SSLContext:
+        context = DEFAULT_TRUST.kept()
+        if context is None:
+            context = await self._in_time(DEFAULT_TRUST.load(self._loop))
+        return context
 
 
 def _with_credentials(headers: Headers, url: WSURL) -> Headers:

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import ssl
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Optional
+from typing import Iterator, Optional
 
 from picows_codec import WSInvalidOptionError
+from picows_codec.tls import name_tls_failure
 
-__all__ = ["TlsSettings", "check_ssl_context", "default_ssl_context"]
+__all__ = [
+    "TlsSettings",
+    "build_default_context",
+    "check_ssl_context",
+    "encoded_server_name",
+    "naming_failures",
+]
 
 
 @dataclass(frozen=True)
@@ -16,19 +24,41 @@ class TlsSettings:
     """``server_name`` goes into SNI and is what the certificate must name.
 
     ``shutdown_timeout``: seconds that the peer has to answer TLS's own goodbye; None leaves it
-    to the backend.
+    to the backend. ``peer``: host and port, as errors name them.
     """
 
     context: ssl.SSLContext
     server_name: str
     shutdown_timeout: Optional[float]
+    peer: str
 
 
-def default_ssl_context() -> ssl.SSLContext:
+@contextmanager
+def naming_failures(tls: Optional[TlsSettings]) -> Iterator[None]:
+    """Let errors of a TLS handshake name host, port and the expected name."""
+    try:
+        yield
+    except OSError as error:
+        if tls is not None:
+            name_tls_failure(error, tls.peer, tls.server_name)
+        raise
+
+
+def encoded_server_name(name: str) -> str:
+    """Write a name as SNI and certificates do (RFC 5890), which not every backend does itself.
+
+    Raises :class:`WSInvalidOptionError`.
+    """
+    try:
+        return name if name.isascii() else name.encode("idna").decode("ascii")
+    except UnicodeError as error:
+        raise WSInvalidOptionError(f"server_hostname {name!r} is no host name: {error}") from error
+
+
+def build_default_context() -> ssl.SSLContext:
     """Make a context that trusts the system's authorities: TLS 1.2 or newer, ALPN http/1.1.
 
-    Loading the authorities takes some tens of milliseconds; programs that connect often make
-    one context and pass it as ``ssl_context``.
+    Loading the authorities takes some tens of milliseconds; :mod:`picows_client.trust` keeps it.
     """
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2

@@ -9,6 +9,8 @@ import sys
 from typing import TYPE_CHECKING, Any, Coroutine, Dict, Optional
 
 from picows_codec import WSInvalidOptionError
+from picows_codec.tls import ContextCheck, FastnetLoop
+from picows_server.logs import Logger
 
 try:
     from picows_codec.stream import Poller, attach
@@ -33,6 +35,8 @@ __all__ = ["Backend", "TlsSettings", "choose_backend", "has_readers"]
 # records each (16 KiB and room for their headers) let a server hold many connections: only pages
 # that were used are resident. More than four make large messages no faster, two make them slower.
 _TLS_BUFFER_SIZE = 4 * (16 * 1024 + 64)
+
+_CHECK = ContextCheck(ssl.SSLContext)
 
 
 class TlsSettings:
@@ -97,66 +101,6 @@ class StreamBackend(Backend):
             self._poller = None
 
 
-class _FastnetLoop:
-    """The loop as aiofastnet's transports see it.
-
-    A peer that hangs up is nothing to report: aiofastnet (1.2) reports a connection that ends
-    during the TLS handshake to the loop's exception handler, as the class ConnectionResetError
-    where an exception is expected. Every port scan would be an error with a traceback.
-
-    With a poller one event of the loop serves all connections that are ready.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, poller: Optional[Poller]) -> None:
-        self._loop = loop
-        if poller is not None:
-            self.add_reader = poller.add_reader
-            self.remove_reader = poller.remove_reader
-            self.add_writer = poller.add_writer
-            self.remove_writer = poller.remove_writer
-
-    def __getattr__(self, name: str) -> Any:
-        value = getattr(self._loop, name)
-        # The next look-up finds it here, without this detour.
-        setattr(self, name, value)
-        return value
-
-    def call_exception_handler(self, context: Dict[str, Any]) -> None:
-        if context.get("exception") is not ConnectionResetError:
-            self._loop.call_exception_handler(context)
-
-
-class FastnetBackend(Backend):
-    """aiofastnet's transports, plain or TLS."""
-
-    name = "aiofastnet"
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, tls: Optional[TlsSettings]) -> None:
-        self._poller: Optional[Poller] = None
-        adapted: Any = loop
-        if has_readers(loop):  # with a proactor aiofastnet looks at the loop's type
-            self._poller = Poller(loop) if sys.platform == "linux" else None
-            adapted = _FastnetLoop(loop, self._poller)
-        super().__init__(adapted)
-        self._arguments: Dict[str, Any] = {}
-        if tls is not None:
-            self._arguments = {
-                "ssl": tls.context,
-                "ssl_handshake_timeout": tls.handshake_timeout,
-                "ssl_shutdown_timeout": tls.shutdown_timeout,
-                "ssl_incoming_bio_size": _TLS_BUFFER_SIZE,
-                "ssl_outgoing_bio_size": _TLS_BUFFER_SIZE,
-            }
-
-    def connect(self, sock: socket.socket, protocol: ServerProtocol) -> Coroutine[Any, Any, object]:
-        return connect_accepted_socket(self._loop, lambda: protocol, sock, **self._arguments)
-
-    def close(self) -> None:
-        if self._poller is not None:
-            self._poller.close()
-            self._poller = None
-
-
 class LoopBackend(Backend):
     """The event loop's own transports, plain or TLS."""
 
@@ -179,25 +123,73 @@ class LoopBackend(Backend):
         return self._loop.connect_accepted_socket(lambda: protocol, sock, **self._arguments)
 
 
+class FastnetBackend(Backend):
+    """aiofastnet's transports, plain or TLS.
+
+    A callback that is set on the context later makes aiofastnet unfit for it: connections are
+    carried by the loop from then on, and the log says so once.
+    """
+
+    name = "aiofastnet"
+    closes_lost_transports = LoopBackend.closes_lost_transports
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, tls: Optional[TlsSettings], logger: Logger
+    ) -> None:
+        self._poller: Optional[Poller] = None
+        adapted: Any = loop
+        if has_readers(loop):  # with a proactor aiofastnet looks at the loop's type
+            self._poller = Poller(loop) if sys.platform == "linux" else None
+            adapted = FastnetLoop(loop, self._poller)
+        super().__init__(adapted)
+        self._logger = logger
+        self._context = None if tls is None else tls.context
+        self._stand_in = LoopBackend(loop, tls)
+        self._has_noted = False
+        self._arguments: Dict[str, Any] = {}
+        if tls is not None:
+            self._arguments = {
+                "ssl": tls.context,
+                "ssl_handshake_timeout": tls.handshake_timeout,
+                "ssl_shutdown_timeout": tls.shutdown_timeout,
+                "ssl_incoming_bio_size": _TLS_BUFFER_SIZE,
+                "ssl_outgoing_bio_size": _TLS_BUFFER_SIZE,
+            }
+
+    def connect(self, sock: socket.socket, protocol: ServerProtocol) -> Coroutine[Any, Any, object]:
+        if self._context is not None:
+            reason = _CHECK.why_not(self._context)
+            if reason is not None:
+                if not self._has_noted:
+                    self._has_noted = True
+                    _note(self._logger, reason)
+                return self._stand_in.connect(sock, protocol)
+        return connect_accepted_socket(self._loop, lambda: protocol, sock, **self._arguments)
+
+    def close(self) -> None:
+        if self._poller is not None:
+            self._poller.close()
+            self._poller = None
+
+
 def has_readers(loop: asyncio.AbstractEventLoop) -> bool:
     """Whether the loop reports readiness (uvloop, selector loops) or completion (proactor)."""
     return type(loop).add_reader is not asyncio.AbstractEventLoop.add_reader
 
 
 def choose_backend(
-    name: str, loop: asyncio.AbstractEventLoop, tls: Optional[TlsSettings]
+    name: str, loop: asyncio.AbstractEventLoop, tls: Optional[TlsSettings], logger: Logger
 ) -> Backend:
     """Make the backend called ``name``, or with ``"auto"`` the fastest that serves here.
+
+    ``logger`` is told if that is the loop because of what is set on the TLS context.
 
     Raises :class:`WSInvalidOptionError` with the reason where that one cannot serve.
     """
     if not isinstance(name, str):
         raise TypeError(f"backend must be a str, not {type(name).__name__}")
     if name == "auto":
-        if _why_not_stream(loop, tls) is None:
-            name = "stream"
-        else:
-            name = "aiofastnet" if tls is not None and HAS_AIOFASTNET else "loop"
+        name = _fastest(loop, tls, logger)
     if name == "stream":
         reason = _why_not_stream(loop, tls)
         if reason is not None:
@@ -209,11 +201,35 @@ def choose_backend(
                 "backend='aiofastnet' is not available: the package is not installed "
                 "(it needs Python 3.9 or newer)"
             )
-        return FastnetBackend(loop, tls)
+        reason = None if tls is None else _CHECK.why_not(tls.context)
+        if reason is not None:
+            raise WSInvalidOptionError(
+                f"backend='aiofastnet' cannot use the ssl_context: {reason}; 'auto' and 'loop' can"
+            )
+        return FastnetBackend(loop, tls, logger)
     if name == "loop":
         return LoopBackend(loop, tls)
     raise WSInvalidOptionError(
         f"backend must be 'auto', 'stream', 'aiofastnet' or 'loop', not {name!r}"
+    )
+
+
+def _fastest(loop: asyncio.AbstractEventLoop, tls: Optional[TlsSettings], logger: Logger) -> str:
+    if _why_not_stream(loop, tls) is None:
+        return "stream"
+    if tls is None or not HAS_AIOFASTNET:
+        return "loop"
+    reason = _CHECK.why_not(tls.context)
+    if reason is None:
+        return "aiofastnet"
+    _note(logger, reason)
+    return "loop"
+
+
+def _note(logger: Logger, reason: str) -> None:
+    logger.warning(
+        "TLS is carried by the event loop, because aiofastnet cannot use the ssl_context: %s",
+        reason,
     )
 
 

@@ -103,7 +103,8 @@ async def ws_create_server(
 
         ``backend``: ``"stream"`` (picows' own, for plain sockets on POSIX), ``"aiofastnet"``,
         ``"loop"`` (the event loop's transports), or ``"auto"``: the first for ``ws://``, the
-        second for ``wss://``, and the third where those are not available.
+        second for ``wss://``, and the third where those are not available. The third also for
+        TLS contexts that aiofastnet cannot carry; to name it raises an error then (see the guide).
 
         ``websocket_handshake_timeout``: seconds for the upgrade request to arrive and, before
         that, for the TLS handshake. None: no limit, but TLS handshakes end after a minute.
@@ -156,7 +157,7 @@ async def ws_create_server(
             if limit is not None:
                 _check_count(name, limit)
         tls = _tls_settings(address, ssl_context, options)
-        carrier = choose_backend(backend, loop, tls)
+        carrier = choose_backend(backend, loop, tls, logger)
         try:
             listening = await _listen(loop, address, unix_path, given, reuse_address, reuse_port)
         except BaseException:

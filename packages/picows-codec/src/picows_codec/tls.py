@@ -1,0 +1,203 @@
+"""What client and server share about TLS; the engines are aiofastnet's and the loop's.
+
+Nothing here imports ssl or asyncio: contexts, errors and loops are looked at by their attributes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["ContextCheck", "FastnetLoop", "describe_tls_failure", "name_tls_failure"]
+
+_CLOSED = "the peer closed the connection"
+_ENDS = (ConnectionResetError, BrokenPipeError)
+_ENDS_OF_SSL = frozenset(("SSLEOFError", "SSLSyscallError", "SSLZeroReturnError"))
+
+_PROTOCOL_TLS_CLIENT, _PROTOCOL_TLS_SERVER = 16, 17
+
+# X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH of OpenSSL.
+_NAME_MISMATCHES = {62: "Hostname", 64: "IP address"}
+
+# What OpenSSL says about bytes that are no TLS; the last two since 3.2.
+_NOT_TLS = frozenset(
+    (
+        "HTTP_REQUEST",
+        "HTTPS_PROXY_REQUEST",
+        "UNKNOWN_PROTOCOL",
+        "WRONG_VERSION_NUMBER",
+        "PACKET_LENGTH_TOO_LONG",
+        "RECORD_LAYER_FAILURE",
+    )
+)
+
+# The second one is set from the environment's SSLKEYLOGFILE by ssl.create_default_context().
+_CALLBACKS = ("sni_callback", "keylog_filename", "_msg_callback")
+_METHODS = ("wrap_bio", "_wrap_bio", "wrap_socket", "_wrap_socket")
+
+
+class ContextCheck:
+    """Whether aiofastnet carries an ``ssl.SSLContext``; ``context_class`` is that class.
+
+    aiofastnet (1.2) makes OpenSSL's objects itself, from the ``SSL_CTX`` inside the context, and
+    copies a context's host flags, which is not all that ``_ssl.c`` does (``newPySSLSocket``):
+
+    - CPython's C callbacks for SNI, key logs, messages and PSK take the Python object from the
+      OpenSSL one. There is none: the interpreter crashes; PSK handshakes fail.
+    - Post-handshake authentication is switched on for each object by CPython.
+    - Methods of a subclass, and the classes it names for its objects, are not asked. An
+      ``SSL_CTX`` of a subclass need not be the one that it uses (truststore's is not, and
+      verifies nothing).
+    """
+
+    def __init__(self, context_class: Any) -> None:
+        # ssl.SSLContext itself, also where a package has put a subclass in its place.
+        self._class = next(
+            base for base in context_class.__mro__ if base.__base__.__module__ == "_ssl"
+        )
+        self._object_class = self._class.sslobject_class
+        self._can_have_psk = hasattr(self._class, "set_psk_client_callback")  # Python 3.13
+        self._psk_words = _psk_words(self._class) if self._can_have_psk else ()
+
+    def why_not(self, context: Any) -> str | None:
+        """Say why ``context`` needs the loop's TLS, or return None: aiofastnet will do.
+
+        Costs less than a microsecond: a server asks for each connection, because callbacks may
+        be set later.
+        """
+        if type(context) is not self._class:
+            return f"{type(context).__name__} is a subclass of ssl.SSLContext"
+        for name in _CALLBACKS:
+            if getattr(context, name) is not None:
+                return f"{name} is set"
+        if context.post_handshake_auth:
+            return "post_handshake_auth is set"
+        own = context.__dict__
+        if context.sslobject_class is not self._object_class or any(
+            name in own for name in _METHODS
+        ):
+            return "a method or class of it was replaced"
+        return self._why_not_psk(context) if self._can_have_psk else None
+
+    def _why_not_psk(self, context: Any) -> str | None:
+        if self._psk_words is None:
+            return "it cannot be seen whether a PSK callback is set"
+        if any(_read_word(context, offset) for offset in self._psk_words):
+            return "a PSK callback is set"
+        return None
+
+
+def _psk_words(context_class: Any) -> tuple[int, ...] | None:
+    """Find where a context keeps its PSK callbacks, which have no getters, nor does gc see them.
+
+    Two contexts show it: one is given a callback, and its memory is searched for that. None: it
+    was not found, or there is no ctypes.
+    """
+
+    def callback(*_: object) -> None:
+        raise NotImplementedError
+
+    client, server = context_class(_PROTOCOL_TLS_CLIENT), context_class(_PROTOCOL_TLS_SERVER)
+    try:
+        client.set_psk_client_callback(callback)
+        server.set_psk_server_callback(callback)
+    except NotImplementedError:
+        return ()  # an OpenSSL without PSK
+    try:
+        words = [
+            offset
+            for context in (client, server)
+            for offset in range(0, context_class.__basicsize__, 8)
+            if _read_word(context, offset) == id(callback)
+        ]
+    except ImportError:
+        return None
+    # The collector of leaks would count them on.
+    client.set_psk_client_callback(None)
+    server.set_psk_server_callback(None)
+    return tuple(words) if len(words) == 2 else None
+
+
+def _read_word(thing: object, offset: int) -> int | None:
+    # Only on Python 3.13 and newer, and first when client or server is imported.
+    from ctypes import c_void_p  # noqa: PLC0415
+
+    return c_void_p.from_address(id(thing) + offset).value
+
+
+class FastnetLoop:
+    """The loop as aiofastnet's transports see it.
+
+    A peer that hangs up is nothing to report: aiofastnet (1.2) reports a connection that ends
+    during the TLS handshake to the loop's exception handler, as the class ConnectionResetError
+    where an exception is expected, which the logging module cannot print.
+
+    With a poller one event of the loop serves all connections that are ready.
+    """
+
+    def __init__(self, loop: Any, poller: Any = None) -> None:
+        self._loop = loop
+        if poller is not None:
+            self.add_reader = poller.add_reader
+            self.remove_reader = poller.remove_reader
+            self.add_writer = poller.add_writer
+            self.remove_writer = poller.remove_writer
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._loop, name)
+        # The next look-up finds it here, without this detour.
+        setattr(self, name, value)
+        return value
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """Pass on what is worth a report."""
+        if context.get("exception") is not ConnectionResetError:
+            self._loop.call_exception_handler(context)
+
+
+def describe_tls_failure(error: BaseException, expected_name: str | None = None) -> str:
+    """Say in OpenSSL's words why a TLS handshake failed, the same on every backend.
+
+    ``expected_name`` is what a client wanted to find in the certificate.
+    """
+    reason = getattr(error, "reason", None)
+    if not isinstance(reason, str) or not reason:
+        # Backends differ in how they see an end: EOF, a reset, an error while writing.
+        is_end = isinstance(error, _ENDS) or type(error).__name__ in _ENDS_OF_SSL
+        words = _CLOSED if is_end else str(error) or type(error).__name__
+    elif reason == "UNEXPECTED_EOF_WHILE_READING":
+        words = _CLOSED
+    else:
+        words = reason.replace("SSL/TLS_ALERT", "SSLV3_ALERT").lower().replace("_", " ")
+        if reason == "CERTIFICATE_VERIFY_FAILED":
+            words += f": {_verify_message(error, expected_name)}"
+        elif reason in _NOT_TLS:
+            words += ": the peer does not speak TLS"
+    return words
+
+
+def _verify_message(error: BaseException, expected_name: str | None) -> str:
+    kind = _NAME_MISMATCHES.get(getattr(error, "verify_code", 0))
+    if kind is not None and expected_name is not None:
+        return f"{kind} mismatch, certificate is not valid for '{expected_name}'."
+    return str(getattr(error, "verify_message", ""))
+
+
+def name_tls_failure(error: OSError, peer: str, expected_name: str) -> None:
+    """Let the text of ``error`` name the server; its class and attributes stay.
+
+    ``peer`` is host and port, ``expected_name`` what the certificate had to name.
+    """
+    text = (
+        f"the TLS handshake with {peer} (expected name {expected_name!r}) failed: "
+        f"{describe_tls_failure(error, expected_name)}"
+    )
+    if hasattr(error, "verify_message"):
+        error.verify_message = _verify_message(error, expected_name)
+    if getattr(error, "library", None) == "SSL ROUTINES":  # aiofastnet's name for it
+        error.library = "SSL"  # type: ignore[attr-defined]
+        error.errno = error.errno or 1  # SSL_ERROR_SSL
+    if error.errno is None:
+        error.args = (text,)
+    else:
+        error.strerror = text
+        error.args = (error.errno, text)

@@ -1,0 +1,94 @@
+"""Test cases for :mod:`tests.support.tls_contexts`, the same for both roles."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import subprocess
+import sys
+from pathlib import Path
+from typing import List
+
+import pytest
+
+from tests.support.certificates import Certificates
+from tests.support.tls_contexts import CARRIED, NEED_LOOP
+
+__all__ = ["carried", "check_carried", "check_later", "check_needs_loop", "later", "needs_loop"]
+
+ROOT = Path(__file__).resolve().parents[2]
+
+_HAS_PSK = hasattr(ssl.SSLContext, "set_psk_client_callback")
+
+
+def _names(names: List[str], role: str) -> List[str]:
+    skipped = {"client": ["sni_callback"], "server": ["host flags"]}[role]
+    if not _HAS_PSK:
+        skipped = [*skipped, "PSK callback"]
+    return [name for name in names if name not in skipped]
+
+
+def needs_loop(role: str) -> pytest.MarkDecorator:
+    """Parametrize ``case`` with what aiofastnet cannot carry."""
+    return pytest.mark.parametrize("case", _names(list(NEED_LOOP), role))
+
+
+def carried(role: str) -> pytest.MarkDecorator:
+    """Parametrize ``case`` with what aiofastnet carries."""
+    return pytest.mark.parametrize("case", _names(list(CARRIED), role))
+
+
+def later(role: str) -> pytest.MarkDecorator:
+    """Parametrize ``case`` with what can be set on a context that is in use."""
+    names = ["sni_callback", "keylog_filename", "_msg_callback", "post_handshake_auth"]
+    return pytest.mark.parametrize("case", _names(names, role))
+
+
+def _run(role: str, case: str, backend: str, loop: str, files: Certificates) -> List[str]:
+    environment = dict(os.environ)
+    environment.pop("SSLKEYLOGFILE", None)
+    if case == "SSLKEYLOGFILE":
+        environment["SSLKEYLOGFILE"] = str(files.authority.parent / "environment.log")
+    command = [sys.executable, "-m", "tests.support.tls_contexts", role, case, backend, loop]
+    done = subprocess.run(
+        [*command, str(files.authority.parent)],
+        check=False,
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout.decode().splitlines()
+
+
+def check_needs_loop(role: str, case: str, loop: str, files: Certificates) -> None:
+    """``auto`` takes the loop and says so once, ``aiofastnet`` refuses with the reason."""
+    named = "keylog_filename" if case == "SSLKEYLOGFILE" else case
+    result, count, text = _run(role, case, "auto", loop, files)
+    assert (result, count) == ("loop loop loop", "1"), text
+    assert "carried by the event loop" in text
+    assert named in text
+    refusal, count = _run(role, case, "aiofastnet", loop, files)
+    assert refusal.startswith("WSInvalidOptionError: backend='aiofastnet' cannot use"), refusal
+    assert named in refusal
+    assert count == "0"
+    assert _run(role, case, "loop", loop, files) == ["loop loop loop", "0"]
+
+
+def check_carried(role: str, case: str, loop: str, files: Certificates) -> None:
+    """Every backend carries it, and nobody says anything."""
+    for backend in ("auto", "aiofastnet", "loop"):
+        name = "loop" if backend == "loop" else "aiofastnet"
+        assert _run(role, case, backend, loop, files) == [f"{name} {name} {name}", "0"]
+
+
+def check_later(role: str, case: str, backend: str, loop: str, files: Certificates) -> None:
+    """What is set between two connections counts for the second one."""
+    result, count, *texts = _run(role, f"later {case}", backend, loop, files)
+    if role == "client" and backend == "aiofastnet":
+        assert result.startswith("WSInvalidOptionError")
+        assert case in result
+    else:
+        assert (result, count) == ("aiofastnet loop loop", "1"), texts
+        assert case in texts[0]
