@@ -9,9 +9,11 @@ import pytest
 from picows_codec import (
     WSAutoPingStrategy,
     WSConnectionError,
+    WSDataTimeout,
     WSDisconnectKind,
     WSFrame,
     WSListener,
+    WSMessageListener,
     WSPingTimeout,
     WSSlowConsumer,
     WSState,
@@ -420,6 +422,338 @@ def test_number_of_rounds(role: str, rounds: int) -> None:
 def test_rounds_of_a_wrong_type(role: str, rounds: Any) -> None:
     with pytest.raises(TypeError):
         Connection(role).ws.measure_roundtrip_time(rounds)
+
+
+# A verdict is about the peer
+
+
+@both_roles
+@both_strategies
+def test_no_verdict_while_this_side_does_not_read(role: str, strategy: WSAutoPingStrategy) -> None:
+    connection = pinging(role, auto_ping_strategy=strategy)
+    below = connection.ws.underlying_transport
+    below.pause_reading()
+    connection.loop.advance(10 * (IDLE + REPLY))
+    assert connection.ws.state is WSState.OPEN
+    # What waited is delivered, and the time begins anew.
+    payload = pings(connection)[-1]
+    below.resume_reading()
+    connection.loop.advance(REPLY - 0.1)
+    connection.receive(TEXT, b"waited")
+    connection.receive(PONG, payload)
+    connection.loop.advance(0.2)
+    assert connection.listener.frames == [(TEXT, b"waited", True)]
+    assert connection.ws.state is WSState.OPEN
+    connection.loop.advance(IDLE + LOOK + REPLY + 0.1)
+    assert connection.cause is not None
+    assert connection.cause.kind is WSDisconnectKind.PING_TIMEOUT
+
+
+@both_roles
+@both_strategies
+def test_a_pause_that_no_look_has_seen(role: str, strategy: WSAutoPingStrategy) -> None:
+    """It ends right before the time for the pong: what waits is read before the verdict."""
+    connection = pinging(role, auto_ping_strategy=strategy)
+    connection.loop.advance(IDLE)
+    (payload,) = pings(connection)
+    connection.loop.advance(REPLY + 0.01)
+    connection.receive(PONG, payload)
+    connection.loop.advance(1.0)
+    assert connection.ws.state is WSState.OPEN
+
+
+@both_roles
+def test_a_pong_behind_much_that_waits(role: str) -> None:
+    connection = pinging(role, auto_ping_strategy=WSAutoPingStrategy.PING_PERIODICALLY)
+    connection.loop.advance(IDLE)
+    (payload,) = pings(connection)
+    connection.loop.advance(REPLY)
+    for _ in range(40):
+        connection.receive(TEXT, b"x")
+        connection.loop.advance(0.05)
+    assert connection.ws.state is WSState.OPEN
+    connection.receive(PONG, payload)
+    connection.loop.advance(IDLE - REPLY - 2.5)
+    assert connection.ws.state is WSState.OPEN
+
+
+@both_roles
+def test_bytes_do_not_put_off_a_verdict_for_ever(role: str) -> None:
+    connection = pinging(role, auto_ping_strategy=WSAutoPingStrategy.PING_PERIODICALLY)
+    connection.loop.advance(IDLE + REPLY)
+    for _ in range(70):
+        connection.receive(TEXT, b"x")
+        connection.loop.advance(0.05)
+    assert connection.cause is not None
+    assert connection.cause.kind is WSDisconnectKind.PING_TIMEOUT
+
+
+@both_roles
+@both_strategies
+@pytest.mark.parametrize("blocked", [1.0, 5.0, 50.0, 5000.0])
+def test_a_blocked_loop(role: str, strategy: WSAutoPingStrategy, blocked: float) -> None:
+    """Or a machine that slept. The ping went out before; what came since is read first."""
+    connection = pinging(role, auto_ping_strategy=strategy)
+    connection.loop.advance(IDLE + REPLY - 0.1)
+    payload = pings(connection)[0]
+    connection.loop.clock.now += blocked
+    connection.loop.advance(0.0)
+    connection.loop.advance(min(blocked, 5.0) - 0.2)
+    assert connection.ws.state is WSState.OPEN
+    connection.receive(PONG, payload)
+    connection.loop.advance(2.0)
+    assert connection.ws.state is WSState.OPEN
+
+
+@both_roles
+@both_strategies
+def test_a_silent_peer_of_a_loop_that_is_blocked_again_and_again(
+    role: str, strategy: WSAutoPingStrategy
+) -> None:
+    connection = pinging(role, auto_ping_strategy=strategy)
+    connection.loop.advance(IDLE + 0.1)
+    for _ in range(20):
+        connection.loop.clock.now += 3.0
+        connection.loop.advance(0.1)
+    assert connection.cause is not None
+    assert connection.cause.kind is WSDisconnectKind.PING_TIMEOUT
+
+
+@both_roles
+@both_strategies
+@pytest.mark.parametrize("own_ping", [True, False])
+@pytest.mark.parametrize("stall_timeout", [None, 60.0])
+def test_a_ping_behind_a_large_upload(
+    role: str, strategy: WSAutoPingStrategy, own_ping: bool, stall_timeout: Any
+) -> None:
+    connection = pinging(
+        role,
+        OwnPings() if own_ping else None,
+        auto_ping_strategy=strategy,
+        stall_timeout=stall_timeout,
+        room=0,
+    )
+    connection.ws.send(BINARY, bytes(2_000_000))
+    for _ in range(18):
+        connection.loop.advance(REPLY - 0.5)
+        assert connection.ws.state is WSState.OPEN
+        connection.drain(100_000)
+    connection.transport.room = None
+    connection.drain()
+    found = [frame for frame in connection.sent() if frame.opcode != BINARY]
+    assert len(found) == 1
+    # It has left only now.
+    connection.loop.advance(REPLY - 0.2)
+    assert connection.ws.state is WSState.OPEN
+    if own_ping:
+        connection.receive(TEXT, b"pong")
+    else:
+        connection.receive(PONG, found[0].payload)
+    connection.loop.advance(0.3)
+    assert connection.ws.state is WSState.OPEN
+    connection.loop.advance(2 * (IDLE + REPLY))
+    assert connection.cause is not None
+    assert connection.cause.kind is WSDisconnectKind.PING_TIMEOUT
+
+
+@both_roles
+def test_a_ping_that_left_and_is_not_answered_ends_an_upload(role: str) -> None:
+    connection = pinging(role, room=0)
+    connection.ws.send(BINARY, bytes(15_000_000))
+    for _ in range(14):
+        connection.drain(1_000_000)
+        connection.loop.advance(2.0)
+        connection.sent()
+        connection.ws.send(BINARY, bytes(1_000_000))
+    for _ in range(20):
+        connection.drain(1_000_000)
+        connection.loop.advance(2.0)
+    assert connection.cause is not None
+    assert connection.cause.kind is WSDisconnectKind.PING_TIMEOUT
+
+
+@both_roles
+@pytest.mark.parametrize("stall_timeout", [None, 60.0])
+@pytest.mark.parametrize("size", [10, 30_000])
+def test_a_ping_in_a_queue_that_stands_still(role: str, size: int, stall_timeout: Any) -> None:
+    """Also one that never reached its watermark."""
+    connection = pinging(role, room=0, stall_timeout=stall_timeout)
+    connection.ws.send(BINARY, bytes(size))
+    connection.loop.advance(IDLE + REPLY + LOOK + 0.1 + (stall_timeout or 0.0))
+    assert connection.cause is not None
+    expected = WSDisconnectKind.SLOW_CONSUMER if stall_timeout else WSDisconnectKind.PING_TIMEOUT
+    assert connection.cause.kind is expected
+
+
+@both_roles
+def test_a_ping_that_this_side_holds_back(role: str) -> None:
+    connection = pinging(role)
+    with connection.ws.cork():
+        connection.loop.advance(200.0)
+        assert connection.ws.state is WSState.OPEN
+    (payload,) = pings(connection)
+    connection.loop.advance(REPLY - 0.1)
+    connection.receive(PONG, payload)
+    connection.loop.advance(1.0)
+    assert connection.ws.state is WSState.OPEN
+
+
+# data_timeout
+
+DATA = 8.0
+
+
+def fed(role: str, listener: Any = None, **options: Any) -> Connection:
+    return Connection(role, listener, data_timeout=DATA, **options)
+
+
+def check_data_timeout(connection: Connection) -> None:
+    (frame,) = [each for each in connection.sent() if each.opcode == CLOSE]
+    assert frame.payload == frames.close_payload(1011, b"data timeout")
+    assert connection.cause is not None
+    assert connection.cause.kind is WSDisconnectKind.DATA_TIMEOUT
+    assert isinstance(connection.cause.exception, WSDataTimeout)
+    assert "data_timeout (8.0 seconds)" in str(connection.cause)
+
+
+class Gatherer(WSMessageListener):
+    pass
+
+
+@both_roles
+@pytest.mark.parametrize("gathers", [False, True])
+def test_data_timeout(role: str, gathers: bool) -> None:
+    connection = fed(role, Gatherer() if gathers else None)
+    connection.loop.advance(DATA - 0.1)
+    assert connection.ws.state is WSState.OPEN
+    connection.loop.advance(0.2)
+    check_data_timeout(connection)
+
+
+@both_roles
+@pytest.mark.parametrize("gathers", [False, True])
+@pytest.mark.parametrize("pings", [False, True])
+@pytest.mark.parametrize("size", [0, 10, 70_000])
+@pytest.mark.parametrize("kind", ["TEXT", "BINARY", "fragments", "pieces"])
+def test_data_frames_keep_the_connection(
+    role: str, gathers: bool, pings: bool, size: int, kind: str
+) -> None:
+    connection = fed(
+        role,
+        Gatherer() if gathers else None,
+        enable_auto_ping=pings,
+        auto_ping_idle_timeout=1.0,
+        auto_ping_reply_timeout=1000.0,
+    )
+    if kind == "fragments":
+        connection.receive(BINARY, b"x", fin=False)
+    for _ in range(10):
+        connection.loop.advance(DATA - 0.1)
+        if kind == "pieces":
+            stream = connection.build(BINARY, b"x" * size)
+            connection.feed(stream[:1], stream[1:])
+        elif kind == "fragments":
+            connection.receive(0, b"x" * size, fin=False)
+        else:
+            connection.receive(TEXT if kind == "TEXT" else BINARY, b"x" * size)
+        assert connection.ws.state is WSState.OPEN
+    connection.sent()
+    connection.loop.advance(1.25 * DATA + 0.1)
+    check_data_timeout(connection)
+
+
+@both_roles
+@pytest.mark.parametrize("gathers", [False, True])
+def test_control_frames_are_no_data(role: str, gathers: bool) -> None:
+    connection = fed(role, Gatherer() if gathers else None, enable_auto_ping=True)
+    connection.ws.send_ping()
+    for _ in range(9):
+        connection.receive(PING, b"x")
+        connection.receive(PONG, b"x")
+        connection.loop.advance(1.0)
+    connection.loop.advance(2.0)
+    check_data_timeout(connection)
+
+
+@both_roles
+@pytest.mark.parametrize("with_data", [False, True])
+@pytest.mark.parametrize("data_first", [False, True])
+def test_pongs_of_the_listener_are_no_data(role: str, with_data: bool, data_first: bool) -> None:
+    connection = fed(
+        role,
+        OwnPings(),
+        enable_auto_ping=True,
+        auto_ping_idle_timeout=1.0,
+        auto_ping_strategy=WSAutoPingStrategy.PING_PERIODICALLY,
+    )
+    for _ in range(100):
+        connection.loop.advance(0.2)
+        if with_data and data_first:
+            connection.receive(TEXT, b"data")
+        if connection.sent():
+            connection.receive(TEXT, b"pong")
+        if with_data and not data_first:
+            connection.receive(TEXT, b"data")
+    if with_data:
+        assert connection.ws.state is WSState.OPEN
+    else:
+        assert connection.cause is not None
+        assert connection.cause.kind is WSDisconnectKind.DATA_TIMEOUT
+
+
+@both_roles
+def test_a_slow_frame_is_data(role: str) -> None:
+    connection = fed(role, stall_timeout=None)
+    stream = connection.build(BINARY, bytes(300_000))
+    for start in range(0, len(stream), 10_000):
+        connection.feed(stream[start : start + 10_000])
+        connection.loop.advance(DATA / 2)
+    assert connection.listener.frames == [(BINARY, bytes(300_000), True)]
+    connection.feed(stream[:1000])
+    connection.loop.advance(1.25 * DATA + 0.1)
+    check_data_timeout(connection)
+
+
+@both_roles
+def test_data_that_this_side_does_not_read(role: str) -> None:
+    connection = fed(role)
+    below = connection.ws.underlying_transport
+    connection.loop.advance(DATA - 1.0)
+    below.pause_reading()
+    connection.loop.advance(10 * DATA)
+    below.resume_reading()
+    connection.loop.advance(DATA - 0.1)
+    assert connection.ws.state is WSState.OPEN
+    connection.receive(TEXT, b"waited")
+    connection.loop.advance(DATA - 0.1)
+    assert connection.ws.state is WSState.OPEN
+    connection.loop.advance(DATA / 2 + 0.3)
+    check_data_timeout(connection)
+
+
+@both_roles
+def test_data_while_the_loop_was_blocked(role: str) -> None:
+    connection = fed(role)
+    connection.loop.advance(DATA - 0.1)
+    connection.loop.clock.now += 100.0
+    connection.loop.advance(4.9)
+    connection.receive(TEXT, b"x")
+    connection.loop.advance(DATA - 0.1)
+    assert connection.ws.state is WSState.OPEN
+
+
+@both_roles
+def test_data_timeout_in_a_closing_handshake(role: str) -> None:
+    connection = fed(role, close_timeout=100.0)
+    connection.ws.send_close()
+    connection.loop.advance(99.0)
+    assert connection.ws.state is WSState.CLOSING
+
+
+@both_roles
+def test_no_data_timeout_no_timer(role: str) -> None:
+    connection = Connection(role)
+    assert not connection.loop.timers
 
 
 # The slow peer

@@ -28,6 +28,7 @@ TREE: Dict[str, Tuple[str, ...]] = {
     "WSConnectionError": ("WSError", "ConnectionError"),
     "WSPingTimeout": ("WSConnectionError",),
     "WSCloseTimeout": ("WSConnectionError",),
+    "WSDataTimeout": ("WSConnectionError",),
     "WSSlowConsumer": ("WSConnectionError",),
     "WSProxyError": ("WSConnectionError",),
 }

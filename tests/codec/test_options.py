@@ -14,6 +14,7 @@ DEFAULTS = {
     "websocket_handshake_timeout": 5.0,
     "close_timeout": 5.0,
     "stall_timeout": 60.0,
+    "data_timeout": None,
     "enable_auto_ping": False,
     "auto_ping_idle_timeout": 10.0,
     "auto_ping_reply_timeout": 10.0,
@@ -39,7 +40,7 @@ FLAGS = [
     "coalesce_writes",
     "busy_poll",
 ]
-OPTIONAL_SECONDS = ["websocket_handshake_timeout", "close_timeout", "stall_timeout"]
+OPTIONAL_SECONDS = ["websocket_handshake_timeout", "close_timeout", "stall_timeout", "data_timeout"]
 SECONDS = [*OPTIONAL_SECONDS, "auto_ping_idle_timeout", "auto_ping_reply_timeout"]
 HUGE = sys.maxsize
 NUMBERS = {

@@ -27,7 +27,7 @@ def test_states_only_advance() -> None:
 
 
 def test_every_kind_says_what_it_means() -> None:
-    assert len({kind.value for kind in WSDisconnectKind}) == len(WSDisconnectKind) == 10
+    assert len({kind.value for kind in WSDisconnectKind}) == len(WSDisconnectKind) == 11
 
 
 def test_cause() -> None:

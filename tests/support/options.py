@@ -11,6 +11,7 @@ OTHER_OPTIONS: Dict[str, Any] = {
     "websocket_handshake_timeout": 1.5,
     "close_timeout": 2.5,
     "stall_timeout": 2.75,
+    "data_timeout": 2.875,
     "enable_auto_ping": True,
     "auto_ping_idle_timeout": 3.5,
     "auto_ping_reply_timeout": 4.5,

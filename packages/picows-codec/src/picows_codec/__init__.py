@@ -13,6 +13,7 @@ from picows_codec.endpoint import WSEndpoint
 from picows_codec.errors import (
     WSCloseTimeout,
     WSConnectionError,
+    WSDataTimeout,
     WSError,
     WSHandshakeError,
     WSHandshakeTimeout,
@@ -62,6 +63,7 @@ __all__ = [
     "WSCloseInfo",
     "WSCloseTimeout",
     "WSConnectionError",
+    "WSDataTimeout",
     "WSDisconnectCause",
     "WSDisconnectKind",
     "WSEndpoint",

@@ -1,5 +1,8 @@
 """Deadlines of all connections of a loop, swept by one timer."""
 
+# Seconds until the second look, before a verdict about a peer.
+cdef double SECOND_LOOK
+
 cdef class Deadlined:
     cdef double deadline        # seconds on the sweeper's clock; 0 means none
 
@@ -10,6 +13,7 @@ cdef class Sweeper:
     cdef object _clock
     cdef object _handle
     cdef double _wakeup
+    cdef bint _was_late         # the last sweep came late and only gave time
     cdef set _members
     cdef object __weakref__
 

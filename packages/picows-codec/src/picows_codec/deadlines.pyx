@@ -11,6 +11,14 @@ from picows_codec.buffers cimport ThreadBuffers, thread_buffers
 # Deadlines closer together than this are served by one wake-up.
 cdef double RESOLUTION = 0.005
 
+# The loop reads in between. As long as a round trip of a busy peer may take.
+cdef double SECOND_LOOK = 0.05
+
+# A sweep that comes this many seconds late tells that the loop was blocked, or the machine asleep.
+cdef double LATE = 0.1
+# For this many seconds at most what peers did in the meantime is then read, before anyone judges.
+cdef double LONGEST_GRACE = 5.0
+
 
 cdef bint is_due(double deadline, double now) noexcept:
     return deadline <= now + RESOLUTION
@@ -63,6 +71,10 @@ cdef class Sweeper:
         cdef double earliest = 0
         cdef Deadlined member
         self._handle = None
+        if now > self._wakeup + LATE and not self._was_late:
+            self._give_time(now, min(now - self._wakeup, LONGEST_GRACE))
+            return
+        self._was_late = False
         try:
             for member in [
                 each for each in self._members
@@ -80,6 +92,14 @@ cdef class Sweeper:
                     earliest = member.deadline
             if earliest != 0:
                 self._schedule(earliest - now, earliest)
+
+    def _give_time(self, double now, double grace):
+        """This side was late: its peers get as much time as it took from them."""
+        cdef Deadlined member
+        self._was_late = True
+        for member in self._members:
+            member.deadline = max(member.deadline, now + grace)
+        self._schedule(grace, now + grace)
 
 
 cdef Sweeper sweeper_for(object loop, object clock):

@@ -53,7 +53,7 @@ from picows_codec.core cimport (
     ATTRIBUTE_UNDERLYING,
     ATTRIBUTE_WRITE_QUEUE,
 )
-from picows_codec.deadlines cimport sweeper_for
+from picows_codec.deadlines cimport SECOND_LOOK, sweeper_for
 from picows_codec.handshake cimport OpeningHandshake
 from picows_codec.liveness cimport CLOSED, CLOSING, CONNECTING, OPEN, Liveness
 from picows_codec.message cimport WSMessageListener
@@ -89,6 +89,10 @@ cdef WSOptions _DEFAULTS = WSOptions()
 
 # Seconds for which a failed connection waits for the peer to take the CLOSE frame and hang up.
 cdef double LINGER = 1.0
+
+cdef enum:
+    # Second looks for the peer's CLOSE frame, as long as bytes come, which it may be behind.
+    MOST_CLOSING_LOOKS = 10
 
 
 cdef class WSEndpoint(Liveness):
@@ -419,6 +423,7 @@ cdef class WSEndpoint(Liveness):
 
     cdef int _close_delivered(self, const uint8_t* payload, Py_ssize_t size) except -1:
         self._deaf = True
+        self._read_again()
         if self._may_send:
             # 5.5.1: "the endpoint typically echos the status code it received".
             self._send_close(payload, size if size < 2 else 2)
@@ -497,10 +502,14 @@ cdef class WSEndpoint(Liveness):
         self._state = OPEN
         self._opening = False
         self._may_send = True
-        self._heard = False
+        self._heard = 0
+        self._looks = 0
         if self._options.enable_auto_ping:
             self._idle_since = self._sweeper.now()
             self._watch_idle(self._idle_since)
+        if self._options.data_timeout is not None:
+            self._expect_data(self._sweeper.now())
+            self._watch_open(self._sweeper.now())
         try:
             callback = (<object> listener).on_ws_frame
             if _is_compiled(callback):
@@ -578,7 +587,7 @@ cdef class WSEndpoint(Liveness):
                 PyBytes_GET_SIZE(close_payload))
         if self._close_received:
             self._finish_closing()
-        return 0
+        return self._read_again()
 
     cdef object closed_future(self):
         self.check_thread()
@@ -627,6 +636,7 @@ cdef class WSEndpoint(Liveness):
             self._set_cause(_LOCAL_CLOSE, None)
         self._ping_pending = False
         self._note_pings()
+        self._looks = 0
         return self._watch(self._options.close_timeout)
 
     cdef int _finish_closing(self) except -1:
@@ -670,6 +680,7 @@ cdef class WSEndpoint(Liveness):
             payload = encode_close_payload(code, reason)
             self._send_close(
                 <const uint8_t*> PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload))
+        self._read_again()
         return self._linger()
 
     cdef int _set_cause(self, object kind, object error) except -1:
@@ -758,10 +769,16 @@ cdef class WSEndpoint(Liveness):
         if self._state == OPEN:
             return self._look_at_peer(now)
         if self._state == CONNECTING:
+            if not self._is_certain(&self._looks, 1):
+                return self._watch(SECOND_LOOK)
             self._handshake.feed_timeout()
             self._hold(self._handshake.take_to_send())
             return self._refuse(self._handshake.error)
-        if not self._close_received and self._cause.kind is _LOCAL_CLOSE:
+        if (
+                not self._close_received and self._cause.kind is _LOCAL_CLOSE
+                and not self._is_paused()):
+            if not self._is_certain(&self._looks, MOST_CLOSING_LOOKS):
+                return self._watch(SECOND_LOOK)
             self._cause = WSDisconnectCause(WSDisconnectKind.CLOSE_TIMEOUT, WSCloseTimeout(
                 "the peer did not answer the CLOSE frame within close_timeout"
                 f" ({self._options.close_timeout} seconds)"))

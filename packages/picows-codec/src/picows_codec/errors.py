@@ -19,6 +19,7 @@
     ├── WSProtocolError               the peer broke RFC 6455; carries the close code
     └── WSConnectionError             (also ConnectionError) the connection ended
         ├── WSPingTimeout
+        ├── WSDataTimeout
         ├── WSCloseTimeout
         ├── WSSlowConsumer            the write queue passed its hard cap, or stands still
         └── WSProxyError              a proxy refused the connection
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = [
     "WSCloseTimeout",
     "WSConnectionError",
+    "WSDataTimeout",
     "WSError",
     "WSHandshakeError",
     "WSHandshakeTimeout",
@@ -176,6 +178,10 @@ class WSConnectionError(WSError, ConnectionError):
 
 class WSPingTimeout(WSConnectionError):
     """No pong within ``auto_ping_reply_timeout``."""
+
+
+class WSDataTimeout(WSConnectionError):
+    """No data frame within ``data_timeout``."""
 
 
 class WSCloseTimeout(WSConnectionError):

@@ -6,6 +6,7 @@ cdef class WSOptions:
     cdef readonly object websocket_handshake_timeout    # float seconds or None
     cdef readonly object close_timeout                  # float seconds or None
     cdef readonly object stall_timeout                  # float seconds or None
+    cdef readonly object data_timeout                   # float seconds or None
     cdef readonly bint enable_auto_ping
     cdef readonly double auto_ping_idle_timeout         # seconds
     cdef readonly double auto_ping_reply_timeout        # seconds

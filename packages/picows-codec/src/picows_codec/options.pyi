@@ -15,6 +15,8 @@ class WSOptions:
     @property
     def stall_timeout(self) -> float | None: ...
     @property
+    def data_timeout(self) -> float | None: ...
+    @property
     def enable_auto_ping(self) -> bool: ...
     @property
     def auto_ping_idle_timeout(self) -> float: ...
@@ -55,6 +57,7 @@ class WSOptions:
         websocket_handshake_timeout: float | None = 5.0,
         close_timeout: float | None = 5.0,
         stall_timeout: float | None = 60.0,
+        data_timeout: float | None = None,
         enable_auto_ping: bool = False,
         auto_ping_idle_timeout: float = 10.0,
         auto_ping_reply_timeout: float = 10.0,

@@ -31,6 +31,7 @@ cdef tuple _NAMES = (
     "websocket_handshake_timeout",
     "close_timeout",
     "stall_timeout",
+    "data_timeout",
     "enable_auto_ping",
     "auto_ping_idle_timeout",
     "auto_ping_reply_timeout",
@@ -125,6 +126,10 @@ cdef class WSOptions:
                                                ``WSMessageListener`` gathers must get another
                                                fragment; a peer that stalls longer is disconnected,
                                                at the latest after twice that time; None: no limit
+    ``data_timeout``                 None      seconds without a TEXT, BINARY or CONTINUATION frame
+                                               after which the peer is disconnected, at the latest
+                                               after a quarter more; pongs do not count, those of
+                                               ``is_user_specific_pong`` included; None: no limit
     ``enable_auto_ping``             False     send pings and wait for their pongs
     ``auto_ping_idle_timeout``       10.0      seconds before a ping, see ``auto_ping_strategy``
     ``auto_ping_reply_timeout``      10.0      seconds to wait for the pong
@@ -159,6 +164,7 @@ cdef class WSOptions:
         websocket_handshake_timeout=5.0,
         close_timeout=5.0,
         stall_timeout=60.0,
+        data_timeout=None,
         enable_auto_ping=False,
         auto_ping_idle_timeout=10.0,
         auto_ping_reply_timeout=10.0,
@@ -182,6 +188,7 @@ cdef class WSOptions:
             "websocket_handshake_timeout", websocket_handshake_timeout)
         self.close_timeout = _seconds_or_none("close_timeout", close_timeout)
         self.stall_timeout = _seconds_or_none("stall_timeout", stall_timeout)
+        self.data_timeout = _seconds_or_none("data_timeout", data_timeout)
 
         self.enable_auto_ping = _flag("enable_auto_ping", enable_auto_ping)
         self.auto_ping_idle_timeout = _seconds("auto_ping_idle_timeout", auto_ping_idle_timeout)

@@ -26,6 +26,7 @@ class WSDisconnectKind(Enum):
     LOCAL_ABORT = "this side dropped the connection without a closing handshake"
     PROTOCOL_ERROR = "the peer broke RFC 6455 or passed a limit"
     PING_TIMEOUT = "the peer did not answer a ping"
+    DATA_TIMEOUT = "the peer sent no data within data_timeout"
     CLOSE_TIMEOUT = "the peer did not complete the closing handshake in time"
     SLOW_CONSUMER = "the peer did not read: the write queue passed a limit of size or time"
     CONNECTION_LOST = "the connection broke or ended without a closing handshake"

@@ -10,6 +10,18 @@ from picows_codec.sender cimport Sender
 from picows_codec.transport cimport WSListener, WSTransport
 from picows_codec.view cimport WSFrame
 
+cdef enum:
+    # Bits of Receiver._heard, one for each that looks.
+    HEARD_FOR_IDLE = 1          # automatic pings
+    HEARD_FOR_VERDICT = 2       # see Liveness._is_certain
+    HEARD_FOR_DATA = 4          # data_timeout
+    HEARD = 7
+
+    # Bits of Receiver._late.
+    LATE_FRAME = 1              # the incoming frame stood unfinished at the last look
+    LATE_MESSAGE = 2            # the same for the message, between two fragments
+    LATE_DATA = 4               # no data frame since the last look
+
 cdef class Receiver(Sender):
     cdef:
         ws_parser _parser
@@ -28,9 +40,8 @@ cdef class Receiver(Sender):
         bint _muted                 # frames are not delivered
         bint _expects_pong          # a ping of the library waits for its answer
         bint _gathers               # the listener keeps the fragments of a message
-        bint _heard                 # bytes came since the last look
-        bint _frame_is_late         # the incoming frame stood unfinished at the last look
-        bint _message_is_late       # the same for the message, between two fragments
+        uint8_t _heard              # HEARD_*: bytes came since the last look
+        uint8_t _late               # LATE_*: what had not come at the last look, and has not yet
 
     # For transports: where the rest of an incomplete frame belongs (NULL if none is), and the
     # arrival of block_size bytes there and of buffer.data[0:size] after them.

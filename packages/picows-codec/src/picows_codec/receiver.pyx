@@ -164,7 +164,7 @@ cdef Py_ssize_t _take_run(
     transport = self._transport
     callback = self._on_frame
     is_method = self._on_frame_is_method
-    self._frame_is_late = self._message_is_late = False
+    self._late = 0
     while True:
         if mask_bit:
             ws_mask(data + header_size, length, data + header_size - 4, 0)
@@ -242,7 +242,7 @@ cdef class Receiver(Sender):
     cdef int received(self, ReadBuffer buffer, Py_ssize_t block_size, Py_ssize_t size) except -1:
         """Called per read. Raises what no connection can go on after: a BaseException of a
         listener, or an exception of the transport."""
-        self._heard = True
+        self._heard = HEARD
         self._buffers.reads += 1
         if self._deaf:
             return 0
@@ -350,10 +350,10 @@ cdef class Receiver(Sender):
                 result = _end_frame(&self._parser, &header, data)
             if result < 0:
                 return self._violated(result)
-            if header.opcode & 0x08 or self._gathers or self._muted:
+            if header.opcode & 0x08 or self._gathers or self._muted or self._expects_pong:
                 self._frame_arrived(buffer, &header, data, None, data + used, size - used)
             else:
-                self._frame_is_late = False
+                self._late = 0
                 _deliver_frame(self, buffer, &header, data, None, data + used, size - used)
             data += used
             size -= used
@@ -391,10 +391,11 @@ cdef class Receiver(Sender):
             object owner, const uint8_t* tail, Py_ssize_t tail_size) except -1:
         """A complete and valid frame. ``owner`` is its block, or None if it lies in ``buffer``."""
         cdef Py_ssize_t size = <Py_ssize_t> header.payload_size
-        self._frame_is_late = False
-        if self._gathers and not header.opcode & 0x08:
-            self._message_is_late = False
-            if not header.fin:
+        if header.opcode & 0x08:
+            self._late &= LATE_DATA | LATE_MESSAGE
+        else:
+            self._late &= LATE_DATA if self._expects_pong else 0    # _takes_pong decides
+            if self._gathers and not header.fin:
                 self._watch_stalls()
         if header.opcode == WS_OP_PING and self._options.enable_auto_pong:
             if tail_size and tail[0] & 0x0F == WS_OP_PING and ws_frame_is_complete(tail, tail_size):
