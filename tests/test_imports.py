@@ -21,6 +21,7 @@ ROOMS = (
     "_version",
     "abi",
     "constants",
+    "enums",
     "errors",
     "outcome",
     "waiting",

@@ -30,6 +30,7 @@ MANIFEST = CODEC / "abi.json"
 
 TIERS = {
     "constants": "stable",
+    "enums": "stable",
     "mask": "stable",
     "utf8": "stable",
     "close": "stable",
@@ -205,14 +206,15 @@ def package_text(rooms: Rooms) -> str:
     """Return what __init__.pxd should hold: the names of all rooms, each of which is there once."""
     names = {"abi": ["WS_ABI_EPOCH", "WS_ABI_LEVEL"]}
     for room, kinds in rooms.items():
-        names[room] = sorted(name for kind in KINDS for name in kinds.get(kind, {}))
-    every = [name for found in names.values() for name in found]
+        found = (name for kind in KINDS for name in kinds.get(kind, {}))
+        names[room] = sorted(name for name in found if "." not in name)
+    every = [name for public in names.values() for name in public]
     if len(every) != len(set(every)):
         twice = sorted({name for name in every if every.count(name) > 1})
         raise ValueError(f"more than one .pxd file has {', '.join(twice)}")
     cimports = []
-    for room, found in names.items():
-        lines = "".join(f"    {name},\n" for name in found)
+    for room, public in names.items():
+        lines = "".join(f"    {name},\n" for name in public)
         cimports.append(f"from picows_codec.{room} cimport (\n{lines})")
     return PACKAGE.format(cimports="\n".join(cimports))
 
@@ -336,7 +338,9 @@ def describe_room(scope: Any, probe: Probe) -> Dict[str, Any]:
         if entry.scope is not scope or name.startswith("_"):
             continue
         if entry.is_const:
-            found["constants"][name] = probe.ask(entry.cname)
+            # A member that has its enum's name for a prefix is not offered without it.
+            prefix = "" if name.startswith("WS_") else f"{entry.type.name}."
+            found["constants"][prefix + name] = probe.ask(entry.cname)
         elif entry.is_cfunction:
             inline = "inline " if entry.inline_func_in_pxd else ""
             found["functions"][name] = inline + signature(entry.type)

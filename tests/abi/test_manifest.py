@@ -6,11 +6,12 @@ import ctypes
 import subprocess
 import sys
 from pathlib import Path
-from typing import Optional, Tuple
+from typing import Any, Optional, Tuple
 
 import pytest
 
 import picows_codec
+from picows_codec import WSAutoPingStrategy, WSCloseCode, WSMsgType
 from tests.abi.conftest import Declarations
 from tests.packaging.building import ROOT
 from tests.test_imports import imports_of
@@ -228,3 +229,14 @@ def test_a_guard_of_another_version(declarations: Declarations) -> None:
     rooms = abi.describe(declarations.source)
     [problem] = abi.compare(rooms, abi.committed(), declarations.source)
     assert problem.startswith("abi.pxd is out of date")
+
+
+@pytest.mark.parametrize("enumeration", [WSMsgType, WSCloseCode, WSAutoPingStrategy])
+def test_c_constants_are_the_python_members(enumeration: Any) -> None:
+    prefix = f"{enumeration.__name__}."
+    found = {
+        name[len(prefix) :]: number
+        for name, number in abi.committed()["enums"]["constants"].items()
+        if name.startswith(prefix)
+    }
+    assert found == {name: int(member) for name, member in enumeration.__members__.items()}

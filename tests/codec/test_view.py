@@ -156,9 +156,13 @@ def test_close_code_and_reason(role: str, payload: bytes, code: int, reason: str
         role,
         lambda c: c.build(CLOSE, payload),
         byte_by_byte,
-        lambda frame: (frame.get_close_code(), frame.get_close_reason()),
+        lambda frame: (
+            frame.get_close_code(),
+            frame.get_close_reason(),
+            frame.get_close_message(),
+        ),
     )
-    assert seen == (code, reason)
+    assert seen == (code, reason, reason or None)
     assert type(seen[0]) is type(code)
 
 
@@ -166,7 +170,7 @@ def test_close_code_and_reason(role: str, payload: bytes, code: int, reason: str
 @pytest.mark.parametrize("opcode", [TEXT, BINARY, PONG])
 def test_close_code_of_another_frame(role: str, opcode: int) -> None:
     def see(frame: WSFrame) -> Any:
-        for method in (frame.get_close_code, frame.get_close_reason):
+        for method in (frame.get_close_code, frame.get_close_reason, frame.get_close_message):
             with pytest.raises(WSStateError, match=WSMsgType(opcode).name):
                 method()
         return True
@@ -175,8 +179,9 @@ def test_close_code_of_another_frame(role: str, opcode: int) -> None:
 
 
 @both_roles
-def test_repr(role: str) -> None:
-    (seen,) = look(role, lambda c: c.build(TEXT, b"abc"), whole, repr)
+@pytest.mark.parametrize("show", [repr, str, "{}".format, lambda frame: f"{frame}", "%s".__mod__])
+def test_in_a_log_line(role: str, show: Callable[[WSFrame], str]) -> None:
+    (seen,) = look(role, lambda c: c.build(TEXT, b"abc"), whole, show)
     assert seen == "<WSFrame TEXT fin payload_size=3 last_in_buffer=True tail_size=0>"
 
 

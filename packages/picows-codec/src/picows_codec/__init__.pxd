@@ -59,6 +59,11 @@ from picows_codec.constants cimport (
     ws_violation_close_code,
     ws_violation_text,
 )
+from picows_codec.enums cimport (
+    WSAutoPingStrategy,
+    WSCloseCode,
+    WSMsgType,
+)
 from picows_codec.mask cimport (
     ws_mask,
     ws_mask_copy,

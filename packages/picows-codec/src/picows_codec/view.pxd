@@ -44,6 +44,7 @@ cdef class WSFrame(WSMessage):
 
     cpdef object get_close_code(self)
     cpdef object get_close_reason(self)
+    cpdef object get_close_message(self)
 
     cdef void _reserved_of_frame_0(self) noexcept
     cdef void _reserved_of_frame_1(self) noexcept

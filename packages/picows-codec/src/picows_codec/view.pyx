@@ -154,6 +154,13 @@ cdef class WSFrame(WSMessage):
         return PyUnicode_DecodeUTF8(
             <const char*> self.payload_ptr + 2, self.payload_size - 2, NULL)
 
+    cpdef object get_close_message(self):
+        """The close reason of a CLOSE frame as str, None if there is none.
+
+        The name of picows; :meth:`get_close_reason` returns "" instead of None.
+        """
+        return self.get_close_reason() or None
+
     def _require_close(self):
         if self.wire_opcode != WS_OP_CLOSE:
             raise WSStateError(
