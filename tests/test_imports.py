@@ -25,6 +25,8 @@ ROOMS = (
     "errors",
     "outcome",
     "waiting",
+    "option_names",
+    "calls",
     "factories",
     "tls",
     "mask",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import errno
+import functools
 import inspect
 import logging
 import socket
@@ -27,6 +28,7 @@ from picows_client import (
     WSListener,
     WSMsgType,
     WSState,
+    WSStateError,
     WSTransport,
     WSUpgradeRequest,
     WSUpgradeResponse,
@@ -582,7 +584,6 @@ def test_no_timeout(run: Run) -> None:
         ({"url": "http://host"}, WSInvalidURL, "ws://"),
         ({"url": "ws://host/\r\nX: y"}, WSInvalidURL, "%0D"),
         ({"listener_factory": None}, TypeError, "listener_factory"),
-        ({"listener_factory": Recorder()}, TypeError, "listener_factory"),
         ({"listener_factory": int}, TypeError, "listener_factory must make a WSListener"),
         ({"listener_factory": lambda request: Recorder()}, TypeError, "listener_factory"),
         ({"logger_name": 1}, TypeError, "logger_name"),
@@ -620,6 +621,16 @@ def test_no_timeout(run: Run) -> None:
         ({"max_frame_size": 0}, WSInvalidOptionError, "max_frame_size"),
         ({"websocket_handshake_timeout": -1}, WSInvalidOptionError, "websocket_handshake"),
         ({"no_such_option": 1}, TypeError, "no_such_option"),
+        (
+            {"url": Recorder, "listener_factory": "ws://host"},
+            TypeError,
+            r"the URL comes first.*ws_connect\('ws://host', Recorder, \.\.\.\)",
+        ),
+        (
+            {"url": functools.partial(Recorder), "listener_factory": "ws://host"},
+            TypeError,
+            "the URL comes first",
+        ),
     ],
 )
 def test_wrong_arguments(
@@ -629,6 +640,26 @@ def test_wrong_arguments(
         arguments = {"url": "ws://localhost:1", "listener_factory": Recorder, **options}
         with pytest.raises(error_type, match=reason):
             await ws_connect(**arguments)
+
+    run(main)
+
+
+def test_listener_instead_of_a_factory(run: Run) -> None:
+    """It serves one connection after another, not two at a time."""
+
+    async def main() -> None:
+        async with raw_peer(serve_echo) as peer:
+            recorder = Recorder()
+            for _ in range(2):
+                recorder.events.clear()
+                recorder.frames.clear()
+                recorder.got_frame.clear()
+                transport, listener = await ws_connect(peer.url(), recorder)
+                assert listener is recorder
+                assert listener.transport is transport
+                with pytest.raises(WSStateError, match="is the listener of <WSTransport"):
+                    await ws_connect(peer.url(), recorder)
+                await check_echo(transport, recorder)
 
     run(main)
 

@@ -449,6 +449,17 @@ async def test_invalid_url(url: str) -> None:
         await ws_create_server(url, Echo)
 
 
+async def test_url_in_the_second_place() -> None:
+    wanted = r"the URL comes first.*ws_create_server\('ws://127.0.0.1:0', Echo, \.\.\.\)"
+    with pytest.raises(TypeError, match=wanted):
+        await ws_create_server(Echo, ANY_PORT)  # type: ignore[arg-type]
+
+
+async def test_listener_instead_of_a_factory() -> None:
+    with pytest.raises(TypeError, match=r"a new listener for each connection.* is a single one"):
+        await ws_create_server(ANY_PORT, Echo())  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("factory", [None, Echo(), int, lambda one, two: None])
 async def test_invalid_factory(factory: Any) -> None:
     with pytest.raises(TypeError, match="listener_factory"):

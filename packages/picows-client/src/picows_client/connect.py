@@ -7,9 +7,12 @@ import socket
 import ssl
 from collections import abc  # faster to check against than typing
 from functools import lru_cache
+from inspect import signature
 from typing import (
+    TYPE_CHECKING,
     Any,
     Callable,
+    Coroutine,
     Iterable,
     List,
     Mapping,
@@ -20,8 +23,10 @@ from typing import (
 )
 
 from picows_client.backend import check_backend_name
+from picows_client.call import WSConnectCall
 from picows_client.logs import Logger, resolve_logger
 from picows_client.opening import Opening
+from picows_client.option_names import MEANINGS
 from picows_client.proxy import parse_proxy_url
 from picows_client.redirects import Headers
 from picows_client.route import SocketFactory, UnixPath, route_of
@@ -32,21 +37,38 @@ from picows_codec import (
     WSInvalidOptionError,
     WSListener,
     WSOptions,
+    WSStateError,
     WSTransport,
     WSUpgradeRequest,
     WSUpgradeResponse,
 )
-from picows_codec.factories import bind_listener_factory
+from picows_codec.calls import returns_call
+from picows_codec.factories import bind_listener_factory, check_order
+
+if TYPE_CHECKING:
+    from typing_extensions import ParamSpec
+
+    _P = ParamSpec("_P")
 
 __all__ = ["ws_connect"]
 
 ListenerT = TypeVar("ListenerT", bound=WSListener)
 
 
+def _returns_call(
+    function: Callable[_P, Coroutine[Any, Any, Tuple[WSTransport, ListenerT]]],
+) -> Callable[_P, WSConnectCall[ListenerT]]:
+    call: Callable[_P, WSConnectCall[ListenerT]] = returns_call(WSConnectCall, MEANINGS)(function)
+    return call
+
+
+@_returns_call
 async def ws_connect(
     url: str,
     listener_factory: Union[
-        Callable[[], ListenerT], Callable[[WSUpgradeRequest, WSUpgradeResponse], ListenerT]
+        ListenerT,
+        Callable[[], ListenerT],
+        Callable[[WSUpgradeRequest, WSUpgradeResponse], ListenerT],
     ],
     logger_name: Union[str, Logger, None] = "client",
     *,
@@ -88,7 +110,10 @@ async def ws_connect(
 ) -> Tuple[WSTransport, ListenerT]:
     """Open a WebSocket connection (RFC 6455) in the running event loop.
 
-    Returns the transport and the listener, after ``on_ws_connected`` was called.
+    Returns the transport and the listener, after ``on_ws_connected`` was called: to ``await``, or
+    to ``async with``, which ends the connection as ``disconnect()`` and ``wait_disconnected()`` do.
+    Where the wait is cancelled, the connection is dropped. The call returns a coroutine, which
+    ``asyncio.create_task``, ``asyncio.wait_for`` and ``asyncio.run`` take.
 
     Whom to call
         ``url``: ``ws://host:port/path?query``, or ``wss://`` for TLS; see :meth:`WSURL.parse`.
@@ -131,7 +156,8 @@ async def ws_connect(
 
     How to be served
         ``listener_factory``: a :class:`WSListener` class, or a callable that returns a listener;
-        it takes no arguments, or the upgrade request and response.
+        it takes no arguments, or the upgrade request and response. A listener itself will do,
+        if it is not another open connection's.
 
         ``logger_name``: name below ``picows.``, or a logger; None is ``"client"``.
 
@@ -160,6 +186,7 @@ async def ws_connect(
         left behind.
     """
     try:
+        check_order("ws_connect", url, listener_factory)
         options = _options_of(
             disconnect_on_exception,
             websocket_handshake_timeout,
@@ -212,7 +239,7 @@ async def ws_connect(
 
 
 # Parameters of ws_connect that are options of the endpoint: the last ones, in this order.
-_PARAMETERS = tuple(ws_connect.__kwdefaults__ or ())
+_PARAMETERS = tuple(signature(ws_connect).parameters)
 _OPTIONS = _PARAMETERS[_PARAMETERS.index("disconnect_on_exception") :]
 
 
@@ -233,10 +260,23 @@ def _options_of(*values: Any) -> WSOptions:
     return WSOptions(**dict(zip(_OPTIONS, values)))
 
 
-def _bound_factory(factory: Callable[..., Any]) -> Callable[..., Any]:
-    if isinstance(factory, type) and not issubclass(factory, WSListener):
-        raise TypeError(f"listener_factory must make a WSListener, which {factory!r} is not")
+def _bound_factory(factory: Any) -> Callable[..., Any]:
+    if isinstance(factory, type):
+        if not issubclass(factory, WSListener):
+            raise TypeError(f"listener_factory must make a WSListener, which {factory!r} is not")
+    elif isinstance(factory, WSListener):
+        _check_is_free(factory)
+        return lambda request, response: factory
     return bind_listener_factory(factory)
+
+
+def _check_is_free(listener: WSListener) -> None:
+    transport: Optional[WSTransport] = listener.transport
+    if transport is not None and not transport.is_disconnected:
+        raise WSStateError(
+            f"{listener!r} is the listener of {transport!r} already: pass a class or callable that"
+            " makes one for each connection"
+        )
 
 
 def _checked_proxy(

@@ -15,7 +15,16 @@ from weakref import WeakKeyDictionary
 if TYPE_CHECKING:
     from picows_codec.handshake import WSUpgradeRequest, WSUpgradeResponse
 
-__all__ = ["bind_listener_factory", "bind_route"]
+__all__ = ["bind_listener_factory", "bind_route", "check_order"]
+
+
+def check_order(function: str, url: Any, factory: object) -> None:
+    """Raise :exc:`TypeError` if the factory was passed first, as picows 2 wants it."""
+    if isinstance(factory, (str, bytes)) and callable(url):
+        raise TypeError(
+            f"the URL comes first, then the listener factory: {function}({factory!r},"
+            f" {getattr(url, '__qualname__', url)}, ...)"
+        )
 
 
 # What is known of classes, for each number of arguments that was asked for.

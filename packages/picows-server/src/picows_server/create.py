@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from typing import Iterable, List, Optional, Union
+from typing import TYPE_CHECKING, Any, Callable, Coroutine, Iterable, List, Optional, Union
 
 from picows_codec import WSAutoPingStrategy, WSInvalidOptionError, WSOptions
+from picows_codec.calls import returns_call
+from picows_codec.factories import check_order
 from picows_server.address import ServerAddress, parse_server_url
 from picows_server.backend import TlsSettings, choose_backend
+from picows_server.call import WSCreateServerCall
 from picows_server.listen import (
     ListeningSockets,
     UnixPath,
@@ -19,12 +22,26 @@ from picows_server.listen import (
     given_sockets,
 )
 from picows_server.logs import Logger, resolve_logger
+from picows_server.option_names import MEANINGS
 from picows_server.routing import ListenerFactory, make_route
 from picows_server.server import WSServer
+
+if TYPE_CHECKING:
+    from typing_extensions import ParamSpec
+
+    _P = ParamSpec("_P")
 
 __all__ = ["ws_create_server"]
 
 
+def _returns_call(
+    function: Callable[_P, Coroutine[Any, Any, WSServer]],
+) -> Callable[_P, WSCreateServerCall]:
+    call: Callable[_P, WSCreateServerCall] = returns_call(WSCreateServerCall, MEANINGS)(function)
+    return call
+
+
+@_returns_call
 async def ws_create_server(
     url: str,
     listener_factory: ListenerFactory,
@@ -64,6 +81,10 @@ async def ws_create_server(
     busy_poll: bool = False,
 ) -> WSServer:
     """Start a WebSocket server (RFC 6455) in the running event loop.
+
+    Returns the :class:`WSServer`: to ``await``, or to ``async with``, which closes it and waits
+    until every connection has ended. Where the wait is cancelled, connections are dropped. The call
+    returns a coroutine, which ``asyncio.create_task`` and ``asyncio.wait_for`` take.
 
     Where to listen
         ``url``: ``ws://host:port/path``, or ``wss://`` for TLS. The host is a name, an IPv4
@@ -120,6 +141,7 @@ async def ws_create_server(
     cannot be listened on. Nothing stays open then.
     """
     with given_sockets(sock) as given:
+        check_order("ws_create_server", url, listener_factory)
         loop = asyncio.get_running_loop()
         address = parse_server_url(url)
         route = make_route(listener_factory, address.path)

@@ -26,12 +26,18 @@ def make_route(listener_factory: ListenerFactory, path: Optional[str]) -> Route:
     request. Where ``path`` is given, only requests for it reach the factory.
 
     Raises :class:`TypeError` if ``listener_factory`` cannot be called like that, or is a class of
-    something else than listeners. What another callable returns is checked when it returns.
+    something else than listeners, or a listener. What another callable returns is checked when
+    it returns.
     """
     if isinstance(listener_factory, type) and not issubclass(listener_factory, WSListener):
         raise TypeError(
             "listener_factory must be a WSListener class, or a callable that returns a listener,"
             f" not {listener_factory!r}"
+        )
+    if isinstance(listener_factory, WSListener):
+        raise TypeError(
+            "listener_factory must make a new listener for each connection, and"
+            f" {listener_factory!r} is a single one: pass its class, or a callable that returns one"
         )
     route: Route = bind_route(listener_factory)
     if path is None:

@@ -136,11 +136,19 @@ class WSServer(asyncio.AbstractServer):
             self._forever = None
             if not self._is_closing:
                 self.close()
-            try:
-                await self.wait_closed()
-            except asyncio.CancelledError:
-                self.abort_clients()
-                raise
+            await self._wait_or_abort()
+
+    async def __aexit__(self, *error: object) -> None:
+        """Close the server and wait until it is closed; cancelled meanwhile, drop what is left."""
+        self.close()
+        await self._wait_or_abort()
+
+    async def _wait_or_abort(self) -> None:
+        try:
+            await self.wait_closed()
+        except asyncio.CancelledError:
+            self.abort_clients()
+            raise
 
     def close(self, *, close_clients: bool = True) -> None:
         """Stop accepting and close every connection; :meth:`wait_closed` waits for the end.

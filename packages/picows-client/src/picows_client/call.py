@@ -1,0 +1,31 @@
+"""What ``ws_connect`` returns."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Tuple, TypeVar
+
+from picows_client.tasks import undisturbed
+from picows_codec import WSListener, WSTransport
+from picows_codec.calls import OpeningCall
+
+__all__ = ["WSConnectCall"]
+
+ListenerT = TypeVar("ListenerT", bound=WSListener)
+
+
+class WSConnectCall(OpeningCall[Tuple[WSTransport, ListenerT]]):
+    """A coroutine that opens a connection; ``async with`` ends it."""
+
+    __slots__ = ()
+
+    async def _end(self, opened: Tuple[WSTransport, ListenerT]) -> None:
+        transport, _ = opened
+        transport.disconnect()
+        try:
+            await transport.wait_disconnected()
+        except asyncio.CancelledError:
+            # Most often for the second time: no time for the peer, but the listener is told.
+            transport.disconnect(graceful=False)
+            await undisturbed(transport.wait_disconnected())
+            raise

@@ -1,0 +1,104 @@
+"""What ``ws_connect`` and ``ws_create_server`` return: a coroutine for ``async with``, too."""
+
+from __future__ import annotations
+
+from functools import update_wrapper
+from inspect import signature
+from typing import TYPE_CHECKING, Any, Callable, Coroutine, Generator, Mapping, TypeVar
+
+from picows_codec.option_names import explain_option
+
+__all__ = ["OpeningCall", "returns_call"]
+
+T = TypeVar("T")
+
+
+class OpeningCall(Coroutine[Any, Any, T]):
+    """One call that opens something: await it, make a task of it, or enter it by ``async with``.
+
+    It is a :class:`collections.abc.Coroutine` around a coroutine object, which does the work: no
+    task and no future is added. ``async with`` gives what ``await`` gives, and ends it.
+    A subclass says how, in :meth:`_end`.
+    """
+
+    __slots__ = ("__weakref__", "_coroutine", "_is_taken", "_opened")
+
+    _opened: T
+
+    def __init__(self, coroutine: Coroutine[Any, Any, T]) -> None:
+        self._coroutine = coroutine
+        self._is_taken = False
+
+    def __await__(self) -> Generator[Any, None, T]:
+        if self._is_taken or getattr(self._coroutine, "cr_frame", self) is None:
+            name = self._name
+            raise RuntimeError(f"this {name}(...) has been awaited already: call {name} again")
+        self._is_taken = True
+        return self._coroutine.__await__()
+
+    async def __aenter__(self) -> T:
+        self._opened = opened = await self
+        return opened
+
+    async def __aexit__(self, *error: object) -> None:
+        opened = self._opened
+        del self._opened  # which may lead back to here
+        await self._end(opened)
+
+    async def _end(self, opened: T) -> None:
+        raise NotImplementedError
+
+    def send(self, value: Any) -> Any:
+        """Go on with the coroutine, as a task does."""
+        return self._coroutine.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        """Raise an exception inside of the coroutine."""
+        return self._coroutine.throw(*error)
+
+    def close(self) -> None:
+        """End the coroutine, which may not have been started."""
+        self._coroutine.close()
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            # What asyncio and debuggers read of a coroutine, to name it and to find its stack.
+            if name.startswith("cr_") or name in {"__name__", "__qualname__"}:
+                return getattr(self._coroutine, name)
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    @property
+    def _name(self) -> str:
+        return str(getattr(self._coroutine, "__name__", "call"))
+
+    def __repr__(self) -> str:
+        return f"<{self._name}(...): await it, or enter it by async with>"
+
+
+def returns_call(
+    call_type: Callable[[Coroutine[Any, Any, Any]], Any], meanings: Mapping[str, str]
+) -> Callable[[Any], Any]:
+    """Let a coroutine function return an :class:`OpeningCall`, and explain names it does not know.
+
+    ``meanings``: what other libraries' names of options are here; see :func:`explain_option`.
+    The name, the docstring and the signature of the function stay.
+    """
+
+    def decorate(function: Any) -> Any:
+        known = tuple(signature(function).parameters)
+
+        def call(*args: Any, **options: Any) -> Any:
+            try:
+                coroutine = function(*args, **options)
+            except TypeError:
+                unknown = [name for name in options if name not in known]
+                if not unknown:
+                    raise
+                text = "; ".join(explain_option(name, known, meanings) for name in unknown)
+                raise TypeError(f"{function.__name__}() has no option {text}") from None
+            return call_type(coroutine)
+
+        return update_wrapper(call, function)
+
+    return decorate

@@ -1,0 +1,36 @@
+"""picows_client.option_names: names of other libraries lead to those of here."""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+import pytest
+
+from picows_client import ws_connect
+from picows_client.option_names import MEANINGS
+from tests.client.exchange import Recorder
+
+KNOWN = set(inspect.signature(ws_connect).parameters)
+
+
+@pytest.mark.parametrize("name", sorted(MEANINGS))
+def test_name_of_another_library(name: str) -> None:
+    assert name not in KNOWN
+    with pytest.raises(TypeError) as caught:
+        ws_connect("ws://127.0.0.1:1", Recorder, **{name: 1})
+    assert str(caught.value) == f"ws_connect() has no option {name!r}: {MEANINGS[name]}"
+
+
+@pytest.mark.parametrize("name", sorted(MEANINGS))
+def test_what_is_recommended_exists(name: str) -> None:
+    assert set(re.findall(r"(\w+)=", MEANINGS[name])) <= KNOWN
+
+
+@pytest.mark.parametrize(
+    ("name", "suggestion"),
+    [("enable_autoping", "enable_auto_ping"), ("extra_header", "extra_headers")],
+)
+def test_misspelt(name: str, suggestion: str) -> None:
+    with pytest.raises(TypeError, match=f"'{name}': did you mean '{suggestion}'?"):
+        ws_connect("ws://127.0.0.1:1", Recorder, **{name: 1})

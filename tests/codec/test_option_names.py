@@ -1,0 +1,24 @@
+"""picows_codec.option_names: what an unknown name is told."""
+
+from __future__ import annotations
+
+import pytest
+
+from picows_codec.option_names import explain_option
+
+KNOWN = ("url", "enable_auto_ping", "max_message_size")
+MEANINGS = {"ping_interval": "write enable_auto_ping=True"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("ping_interval", "'ping_interval': write enable_auto_ping=True"),
+        ("ping_intervall", "'ping_intervall': if you mean 'ping_interval': write enable_auto_pi"),
+        ("enable_autoping", "'enable_autoping': did you mean 'enable_auto_ping'?"),
+        ("max_mesage_size", "'max_mesage_size': did you mean 'max_message_size'?"),
+        ("xyzzy", "'xyzzy'"),
+    ],
+)
+def test_explanation(name: str, text: str) -> None:
+    assert explain_option(name, KNOWN, MEANINGS).startswith(text)

@@ -1,0 +1,36 @@
+"""picows_server.option_names: names of other libraries lead to those of here."""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+import pytest
+
+from picows_server import ws_create_server
+from picows_server.option_names import MEANINGS
+from tests.support.servers import Echo
+
+KNOWN = set(inspect.signature(ws_create_server).parameters)
+
+
+@pytest.mark.parametrize("name", sorted(MEANINGS))
+def test_name_of_another_library(name: str) -> None:
+    assert name not in KNOWN
+    with pytest.raises(TypeError) as caught:
+        ws_create_server("ws://127.0.0.1:1", Echo, **{name: 1})
+    assert str(caught.value) == f"ws_create_server() has no option {name!r}: {MEANINGS[name]}"
+
+
+@pytest.mark.parametrize("name", sorted(MEANINGS))
+def test_what_is_recommended_exists(name: str) -> None:
+    assert set(re.findall(r"(\w+)=", MEANINGS[name])) <= KNOWN
+
+
+@pytest.mark.parametrize(
+    ("name", "suggestion"),
+    [("enable_autoping", "enable_auto_ping"), ("max_conections", "max_connections")],
+)
+def test_misspelt(name: str, suggestion: str) -> None:
+    with pytest.raises(TypeError, match=f"'{name}': did you mean '{suggestion}'?"):
+        ws_create_server("ws://127.0.0.1:1", Echo, **{name: 1})
