@@ -137,7 +137,27 @@ class LoopBackend(Backend):
 
     name = "loop"
 
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self._takes_numbers = type(loop).__module__.partition(".")[0] == "uvloop"
+
     async def connect(
+        self, sock: socket.socket, protocol: Receiver, tls: Optional[TlsSettings]
+    ) -> None:
+        if not self._takes_numbers:
+            await self._connect(sock, protocol, tls)
+            return
+        # uvloop closes a number, and forgets to tell the socket if the peer resets at once: the
+        # number could be another connection's when the socket is closed. So it gets a duplicate.
+        given = sock.dup()
+        try:
+            await self._connect(given, protocol, tls)
+        except BaseException:
+            given.detach()
+            raise
+        sock.close()
+
+    async def _connect(
         self, sock: socket.socket, protocol: Receiver, tls: Optional[TlsSettings]
     ) -> None:
         is_unix = sock.family == getattr(socket, "AF_UNIX", None)
@@ -158,6 +178,9 @@ class LoopBackend(Backend):
                 transport, protocol, tls.context, **_loop_arguments(tls)
             )
         except TypeError as error:
+            if isinstance(error.__context__, OSError):
+                # asyncio stumbles over the failure of a handshake inside TLS (3.11 and newer).
+                raise error.__context__ from None
             raise WSInvalidOptionError(
                 "TLS inside TLS (a wss:// URL through an https:// proxy) needs aiofastnet, uvloop"
                 " or Python 3.11"

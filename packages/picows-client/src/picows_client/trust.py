@@ -51,6 +51,8 @@ class TrustStore:
         """
         fingerprint = _fingerprint()
         with self._lock:
+            if self._kept is not None and self._kept[0] == fingerprint:
+                return self._kept[1]  # built in the meantime
             build = self._builds.get(fingerprint)
             is_first = build is None
             if build is None:
