@@ -38,6 +38,7 @@ ROOMS = (
     "buffers",
     "write_queue",
     "options",
+    "exports",
     "view",
     "deadlines",
     "handshake",

@@ -607,6 +607,8 @@ def test_another_thread(role: str) -> None:
         lambda: held.__exit__(None, None, None),
         ws.notify_user_specific_pong_received,
         ws.measure_roundtrip_time,
+        lambda: ws.write_queue_size,
+        lambda: ws.underlying_transport,
     ]
     caught: List[BaseException] = []
 
@@ -628,6 +630,44 @@ def test_another_thread(role: str) -> None:
     assert connection.ws.state is WSState.OPEN
     ws.send(TEXT, b"x")
     assert connection.sent() == [Frame(TEXT, b"x")]
+
+
+@both_roles
+@pytest.mark.parametrize("end", ["none", "closing", "closed"])
+def test_another_thread_is_refused_before_the_state_is_looked_at(role: str, end: str) -> None:
+    connection = Connection(role)
+    if end != "none":
+        connection.ws.send_close()
+    if end == "closed":
+        connection.lose()
+    caught: List[Any] = []
+
+    def work() -> None:
+        ws = connection.ws
+        # A CONTINUATION is the wrong frame here.
+        for call in (
+            lambda: ws.send(TEXT, b"x"),
+            lambda: ws.send(CONTINUATION, b"x"),
+            lambda: ws.send_reuse_external_bytearray(TEXT, bytearray(20), 14),
+            lambda: ws.send_reuse_external_bytearray(CONTINUATION, bytearray(20), 14),
+            lambda: ws.send_close(1001, "y"),
+            ws.disconnect,
+        ):
+            with pytest.raises(WSThreadError):
+                call()
+        caught.extend([ws.state, ws.is_disconnected, ws.is_close_frame_sent, ws.is_client_side])
+        caught.extend([ws.is_secure, ws.request, ws.response, ws.subprotocol])
+        caught.extend([ws.disconnect_cause, ws.close_handshake, repr(ws)])
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    ws = connection.ws
+    assert caught == [
+        *(ws.state, ws.is_disconnected, ws.is_close_frame_sent, ws.is_client_side),
+        *(ws.is_secure, ws.request, ws.response, ws.subprotocol),
+        *(ws.disconnect_cause, ws.close_handshake, repr(ws)),
+    ]
 
 
 # A transport that cannot write

@@ -34,6 +34,7 @@ cdef class WSEndpoint(Liveness):
     cdef int _open(self) except -1
     cdef int _refuse(self, object error) except -1
     cdef int _set_cause(self, object kind, object error) except -1
+    cdef int _replace_cause(self, object cause) except -1
     cdef int _finish_closing(self) except -1
     cdef int _linger(self) except -1
     cdef int _abort(self) except -1

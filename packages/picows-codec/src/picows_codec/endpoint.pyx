@@ -23,6 +23,7 @@ The first cause of the end is the one that is reported, except that a closing ha
 peer never completed becomes CLOSE_TIMEOUT.
 """
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.memoryview cimport PyMemoryView_FromMemory
@@ -408,14 +409,21 @@ cdef class WSEndpoint(Liveness):
         except Exception:
             return      # a transport that is gone need not know
         if unsent > self._cause.unsent_bytes:
-            self._cause = WSDisconnectCause(self._cause.kind, self._cause.exception, unsent)
+            self._replace_cause(
+                WSDisconnectCause(self._cause.kind, self._cause.exception, unsent))
+
+    cdef int _replace_cause(self, object cause) except -1:
+        with cython.critical_section(self):     # other threads may ask for it
+            self._cause = cause
+        return 0
 
     # What the receiver leaves to the endpoint
 
     cdef int _close_arrived(self, const uint8_t* payload, Py_ssize_t size) except -1:
         self._close_received = True
-        self._close_was_first = not self._close_sent
-        self._close_payload_received = (<const char*> payload)[:size]
+        with cython.critical_section(self):
+            self._close_was_first = not self._close_sent
+            self._close_payload_received = (<const char*> payload)[:size]
         self._state = CLOSING
         if not self._close_sent:
             self._set_cause(_PEER_CLOSE, None)
@@ -492,9 +500,10 @@ cdef class WSEndpoint(Liveness):
         """The opening handshake has succeeded."""
         cdef OpeningHandshake handshake = self._handshake
         cdef WSListener listener = handshake.listener
-        self._request = handshake.request
-        self._response = handshake.response
-        self._subprotocol = handshake.subprotocol
+        with cython.critical_section(self):
+            self._request = handshake.request
+            self._response = handshake.response
+            self._subprotocol = handshake.subprotocol
         self._handshake = None
         self._sweeper.forget(self)
         self._listener = listener
@@ -601,16 +610,22 @@ cdef class WSEndpoint(Liveness):
         return future
 
     cdef object attribute(self, int which):
+        """Any thread may ask, except for what the event loop's own objects tell. What is an object
+        and may be replaced is read, and written, in this object's critical section."""
         if which == ATTRIBUTE_STATE:
             return _STATES[self._state]
         if which == ATTRIBUTE_UNDERLYING:
+            self.check_thread()
             return self._transport_below
         if which == ATTRIBUTE_REQUEST:
-            return self._request
+            with cython.critical_section(self):
+                return self._request
         if which == ATTRIBUTE_RESPONSE:
-            return self._response
+            with cython.critical_section(self):
+                return self._response
         if which == ATTRIBUTE_SUBPROTOCOL:
-            return self._subprotocol
+            with cython.critical_section(self):
+                return self._subprotocol
         if which == ATTRIBUTE_IS_CLIENT:
             return self._is_client
         if which == ATTRIBUTE_IS_SECURE:
@@ -618,14 +633,18 @@ cdef class WSEndpoint(Liveness):
         if which == ATTRIBUTE_CLOSE_SENT:
             return self._close_sent
         if which == ATTRIBUTE_WRITE_QUEUE:
+            self.check_thread()
             return self._queue_size()
         if which == ATTRIBUTE_DISCONNECT_CAUSE:
-            return self._cause
-        if self._close_payload_received is None and self._close_payload_sent is None:
+            with cython.critical_section(self):
+                return self._cause
+        with cython.critical_section(self):
+            received = self._close_payload_received
+            sent = self._close_payload_sent
+            was_first = bool(self._close_was_first)
+        if received is None and sent is None:
             return None
-        return WSCloseHandshake(
-            _close_info(self._close_payload_received), _close_info(self._close_payload_sent),
-            bool(self._close_was_first))
+        return WSCloseHandshake(_close_info(received), _close_info(sent), was_first)
 
     # Closing
 
@@ -687,7 +706,7 @@ cdef class WSEndpoint(Liveness):
         if self._cause is None:
             if self._state == CONNECTING and kind is WSDisconnectKind.CONNECTION_LOST:
                 kind = WSDisconnectKind.HANDSHAKE_FAILURE
-            self._cause = WSDisconnectCause(kind, error)
+            self._replace_cause(WSDisconnectCause(kind, error))
         return 0
 
     cdef int _linger(self) except -1:
@@ -745,7 +764,7 @@ cdef class WSEndpoint(Liveness):
         cdef Py_ssize_t unsent = self._queue_size() + size
         self._set_cause(WSDisconnectKind.SLOW_CONSUMER, WSSlowConsumer(
             f"{unsent} bytes wait for a peer that does not read, and {text}"))
-        self._cause = WSDisconnectCause(self._cause.kind, self._cause.exception, unsent)
+        self._replace_cause(WSDisconnectCause(self._cause.kind, self._cause.exception, unsent))
         return self._abort()
 
     cdef int _report_pause(self) except -1:
@@ -779,9 +798,9 @@ cdef class WSEndpoint(Liveness):
                 and not self._is_paused()):
             if not self._is_certain(&self._looks, MOST_CLOSING_LOOKS):
                 return self._watch(SECOND_LOOK)
-            self._cause = WSDisconnectCause(WSDisconnectKind.CLOSE_TIMEOUT, WSCloseTimeout(
+            self._replace_cause(WSDisconnectCause(WSDisconnectKind.CLOSE_TIMEOUT, WSCloseTimeout(
                 "the peer did not answer the CLOSE frame within close_timeout"
-                f" ({self._options.close_timeout} seconds)"))
+                f" ({self._options.close_timeout} seconds)")))
         return self._abort()
 
 cdef int _check_received(Py_ssize_t size, Py_ssize_t room) except -1:

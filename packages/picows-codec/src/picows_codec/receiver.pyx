@@ -22,6 +22,7 @@ from picows_codec.constants cimport (
     WS_VIOLATION_INVALID_UTF8,
 )
 from picows_codec.core cimport reraise
+from picows_codec.exports cimport picows_references
 from picows_codec.frame cimport ws_decode_frame_header, ws_frame_header, ws_frame_is_complete
 from picows_codec.mask cimport ws_mask
 from picows_codec.parser cimport _check_header, _end_frame, _take_payload, ws_parser
@@ -39,7 +40,6 @@ cdef extern from *:
     size_t PY_VECTORCALL_ARGUMENTS_OFFSET
     PyObject* PyObject_Vectorcall(
         object callback, PyObject** arguments, size_t count, PyObject* keywords)
-    Py_ssize_t Py_REFCNT(object value)
 
 # Frames that the library answers itself and that are passed over to see whether more follows.
 cdef enum:
@@ -185,7 +185,7 @@ cdef Py_ssize_t _take_run(
                 _call(callback, is_method, listener, transport, frame) < 0
                 and (<reporting> _report)(self) < 0):
             self._hand_over_raised(frame)
-        if Py_REFCNT(frame) != 2 or frame._exports != 0:
+        if picows_references(frame) != 2 or frame._exports != 0:
             self._frame_was_kept(frame)
             break
         buffers.frame_is_lent = False
@@ -224,7 +224,7 @@ cdef inline int _deliver_frame(
     if (<handing_over> _hand_over)(self, frame) < 0:
         return self._hand_over_raised(frame)
     if (
-            buffers.frame is frame and Py_REFCNT(frame) == 2 and frame._exports == 0
+            buffers.frame is frame and picows_references(frame) == 2 and frame._exports == 0
             and owner is None):
         buffers.frame_is_lent = False
         return 0
@@ -435,7 +435,7 @@ cdef class Receiver(Sender):
         cdef ThreadBuffers buffers = self._buffers
         if buffers.frame is frame:
             buffers.frame_is_lent = False
-            if Py_REFCNT(frame) == 2 and frame._exports == 0:
+            if picows_references(frame) == 2 and frame._exports == 0:
                 frame._owner = None
                 return 0
             buffers.frame = None

@@ -10,6 +10,7 @@ together at the end of the callback or turn. A write costs as much as many small
 outbound benches), so that sending nothing but frames gets the last of them out earlier.
 """
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t
 from libc.string cimport memcpy
@@ -68,8 +69,9 @@ cdef int _write_bytes(Wire wire, const uint8_t* data, Py_ssize_t size) except -1
 cdef inline bint _is_in_order(Sender self, int opcode) noexcept:
     """What holds of nearly every frame that is sent, and makes any other check superfluous."""
     return (
-        (opcode == WS_OP_BINARY or opcode == WS_OP_TEXT) and self._may_send
-        and not self._fragmented and current_thread() == self._buffers.thread_id)
+        current_thread() == self._buffers.thread_id
+        and (opcode == WS_OP_BINARY or opcode == WS_OP_TEXT) and self._may_send
+        and not self._fragmented)
 
 
 cdef inline int _write_now(Sender self, const uint8_t* data, Py_ssize_t size) except -1:
@@ -200,13 +202,17 @@ cdef class Sender(Core):
             self, int opcode, bint fin, int rsv, uint8_t* payload, Py_ssize_t size) except -1:
         cdef uint8_t header[WS_MAX_HEADER_SIZE]
         cdef uint8_t key[4]
+        cdef uint8_t first_byte = <uint8_t> ((0x80 if fin else 0) | (rsv & 7) << 4 | opcode)
         cdef int header_size
-        # What is held back would leave first, and may call the listener: that needs a copy.
-        if (opcode & 0x08 or self._corks or self._more_to_come or self._wire is None
-                or self._pending is not None):
+        if opcode & 0x08:
             return self.send_frame(opcode, fin, rsv, payload, size, None)
         if not _is_in_order(self, opcode):
             self._check_frame(opcode, fin, payload, size)
+        # What is held back would leave first, and may call the listener: that needs a copy.
+        if (self._corks or self._more_to_come or self._wire is None
+                or self._pending is not None):
+            self._fragmented = not fin
+            return self._emit(first_byte, payload, size, None)
         if self._write_paused and self._queue_size() + size > self._max_write_queue:
             return self._queue_overflow(size)
         self._fragmented = not fin
@@ -214,8 +220,7 @@ cdef class Sender(Core):
             ws_masking_key(key)
             ws_mask(payload, size, key, 0)
         header_size = ws_encode_frame_header(
-            header, <uint8_t> ((0x80 if fin else 0) | (rsv & 7) << 4 | opcode), size,
-            key if self._is_client else NULL)
+            header, first_byte, size, key if self._is_client else NULL)
         memcpy(payload - header_size, header, header_size)
         self._write(payload - header_size, header_size + size)
         return self._report_pause() if self._pause_due else 0
@@ -225,7 +230,8 @@ cdef class Sender(Core):
             return 0        # 5.5.1: an endpoint sends one CLOSE frame
         self._close_sent = True
         self._may_send = False
-        self._close_payload_sent = (<const char*> payload)[:size]
+        with cython.critical_section(self):     # see Core.attribute
+            self._close_payload_sent = (<const char*> payload)[:size]
         self._emit(0x80 | WS_OP_CLOSE, payload, size, None)
         return self._close_was_sent()
 

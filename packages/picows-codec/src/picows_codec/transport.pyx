@@ -4,6 +4,7 @@
 The methods are CPython's own kind, for the reason given in ``view``.
 """
 
+cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
@@ -33,6 +34,7 @@ from picows_codec.core cimport (
     ATTRIBUTE_WRITE_QUEUE,
     Core,
 )
+from picows_codec.exports cimport PICOWS_FREE_THREADED, picows_count_export
 from picows_codec.view cimport WSFrame, WSMessage
 
 from picows_codec.errors import WSInvalidFrameError, WSInvalidOptionError, WSStateError
@@ -60,7 +62,11 @@ cdef int _opcode_number(object opcode) except -1:
 
 
 cdef inline object _bytes_of(WSMessage message):
-    """The bytes object that holds the payload, if there is one."""
+    """The bytes object that holds the payload, if there is one. Its other owner is a buffer, which
+    it gets from its receiver while somebody else reads it."""
+    if PICOWS_FREE_THREADED:
+        with cython.critical_section(message):
+            return message._owner if PyBytes_CheckExact(message._owner) else None
     return message._owner if PyBytes_CheckExact(message._owner) else None
 
 
@@ -77,6 +83,17 @@ cdef object _bytes_below(object message):
     return None
 
 
+cdef int _send_message(Core core, int opcode, WSMessage message, bint fin, int rsv) except -1:
+    """A received message, which may be another thread's: writing releases the GIL, and that thread
+    would receive into the payload."""
+    picows_count_export(message, &message._exports, 1)
+    try:
+        return core.send_frame(
+            opcode, fin, rsv, message.payload_ptr, message.payload_size, _bytes_of(message))
+    finally:
+        picows_count_export(message, &message._exports, -1)
+
+
 cdef int _send_object(Core core, int opcode, object message, bint fin, int rsv) except -1:
     cdef Py_buffer view
     cdef const char* text
@@ -86,9 +103,7 @@ cdef int _send_object(Core core, int opcode, object message, bint fin, int rsv) 
             opcode, fin, rsv, <const uint8_t*> PyBytes_AS_STRING(message),
             PyBytes_GET_SIZE(message), message)
     if isinstance(message, WSMessage):
-        return core.send_frame(
-            opcode, fin, rsv, (<WSMessage> message).payload_ptr,
-            (<WSMessage> message).payload_size, _bytes_of(<WSMessage> message))
+        return _send_message(core, opcode, <WSMessage> message, fin, rsv)
     if message is None:
         return core.send_frame(opcode, fin, rsv, <const uint8_t*> b"", 0, None)
     if PyUnicode_Check(message):
@@ -139,7 +154,8 @@ cdef class WSTransport:
 
     Made by ``ws_connect`` and ``ws_create_server``. All methods must be called on the thread of
     the connection's event loop; from another thread they raise :class:`WSThreadError` and do
-    nothing (use ``loop.call_soon_threadsafe``).
+    nothing (use ``loop.call_soon_threadsafe``). Properties may be read on any thread, except
+    ``underlying_transport`` and ``write_queue_size``, which raise it too.
 
     What is sent leaves in order. What the operating system does not take at once is queued: a
     large payload that cannot change (bytes, str, a received frame) by reference where it leaves
@@ -326,7 +342,10 @@ cdef class WSTransport:
 
     @property
     def underlying_transport(self):
-        """The asyncio transport below; None once the connection has ended."""
+        """The asyncio transport below; None once the connection has ended.
+
+        :raises WSThreadError: another thread than the event loop's asks.
+        """
         return (<Core> self._core).attribute(ATTRIBUTE_UNDERLYING)
 
     @property
@@ -356,7 +375,10 @@ cdef class WSTransport:
 
     @property
     def write_queue_size(self):
-        """Bytes that wait for the peer to read."""
+        """Bytes that wait for the peer to read.
+
+        :raises WSThreadError: another thread than the event loop's asks.
+        """
         return (<Core> self._core).attribute(ATTRIBUTE_WRITE_QUEUE)
 
     def __repr__(self):

@@ -6,11 +6,11 @@ The methods are CPython's own kind, not Cython's (``binding=False``): it has sho
 them, and a Python listener calls one per frame.
 """
 
-from cpython.buffer cimport PyBuffer_FillInfo
+cimport cython
+from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_FillInfo
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.memoryview cimport PyMemoryView_FromObject
 from cpython.ref cimport Py_DECREF
-from cpython.unicode cimport PyUnicode_DecodeASCII, PyUnicode_DecodeUTF8
 from libc.stdint cimport uint8_t
 
 from picows_codec.buffers cimport ReadBuffer
@@ -20,6 +20,7 @@ from picows_codec.constants cimport (
     ws_close_code_member,
     ws_opcode_member,
 )
+from picows_codec.exports cimport PICOWS_FREE_THREADED, picows_count_export
 
 from picows_codec.errors import WSStateError
 
@@ -35,8 +36,31 @@ cdef extern from "Python.h":
 
     object PyDescr_NewMethod(PyTypeObject* cls, PyMethodDef* method)
     void PyType_Modified(PyTypeObject* cls)
+    str PyUnicode_DecodeASCII(const char* text, Py_ssize_t size, const char* errors)
+    str PyUnicode_DecodeUTF8(const char* text, Py_ssize_t size, const char* errors)
 
 cdef bytes _EMPTY = b""
+
+ctypedef str (*decoding)(const char*, Py_ssize_t, const char*)
+
+
+cdef inline bytes _bytes(WSMessage self):
+    """The payload as bytes. Without the GIL: within the critical section of ``self``."""
+    if type(self._owner) is bytes and PyBytes_GET_SIZE(self._owner) == self.payload_size:
+        return <bytes> self._owner
+    return PyBytes_FromStringAndSize(<const char*> self.payload_ptr, self.payload_size)
+
+
+cdef inline str _text(WSMessage self, decoding decode, Py_ssize_t start):
+    """payload[start:] decoded. An error's exception is made in Python code, in the middle of which
+    a critical section may be left: so the payload is held instead."""
+    if not PICOWS_FREE_THREADED:
+        return decode(<const char*> self.payload_ptr + start, self.payload_size - start, NULL)
+    picows_count_export(self, &self._exports, 1)
+    try:
+        return decode(<const char*> self.payload_ptr + start, self.payload_size - start, NULL)
+    finally:
+        picows_count_export(self, &self._exports, -1)
 
 
 cdef class WSMessage:
@@ -44,7 +68,8 @@ cdef class WSMessage:
 
     Its payload lies in the receive buffer or in a block of its own, not in a Python object:
     the getters make one when they are asked to. A message, or a memoryview of it, that is kept
-    after the callback stays valid; it then takes its bytes with it.
+    after the callback stays valid; it then takes its bytes with it. Any thread may use it, also
+    during the callback.
     """
 
     def __cinit__(self):
@@ -54,12 +79,14 @@ cdef class WSMessage:
         raise TypeError(f"{type(self).__name__} objects are made by the library only")
 
     def __getbuffer__(self, Py_buffer* view, int flags):
+        if flags & PyBUF_WRITABLE:
+            raise BufferError("a received payload is read-only")
+        picows_count_export(self, &self._exports, 1)    # before its address is read
         PyBuffer_FillInfo(view, self, <void*> self.payload_ptr, self.payload_size, 1, flags)
         Py_DECREF(None)     # Cython had put it where the owner is now
-        self._exports += 1
 
     def __releasebuffer__(self, Py_buffer* view):
-        self._exports -= 1
+        picows_count_export(self, &self._exports, -1)
 
     def __len__(self):
         return self.payload_size
@@ -76,9 +103,10 @@ cdef class WSMessage:
 
     cpdef bytes get_payload_as_bytes(self):
         """The payload as bytes: a copy, or the received block itself for a large frame."""
-        if type(self._owner) is bytes and PyBytes_GET_SIZE(self._owner) == self.payload_size:
-            return <bytes> self._owner
-        return PyBytes_FromStringAndSize(<const char*> self.payload_ptr, self.payload_size)
+        if PICOWS_FREE_THREADED:
+            with cython.critical_section(self):
+                return _bytes(self)
+        return _bytes(self)
 
     cpdef str get_payload_as_utf8_text(self):
         """The payload decoded as UTF-8.
@@ -86,11 +114,11 @@ cdef class WSMessage:
         Raises UnicodeDecodeError for a binary payload that is no text, or for a fragment that
         ends inside a character; a whole TEXT message has been validated on arrival.
         """
-        return PyUnicode_DecodeUTF8(<const char*> self.payload_ptr, self.payload_size, NULL)
+        return _text(self, PyUnicode_DecodeUTF8, 0)
 
     cpdef str get_payload_as_ascii_text(self):
         """The payload decoded as ASCII; UnicodeDecodeError if a byte is above 127."""
-        return PyUnicode_DecodeASCII(<const char*> self.payload_ptr, self.payload_size, NULL)
+        return _text(self, PyUnicode_DecodeASCII, 0)
 
     cpdef object get_payload_as_memoryview(self):
         """A read-only memoryview of the payload, without a copy; it may outlive the callback."""
@@ -98,18 +126,19 @@ cdef class WSMessage:
 
     cdef int _detach(self) except -1:
         """Somebody kept this object: let it own its payload."""
-        if self._owner is not None:
+        cdef object owner
+        with cython.critical_section(self):
+            if self._owner is None:
+                if self._exports:
+                    # Somebody reads in the buffer, so that the bytes cannot move: keep the buffer.
+                    (<ReadBuffer> self._source).pinned = True
+                    self._owner = self._source
+                else:
+                    owner = PyBytes_FromStringAndSize(
+                        <const char*> self.payload_ptr, self.payload_size)
+                    self.payload_ptr = <const uint8_t*> PyBytes_AS_STRING(owner)
+                    self._owner = owner
             self._source = None
-            return 0
-        if self._exports:
-            # A view points into the buffer, so that the bytes cannot move: keep the buffer.
-            (<ReadBuffer> self._source).pinned = True
-            self._owner = self._source
-        else:
-            self._owner = PyBytes_FromStringAndSize(
-                <const char*> self.payload_ptr, self.payload_size)
-            self.payload_ptr = <const uint8_t*> PyBytes_AS_STRING(self._owner)
-        self._source = None
         return 0
 
     def __repr__(self):
@@ -141,18 +170,21 @@ cdef class WSFrame(WSMessage):
 
         ``WSCloseCode.NO_STATUS_RECEIVED`` if the payload is empty (RFC 6455, 7.1.5).
         """
+        cdef int code
         self._require_close()
         if self.payload_size < 2:
             return ws_close_code_member(WS_CLOSE_NO_STATUS_RECEIVED)
-        return ws_close_code_member(self.payload_ptr[0] << 8 | self.payload_ptr[1])
+        picows_count_export(self, &self._exports, 1)
+        code = self.payload_ptr[0] << 8 | self.payload_ptr[1]
+        picows_count_export(self, &self._exports, -1)
+        return ws_close_code_member(code)
 
     cpdef object get_close_reason(self):
         """The close reason of a CLOSE frame as str, "" if there is none (RFC 6455, 7.1.6)."""
         self._require_close()
         if self.payload_size <= 2:
             return ""
-        return PyUnicode_DecodeUTF8(
-            <const char*> self.payload_ptr + 2, self.payload_size - 2, NULL)
+        return _text(self, PyUnicode_DecodeUTF8, 2)
 
     cpdef object get_close_message(self):
         """The close reason of a CLOSE frame as str, None if there is none.
