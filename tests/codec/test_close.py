@@ -51,7 +51,7 @@ def test_every_code() -> None:
         assert check(payload) == expected
         if code in ALLOWED:
             assert encode_close_payload(code) == payload
-        else:
+        elif code != WSCloseCode.NO_STATUS_RECEIVED:
             with pytest.raises(WSInvalidCloseError):
                 encode_close_payload(code)
 
@@ -101,6 +101,12 @@ def test_round_trip(code: int, reason: str) -> None:
     assert check(payload) == (NO_VIOLATION, code)
     assert payload[2:].decode() == reason
     assert payload == encode_close_payload(code, reason.encode())
+
+
+@pytest.mark.parametrize("code", [None, 1005, WSCloseCode.NO_STATUS_RECEIVED, WSCloseCode.NO_INFO])
+@pytest.mark.parametrize("reason", [None, "", b""])
+def test_no_code_is_sent_as_it_is_reported(code: Optional[int], reason: object) -> None:
+    assert encode_close_payload(code, reason) == b""
 
 
 @pytest.mark.parametrize(

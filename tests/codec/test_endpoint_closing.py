@@ -551,7 +551,21 @@ def test_after_the_end(role: str) -> None:
 
 
 @both_roles
-@pytest.mark.parametrize("code", [0, 999, 1004, 1005, 1006, 1015, 2999, 5000, 65536, -1, 10**20])
+@pytest.mark.parametrize("payload", [b"", frames.close_payload(1000), NORMAL + b"bye"])
+def test_a_listener_sends_back_what_it_got(role: str, payload: bytes) -> None:
+    """As listeners written for picows do: with the code and message of the frame."""
+
+    def answer(transport: WSTransport, frame: WSFrame) -> None:
+        transport.send_close(frame.get_close_code(), frame.get_close_message())
+        transport.disconnect()
+
+    connection = Connection(role, Recorder().act("on_ws_frame", answer))
+    connection.receive(CLOSE, payload)
+    assert [(sent.opcode, sent.payload) for sent in connection.sent()] == [(CLOSE, payload)]
+
+
+@both_roles
+@pytest.mark.parametrize("code", [0, 999, 1004, 1006, 1015, 2999, 5000, 65536, -1, 10**20])
 def test_codes_that_may_not_be_sent(role: str, code: int) -> None:
     connection = Connection(role)
     for method in (

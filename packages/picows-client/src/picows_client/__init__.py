@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from picows_client._version import __version__
 from picows_client.connect import ws_connect
-from picows_client.url import WSURL
+from picows_client.url import WSURL, WSParsedURL
 from picows_codec import (
     WSAutoPingStrategy,
     WSCloseCode,
@@ -75,6 +75,7 @@ __all__ = [
     "WSMessage",
     "WSMessageListener",
     "WSMsgType",
+    "WSParsedURL",
     "WSPingTimeout",
     "WSProtocolError",
     "WSProxyError",

@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote, urljoin
 
 from picows_codec import WSInvalidURL
 
-__all__ = ["WSURL", "parse_url"]
+__all__ = ["WSURL", "WSParsedURL", "parse_url"]
 
 _SERVER_PORTS = {"ws": 80, "wss": 443}
 _HTTP_TWINS = {"ws": "http", "wss": "https"}
@@ -79,6 +79,18 @@ class WSURL:
         return f"{self.path}?{self.query}" if self.query else self.path
 
     @property
+    def resource_name(self) -> str:
+        """The same as :attr:`target`, under the RFC's name."""
+        return self.target
+
+    @property
+    def user_info(self) -> Optional[Tuple[str, str]]:
+        """User and password, or None if either is missing."""
+        if self.username is None or self.password is None:
+            return None
+        return self.username, self.password
+
+    @property
     def bare_host(self) -> str:
         """The host without an IPv6 zone or a name's final dot: what a certificate names."""
         return self.host.partition("%")[0].rstrip(".")
@@ -129,6 +141,10 @@ class WSURL:
         """The URL without user and password, fit for a log."""
         host = _bracketed(self.host.replace("%", "%25"))
         return f"{self.scheme}://{host}:{self.port}{self.target}"
+
+
+WSParsedURL = WSURL
+"""The name of :class:`WSURL` in picows."""
 
 
 def parse_url(url: str, default_ports: Mapping[str, int]) -> WSURL:

@@ -49,7 +49,8 @@ cpdef bytes encode_close_payload(object code, object reason=None):
     """Return the payload of a close frame (RFC 6455, 5.5.1).
 
     :param code: 1000-1003, 1007-1014 or 3000-4999; None for an empty payload, which the peer
-        reports as 1005.
+        reports as 1005. 1005 itself without a reason means the same, so that the code of a
+        received frame can be sent back.
     :param reason: str, or bytes-like UTF-8; at most 123 bytes. Needs a code. None is no reason.
     :raises WSInvalidCloseError: a code that may not be sent; a reason that is too long, not UTF-8
         or without a code.
@@ -69,6 +70,8 @@ cpdef bytes encode_close_payload(object code, object reason=None):
     if not PyIndex_Check(code):
         raise TypeError(f"close code must be an int or None, not {type(code).__name__}")
     code = PyNumber_Index(code)
+    if code == WS_CLOSE_NO_STATUS_RECEIVED and size == 0:
+        return b""
     number = code if 0 <= code <= 0xFFFF else -1
     if not ws_close_code_allowed(number):
         raise WSInvalidCloseError(

@@ -251,7 +251,8 @@ cdef class WSTransport:
         Frames are delivered until the peer's CLOSE arrives or ``close_timeout`` has passed; the
         connection is then closed. A CLOSE that follows one that was sent already is ignored.
 
-        :param code: 1000-1003, 1007-1014 or 3000-4999; None sends no code and no reason.
+        :param code: 1000-1003, 1007-1014 or 3000-4999; None, or 1005 for what a CLOSE
+            frame without a code is reported as, sends no code and no reason.
         :param reason: str or UTF-8 bytes, at most 123 bytes as UTF-8.
         :raises WSInvalidCloseError: a code or reason that may not be sent.
         :raises WSStateError: the connection is not open.
