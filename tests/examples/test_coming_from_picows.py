@@ -1,4 +1,4 @@
-"""Every public name of picows 2.3.1 is the same here, or docs/coming_from_picows.md has a line on it.
+"""Every public name of picows 2.3.1 is the same, or docs/coming_from_picows.md has a line on it.
 
 What picows 2.3.1 has is written down below: names, and of functions the parameters with defaults.
 """
@@ -216,15 +216,13 @@ def find(name: str) -> Any:
 
 
 def differences() -> Iterator[str]:
-    """What picows 2.3.1 has and we have not, or not with the same default."""
+    """What picows 2.3.1 has and we have not, or not with the same value."""
     yield from (name for name in MODULE if find(name) is None)
     for name, parameters in FUNCTIONS.items():
         ours = inspect.signature(find(name)).parameters
         for parameter, default in parameters.items():
-            if parameter not in ours:
-                yield f"{name}({parameter})"
             # A parameter that had no default may have one.
-            elif default is not REQUIRED and ours[parameter].default != default:
+            if parameter not in ours or default not in (REQUIRED, ours[parameter].default):
                 yield f"{name}({parameter})"
     for owner, attributes in ATTRIBUTES.items():
         fields = getattr(find(owner), "__dataclass_fields__", {})
@@ -232,9 +230,8 @@ def differences() -> Iterator[str]:
             if not hasattr(find(owner), attribute) and attribute not in fields:
                 yield f"{owner}.{attribute}"
     for owner, members in MEMBERS.items():
-        for member, number in members.items():
-            if find(owner).__members__.get(member) != number:
-                yield f"{owner}.{member}"
+        others = members.items() - find(owner).__members__.items()
+        yield from (f"{owner}.{member}" for member, _ in others)
 
 
 def test_differences_are_known() -> None:
