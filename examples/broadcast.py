@@ -68,7 +68,7 @@ class Guest(WSMessageListener):
 async def main() -> None:
     room: Set[Member] = set()
     names = ["Ada", "Grace", "Barbara"]
-    async with await ws_create_server(
+    async with ws_create_server(
         "ws://127.0.0.1:0",
         partial(Member, room),
         write_high_watermark=256 * 1024,  # bytes that a member may be behind

@@ -64,9 +64,7 @@ async def serve(certificate: str) -> None:
         loop.call_soon_threadsafe(stop.set)
 
     context = create_ssl_context(certificate)
-    async with await ws_create_server(
-        "ws://localhost:0", EchoListener
-    ) as plain, await ws_create_server(
+    async with ws_create_server("ws://localhost:0", EchoListener) as plain, ws_create_server(
         "wss://localhost:0", EchoListener, ssl_context=context
     ) as secure:
         threading.Thread(target=wait_for_parent, daemon=True).start()
@@ -194,12 +192,12 @@ async def measure(urls: Sequence[str], authority: Path, seconds: float) -> None:
 async def measure_one(
     url: str, context: ssl.SSLContext, size: int, seconds: float, progress: ProgressBar
 ) -> Result:
-    transport, pinger = await ws_connect(
+    async with ws_connect(
         url,
-        lambda: Pinger(size, seconds, progress),
+        Pinger(size, seconds, progress),
         ssl_context=context if url.startswith("wss:") else None,
-    )
-    await transport.wait_disconnected()
+    ) as (transport, pinger):
+        await transport.wait_disconnected()
     cause = transport.disconnect_cause
     if not cause or cause.kind is not WSDisconnectKind.LOCAL_CLOSE:
         raise RuntimeError(f"the measurement over {url} ended early: {cause}")

@@ -30,15 +30,13 @@ class EchoClient(WSMessageListener):
 
 
 async def main(url: str, messages: Sequence[str]) -> None:
-    transport, client = await ws_connect(url, EchoClient)
-    for message in messages:
-        transport.send(WSMsgType.TEXT, message)
-        reply = await asyncio.wait_for(client.replies.get(), timeout=5)
-        print(f"Echo reply: {reply}")
-    best = min(await transport.measure_roundtrip_time(rounds=5))
-    print(f"Fastest of five pings: {best * 1e6:.0f} microseconds")
-    transport.disconnect()
-    await transport.wait_disconnected()
+    async with ws_connect(url, EchoClient) as (transport, client):
+        for message in messages:
+            transport.send(WSMsgType.TEXT, message)
+            reply = await asyncio.wait_for(client.replies.get(), timeout=5)
+            print(f"Echo reply: {reply}")
+        best = min(await transport.measure_roundtrip_time(rounds=5))
+        print(f"Fastest of five pings: {best * 1e6:.0f} microseconds")
 
 
 if __name__ == "__main__":

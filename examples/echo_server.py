@@ -32,9 +32,9 @@ class EchoListener(WSListener):
 
 
 async def main(url: str) -> None:
-    server = await ws_create_server(url, EchoListener)
-    print(f"Listening on {server.url}; Ctrl-C to stop", flush=True)
-    await server.serve_forever()
+    async with ws_create_server(url, EchoListener) as server:
+        print(f"Listening on {server.url}; Ctrl-C to stop", flush=True)
+        await server.serve_forever()
 
 
 if __name__ == "__main__":

@@ -60,8 +60,9 @@ class MessageListener(WSMessageListener):
 
 
 async def main() -> None:
-    async with await ws_create_server("ws://127.0.0.1:0", FragmentListener) as server:
-        transport, _ = await ws_connect(server.url, MessageListener, max_message_size=1024 * 1024)
+    async with ws_create_server("ws://127.0.0.1:0", FragmentListener) as server, ws_connect(
+        server.url, MessageListener, max_message_size=1024 * 1024
+    ) as (transport, _):
         await transport.wait_disconnected()
 
 

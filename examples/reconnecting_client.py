@@ -52,17 +52,14 @@ async def follow(url: str, feed: Feed) -> None:
         before = feed.received
         try:
             # Automatic pings find a peer that is gone without a word.
-            transport, _ = await ws_connect(
-                url, lambda: feed, enable_auto_ping=True, auto_ping_idle_timeout=5.0
-            )
+            async with ws_connect(url, feed, enable_auto_ping=True, auto_ping_idle_timeout=5.0) as (
+                transport,
+                _,
+            ):
+                await transport.wait_disconnected()
+            print(f"client: disconnected: {transport.disconnect_cause}")
         except (OSError, WSConnectionError, WSHandshakeError) as error:
             print(f"client: cannot connect: {error}")
-        else:
-            try:
-                await transport.wait_disconnected()
-            finally:
-                transport.disconnect()  # where this task was cancelled; else it does nothing
-            print(f"client: disconnected: {transport.disconnect_cause}")
         # Exponential back-off, begun anew by a connection that was of use; its random part keeps
         # many clients from coming back at the same moment.
         delay = FIRST_DELAY if feed.received > before else min(2 * delay, LONGEST_DELAY)
@@ -80,7 +77,7 @@ class Ticker(WSListener):
 
 async def serve_with_interruptions(url: str) -> None:
     while True:
-        async with await ws_create_server(url, Ticker) as server:
+        async with ws_create_server(url, Ticker) as server:
             await asyncio.sleep(0.3)
             server.close_clients(WSCloseCode.SERVICE_RESTART, "back in a moment")
         await asyncio.sleep(0.3)

@@ -85,18 +85,18 @@ async def visit(url: str, subprotocols: Sequence[str] = (), origin: Optional[str
     print(f"{url} offering {list(subprotocols)}, origin {origin}")
     headers = {"Origin": origin} if origin else None
     try:
-        transport, _ = await ws_connect(
-            url, Visitor, subprotocols=subprotocols, extra_headers=headers
-        )
+        async with ws_connect(url, Visitor, subprotocols=subprotocols, extra_headers=headers) as (
+            transport,
+            _,
+        ):
+            await transport.wait_disconnected()
     except WSHandshakeError as error:
         body = error.response.body if error.response else None
         print(f"    refused with {error.status}: {(body or b'').decode()}")
-    else:
-        await transport.wait_disconnected()
 
 
 async def main() -> None:
-    async with await ws_create_server("ws://127.0.0.1:0", route) as server:
+    async with ws_create_server("ws://127.0.0.1:0", route) as server:
         await visit(f"{server.url}/echo")
         await visit(f"{server.url}/chat", ["chat.v3", "chat.v1"])
         await visit(f"{server.url}/old-chat", ["chat.v2"])

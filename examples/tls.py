@@ -54,7 +54,7 @@ async def main(directory: Path) -> None:
     certificate.private_key_and_cert_chain_pem.write_to_path(str(directory / "server.pem"))
 
     server_context = create_ssl_context(directory / "server.pem")
-    async with await ws_create_server(
+    async with ws_create_server(
         "wss://localhost:0", EchoListener, ssl_context=server_context
     ) as server:
         print(f"Listening on {server.url}")
@@ -64,8 +64,8 @@ async def main(directory: Path) -> None:
             print(f"A client that does not know the authority: {error.verify_message}")
 
         client_context = ssl.create_default_context(cafile=str(directory / "authority.pem"))
-        transport, _ = await ws_connect(server.url, Client, ssl_context=client_context)
-        await transport.wait_disconnected()
+        async with ws_connect(server.url, Client, ssl_context=client_context) as (transport, _):
+            await transport.wait_disconnected()
 
 
 if __name__ == "__main__":

@@ -30,8 +30,9 @@ class Client(WSListener):
 
 
 async def main() -> None:
-    async with await ws_create_server("ws://127.0.0.1:0", EchoListener) as server:
-        transport, _ = await ws_connect(server.url, Client)
+    async with ws_create_server("ws://127.0.0.1:0", EchoListener) as server, ws_connect(
+        server.url, Client
+    ) as (transport, _):
         await transport.wait_disconnected()
 
 

@@ -6,6 +6,7 @@ import ast
 import importlib
 import re
 import socket
+import sys
 from pathlib import Path
 from typing import Dict, List
 
@@ -20,7 +21,7 @@ DOCUMENTS = sorted(
     for path in ROOT.glob(pattern)
 )
 
-# The two quick starts, which must run as they are here, with only the import lines adapted.
+# The quick starts of older programs, which must run as they are here.
 CLIENT = """\
 class ClientListener(WSListener):
     def on_ws_connected(self, transport: WSTransport):
@@ -51,14 +52,46 @@ async def main():
 """
 
 NAMES = "WSFrame, WSListener, WSMsgType, WSTransport"
-CLIENT_PROGRAM = (
+OLDER_CLIENT = (
     f"import asyncio\nfrom picows_client import {NAMES}, ws_connect\n\n{CLIENT}\n"
     'asyncio.run(main("ws://127.0.0.1:9001"))\n'
 )
-SERVER_PROGRAM = (
+OLDER_SERVER = (
     f"import asyncio\nfrom picows_server import {NAMES}, ws_create_server\n\n{SERVER}\n"
     "asyncio.run(main())\n"
 )
+
+needs_sigint = pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for one process")
+
+# The other side of a program that is interrupted: it says when it is connected, and which close
+# code it was sent.
+SILENT = """
+class Silent(WSListener):
+    def on_ws_connected(self, transport):
+        print("connected", flush=True)
+
+    def on_ws_disconnected(self, transport):
+        print(f"code {transport.close_handshake.recv.code:d}", flush=True)
+"""
+SILENT_SERVER = f"""
+import asyncio, sys
+from picows_server import WSListener, ws_create_server
+{SILENT}
+async def main():
+    async with ws_create_server(sys.argv[1], Silent) as server:
+        print("serving", flush=True)
+        await server.serve_forever()
+asyncio.run(main())
+"""
+SILENT_CLIENT = f"""
+import asyncio, sys
+from picows_client import WSListener, ws_connect
+{SILENT}
+async def main():
+    async with ws_connect(sys.argv[1], Silent) as (transport, _):
+        await transport.wait_disconnected()
+asyncio.run(main())
+"""
 
 
 def blocks(document: Path) -> List[str]:
@@ -68,8 +101,8 @@ def blocks(document: Path) -> List[str]:
 
 
 def quick_starts() -> Dict[str, List[str]]:
-    """Client and server, as here and as the documents have them."""
-    found = {"client": [CLIENT_PROGRAM], "server": [SERVER_PROGRAM]}
+    """Client and server, as the documents have them."""
+    found: Dict[str, List[str]] = {"client": [], "server": []}
     for document in DOCUMENTS:
         for block in blocks(document):
             if "asyncio.run(main(" in block and "class ClientListener" in block:
@@ -97,23 +130,85 @@ def test_quick_starts_are_shown() -> None:
     shown = {path.relative_to(ROOT).as_posix(): "".join(blocks(path)) for path in DOCUMENTS}
     assert "class ClientListener(WSListener)" in shown["README.md"]
     assert "class ServerClientListener(WSListener)" in shown["README.md"]
-    for program in PROGRAMS["client"]:
-        assert same_program(program, CLIENT_PROGRAM)
-    for program in PROGRAMS["server"]:
-        assert same_program(program, SERVER_PROGRAM)
+    assert len(PROGRAMS["client"]) == len(PROGRAMS["server"]) == 2
+    for programs in PROGRAMS.values():
+        for program in programs:
+            assert same_program(program, programs[0])
+            assert "._transport" not in program
 
 
-def test_quick_start(examples: Examples, tmp_path: Path, port: int) -> None:
+def write_program(directory: Path, name: str, program: str, port: int, loop_kind: str) -> Path:
+    """Write a program of a document, for this port and this kind of loop."""
+    if loop_kind == "uvloop":
+        assert "\nimport asyncio\n" in f"\n{program}"
+        program = "import uvloop\n" + program.replace("asyncio.run(", "uvloop.run(")
+    path = directory / f"{name}.py"
+    path.write_text(program.replace("127.0.0.1:9001", f"127.0.0.1:{port}"), "utf-8")
+    return path
+
+
+@pytest.mark.parametrize("kind", ["shown", "older"])
+def test_quick_start(
+    examples: Examples, tmp_path: Path, port: int, kind: str, loop_kind: str
+) -> None:
     url = f"ws://127.0.0.1:{port}"
-    for name, program in (("client", CLIENT_PROGRAM), ("server", SERVER_PROGRAM)):
-        path = tmp_path / f"quick_start_{name}.py"
-        path.write_text(program.replace("ws://127.0.0.1:9001", url), "utf-8")
-    with examples.start(tmp_path / "quick_start_server.py") as server:
+    programs = [PROGRAMS["client"][0], PROGRAMS["server"][0]]
+    if kind == "older":
+        programs = [OLDER_CLIENT, OLDER_SERVER]
+    client_path, server_path = (
+        write_program(tmp_path, name, program, port, loop_kind)
+        for name, program in zip(("quick_client", "quick_server"), programs)
+    )
+    with examples.start(server_path) as server:
         assert server.read_line() == f"Server started on {url}"
         for _ in range(2):
-            with examples.start(tmp_path / "quick_start_client.py") as client:
+            with examples.start(client_path) as client:
                 assert client.finish() == ["Echo reply: Hello world"]
             assert server.read_line() == "New client connected"
+
+
+def with_farewell(program: str) -> str:
+    """Let the listener of a program say that it was told of the end."""
+    farewell = "    def on_ws_disconnected(self, transport):\n        print('told of the end')\n\n"
+    assert program.count("    def on_ws_connected") == 1
+    return program.replace("    def on_ws_connected", f"{farewell}    def on_ws_connected")
+
+
+@needs_sigint
+def test_interrupted_client(examples: Examples, tmp_path: Path, port: int, loop_kind: str) -> None:
+    """Ctrl-C: the server gets a CLOSE frame, the listener is told, nothing goes to stderr."""
+    waiting = "        await transport.wait_disconnected()"
+    program = with_farewell(PROGRAMS["client"][0])
+    assert program.count(waiting) == 1
+    program = program.replace(waiting, f"        print('open')\n{waiting}")
+    path = write_program(tmp_path, "quick_client", program, port, loop_kind)
+    server_path = tmp_path / "silent_server.py"
+    server_path.write_text(SILENT_SERVER, "utf-8")
+    with examples.start(server_path, f"ws://127.0.0.1:{port}") as server:
+        assert server.read_line() == "serving"
+        with examples.start(path) as client:
+            assert client.read_line() == "open"
+            client.interrupt()
+            assert client.finish() == ["told of the end"]
+        assert server.read_line() == "connected"
+        assert server.read_line() == "code 1000"
+
+
+@needs_sigint
+def test_interrupted_server(examples: Examples, tmp_path: Path, port: int, loop_kind: str) -> None:
+    """Ctrl-C: every client gets 1001, listeners are told, nothing goes to stderr."""
+    program = with_farewell(PROGRAMS["server"][0])
+    path = write_program(tmp_path, "quick_server", program, port, loop_kind)
+    client_path = tmp_path / "silent_client.py"
+    client_path.write_text(SILENT_CLIENT, "utf-8")
+    with examples.start(path) as server:
+        assert server.read_line() == f"Server started on ws://127.0.0.1:{port}"
+        with examples.start(client_path, f"ws://127.0.0.1:{port}") as client:
+            assert client.read_line() == "connected"
+            assert server.read_line() == "New client connected"
+            server.interrupt()
+            assert server.finish() == ["told of the end"]
+            assert client.finish() == ["code 1001"]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())

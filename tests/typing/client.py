@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import ssl
 from typing import List, Optional, Tuple
@@ -60,9 +61,30 @@ class WrongListener(WSListener):
 
 
 async def quick_start(endpoint: str) -> None:
+    async with ws_connect(endpoint, ClientListener, "client") as (transport, client):
+        assert_type(transport, WSTransport)
+        assert_type(client, ClientListener)
+        await transport.wait_disconnected()
+
+
+async def older_quick_start(endpoint: str) -> None:
     (_, client) = await ws_connect(endpoint, ClientListener, "client")
     assert_type(client, ClientListener)
     await client._transport.wait_until_closed()
+
+
+async def what_takes_a_call(url: str, listener: ClientListener) -> None:
+    pair = await asyncio.create_task(ws_connect(url, ClientListener))
+    assert_type(pair, Tuple[WSTransport, ClientListener])
+    pair = await asyncio.wait_for(ws_connect(url, ClientListener), 1)
+    both = await asyncio.gather(ws_connect(url, listener), ws_connect(url, after_response))
+    assert_type(both[0], Tuple[WSTransport, ClientListener])
+    assert_type(both[1], Tuple[WSTransport, MessageListener])
+    loop = asyncio.get_running_loop()
+    future = asyncio.run_coroutine_threadsafe(ws_connect(url, listener), loop)
+    assert_type(future.result(), Tuple[WSTransport, ClientListener])
+    asyncio.run(ws_connect(url, ClientListener))
+    await ws_connect(ClientListener, url)  # type: ignore[arg-type]
 
 
 def after_response(request: WSUpgradeRequest, response: WSUpgradeResponse) -> MessageListener:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from typing import Optional, Union
 
@@ -32,9 +33,23 @@ class ServerClientListener(WSListener):
 
 
 async def quick_start() -> None:
+    async with ws_create_server("ws://127.0.0.1:9001", ServerClientListener) as server:
+        assert_type(server, WSServer)
+        await server.serve_forever()
+
+
+async def older_quick_start() -> None:
     server = await ws_create_server("ws://127.0.0.1:9001", ServerClientListener, "server")
     assert_type(server, WSServer)
     await server.serve_forever()
+
+
+async def what_takes_a_call() -> None:
+    assert_type(await asyncio.wait_for(ws_create_server("ws://:0", route), 1), WSServer)
+    task = asyncio.create_task(ws_create_server("ws://:0", ServerClientListener))
+    assert_type(await task, WSServer)
+    await ws_create_server("ws://:0", ServerClientListener())  # type: ignore[arg-type]
+    await ws_create_server(ServerClientListener, "ws://:0")  # type: ignore[arg-type]
 
 
 def route(

@@ -18,8 +18,8 @@ class ClientListener(WSListener):
 
 
 async def main(endpoint: str) -> None:
-    (_, client) = await ws_connect(endpoint, ClientListener, "client")
-    await client._transport.wait_until_closed()
+    async with ws_connect(endpoint, ClientListener, "client") as (transport, _):
+        await transport.wait_disconnected()
 
 
 asyncio.run(main(sys.argv[1]))

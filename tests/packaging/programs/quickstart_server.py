@@ -15,10 +15,9 @@ class ServerClientListener(WSListener):
 
 
 async def main() -> None:
-    server = await ws_create_server("ws://127.0.0.1:0", ServerClientListener, "server")
-    port = server.sockets[0].getsockname()[1]
-    print(f"ws://127.0.0.1:{port}", flush=True)
-    await server.serve_forever()
+    async with ws_create_server("ws://127.0.0.1:0", ServerClientListener, "server") as server:
+        print(server.url, flush=True)
+        await server.serve_forever()
 
 
 asyncio.run(main())
