@@ -486,6 +486,62 @@ def test_wrong_answers(run: Run, scheme: str, answer: bytes, reason: str) -> Non
     run(main)
 
 
+@pytest.mark.parametrize("in_pieces", [False, True])
+@pytest.mark.parametrize(
+    ("head", "body", "expected", "goes_on"),
+    [
+        (b"Content-Length: 5\r\n", b"Busy.", b"Busy.", True),
+        (b"Transfer-Encoding: chunked\r\n", b"3\r\nBus\r\n2\r\ny.\r\n0\r\n\r\n", b"Busy.", True),
+        (b"", b"Busy.", b"Busy.", False),
+        (b"Content-Length: 100000\r\n", b"Busy.", b"Busy.", False),
+        (b"", b"x" * 100_000, b"x" * 65536, True),
+    ],
+)
+def test_what_a_proxy_says(
+    run: Run, head: bytes, body: bytes, expected: bytes, goes_on: bool, in_pieces: bool
+) -> None:
+    """A refusal's status, headers and body; of an endless body what is bearable."""
+
+    async def serve(peer: RawConnection) -> None:
+        await peer.read_request()
+        answer = b"HTTP/1.1 503 Later\r\nRetry-After: 7\r\n" + head + b"\r\n" + body
+        size = 10_000 if in_pieces and len(answer) > 10_000 else 1 if in_pieces else len(answer)
+        for start in range(0, len(answer), size):
+            peer.writer.write(answer[start : start + size])
+            await peer.writer.drain()
+        if goes_on:
+            await peer.reader.read()
+
+    async def main() -> None:
+        async with raw_peer(serve) as proxy:
+            with pytest.raises(WSProxyError, match=r"HTTP status 503 Later$") as caught:
+                await ws_connect("ws://localhost", Recorder, proxy=proxy_url("http", proxy))
+        error = caught.value
+        assert error.status == 503
+        assert error.headers is not None
+        assert error.headers["retry-after"] == "7"
+        assert error.body == expected
+
+    run(main)
+
+
+def test_a_body_that_never_ends_hides_no_status(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("picows_client.proxy._BODY_TIMEOUT", 0.05)
+
+    async def serve(peer: RawConnection) -> None:
+        await peer.read_request()
+        peer.writer.write(b"HTTP/1.1 407 Who\r\nContent-Length: 100\r\n\r\nA name")
+        await peer.reader.read()
+
+    async def main() -> None:
+        async with raw_peer(serve) as proxy:
+            with pytest.raises(WSProxyError) as caught:
+                await ws_connect("ws://localhost", Recorder, proxy=proxy_url("http", proxy))
+        assert (caught.value.status, caught.value.body) == (407, b"A name")
+
+    run(main)
+
+
 @pytest.mark.parametrize("scheme", cases("http", "socks4", "socks5"))
 def test_connection_to_the_proxy_breaks(run: Run, scheme: str) -> None:
     async def reset(peer: RawConnection) -> None:

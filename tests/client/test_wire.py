@@ -20,7 +20,7 @@ class ScriptedWire(Wire):
         super().__init__()
         self._pieces: List[bytes] = list(pieces)
 
-    async def _receive(self) -> None:
+    async def receive(self) -> None:
         if not self._pieces:
             raise EOFError
         self._received += self._pieces.pop(0)

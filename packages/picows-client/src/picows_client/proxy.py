@@ -8,13 +8,18 @@ Names of servers are resolved by the proxy.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import socket
-from typing import Optional
+from typing import Optional, Tuple
 
+from multidict import CIMultiDict
+
+from picows_client.tasks import DeadlinePassed, run_with_deadline
 from picows_client.url import WSURL, parse_url
 from picows_client.wire import Wire
 from picows_codec import WSInvalidOptionError, WSInvalidURL, WSProxyError
+from picows_codec.headers import ChunkedDecoder, parse_content_length
 
 __all__ = ["open_http_tunnel", "open_socks_tunnel", "parse_proxy_url"]
 
@@ -29,6 +34,10 @@ _PROXY_PORTS = {
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([0-9]{3})(?: ([^\r\n]*))?\r\n")
 
+# Of the body of a refusal: bytes that are kept, and seconds that it may take. It only explains.
+_MAX_BODY_SIZE = 65536
+_BODY_TIMEOUT = 1.0
+
 # Bytes of the header of an HTTP proxy's answer; of a name in SOCKS (RFC 1928, 5; RFC 1929, 2).
 _MAX_ANSWER_SIZE = 65536
 _MAX_SOCKS_FIELD_SIZE = 255
@@ -41,7 +50,17 @@ _NO_TIMEOUT = 1e9
 
 
 class _Refusal(Exception):
-    """Why there is no tunnel."""
+    """Why there is no tunnel; with the proxy's response, if it was one."""
+
+    def __init__(
+        self,
+        reason: str,
+        status: Optional[int] = None,
+        headers: Optional[CIMultiDict[str]] = None,
+        body: Optional[bytes] = None,
+    ) -> None:
+        super().__init__(reason)
+        self.response = (status, headers, body)
 
 
 class _Dialled:
@@ -120,7 +139,9 @@ async def open_http_tunnel(wire: Wire, proxy: WSURL, server: WSURL) -> None:
             raise _Refusal("it went on talking after its answer")
     except EOFError as error:
         raise _failure(proxy, server, "it closed the connection") from error
-    except (_Refusal, OSError) as error:
+    except _Refusal as error:
+        raise WSProxyError(_failure(proxy, server, str(error)).args[0], *error.response) from error
+    except OSError as error:
         raise _failure(proxy, server, str(error)) from error
 
 
@@ -141,7 +162,45 @@ async def _connect_http(wire: Wire, proxy: WSURL, server: WSURL) -> None:
             break  # else interim (RFC 9110, 15.2): another answer follows
     if status >= 300:
         reason = (status_line[2] or b"").decode("latin-1").strip()
-        raise _Refusal(f"HTTP status {status} {reason}".rstrip())
+        headers = _headers_of(answer)
+        body = await _read_body(wire, headers)
+        raise _Refusal(f"HTTP status {status} {reason}".rstrip(), status, headers, body)
+
+
+def _headers_of(head: bytes) -> CIMultiDict[str]:
+    """Read the headers of a response; a line that is none is passed over."""
+    headers: CIMultiDict[str] = CIMultiDict()
+    for line in head.decode("utf-8", "surrogateescape").split("\r\n")[1:]:
+        name, colon, value = line.partition(":")
+        if colon:
+            headers.add(name.strip(), value.strip())
+    return headers
+
+
+async def _read_body(wire: Wire, headers: CIMultiDict[str]) -> bytes:
+    """Read what explains a refusal, as far as it comes soon (RFC 9112, 6.3)."""
+    is_chunked = "chunked" in headers.get("Transfer-Encoding", "").lower()
+    size = _MAX_BODY_SIZE
+    if not is_chunked:
+        length = parse_content_length(headers.get("Content-Length", "").encode("utf-8", "replace"))
+        size = size if length is None else min(length, size)
+
+    async def receive() -> None:
+        # Of a chunked body the end is found by its last chunk.
+        while wire.unread_size < size and not (is_chunked and _decoded(wire.unread)[1]):
+            await wire.receive()
+
+    with contextlib.suppress(DeadlinePassed, EOFError, OSError):
+        await run_with_deadline(receive(), _BODY_TIMEOUT, lambda _: None)
+    body = wire.unread[:size]
+    return _decoded(body)[0] if is_chunked else body
+
+
+def _decoded(data: bytes) -> Tuple[bytes, bool]:
+    """Decode a chunked body as far as it is there, and say whether its end is."""
+    decoder = ChunkedDecoder()
+    decoded = decoder.feed(data)
+    return decoded, decoder.done or decoder.broken
 
 
 async def open_socks_tunnel(

@@ -28,6 +28,11 @@ class Wire:
         """Bytes that arrived and that nobody has read."""
         return len(self._received)
 
+    @property
+    def unread(self) -> bytes:
+        """What arrived and nobody has read; it stays unread."""
+        return bytes(self._received)
+
     async def send(self, data: bytes) -> None:
         """Send all of ``data``. Raises :class:`OSError`."""
         raise NotImplementedError
@@ -45,10 +50,10 @@ class Wire:
             if len(self._received) >= limit:
                 return None
             searched = max(0, len(self._received) - len(end) + 1)
-            await self._receive()
+            await self.receive()
 
-    async def _receive(self) -> None:
-        """Append what arrives next to ``_received``."""
+    async def receive(self) -> None:
+        """Wait for what arrives next, which is then unread. Raises EOFError or OSError."""
         raise NotImplementedError
 
     def _take(self, size: int) -> bytes:
@@ -68,7 +73,7 @@ class SocketWire(Wire):
     async def send(self, data: bytes) -> None:
         await self._loop.sock_sendall(self._sock, data)
 
-    async def _receive(self) -> None:
+    async def receive(self) -> None:
         data = await self._loop.sock_recv(self._sock, _READ_SIZE)
         if not data:
             raise EOFError
@@ -115,7 +120,7 @@ class TransportWire(Wire, asyncio.Protocol):
         # A request of a few hundred bytes; the answer to it says that it has left.
         self.transport.write(data)
 
-    async def _receive(self) -> None:
+    async def receive(self) -> None:
         before = len(self._received)
         while len(self._received) == before:
             if self._ended:

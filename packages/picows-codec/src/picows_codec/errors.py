@@ -32,6 +32,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Optional, Sequence, Tuple
 
 if TYPE_CHECKING:
+    from multidict import CIMultiDict
+
     from picows_codec.handshake import WSUpgradeResponse
 
 __all__ = [
@@ -196,4 +198,20 @@ class WSSlowConsumer(WSConnectionError):
 
 
 class WSProxyError(WSConnectionError):
-    """The proxy refused or could not reach the server."""
+    """The proxy refused or could not reach the server.
+
+    Of an HTTP proxy's refusal ``status``, ``headers`` (a case-insensitive multidict of str) and
+    ``body`` (bytes, at most 64 KiB, what came within a second) are set; otherwise they are None.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        status: Optional[int] = None,
+        headers: Optional[CIMultiDict[str]] = None,
+        body: Optional[bytes] = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.headers = headers
+        self.body = body
