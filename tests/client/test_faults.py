@@ -9,18 +9,29 @@ import asyncio
 import gc
 import itertools
 import logging
+import os
 import socket
+import ssl
+import time
 from typing import Any, Callable, Dict, Iterator, List
 
 import pytest
 
-from picows_client import WSFrame, WSListener, WSTransport, ws_connect
+from picows_client import (
+    WSAutoPingStrategy,
+    WSDisconnectKind,
+    WSFrame,
+    WSListener,
+    WSState,
+    WSTransport,
+    ws_connect,
+)
 from tests.conftest import Run
-from tests.support.frames import BINARY, TEXT, build
+from tests.support.frames import BINARY, CLOSE, PING, PONG, TEXT, build, close_payload
 from tests.support.leaks import count_instances, eventually
 from tests.support.loops import other_tasks
 from tests.support.rawpeer import RawConnection, raw_peer
-from tests.support.servers import PLAIN_BACKENDS
+from tests.support.servers import PLAIN_BACKENDS, TLS_BACKENDS
 
 plain_backends = pytest.mark.parametrize("backend", PLAIN_BACKENDS)
 
@@ -172,4 +183,216 @@ def test_a_socket_that_takes_little_at_a_time(run: Run, backend: str) -> None:
             [(BINARY, size, {number} if size else set()) for number, size in enumerate(sizes)]
         ]
 
+    run(main)
+
+
+# What this side does is not held against the peer.
+
+LIMIT = 0.2
+both_strategies = pytest.mark.parametrize("strategy", list(WSAutoPingStrategy))
+
+
+def duplicate(peer: RawConnection) -> socket.socket:
+    """The peer's socket once more: for what the peer does while the loop is blocked."""
+    return socket.socket(fileno=os.dup(peer.writer.get_extra_info("socket").fileno()))
+
+
+async def echo_until_close(peer: RawConnection) -> None:
+    await peer.accept_upgrade()
+    await peer.echo_until_close()
+
+
+class Pinging(WSListener):
+    """Is blocked in its first ping, which is answered meanwhile."""
+
+    def __init__(self) -> None:
+        self.pings = 0
+        self.peer: socket.socket
+        self.frames: List[bytes] = []
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if frame.opcode == TEXT:
+            self.frames.append(frame.get_payload_as_bytes())
+            transport.disconnect()
+
+    def send_user_specific_ping(self, transport: WSTransport) -> None:
+        transport.send_ping(b"x")
+        self.pings += 1
+        if self.pings == 1:
+            self.peer.sendall(build(PONG, b"x"))
+            time.sleep(2 * LIMIT)
+
+
+@plain_backends
+@both_strategies
+def test_a_pong_that_waits_in_the_socket_of_a_blocked_loop(
+    run: Run, backend: str, strategy: WSAutoPingStrategy
+) -> None:
+    async def serve(peer: RawConnection) -> None:
+        await peer.accept_upgrade()
+        sockets.append(duplicate(peer))
+        await peer.echo_until_close()
+
+    async def main() -> None:
+        async with raw_peer(serve) as peer:
+            transport, listener = await ws_connect(
+                peer.url(),
+                Pinging,
+                backend=backend,
+                enable_auto_ping=True,
+                auto_ping_strategy=strategy,
+                auto_ping_idle_timeout=LIMIT,
+                auto_ping_reply_timeout=LIMIT,
+            )
+            await eventually(lambda: bool(sockets))
+            listener.peer = sockets[0]
+            await eventually(lambda: listener.pings > 0)
+            for _ in range(20):
+                await asyncio.sleep(0)
+            transport.disconnect()
+            await transport.wait_disconnected()
+            assert transport.disconnect_cause is not None
+            assert transport.disconnect_cause.kind is WSDisconnectKind.LOCAL_CLOSE
+        for sock in sockets:
+            sock.close()
+
+    sockets: List[socket.socket] = []
+    run(main)
+
+
+@plain_backends
+def test_a_close_that_waits_in_the_socket_of_a_blocked_loop(run: Run, backend: str) -> None:
+    async def serve(peer: RawConnection) -> None:
+        await peer.accept_upgrade()
+        sockets.append(duplicate(peer))
+        assert (await peer.read_frame()).opcode == CLOSE
+
+    async def main() -> None:
+        async with raw_peer(serve) as peer:
+            transport, _ = await ws_connect(
+                peer.url(), Pinging, backend=backend, close_timeout=LIMIT
+            )
+            await eventually(lambda: bool(sockets))
+            transport.disconnect()
+            sockets[0].sendall(build(CLOSE, close_payload(1000)))
+            time.sleep(2 * LIMIT)
+            await transport.wait_disconnected()
+            assert transport.disconnect_cause is not None
+            assert transport.disconnect_cause.kind is WSDisconnectKind.LOCAL_CLOSE
+        for sock in sockets:
+            sock.close()
+
+    sockets: List[socket.socket] = []
+    run(main)
+
+
+@plain_backends
+def test_a_loop_that_is_blocked_in_the_opening_handshake(run: Run, backend: str) -> None:
+    async def serve(peer: RawConnection) -> None:
+        await peer.accept_upgrade()
+        time.sleep(2 * LIMIT)
+        await peer.echo_until_close()
+
+    async def main() -> None:
+        async with raw_peer(serve) as peer:
+            transport, _ = await ws_connect(
+                peer.url(), Pinging, backend=backend, websocket_handshake_timeout=LIMIT
+            )
+            transport.disconnect()
+            await transport.wait_disconnected()
+
+    run(main)
+
+
+async def check_pause(url: str, strategy: WSAutoPingStrategy, **options: Any) -> None:
+    transport, listener = await ws_connect(
+        url,
+        lambda: Acting("", raises),
+        enable_auto_ping=True,
+        auto_ping_strategy=strategy,
+        auto_ping_idle_timeout=0.05,
+        auto_ping_reply_timeout=0.05,
+        **options,
+    )
+    listener._callback = "on_ws_frame"
+    listener._action = lambda transport: transport.disconnect()
+    transport.underlying_transport.pause_reading()
+    transport.send(TEXT, b"comes back, and waits")
+    await asyncio.sleep(0.5)
+    assert transport.state is WSState.OPEN
+    transport.underlying_transport.resume_reading()
+    await transport.wait_disconnected()
+    assert listener.events == ["on_ws_connected", "on_ws_frame", "on_ws_disconnected"]
+    assert transport.disconnect_cause is not None
+    assert transport.disconnect_cause.kind is WSDisconnectKind.LOCAL_CLOSE
+
+
+@plain_backends
+@both_strategies
+def test_a_long_pause_of_reading(run: Run, backend: str, strategy: WSAutoPingStrategy) -> None:
+    async def main() -> None:
+        async with raw_peer(echo_until_close) as peer:
+            await check_pause(peer.url(), strategy, backend=backend)
+
+    run(main)
+
+
+@pytest.mark.parametrize("backend", TLS_BACKENDS)
+@both_strategies
+def test_a_long_pause_of_reading_over_tls(
+    run: Run,
+    backend: str,
+    strategy: WSAutoPingStrategy,
+    server_context: ssl.SSLContext,
+    client_context: ssl.SSLContext,
+) -> None:
+    async def main() -> None:
+        async with raw_peer(echo_until_close, context=server_context) as peer:
+            await check_pause(
+                peer.url(host="localhost"), strategy, backend=backend, ssl_context=client_context
+            )
+
+    run(main)
+
+
+@plain_backends
+def test_a_ping_behind_an_upload(run: Run, backend: str) -> None:
+    """The peer reads all the time, and needs longer than the limits for what is before the ping."""
+    reply_timeout = 0.5
+
+    async def read_slowly(peer: RawConnection) -> int:
+        await peer.accept_upgrade()
+        start = time.monotonic()
+        await peer.reader.readexactly(14)
+        left = SIZE
+        while left:
+            if time.monotonic() < start + 2.5 * reply_timeout:
+                await asyncio.sleep(0.02)
+            left -= len(await peer.reader.readexactly(min(left, 200_000)))
+        frame = await peer.read_frame()
+        peer.write_frame(PONG, frame.payload)
+        peer.write_frame(TEXT, b"the end")
+        while (await peer.read_frame()).opcode != CLOSE:
+            pass
+        peer.write_frame(CLOSE, close_payload(1000))
+        return frame.opcode
+
+    async def main() -> None:
+        async with raw_peer(read_slowly) as peer:
+            transport, listener = await ws_connect(
+                peer.url(),
+                lambda: Acting("on_ws_frame", lambda transport: transport.disconnect()),
+                backend=backend,
+                enable_auto_ping=True,
+                auto_ping_idle_timeout=0.05,
+                auto_ping_reply_timeout=reply_timeout,
+                max_write_queue_size=2 * SIZE,
+            )
+            transport.send(BINARY, bytes(SIZE))
+            await transport.wait_disconnected()
+            assert transport.disconnect_cause is not None
+            assert transport.disconnect_cause.kind is WSDisconnectKind.LOCAL_CLOSE
+        assert peer.results == [PING]
+
+    SIZE = 40_000_000  # noqa: N806
     run(main)

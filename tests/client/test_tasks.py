@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any, Callable, List
 
 import pytest
 
-from picows_client.tasks import run_with_deadline, settle
+from picows_client.tasks import run_with_deadline, settle, time_lost
 from tests.support.loops import other_tasks
 
 Run = Callable[..., Any]
@@ -189,5 +190,28 @@ def test_settle_goes_on_when_it_is_cancelled(run: Run) -> None:
         with pytest.raises(asyncio.CancelledError):
             await settling
         assert task.result() == "result"
+
+    run(main)
+
+
+def test_a_blocked_loop_gives_the_time_back(run: Run) -> None:
+    async def blocks() -> str:
+        time.sleep(0.3)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        return "result"
+
+    async def main() -> None:
+        assert await run_with_deadline(blocks(), 0.1, lambda _: None) == "result"
+
+    run(main)
+
+
+def test_time_lost(run: Run) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        assert time_lost(loop, loop.time() + 10.0) == 0.0
+        assert time_lost(loop, loop.time() - 1.0) >= 1.0
+        assert time_lost(loop, loop.time() - 1000.0) == 5.0
 
     run(main)

@@ -10,15 +10,25 @@ import asyncio
 import contextlib
 import gc
 import itertools
+import os
 import socket
-from typing import Any, Callable, Dict, Iterator, List
+import time
+from typing import Any, AsyncIterator, Callable, Dict, Iterator, List
 
 import pytest
 
-from picows_server import WSDisconnectKind, WSFrame, WSListener, WSTransport, ws_create_server
+from picows_server import (
+    WSAutoPingStrategy,
+    WSDisconnectKind,
+    WSFrame,
+    WSListener,
+    WSState,
+    WSTransport,
+    ws_create_server,
+)
 from tests.support import frames
 from tests.support.certificates import Certificates
-from tests.support.frames import BINARY, KEY, TEXT
+from tests.support.frames import BINARY, CLOSE, KEY, PONG, TEXT
 from tests.support.leaks import count_instances, eventually, leaked_since, open_descriptors
 from tests.support.rawclient import RawClient, upgrade_request
 from tests.support.servers import PLAIN_BACKENDS, TLS_BACKENDS, quiet_logger, sockname
@@ -269,3 +279,174 @@ async def test_faults_of_tls_connections(backend: str, certificates: Certificate
         assert listeners[-1].events.count("on_ws_disconnected") == 1
     server.close()
     await server.wait_closed()
+
+
+# What this side does is not held against the peer.
+
+LIMIT = 0.2
+both_strategies = pytest.mark.parametrize("strategy", list(WSAutoPingStrategy))
+
+
+class Waiting(WSListener):
+    """Is blocked in its first ping, if ``peer`` is set, which answers meanwhile."""
+
+    def __init__(self, listeners: List[Waiting]) -> None:
+        listeners.append(self)
+        self.events: List[str] = []
+        self.pings = 0
+        self.peer: Any = None
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self.events.append("connected")
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        self.events.append(frame.opcode.name)
+        if frame.opcode == TEXT:
+            transport.disconnect()
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        self.events.append("disconnected")
+
+    def send_user_specific_ping(self, transport: WSTransport) -> None:
+        transport.send_ping(b"x")
+        self.pings += 1
+        if self.pings == 1 and self.peer is not None:
+            self.peer.sendall(frames.build(PONG, b"x", key=KEY))
+            time.sleep(2 * LIMIT)
+
+
+@contextlib.asynccontextmanager
+async def waiting(url: str = "ws://127.0.0.1:0", **options: Any) -> AsyncIterator[Any]:
+    listeners: List[Waiting] = []
+    server = await ws_create_server(url, lambda: Waiting(listeners), **options)
+    try:
+        yield server, listeners
+    finally:
+        server.close()
+        server.abort_clients()
+        await server.wait_closed()
+
+
+async def check_local_close(listener: Waiting) -> None:
+    await listener.transport.wait_disconnected()
+    cause = listener.transport.disconnect_cause
+    assert cause is not None
+    assert cause.kind is WSDisconnectKind.LOCAL_CLOSE
+
+
+async def answer_close(client: RawClient) -> None:
+    while (await client.read_frame()).opcode != CLOSE:
+        pass
+    client.write_close(1000)
+
+
+@plain_backends
+@both_strategies
+async def test_a_pong_that_waits_in_the_socket_of_a_blocked_loop(
+    backend: str, strategy: WSAutoPingStrategy
+) -> None:
+    async with waiting(
+        backend=backend,
+        enable_auto_ping=True,
+        auto_ping_strategy=strategy,
+        auto_ping_idle_timeout=LIMIT,
+        auto_ping_reply_timeout=LIMIT,
+    ) as (server, listeners), await RawClient.open(sockname(server)) as client:
+        (listener,) = listeners
+        fileno = client.writer.get_extra_info("socket").fileno()
+        with socket.socket(fileno=os.dup(fileno)) as listener.peer:
+            await eventually(lambda: listener.pings > 0)
+            for _ in range(20):
+                await asyncio.sleep(0)
+            listener.transport.disconnect()
+            await answer_close(client)
+            await check_local_close(listener)
+
+
+@plain_backends
+async def test_a_close_that_waits_in_the_socket_of_a_blocked_loop(backend: str) -> None:
+    async with waiting(backend=backend, close_timeout=LIMIT) as (
+        server,
+        listeners,
+    ), await RawClient.open(sockname(server)) as client:
+        (listener,) = listeners
+        fileno = client.writer.get_extra_info("socket").fileno()
+        with socket.socket(fileno=os.dup(fileno)) as peer:
+            listener.transport.disconnect()
+            peer.sendall(frames.build(CLOSE, frames.close_payload(1000), key=KEY))
+            time.sleep(2 * LIMIT)
+            await check_local_close(listener)
+
+
+@plain_backends
+async def test_a_request_that_waits_in_the_socket_of_a_blocked_loop(backend: str) -> None:
+    async with waiting(backend=backend, websocket_handshake_timeout=LIMIT) as (server, listeners):
+        with socket.create_connection(sockname(server)) as peer:
+            await eventually(lambda: server.connections == 1)
+            peer.sendall(upgrade_request())
+            time.sleep(2 * LIMIT)
+            await eventually(lambda: bool(listeners) and bool(listeners[0].events))
+            assert listeners[0].events == ["connected"]
+
+
+async def check_pause(
+    strategy: WSAutoPingStrategy, url: str, context: Any = None, **options: Any
+) -> None:
+    async with waiting(
+        url,
+        enable_auto_ping=True,
+        auto_ping_strategy=strategy,
+        auto_ping_idle_timeout=0.05,
+        auto_ping_reply_timeout=0.05,
+        **options,
+    ) as (server, listeners), await RawClient.open(sockname(server), context=context) as client:
+        await eventually(lambda: bool(listeners) and bool(listeners[0].events))
+        (listener,) = listeners
+        below = listener.transport.underlying_transport
+        below.pause_reading()
+        client.write_frame(TEXT, b"waits")
+        await asyncio.sleep(0.5)
+        assert listener.transport.state is WSState.OPEN
+        below.resume_reading()
+        await answer_close(client)
+        await check_local_close(listener)
+        assert listener.events == ["connected", "TEXT", "disconnected"]
+
+
+@plain_backends
+@both_strategies
+async def test_a_long_pause_of_reading(backend: str, strategy: WSAutoPingStrategy) -> None:
+    await check_pause(strategy, "ws://127.0.0.1:0", backend=backend)
+
+
+@tls_backends
+@both_strategies
+async def test_a_long_pause_of_reading_over_tls(
+    backend: str, strategy: WSAutoPingStrategy, certificates: Certificates
+) -> None:
+    await check_pause(
+        strategy,
+        "wss://127.0.0.1:0",
+        certificates.client_context(),
+        backend=backend,
+        ssl_context=certificates.server_context(),
+    )
+
+
+@plain_backends
+async def test_data_timeout(backend: str) -> None:
+    """A peer that answers pings and sends nothing."""
+    async with waiting(
+        backend=backend, data_timeout=LIMIT, enable_auto_ping=True, auto_ping_idle_timeout=LIMIT
+    ) as (server, listeners), await RawClient.open(sockname(server)) as client:
+        while True:
+            frame = await client.read_frame()
+            if frame.opcode == CLOSE:
+                break
+            client.write_frame(PONG, frame.payload)
+        assert frame.payload == frames.close_payload(1011, b"data timeout")
+        await client.close()
+        await listeners[0].transport.wait_disconnected()
+        cause = listeners[0].transport.disconnect_cause
+        assert cause is not None
+        assert cause.kind is WSDisconnectKind.DATA_TIMEOUT

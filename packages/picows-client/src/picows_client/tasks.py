@@ -10,9 +10,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Callable, Coroutine, Iterable, Optional, TypeVar
 
-__all__ = ["DeadlinePassed", "run_with_deadline", "settle", "undisturbed"]
+__all__ = ["DeadlinePassed", "run_with_deadline", "settle", "time_lost", "undisturbed"]
 
 T = TypeVar("T")
+
+# Seconds in which the loop reads what had arrived when the time was over.
+_SECOND_LOOK = 0.05
+_LONGEST_GRACE = 5.0
 
 
 class DeadlinePassed(asyncio.TimeoutError):
@@ -38,6 +42,14 @@ async def settle(tasks: Iterable[asyncio.Task[Any]]) -> None:
         raise asyncio.CancelledError
 
 
+def time_lost(loop: asyncio.AbstractEventLoop, deadline: float) -> float:
+    """Seconds that a blocked loop, or a machine that slept, has taken from what had a deadline.
+
+    They are known by the loop being late; five seconds at most, as in the codec's ``deadlines``.
+    """
+    return min(max(0.0, loop.time() - deadline), _LONGEST_GRACE)
+
+
 async def run_with_deadline(
     work: Coroutine[Any, Any, T],
     timeout: Optional[float],
@@ -45,13 +57,19 @@ async def run_with_deadline(
 ) -> T:
     """Run ``work`` for at most ``timeout`` seconds (None: no limit).
 
+    A loop that was blocked gives the time back (``time_lost``), and reads once more in any case.
+
     Returns its result, or raises its exception, :class:`DeadlinePassed`, or the caller's
     cancellation. It is over in every case; a result that nobody waits for any more is given to
     ``discard``.
     """
-    task = asyncio.get_running_loop().create_task(work)
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(work)
     try:
+        deadline = None if timeout is None else loop.time() + timeout
         await asyncio.wait({task}, timeout=timeout)
+        if deadline is not None and not task.done():
+            await asyncio.wait({task}, timeout=_SECOND_LOOK + time_lost(loop, deadline))
         if task.done():
             return task.result()
         await settle({task})

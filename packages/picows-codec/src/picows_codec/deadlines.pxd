@@ -24,4 +24,8 @@ cdef class Sweeper:
 # Whether a deadline is served by a wake-up at this time.
 cdef bint is_due(double deadline, double now) noexcept
 
+# Seconds until the deadline. One that has passed already was missed by a loop that was blocked, for
+# instance, which gives the time back.
+cdef double time_left(double deadline, double now) noexcept
+
 cdef Sweeper sweeper_for(object loop, object clock)

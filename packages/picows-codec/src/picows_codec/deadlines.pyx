@@ -24,6 +24,10 @@ cdef bint is_due(double deadline, double now) noexcept:
     return deadline <= now + RESOLUTION
 
 
+cdef double time_left(double deadline, double now) noexcept:
+    return deadline - now if deadline > now else min(now - deadline, LONGEST_GRACE)
+
+
 cdef class Deadlined:
     """Base of what the sweeper can watch."""
 

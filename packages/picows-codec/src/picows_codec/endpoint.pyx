@@ -54,7 +54,7 @@ from picows_codec.core cimport (
     ATTRIBUTE_UNDERLYING,
     ATTRIBUTE_WRITE_QUEUE,
 )
-from picows_codec.deadlines cimport SECOND_LOOK, sweeper_for
+from picows_codec.deadlines cimport SECOND_LOOK, sweeper_for, time_left
 from picows_codec.handshake cimport OpeningHandshake
 from picows_codec.liveness cimport CLOSED, CLOSING, CONNECTING, OPEN, Liveness
 from picows_codec.message cimport WSMessageListener
@@ -197,7 +197,7 @@ cdef class WSEndpoint(Liveness):
                     self._keep_loop_awake()
             self._sweeper = sweeper_for(self._loop, self._clock)
             if self._handshake_deadline:
-                self._watch(max(self._handshake_deadline - self._sweeper.now(), 0))
+                self._watch(time_left(self._handshake_deadline, self._sweeper.now()))
             else:
                 self._watch(self._options.websocket_handshake_timeout)
             data = self._handshake.take_to_send()
