@@ -192,6 +192,10 @@ LIMIT = 0.2
 both_strategies = pytest.mark.parametrize("strategy", list(WSAutoPingStrategy))
 
 
+def block_the_loop() -> None:
+    time.sleep(2 * LIMIT)
+
+
 def duplicate(peer: RawConnection) -> socket.socket:
     """The peer's socket once more: for what the peer does while the loop is blocked."""
     return socket.socket(fileno=os.dup(peer.writer.get_extra_info("socket").fileno()))
@@ -220,7 +224,7 @@ class Pinging(WSListener):
         self.pings += 1
         if self.pings == 1:
             self.peer.sendall(build(PONG, b"x"))
-            time.sleep(2 * LIMIT)
+            block_the_loop()
 
 
 @plain_backends
@@ -275,7 +279,7 @@ def test_a_close_that_waits_in_the_socket_of_a_blocked_loop(run: Run, backend: s
             await eventually(lambda: bool(sockets))
             transport.disconnect()
             sockets[0].sendall(build(CLOSE, close_payload(1000)))
-            time.sleep(2 * LIMIT)
+            block_the_loop()
             await transport.wait_disconnected()
             assert transport.disconnect_cause is not None
             assert transport.disconnect_cause.kind is WSDisconnectKind.LOCAL_CLOSE
@@ -290,7 +294,7 @@ def test_a_close_that_waits_in_the_socket_of_a_blocked_loop(run: Run, backend: s
 def test_a_loop_that_is_blocked_in_the_opening_handshake(run: Run, backend: str) -> None:
     async def serve(peer: RawConnection) -> None:
         await peer.accept_upgrade()
-        time.sleep(2 * LIMIT)
+        block_the_loop()
         await peer.echo_until_close()
 
     async def main() -> None:
@@ -379,7 +383,7 @@ def test_a_ping_behind_an_upload(run: Run, backend: str) -> None:
 
     async def main() -> None:
         async with raw_peer(read_slowly) as peer:
-            transport, listener = await ws_connect(
+            transport, _ = await ws_connect(
                 peer.url(),
                 lambda: Acting("on_ws_frame", lambda transport: transport.disconnect()),
                 backend=backend,

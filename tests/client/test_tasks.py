@@ -194,9 +194,13 @@ def test_settle_goes_on_when_it_is_cancelled(run: Run) -> None:
     run(main)
 
 
+def block_the_loop() -> None:
+    time.sleep(0.3)
+
+
 def test_a_blocked_loop_gives_the_time_back(run: Run) -> None:
     async def blocks() -> str:
-        time.sleep(0.3)
+        block_the_loop()
         for _ in range(20):
             await asyncio.sleep(0)
         return "result"

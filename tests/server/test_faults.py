@@ -287,6 +287,10 @@ LIMIT = 0.2
 both_strategies = pytest.mark.parametrize("strategy", list(WSAutoPingStrategy))
 
 
+def block_the_loop() -> None:
+    time.sleep(2 * LIMIT)
+
+
 class Waiting(WSListener):
     """Is blocked in its first ping, if ``peer`` is set, which answers meanwhile."""
 
@@ -312,7 +316,7 @@ class Waiting(WSListener):
         self.pings += 1
         if self.pings == 1 and self.peer is not None:
             self.peer.sendall(frames.build(PONG, b"x", key=KEY))
-            time.sleep(2 * LIMIT)
+            block_the_loop()
 
 
 @contextlib.asynccontextmanager
@@ -374,7 +378,7 @@ async def test_a_close_that_waits_in_the_socket_of_a_blocked_loop(backend: str) 
         with socket.socket(fileno=os.dup(fileno)) as peer:
             listener.transport.disconnect()
             peer.sendall(frames.build(CLOSE, frames.close_payload(1000), key=KEY))
-            time.sleep(2 * LIMIT)
+            block_the_loop()
             await check_local_close(listener)
 
 
@@ -384,7 +388,7 @@ async def test_a_request_that_waits_in_the_socket_of_a_blocked_loop(backend: str
         with socket.create_connection(sockname(server)) as peer:
             await eventually(lambda: server.connections == 1)
             peer.sendall(upgrade_request())
-            time.sleep(2 * LIMIT)
+            block_the_loop()
             await eventually(lambda: bool(listeners) and bool(listeners[0].events))
             assert listeners[0].events == ["connected"]
 
