@@ -7,6 +7,7 @@ from typing import Any, List
 
 import pytest
 
+import picows_codec.handshake as handshake_room
 from picows_codec import (
     ServerHandshake,
     WSDisconnectKind,
@@ -222,6 +223,36 @@ def test_factory_that_raises(role: str, error: Exception) -> None:
         connection.feed_eof()
     assert connection.transport.lost
     assert connection.ws.state is WSState.CLOSED
+
+
+@both_roles
+def test_an_error_of_another_handshake_is_the_factorys(role: str) -> None:
+    """A gateway's factory may have asked its upstream, which is not this connection's peer."""
+
+    def factory(*_: Any) -> Any:
+        raise WSHandshakeError("the upstream refused")
+
+    connection = Connection(role, open=False, factory=factory)
+    connection.start()
+    connection.open()
+    assert "listener factory failed" in connection.log.lines[0]
+
+
+def test_an_error_of_the_library_is_not_logged_as_the_factorys(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = handshake_room.CIMultiDict
+
+    def fail_once(*args: Any) -> Any:
+        monkeypatch.setattr(handshake_room, "CIMultiDict", real)
+        raise OSError(24, "Too many open files")
+
+    connection = Connection("server", open=False, factory=lambda *_: None)
+    connection.start()
+    monkeypatch.setattr(handshake_room, "CIMultiDict", fail_once)
+    connection.open()
+    assert "because of an error in picows" in connection.log.lines[0]
+    assert connection.transport.written.startswith(b"HTTP/1.1 500 ")
 
 
 @both_roles

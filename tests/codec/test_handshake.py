@@ -13,6 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from multidict import CIMultiDict, CIMultiDictProxy
 
+import picows_codec.handshake as handshake_room
 from picows_codec.errors import (
     WSHandshakeError,
     WSHandshakeTimeout,
@@ -835,6 +836,39 @@ def test_route_raises_an_error_of_a_handshake() -> None:
     server = make_server(route)
     server.feed_data(request_head())
     assert check_route_error(server) is error
+    assert server.factory_failed
+
+
+def test_an_error_of_the_library_is_not_the_routes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Descriptors may be used up, memory, too: whoever reads the log must not look at the route."""
+    error = OSError(24, "Too many open files")
+    real = handshake_room.CIMultiDict
+
+    def fail_once(*args: Any) -> Any:
+        monkeypatch.setattr(handshake_room, "CIMultiDict", real)
+        raise error
+
+    server = make_server(lambda _: None)
+    monkeypatch.setattr(handshake_room, "CIMultiDict", fail_once)
+    server.feed_data(request_head())
+    assert check_route_error(server) is error
+    assert not server.factory_failed
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        WSUpgradeResponse.create_101_response(),
+        WSUpgradeResponseWithListener(
+            WSUpgradeResponse.create_101_response(subprotocol="not.offered"), LISTENER
+        ),
+    ],
+)
+def test_what_a_route_returns_wrongly_is_its_fault(result: object) -> None:
+    server = make_server(lambda _: result)
+    server.feed_data(request_head())
+    assert isinstance(check_route_error(server), (TypeError, WSInvalidOptionError))
+    assert server.factory_failed
 
 
 @pytest.mark.parametrize("error_type", [KeyboardInterrupt, SystemExit])

@@ -559,10 +559,12 @@ cdef class WSEndpoint(Liveness):
             self._logger.debug("the upgrade request was answered without an upgrade")
             self._opening_failed(WSHandshakeError(
                 "the upgrade request was answered without an upgrade"))
-        elif isinstance(error, WSHandshakeError):
+        elif isinstance(error, WSHandshakeError) and not self._handshake.factory_failed:
             self._logger.info("the opening handshake failed: %s", error)
         else:
-            self._logger.error("the listener factory failed", exc_info=error)
+            self._logger.error(
+                "the listener factory failed" if self._handshake.factory_failed
+                else "the opening handshake failed because of an error in picows", exc_info=error)
             _drop_tracebacks(error)
         self._set_cause(WSDisconnectKind.HANDSHAKE_FAILURE, error)
         if error is not None:

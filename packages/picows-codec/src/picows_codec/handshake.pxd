@@ -38,6 +38,7 @@ cdef class OpeningHandshake:
     cdef readonly object listener
     cdef readonly str subprotocol
     cdef readonly object error
+    cdef readonly bint factory_failed   # error is the factory's: it raised, or returned no listener
     cdef readonly bytes to_send
     cdef bint _is_server
     cdef WSOptions _options

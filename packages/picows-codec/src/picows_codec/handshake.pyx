@@ -397,7 +397,8 @@ cdef class OpeningHandshake:
 
     ``done``: nothing more is wanted from the peer. ``accepted``: the connection is open, and
     ``request``, ``response``, ``listener`` and ``subprotocol`` (str or None) are set. ``error``:
-    why it is not, see the module. ``to_send``: bytes that must be written now.
+    why it is not, see the module; ``factory_failed``: it comes from the caller's factory, which
+    raised it or returned what is of no use. ``to_send``: bytes that must be written now.
     """
 
     def __cinit__(self):
@@ -476,7 +477,7 @@ cdef class OpeningHandshake:
             bytes(self._pieces or b"")))
 
     cpdef fail(self, object exception):
-        """The handshake fails for a reason of our own: ``exception`` becomes ``error``.
+        """The handshake fails because of the caller's factory: ``exception`` becomes ``error``.
 
         Also takes back an acceptance, for a caller that finds the listener unusable before
         ``to_send`` is written. A server answers 500.
@@ -485,6 +486,7 @@ cdef class OpeningHandshake:
         self.listener = None
         self.subprotocol = None
         self.to_send = b""
+        self.factory_failed = True
         self._end(exception)
 
     cpdef bytes take_to_send(self):
@@ -789,9 +791,18 @@ cdef class ServerHandshake(OpeningHandshake):
         # Before the route runs: whatever it does, the peer's bytes are not looked at again.
         self.done = True
         try:
-            self._on_result(self._factory(self.request))
+            result = self._factory(self.request)
         except BaseException as exc:
             self.fail(exc)
+            if not isinstance(exc, Exception):
+                raise
+            return 0
+        try:
+            self._on_result(result)
+        except BaseException as exc:
+            self.fail(exc)
+            # What the checks of a result raise; anything else is no fault of the route.
+            self.factory_failed = isinstance(exc, (TypeError, WSInvalidOptionError))
             if not isinstance(exc, Exception):
                 raise
         return 0

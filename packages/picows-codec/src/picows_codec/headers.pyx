@@ -4,6 +4,7 @@
 The functions in the second half are the Python face of the C ones, one to one.
 """
 
+import hashlib
 from binascii import b2a_base64
 
 cimport cython
@@ -670,18 +671,15 @@ cdef list ws_header_pairs(object headers, str where):
         f"not {type(headers).__name__}")
 
 
-cdef object _sha1 = None
+# Imported and made here, not for the first key: a process may be unable to open files by then.
+try:
+    _empty_sha1 = hashlib.sha1(usedforsecurity=False)
+except TypeError:  # Python 3.8
+    _empty_sha1 = hashlib.sha1()
+cdef object _sha1 = _empty_sha1
 
 
 cdef bytes ws_accept_for_key(bytes key):
-    global _sha1
-    if _sha1 is None:
-        # Not at import: hashlib loads OpenSSL.
-        import hashlib
-        try:
-            _sha1 = hashlib.sha1(usedforsecurity=False)
-        except TypeError:  # Python 3.8
-            _sha1 = hashlib.sha1()
     hasher = _sha1.copy()       # faster than a new one
     hasher.update(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11")
     digest = hasher.digest()
