@@ -74,7 +74,11 @@ def run_extension(tmp_path: Path) -> Callable[[str, Path], subprocess.CompletedP
         path.write_text(text, "utf-8")
         extension = Extension(path.stem, [str(path)])
         extensions = cythonize(
-            [extension], include_path=[str(source)], quiet=True, language_level=3
+            [extension],
+            include_path=[str(source)],
+            quiet=True,
+            language_level=3,
+            compiler_directives={"freethreading_compatible": True},
         )
         command = Distribution({"ext_modules": extensions}).get_command_obj("build_ext")
         command.build_lib = command.build_temp = str(directory)

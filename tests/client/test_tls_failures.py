@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Optional, Tuple, Type
 
 import pytest
-import trustme
 
 from picows_client import WSProxyError, ws_connect
 from tests.client.exchange import Recorder, serve_echo
 from tests.client.proxies import HttpProxy
+from tests.support.certificates import import_trustme
 from tests.support.rawpeer import RawConnection, RawPeer, raw_peer
 
 Run = Callable[..., Any]
@@ -64,7 +64,7 @@ def test_certificates(
     server_context: ssl.SSLContext,
     client_context: ssl.SSLContext,
 ) -> None:
-    stranger = ssl.create_default_context(cadata=trustme.CA().cert_pem.bytes().decode())
+    stranger = ssl.create_default_context(cadata=import_trustme().CA().cert_pem.bytes().decode())
     cases: Tuple[Tuple[ssl.SSLContext, str, int, str], ...] = (
         (stranger, "localhost", 20, "unable to get local issuer certificate"),
         (
@@ -104,7 +104,7 @@ def test_certificates(
 
 @backends
 def test_expired_certificate(run: Run, backend: str, tmp_path: Path) -> None:
-    authority = trustme.CA()
+    authority = import_trustme().CA()
     long_ago = dt.datetime(2020, 1, 1, tzinfo=dt.timezone.utc)
     leaf = authority.issue_cert(
         "localhost", not_before=long_ago, not_after=long_ago + dt.timedelta(days=1)

@@ -14,6 +14,7 @@ from picows_codec import WSListener, WSMessageListener
 from tests.support.connection import Connection, both_roles
 from tests.support.extensions import compile_extension
 from tests.support.frames import TEXT
+from tests.support.leaks import classes_are_freed
 
 CALLBACKS = [
     "on_ws_connected",
@@ -83,6 +84,7 @@ def test_it_is_refused_every_time(role: str) -> None:
         refused(role, mine)
 
 
+@classes_are_freed
 def test_a_class_that_passed_is_not_kept() -> None:
     mine = type("Mine", (WSListener,), {"__slots__": ()})
     Connection("client", mine()).lose()

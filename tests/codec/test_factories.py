@@ -9,6 +9,7 @@ import pytest
 
 from picows_codec.factories import bind_listener_factory, bind_route
 from picows_codec.options import WSOptions
+from tests.support.leaks import classes_are_freed
 
 
 class Plain:
@@ -175,6 +176,7 @@ def test_decorated_functions() -> None:
     assert bind_route(wrapper)(7) == 7
 
 
+@classes_are_freed
 def test_a_class_is_not_kept() -> None:
     class Passing:
         pass
