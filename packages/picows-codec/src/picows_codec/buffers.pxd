@@ -30,6 +30,8 @@ cdef class ThreadBuffers:
     cdef object frame           # spare view.WSFrame, or None
     cdef bint frame_is_lent     # a callback has it
     cdef unsigned long reads    # by all connections of the thread, so far
+    cdef object last_remote     # addresses of the latest connection: others often share them
+    cdef object last_local
     cdef object sweeper         # weak reference to the current loop's sweeper, or None
 
     cdef ReadBuffer take_read(self, Py_ssize_t size)

@@ -12,6 +12,8 @@ cdef class WSEndpoint(Liveness):
         object _request
         object _response
         str _subprotocol
+        object _remote_address
+        object _local_address
         object _cause                   # WSDisconnectCause, once there is one
         bytes _close_payload_received
         list _closed_waiters

@@ -47,6 +47,8 @@ from picows_codec.core cimport (
     ATTRIBUTE_DISCONNECT_CAUSE,
     ATTRIBUTE_IS_CLIENT,
     ATTRIBUTE_IS_SECURE,
+    ATTRIBUTE_LOCAL_ADDRESS,
+    ATTRIBUTE_REMOTE_ADDRESS,
     ATTRIBUTE_REQUEST,
     ATTRIBUTE_RESPONSE,
     ATTRIBUTE_STATE,
@@ -185,6 +187,7 @@ cdef class WSEndpoint(Liveness):
                 "an endpoint serves one connection; a subclass must call super().__init__()")
         self._transport_below = transport
         try:
+            self._note_addresses(transport)
             if isinstance(transport, Wire):
                 self._wire = transport
             else:
@@ -206,6 +209,19 @@ cdef class WSEndpoint(Liveness):
         except BaseException as error:
             self._dropped_by(error)     # a loop only logs it
             raise
+
+    def _note_addresses(self, transport):
+        """While the socket can tell: after a reset it no longer does."""
+        remote = _address_of(transport, "peername")
+        local = _address_of(transport, "sockname")
+        # A server's connections share the local one, and a client's mostly the remote one.
+        if remote == self._buffers.last_remote:
+            remote = self._buffers.last_remote
+        if local == self._buffers.last_local:
+            local = self._buffers.last_local
+        self._remote_address = self._buffers.last_remote = remote
+        self._local_address = self._buffers.last_local = local
+        self._handshake.set_addresses(remote, local)
 
     def _keep_loop_awake(self):
         """busy_poll, where the loop receives: it polls in every turn instead of sleeping."""
@@ -625,6 +641,10 @@ cdef class WSEndpoint(Liveness):
         if which == ATTRIBUTE_RESPONSE:
             with cython.critical_section(self):
                 return self._response
+        if which == ATTRIBUTE_REMOTE_ADDRESS:
+            return self._remote_address
+        if which == ATTRIBUTE_LOCAL_ADDRESS:
+            return self._local_address
         if which == ATTRIBUTE_SUBPROTOCOL:
             with cython.critical_section(self):
                 return self._subprotocol
@@ -804,6 +824,14 @@ cdef class WSEndpoint(Liveness):
                 "the peer did not answer the CLOSE frame within close_timeout"
                 f" ({self._options.close_timeout} seconds)")))
         return self._abort()
+
+cdef object _address_of(object transport, str name):
+    """``peername`` or ``sockname``; None where the transport cannot tell."""
+    try:
+        return transport.get_extra_info(name)
+    except OSError:     # uvloop's, of a connection that the peer has reset
+        return None
+
 
 cdef int _check_received(Py_ssize_t size, Py_ssize_t room) except -1:
     if not 0 < size <= room:

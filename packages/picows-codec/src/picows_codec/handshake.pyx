@@ -140,6 +140,11 @@ cdef class WSUpgradeRequest:
     """The request that opens a connection (RFC 6455, 4.1), as it was sent or received.
 
     Read-only. Only the bytes of the head are kept until ``headers`` is used.
+
+    ``remote_address`` and ``local_address`` are those of the connection's sockets, known before
+    the listener factory is called: ``(host, port)``, four items for IPv6, a path for Unix sockets
+    (``""`` for one without a name), None where the transport cannot tell. Behind a proxy they are
+    those of the connection with the proxy.
     """
 
     def __cinit__(self):
@@ -407,6 +412,14 @@ cdef class OpeningHandshake:
 
     def __init__(self):
         raise TypeError("use ClientHandshake or ServerHandshake")
+
+    cpdef set_addresses(self, object remote_address, object local_address):
+        """Say where the bytes come from, and whereto: what the request will give, see there."""
+        self._remote_address = remote_address
+        self._local_address = local_address
+        if self.request is not None:
+            self.request.remote_address = remote_address
+            self.request.local_address = local_address
 
     cdef Py_ssize_t feed(self, const uint8_t* data, Py_ssize_t size) except -1:
         cdef ws_head_limits limits
@@ -785,6 +798,8 @@ cdef class ServerHandshake(OpeningHandshake):
 
     cdef int _on_head(self) except -1:
         self.request = _new_request(self._raw_header, &self._head.request_line)
+        self.request.remote_address = self._remote_address
+        self.request.local_address = self._local_address
         error = self._check_request()
         if error is not None:
             return self._refuse(error)

@@ -26,6 +26,8 @@ from picows_codec.core cimport (
     ATTRIBUTE_DISCONNECT_CAUSE,
     ATTRIBUTE_IS_CLIENT,
     ATTRIBUTE_IS_SECURE,
+    ATTRIBUTE_LOCAL_ADDRESS,
+    ATTRIBUTE_REMOTE_ADDRESS,
     ATTRIBUTE_REQUEST,
     ATTRIBUTE_RESPONSE,
     ATTRIBUTE_STATE,
@@ -348,6 +350,21 @@ cdef class WSTransport:
         :raises WSThreadError: another thread than the event loop's asks.
         """
         return (<Core> self._core).attribute(ATTRIBUTE_UNDERLYING)
+
+    @property
+    def remote_address(self):
+        """The address of the peer's socket; still there after the end of the connection.
+
+        ``(host, port)``, ``(host, port, flowinfo, scope_id)`` for IPv6, the path for a Unix socket
+        (``""`` for one without a name), None where the transport could not tell: a peer that had
+        reset the connection before it was served. Behind a proxy it is the proxy's.
+        """
+        return (<Core> self._core).attribute(ATTRIBUTE_REMOTE_ADDRESS)
+
+    @property
+    def local_address(self):
+        """The address of this side's socket, in the form of :attr:`remote_address`."""
+        return (<Core> self._core).attribute(ATTRIBUTE_LOCAL_ADDRESS)
 
     @property
     def request(self):
