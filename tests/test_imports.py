@@ -24,6 +24,7 @@ ROOMS = (
     "enums",
     "errors",
     "outcome",
+    "address",
     "waiting",
     "option_names",
     "calls",

@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict, Optional, Tuple, Type
 
 import pytest
 
-from picows_client import WSProxyError, ws_connect
+from picows_client import WSInvalidMessageError, WSProxyError, ws_connect
 from tests.client.exchange import Recorder, serve_echo
 from tests.client.proxies import HttpProxy
 from tests.support.certificates import import_trustme
@@ -309,5 +309,25 @@ def test_tls_with_the_proxy(
             reason = CLOSED if answer is None else NOT_TLS
             assert text(proxy, "") in str(caught.value)
             assert str(caught.value).endswith(reason)
+
+    run(main)
+
+
+@pytest.mark.parametrize("backend", ["auto", "stream", "aiofastnet", "loop"])
+@pytest.mark.parametrize("answer", [b"", alert(10)])
+def test_plain_requests_to_a_tls_port(run: Run, backend: str, answer: bytes) -> None:
+    async def serve(peer: RawConnection) -> None:
+        await peer.read_request()
+        peer.writer.write(answer)
+
+    async def main() -> None:
+        async with raw_peer(serve) as peer:
+            with pytest.raises(WSInvalidMessageError) as caught:
+                await ws_connect(peer.url(), Recorder, backend=backend)
+            if answer:
+                assert "TLS came where plain HTTP was expected" in str(caught.value)
+            else:
+                hint = f"(does 127.0.0.1:{peer.port} want TLS? Then use wss://)"
+                assert str(caught.value).endswith(hint)
 
     run(main)

@@ -453,8 +453,12 @@ cdef class OpeningHandshake:
         if status == WS_HEAD_END:
             self._on_head()
             return length - before
+        text = ws_head_status_text(status).decode("ascii")
+        # RFC 8446, 5.1: a TLS record, of type alert or handshake and legacy version 3.x.
+        if length >= 2 and head[0] in (0x15, 0x16) and head[1] == 3:
+            text = "TLS came where plain HTTP was expected: one side uses wss://, the other ws://"
         self._refuse(WSInvalidMessageError(
-            ws_head_status_text(status).decode("ascii"), self._raw_header,
+            text, self._raw_header,
             status=ws_head_http_status(&self._head.scan, status)))
         return size
 

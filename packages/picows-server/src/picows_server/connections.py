@@ -16,6 +16,8 @@ from picows_codec import (
     WSTransport,
     encode_close_payload,
 )
+from picows_codec.address import format_address
+from picows_codec.tls import describe_tls_failure
 from picows_server.backend import Backend, has_readers
 from picows_server.logs import Logger
 from picows_server.routing import Route
@@ -114,7 +116,8 @@ class Connections:
         if connecting is not None:
             task = self.loop.create_task(connecting)
             self._connecting[protocol] = task
-            task.add_done_callback(functools.partial(self._connecting_done, protocol, sock))
+            done = functools.partial(self._connecting_done, protocol, sock, _peer_of(sock))
+            task.add_done_callback(done)
 
     def close_all(self, code: int, reason: Optional[str]) -> None:
         """Start the closing handshake everywhere; endpoints bound it by ``close_timeout``."""
@@ -168,14 +171,18 @@ class Connections:
         return [transport for transport in transports if transport is not None]
 
     def _connecting_done(
-        self, protocol: ServerProtocol, sock: socket.socket, task: asyncio.Task[object]
+        self,
+        protocol: ServerProtocol,
+        sock: socket.socket,
+        peer: object,
+        task: asyncio.Task[object],
     ) -> None:
         if not task.cancelled():
             error = task.exception()
             if error is None:
                 self._connecting.pop(protocol, None)
                 return
-            self._log_failure(error)
+            self._log_failure(peer, error)
         if protocol.transport is not None:
             # The cancellation may have come between the end of the handshake and its task's.
             protocol.transport.disconnect(graceful=False)
@@ -191,9 +198,22 @@ class Connections:
         self._connecting.pop(protocol, None)
         self._released()
 
-    def _log_failure(self, error: BaseException) -> None:
+    def _log_failure(self, peer: object, error: BaseException) -> None:
         # What a peer can cause is not worth a traceback. An ssl.SSLError is an OSError.
         if isinstance(error, (OSError, asyncio.TimeoutError)):
-            self.logger.info("a connection was lost in its handshake: %r", error)
+            self.logger.info(
+                "%s: the TLS handshake failed: %s",
+                format_address(peer),
+                describe_tls_failure(error),
+            )
         else:
-            self.logger.error("a connection could not be served", exc_info=error)
+            self.logger.error(
+                "%s: the connection could not be served", format_address(peer), exc_info=error
+            )
+
+
+def _peer_of(sock: socket.socket) -> object:
+    try:
+        return sock.getpeername()
+    except OSError:
+        return None  # it has gone already
