@@ -24,7 +24,6 @@ ROOMS = (
     "enums",
     "errors",
     "outcome",
-    "address",
     "waiting",
     "option_names",
     "calls",

@@ -186,4 +186,4 @@ async def test_unix_sockets(backend: str, certificates: Certificates, tmp_path: 
         writer.write(upgrade_request())
         await eventually(lambda: bool(lines.texts))
         writer.close()
-    assert lines.texts[0].startswith("unix:: the TLS handshake failed: http request")
+    assert lines.texts[0].startswith("unix:(unnamed): the TLS handshake failed: http request")

@@ -16,7 +16,7 @@ from picows_codec import (
     WSTransport,
     encode_close_payload,
 )
-from picows_codec.address import format_address
+from picows_codec.socket_address import format_address
 from picows_codec.tls import describe_tls_failure
 from picows_server.backend import Backend, has_readers
 from picows_server.logs import Logger
