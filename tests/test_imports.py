@@ -24,6 +24,7 @@ ROOMS = (
     "enums",
     "errors",
     "outcome",
+    "socket_address",
     "waiting",
     "option_names",
     "calls",
