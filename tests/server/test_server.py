@@ -361,7 +361,7 @@ async def test_close_clients_of_a_server_that_goes_on() -> None:
         assert server.is_serving()
         async with await RawClient.open(sockname(server)) as client:
             with pytest.raises(WSInvalidCloseError):
-                server.close_clients(1005)
+                server.close_clients(1006)
             await echo(client)
 
 

@@ -71,11 +71,15 @@ cdef class EchoClient(WSListener):
         self._send_message()
 
     cpdef on_ws_frame(self, WSTransport transport, WSFrame frame):
-        cdef WSMsgType opcode = <WSMsgType> frame.wire_opcode
+        cdef WSMsgType opcode = frame.msg_type      # out of the Python member
+        cdef WSCloseCode code
+        if <int> opcode != frame.wire_opcode:
+            self.error = "not the opcode of the frame"
         if frame.opcode == WSMsgType.CLOSE:
             self.close_code = frame.get_close_code()
             self.close_message = frame.get_close_message()
-            if self.close_code != WSCloseCode.OK:
+            code = frame.get_close_code()
+            if code != WSCloseCode.OK:
                 self.error = "an unexpected close code"
             self._transport.disconnect()
             return
