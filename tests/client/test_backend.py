@@ -6,6 +6,7 @@ import asyncio
 import logging
 import ssl
 import sys
+from pathlib import Path
 from typing import Any, Callable, Optional
 
 import pytest
@@ -91,3 +92,18 @@ def test_not_available(
         monkeypatch.setattr(backend, missing, False)
     with pytest.raises(WSInvalidOptionError, match=reason):
         choose_backend(name, CompletionLoop(), (CONTEXT,) if needs_tls else (), LOGGER)
+
+
+def test_one_context_of_two_that_needs_the_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(backend, "HAS_AIOFASTNET", True)
+    keylog = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    keylog.keylog_filename = str(tmp_path / "keys.log")
+    loop = CompletionLoop()
+    for contexts in ((CONTEXT, keylog), (keylog, CONTEXT)):
+        assert choose_backend("auto", loop, contexts, LOGGER).name == "loop"
+        assert choose_backend("loop", loop, contexts, LOGGER).name == "loop"
+        with pytest.raises(WSInvalidOptionError, match="keylog_filename is set"):
+            choose_backend("aiofastnet", loop, contexts, LOGGER)
+    assert len(caplog.records) == 1

@@ -8,6 +8,7 @@ import socket
 import ssl
 import struct
 import sys
+from pathlib import Path
 from typing import Any, Callable, Dict, List, Tuple, Type
 
 import pytest
@@ -25,6 +26,7 @@ from picows_client import (
 from picows_client.proxy import parse_proxy_url
 from tests.client.exchange import Recorder, check_echo, serve_echo
 from tests.client.proxies import HttpProxy, Proxy, Socks4Proxy, Socks5Proxy
+from tests.support.certificates import Certificates
 from tests.support.rawpeer import RawConnection, RawPeer, raw_peer
 
 Run = Callable[..., Any]
@@ -248,6 +250,41 @@ def test_tls_through_a_tls_proxy(
                     await connecting
 
     run(main)
+
+
+@pytest.mark.parametrize("is_proxys", [False, True])
+def test_contexts_that_aiofastnet_cannot_carry(
+    run: Run,
+    loop_kind: str,
+    is_proxys: bool,
+    server_context: ssl.SSLContext,
+    client_context: ssl.SSLContext,
+    certificates: Certificates,
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("aiofastnet")
+    if loop_kind == "asyncio" and sys.version_info < (3, 11):
+        pytest.skip("no TLS inside TLS on asyncio there")
+    keylog = certificates.client_context()
+    keylog.keylog_filename = str(tmp_path / "keys.log")
+    contexts = [client_context, keylog] if is_proxys else [keylog, client_context]
+
+    async def main() -> None:
+        script = HttpProxy()
+        async with raw_peer(serve_echo, context=server_context) as server, raw_peer(
+            script.serve, context=server_context
+        ) as proxy:
+            options: Any = {
+                "ssl_context": contexts[0],
+                "proxy": proxy_url("https", proxy),
+                "proxy_ssl_context": contexts[1],
+            }
+            await check_echo(*await ws_connect(server.url(), Recorder, **options))
+            with pytest.raises(WSInvalidOptionError, match="keylog_filename is set"):
+                await ws_connect(server.url(), Recorder, backend="aiofastnet", **options)
+
+    run(main)
+    assert (tmp_path / "keys.log").stat().st_size > 0
 
 
 @pytest.mark.parametrize("scheme", cases("http", "socks5"))

@@ -133,6 +133,8 @@ class Opening:
         opened = protocol.opened
         sock = await self._dial_first_hop(url)
         try:
+            if contexts:  # again: callbacks may have been set on them while it dialled
+                backend = choose_backend(self._backend, self._loop, contexts, self._logger)
             if self._proxy is not None:
                 await self._in_time(
                     connect_through(
