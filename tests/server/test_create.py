@@ -396,6 +396,7 @@ async def test_options_reach_the_connections(monkeypatch: pytest.MonkeyPatch) ->
         ({"websocket_handshake_timeout": 0}, "websocket_handshake_timeout"),
         ({"max_connections": 0}, "max_connections must be at least 1, not 0"),
         ({"max_pending_handshakes": -1}, "max_pending_handshakes"),
+        ({"when_full": "panic"}, "when_full must be 'wait' or 'refuse', not 'panic'"),
         ({"backlog": 0}, "backlog"),
         ({"backend": "fast"}, "backend"),
         ({"sock": []}, "no socket"),
@@ -418,6 +419,7 @@ async def test_options_out_of_range(arguments: Dict[str, Any], complaint: str) -
     [
         {"max_connections": "many"},
         {"max_pending_handshakes": 1.5},
+        {"when_full": None},
         {"backlog": None},
         {"backlog": True},
         {"reuse_address": "no"},

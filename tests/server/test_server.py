@@ -18,6 +18,9 @@ from picows_server import (
     WSServer,
     WSStateError,
     WSTransport,
+    WSUpgradeRequest,
+    WSUpgradeResponse,
+    create_ssl_context,
     ws_create_server,
 )
 from picows_server import (
@@ -431,6 +434,57 @@ async def test_max_pending_handshakes_keeps_others_waiting(backend: str) -> None
         await half_open[0].upgrade()
         await (await RawClient.open(name)).close()
         for client in (established, waiting, *half_open):
+            await client.close()
+
+
+@pytest.mark.parametrize("backend", ["auto", *PLAIN_BACKENDS])
+async def test_a_full_server_refuses(backend: str) -> None:
+    def route(request: WSUpgradeRequest) -> Any:
+        if request.path == "/health":
+            return WSUpgradeResponse.create_ok_response("fine")
+        return Echo()
+
+    async with serving(
+        route, backend=backend, max_connections=2, max_pending_handshakes=4, when_full="refuse"
+    ) as server:
+        name = sockname(server)
+        clients = [await RawClient.open(name) for _ in range(2)]
+        for _ in range(8):
+            async with await RawClient.connect(name) as refused:
+                response = await refused.upgrade("/health")
+                assert response.status == 503
+                assert int(response.headers["retry-after"]) > 0
+            async with await RawClient.connect(name) as check:
+                check.writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                assert (await check.read_response()).status == 200
+        await echo(clients[0])
+        await clients.pop().close()
+        await eventually(lambda: server.connections == 1)
+        clients.append(await RawClient.open(name))
+        for client in clients:
+            await client.close()
+
+
+async def test_a_full_server_refuses_after_tls(certificates: Certificates) -> None:
+    context = create_ssl_context(certificates.server_chain, certificates.server_key)
+    async with serving(
+        url="wss://127.0.0.1:0/", ssl_context=context, max_connections=1, when_full="refuse"
+    ) as server:
+        name = sockname(server)
+        client = await RawClient.open(name, context=certificates.client_context())
+        refused = await RawClient.connect(name, context=certificates.client_context())
+        assert (await refused.upgrade()).status == 503
+        await refused.close()
+        await client.close()
+
+
+async def test_upgrades_of_one_turn_do_not_pass_the_limit() -> None:
+    async with serving(max_connections=3, when_full="refuse") as server:
+        clients = [await RawClient.connect(sockname(server)) for _ in range(12)]
+        responses = await asyncio.gather(*(client.upgrade() for client in clients))
+        statuses = sorted(response.status for response in responses)
+        assert statuses == [101] * 3 + [503] * 9
+        for client in clients:
             await client.close()
 
 

@@ -14,19 +14,25 @@ from picows_codec import (
     WSOptions,
     WSState,
     WSTransport,
+    WSUpgradeRequest,
+    WSUpgradeResponse,
     encode_close_payload,
 )
 from picows_codec.socket_address import format_address
 from picows_codec.tls import describe_tls_failure
 from picows_server.backend import Backend, has_readers
+from picows_server.limits import LimitWatch
 from picows_server.logs import Logger
-from picows_server.routing import Route
+from picows_server.routing import Route, RouteResult
 
 __all__ = ["Connections", "ServerProtocol"]
 
 # Turns of the loop after which a transport that gave up has closed its socket; asyncio,
 # aiofastnet and uvloop need two or three.
 _CLOSING_TURNS = 16
+
+# Seconds after which a client that was refused by a full server may try again.
+_RETRY_AFTER = 5
 
 
 class ServerProtocol(WSEndpoint, asyncio.BufferedProtocol):
@@ -73,9 +79,13 @@ class Connections:
         *,
         max_connections: Optional[int],
         max_pending_handshakes: Optional[int],
+        refuses_when_full: bool = False,
     ) -> None:
         self.loop = loop
         self.route = route
+        self._refuses_when_full = refuses_when_full
+        if refuses_when_full and max_connections is not None:
+            self.route = functools.partial(_route_with_limit, self._is_full, route)
         self.options = options
         self.logger = logger
         # Loops that only report completion receive into a buffer ahead of time.
@@ -91,6 +101,17 @@ class Connections:
         # Those of the latter that are not open, and have not been: a refused one may linger, and a
         # crowd of them must not get past the limit.
         self._upgrading: Set[ServerProtocol] = set()
+        waiting = "further connections wait in the kernel's backlog"
+        self._connections_watch = LimitWatch(
+            loop,
+            logger,
+            "max_connections",
+            max_connections,
+            "further upgrades are answered 503" if refuses_when_full else waiting,
+        )
+        self._pending_watch = LimitWatch(
+            loop, logger, "max_pending_handshakes", max_pending_handshakes, waiting
+        )
 
     def __len__(self) -> int:
         return len(self._connecting) + len(self._connected)
@@ -101,8 +122,15 @@ class Connections:
         return len(self._connecting) + len(self._upgrading)
 
     def has_room(self) -> bool:
-        """Whether both limits let another connection in."""
-        if self._max_connections is not None and len(self) >= self._max_connections:
+        """Whether both limits let another connection in.
+
+        One that is to be refused gets in, too, if it is not one too many of the half-open.
+        """
+        if (
+            self._max_connections is not None
+            and not self._refuses_when_full
+            and len(self) >= self._max_connections
+        ):
             return False
         return (
             self._max_pending_handshakes is None
@@ -118,6 +146,12 @@ class Connections:
             self._connecting[protocol] = task
             done = functools.partial(self._connecting_done, protocol, sock, _peer_of(sock))
             task.add_done_callback(done)
+        self._look_at_limits()
+
+    def stop_watching_limits(self) -> None:
+        """Log no more about limits: the server is closed."""
+        self._connections_watch.stop()
+        self._pending_watch.stop()
 
     def close_all(self, code: int, reason: Optional[str]) -> None:
         """Start the closing handshake everywhere; endpoints bound it by ``close_timeout``."""
@@ -156,7 +190,24 @@ class Connections:
                 below.close()
         self._connected.discard(protocol)
         self._upgrading.discard(protocol)
+        self._look_at_limits()
         self._released()
+
+    def _look_at_limits(self) -> None:
+        if self._refuses_when_full:
+            self._connections_watch.look(len(self._connected) - len(self._upgrading))
+        else:
+            self._connections_watch.look(len(self))
+        self._pending_watch.look(self.pending_handshakes)
+
+    def _is_full(self) -> bool:
+        """Whether as many connections are open as may be."""
+        limit = self._max_connections
+        if limit is None or len(self._connected) < limit:
+            return False
+        # Some of those that are upgrading may have opened in this very turn of the loop.
+        half_open = sum(protocol.listener is None for protocol in self._upgrading)
+        return len(self._connected) - half_open >= limit
 
     def _opened(
         self, protocol: ServerProtocol, opened: asyncio.Future[Tuple[WSTransport, WSListener]]
@@ -164,6 +215,7 @@ class Connections:
         # The endpoint has logged the exception; one that nobody looks at asyncio would report.
         if not opened.cancelled() and opened.exception() is None:
             self._upgrading.discard(protocol)
+            self._look_at_limits()
             self._released()
 
     def _transports(self) -> List[WSTransport]:
@@ -196,6 +248,7 @@ class Connections:
             return
         sock.close()
         self._connecting.pop(protocol, None)
+        self._look_at_limits()
         self._released()
 
     def _log_failure(self, peer: object, error: BaseException) -> None:
@@ -217,3 +270,21 @@ def _peer_of(sock: socket.socket) -> object:
         return sock.getpeername()
     except OSError:
         return None  # it has gone already
+
+
+def _route_with_limit(
+    is_full: Callable[[], bool], route: Route, request: WSUpgradeRequest
+) -> RouteResult:
+    """Refuse upgrades while the server is full; health checks and pages are the route's."""
+    if is_full() and _is_upgrade(request):
+        return WSUpgradeResponse.create_error_response(
+            503,
+            "The server has no room for another connection.\n",
+            {"Retry-After": str(_RETRY_AFTER)},
+        )
+    return route(request)
+
+
+def _is_upgrade(request: WSUpgradeRequest) -> bool:
+    protocols = ",".join(request.headers.getall("Upgrade", [])).lower().split(",")
+    return any(protocol.strip() == "websocket" for protocol in protocols)

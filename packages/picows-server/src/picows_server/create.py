@@ -57,6 +57,7 @@ async def ws_create_server(
     backend: str = "auto",
     max_pending_handshakes: Optional[int] = 1024,
     max_connections: Optional[int] = None,
+    when_full: str = "wait",
     disconnect_on_exception: bool = True,
     websocket_handshake_timeout: Optional[float] = 5.0,
     close_timeout: Optional[float] = 5.0,
@@ -117,8 +118,13 @@ async def ws_create_server(
 
         ``max_connections``: how many connections, half-open ones included, are held at a time.
         ``max_pending_handshakes``: how many of them may be in their opening handshake (TLS and
-        HTTP); one whose request was refused counts until it is gone. None: no limit. At a limit
-        nothing is refused: further connections wait in the kernel's backlog until there is room.
+        HTTP); one whose request was refused counts until it is gone. None: no limit. The log gets a
+        warning when a limit is reached, and a line when it has not been for ten seconds.
+
+        ``when_full``: at ``max_connections``, ``"wait"`` leaves further connections in the kernel's
+        backlog until there is room. ``"refuse"`` counts open connections only, and answers an
+        upgrade 503 with Retry-After (RFC 9110, 15.6.4), after TLS; other requests, such as health
+        checks, reach the factory. At ``max_pending_handshakes`` connections wait in either case.
 
     How to serve
         ``logger_name``: name below ``picows.``, or a logger; None is ``"server"``.
@@ -180,6 +186,7 @@ async def ws_create_server(
         ):
             if limit is not None:
                 _check_count(name, limit)
+        _check_when_full(when_full)
         tls = _tls_settings(address, ssl_context, options)
         carrier = choose_backend(backend, loop, tls, logger)
         try:
@@ -198,6 +205,7 @@ async def ws_create_server(
             backlog=backlog,
             max_connections=max_connections,
             max_pending_handshakes=max_pending_handshakes,
+            refuses_when_full=when_full == "refuse",
         )
         if start_serving:
             try:
@@ -252,6 +260,13 @@ def _tls_settings(
     if ssl_context.protocol == ssl.PROTOCOL_TLS_CLIENT:
         raise WSInvalidOptionError("ssl_context was made for clients (PROTOCOL_TLS_CLIENT)")
     return TlsSettings(ssl_context, options.websocket_handshake_timeout, options.close_timeout)
+
+
+def _check_when_full(when_full: object) -> None:
+    if not isinstance(when_full, str):
+        raise TypeError(f"when_full must be a str, not {type(when_full).__name__}")
+    if when_full not in ("wait", "refuse"):
+        raise WSInvalidOptionError(f"when_full must be 'wait' or 'refuse', not {when_full!r}")
 
 
 def _check_flag(name: str, value: object, *, is_optional: bool = False) -> None:

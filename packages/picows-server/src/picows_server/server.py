@@ -38,6 +38,7 @@ class WSServer(asyncio.AbstractServer):
         backlog: int,
         max_connections: Optional[int],
         max_pending_handshakes: Optional[int],
+        refuses_when_full: bool,
     ) -> None:
         self._loop = loop
         self._address = address
@@ -55,6 +56,7 @@ class WSServer(asyncio.AbstractServer):
             self._connection_released,
             max_connections=max_connections,
             max_pending_handshakes=max_pending_handshakes,
+            refuses_when_full=refuses_when_full,
         )
         self._acceptor: Optional[Acceptor] = None
         self._is_closing = False
@@ -226,6 +228,7 @@ class WSServer(asyncio.AbstractServer):
         if self._abort_timer is not None:
             self._abort_timer.cancel()
             self._abort_timer = None
+        self._connections.stop_watching_limits()
         self._backend.close()
         self._is_closed.set()
 
