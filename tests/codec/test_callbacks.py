@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import unittest.mock
 import weakref
 from types import ModuleType
 from typing import Any, Type
@@ -13,7 +14,7 @@ import pytest
 from picows_codec import WSListener, WSMessageListener
 from tests.support.connection import Connection, both_roles
 from tests.support.extensions import compile_extension
-from tests.support.frames import TEXT
+from tests.support.frames import CONTINUATION, TEXT
 from tests.support.leaks import classes_are_freed
 
 CALLBACKS = [
@@ -47,6 +48,15 @@ async def generator_function(self: Any, *arguments: Any) -> Any:
     yield
 
 
+def plain_generator_function(self: Any, *arguments: Any) -> Any:
+    yield
+
+
+class AsynchronousObject:
+    async def __call__(self, *arguments: Any) -> None:
+        pass
+
+
 def refused(role: str, factory: Any) -> TypeError:
     """What became of a connection whose listener is of no use."""
     connection = Connection(role, open=False, factory=lambda *arguments: factory())
@@ -62,7 +72,15 @@ def refused(role: str, factory: Any) -> TypeError:
 @both_roles
 @every_callback
 def test_coroutine_function(role: str, base: Type[WSListener], name: str) -> None:
-    for function in (coroutine_function, generator_function):
+    for function in (
+        coroutine_function,
+        generator_function,
+        plain_generator_function,
+        functools.partial(coroutine_function, None),
+        AsynchronousObject(),
+        staticmethod(coroutine_function),
+        classmethod(coroutine_function),
+    ):
         error = refused(role, type("Mine", (base,), {name: function}))
         assert f"Mine.{name} must be a plain function" in str(error)
         assert "asyncio.Queue" in str(error)
@@ -75,6 +93,18 @@ def test_coroutine_function_of_an_object(role: str) -> None:
             self.on_ws_frame = functools.partial(coroutine_function, self)
 
     assert "Mine.on_ws_frame must be a plain function" in str(refused(role, Mine))
+
+
+@both_roles
+def test_mock_of_an_object(role: str) -> None:
+    listener = WSListener.__new__(type("Mine", (WSListener,), {}))
+    listener.on_ws_frame = unittest.mock.Mock()  # type: ignore[method-assign]
+    connection = Connection(role, listener)
+    connection.receive(TEXT, b"a")
+    assert listener.on_ws_frame.call_count == 1
+    listener = type("Mine", (WSListener,), {})()
+    listener.on_ws_frame = unittest.mock.AsyncMock()  # type: ignore[method-assign]
+    assert "not a coroutine function" in str(refused(role, lambda: listener))
 
 
 @both_roles
@@ -97,7 +127,8 @@ def test_a_class_that_passed_is_not_kept() -> None:
 SOURCE = (
     """
 from picows_codec.message cimport WSMessageListener
-from picows_codec.transport cimport WSListener
+from picows_codec.transport cimport WSListener, WSTransport
+from picows_codec.view cimport WSFrame, WSMessage
 
 """
     + "\n".join(
@@ -116,6 +147,27 @@ cdef class Called(WSListener):
 
     def on_ws_frame(self, transport, frame):
         self.seen.append(frame.get_payload_as_bytes())
+
+cdef class SeesFrames(WSMessageListener):
+    cdef public list seen
+
+    def __init__(self):
+        self.seen = []
+
+    cpdef on_ws_frame(self, WSTransport transport, WSFrame frame):
+        self.seen.append(frame.opcode.name)
+        WSMessageListener.on_ws_frame(self, transport, frame)
+
+    cpdef on_ws_message(self, WSTransport transport, WSMessage message):
+        self.seen.append(message.get_payload_as_bytes())
+
+class CompiledCoroutineFunction(WSListener):
+    async def on_ws_frame(self, transport, frame):
+        pass
+
+class CompiledGeneratorFunction(WSListener):
+    def on_ws_frame(self, transport, frame):
+        yield
 
 class CompiledPythonClass(WSMessageListener):
     def __init__(self):
@@ -175,3 +227,25 @@ def test_def_that_is_called(extension: ModuleType, role: str, name: str) -> None
     connection = Connection(role, listener)
     connection.receive(TEXT, b"a")
     assert listener.seen == [b"a"]
+
+
+@both_roles
+@pytest.mark.timeout(300)
+def test_compiled_listener_of_messages_that_sees_frames(extension: ModuleType, role: str) -> None:
+    """Its on_ws_frame is called for every frame, and what it passes on is gathered."""
+    listener = extension.SeesFrames()
+    connection = Connection(role, listener)
+    connection.receive(TEXT, b"a", fin=False)
+    connection.receive(CONTINUATION, b"b")
+    connection.receive(TEXT, b"c")
+    assert listener.seen == ["TEXT", "CONTINUATION", b"ab", "TEXT", b"c"]
+
+
+@both_roles
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("kind", ["Coroutine", "Generator"])
+def test_compiled_function_that_is_asynchronous(
+    extension: ModuleType, role: str, kind: str
+) -> None:
+    error = refused(role, getattr(extension, f"Compiled{kind}Function"))
+    assert f"must be a plain function, not a {kind.lower()} function" in str(error)

@@ -1,6 +1,7 @@
 """What the callbacks of a listener must be: functions that return, and that are really called.
 
-A coroutine function would only make a coroutine that nobody awaits. A ``def`` method of a compiled
+A coroutine function would only make a coroutine that nobody awaits, a generator function only a
+generator that nobody runs. A ``def`` method of a compiled
 class is not in the class's vtable, through which compiled listeners are called. Both are errors
 that would pass in silence, so that a listener is looked at before its connection opens.
 """
@@ -11,8 +12,10 @@ from cpython.pycapsule cimport PyCapsule_GetPointer
 from picows_codec.message cimport WSMessageListener
 from picows_codec.transport cimport WSListener
 
-from inspect import isasyncgenfunction, iscoroutinefunction
-from weakref import WeakSet
+from functools import partial
+from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR, CO_ITERABLE_COROUTINE
+from types import MethodType
+from weakref import ref
 
 cdef extern from "Python.h":
     bint PyType_HasFeature(type cls, unsigned long feature)
@@ -32,8 +35,11 @@ cdef str _MESSAGE_CALLBACK = "on_ws_message"
 cdef enum:
     MESSAGE_SLOT = 18
 
-# Classes that passed. A class that nobody uses any more is not kept.
-cdef object _checked = WeakSet()
+# What a function has in its code that only makes something to be awaited or run.
+cdef int _ASYNC = CO_COROUTINE | CO_ITERABLE_COROUTINE | CO_ASYNC_GENERATOR
+
+# Classes that passed: id -> weak reference. A class that nobody uses any more is not kept.
+cdef dict _checked = {}
 
 
 cdef int check_callbacks(WSListener listener) except -1:
@@ -43,15 +49,21 @@ cdef int check_callbacks(WSListener listener) except -1:
     """
     cdef object cls = type(listener)
     cdef object own
+    cdef object key = id(cls)
     cdef str name
-    if cls not in _checked:
+    if key not in _checked:
         _check_class(cls)
-        _checked.add(cls)
+        _remember(cls, key)
     own = getattr(listener, "__dict__", None)
     if own:
         for name in (*_CALLBACKS, _MESSAGE_CALLBACK):
             if name in own:
                 _refuse_coroutine_function(cls, name, own[name])
+    return 0
+
+
+cdef int _remember(type cls, object key) except -1:
+    _checked[key] = ref(cls, lambda _: _checked.pop(key, None))
     return 0
 
 
@@ -68,12 +80,25 @@ cdef int _check_class(type cls) except -1:
 
 
 cdef int _refuse_coroutine_function(type cls, str name, object callback) except -1:
-    if iscoroutinefunction(callback) or isasyncgenfunction(callback):
+    cdef int flags = _code_flags(callback)
+    if flags & (_ASYNC | CO_GENERATOR):
+        kind = "coroutine" if flags & _ASYNC else "generator"
         raise TypeError(
-            f"{cls.__qualname__}.{name} must be a plain function, not a coroutine function:"
+            f"{cls.__qualname__}.{name} must be a plain function, not a {kind} function:"
             " callbacks are not awaited. Start a task from it, or put what arrived into an"
             " asyncio.Queue")
     return 0
+
+
+cdef int _code_flags(object callback) except -1:
+    """The flags of the code that a call of this runs; compiled functions have them, too."""
+    while isinstance(callback, (partial, MethodType)):
+        callback = callback.func if isinstance(callback, partial) else callback.__func__
+    code = getattr(callback, "__code__", None)
+    if code is None:
+        code = getattr(getattr(type(callback), "__call__", None), "__code__", None)
+    flags = getattr(code, "co_flags", 0)
+    return flags if isinstance(flags, int) else 0
 
 
 cdef int _refuse_uncalled(type cls, str name, int slot) except -1:

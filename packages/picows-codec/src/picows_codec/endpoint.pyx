@@ -537,14 +537,14 @@ cdef class WSEndpoint(Liveness):
             self._watch_open(self._sweeper.now())
         try:
             callback = (<object> listener).on_ws_frame
-            if _is_compiled(callback):
+            self._gathers = isinstance(listener, WSMessageListener)
+            if _is_compiled(callback) and not (self._gathers and _sees_frames(listener)):
                 self._on_frame = None
             elif type(callback) is MethodType and callback.__self__ is listener:
                 self._on_frame = callback.__func__
                 self._on_frame_is_method = True
             else:
                 self._on_frame = callback
-            self._gathers = isinstance(listener, WSMessageListener)
             self._user_ping = (
                 (<object> type(listener)).send_user_specific_ping
                 is not (<object> WSListener).send_user_specific_ping)
@@ -825,12 +825,20 @@ cdef class WSEndpoint(Liveness):
                 f" ({self._options.close_timeout} seconds)")))
         return self._abort()
 
+
 cdef object _address_of(object transport, str name):
     """``peername`` or ``sockname``; None where the transport cannot tell."""
     try:
         return transport.get_extra_info(name)
     except OSError:     # uvloop's, of a connection that the peer has reset
         return None
+
+
+cdef bint _sees_frames(object listener) except -1:
+    """Whether a compiled listener of messages has an on_ws_frame of its own. Its frames must not
+    be gathered past that."""
+    return (
+        (<object> type(listener)).on_ws_frame is not (<object> WSMessageListener).on_ws_frame)
 
 
 cdef int _check_received(Py_ssize_t size, Py_ssize_t room) except -1:
