@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import re
 import socket
 from typing import Any, Callable, Iterator, List, Optional, Type
 
@@ -228,6 +229,7 @@ async def test_a_socket_that_cannot_be_served_is_closed(
         await eventually(lambda: len(refused) == 2)
         assert [sock.fileno() for sock in refused] == [-1, -1]
     assert "no one at home" in caplog.text
+    assert re.search(r"127\.0\.0\.1:\d+: the connection could not be served", caplog.text)
 
 
 @BOTH

@@ -13,6 +13,7 @@ import socket
 import sys
 from typing import Callable, Optional, Sequence
 
+from picows_codec.socket_address import format_address
 from picows_server.logs import Logger
 
 __all__ = ["Acceptor", "AwaitingAcceptor", "ReadinessAcceptor"]
@@ -84,20 +85,22 @@ class Acceptor:
         """Accept no more; the listening sockets can be closed afterwards."""
         raise NotImplementedError
 
-    def _hand_over(self, sock: socket.socket) -> None:
+    def _hand_over(self, sock: socket.socket, peer: object) -> None:
         try:
             sock.setblocking(False)
             if not _INHERITS and sock.family in _TCP_FAMILIES:
                 _send_small_frames_at_once(sock)
         except OSError as error:
             # Some platforms refuse options on a connection that the peer has reset.
-            self._logger.debug("an accepted connection was already lost: %s", error)
+            self._logger.debug(
+                "%s: the connection was lost before it was served: %s", format_address(peer), error
+            )
             sock.close()
             return
         try:
             self._accepted(sock)
         except Exception:
-            self._logger.exception("an accepted connection could not be served")
+            self._logger.exception("%s: the connection could not be served", format_address(peer))
             sock.close()
 
     def _log_retry(self, error: OSError) -> None:
@@ -144,7 +147,7 @@ class ReadinessAcceptor(Acceptor):
                 self._pause()
                 return
             try:
-                sock, _ = listening.accept()
+                sock, peer = listening.accept()
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
@@ -155,7 +158,7 @@ class ReadinessAcceptor(Acceptor):
                 self._pause()
                 self._retry = self._loop.call_later(_RETRY_DELAY, self._end_retry_delay)
                 return
-            self._hand_over(sock)
+            self._hand_over(sock, peer)
 
     def _end_retry_delay(self) -> None:
         self._retry = None
@@ -184,11 +187,11 @@ class AwaitingAcceptor(Acceptor):
                 self._room.clear()
                 await self._room.wait()
             try:
-                sock, _ = await self._loop.sock_accept(listening)
+                sock, peer = await self._loop.sock_accept(listening)
             except OSError as error:
                 if error.errno in _EARLY_DEATHS:
                     continue
                 self._log_retry(error)
                 await asyncio.sleep(_RETRY_DELAY)
             else:
-                self._hand_over(sock)
+                self._hand_over(sock, peer)
