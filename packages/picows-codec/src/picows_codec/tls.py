@@ -61,8 +61,8 @@ class ContextCheck:
     def why_not(self, context: Any) -> str | None:
         """Say why ``context`` needs the loop's TLS, or return None: aiofastnet will do.
 
-        Costs less than a microsecond: a server asks for each connection, because callbacks may
-        be set later.
+        Costs a microsecond or two (some attribute reads): a server asks for each connection,
+        because callbacks may be set later.
         """
         if type(context) is not self._class:
             return f"{type(context).__name__} is a subclass of ssl.SSLContext"
@@ -111,7 +111,6 @@ def _psk_words(context_class: Any) -> tuple[int, ...] | None:
         ]
     except ImportError:
         return None
-    # The collector of leaks would count them on.
     client.set_psk_client_callback(None)
     server.set_psk_server_callback(None)
     return tuple(words) if len(words) == 2 else None
