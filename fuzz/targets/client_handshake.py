@@ -7,6 +7,7 @@ rest: what the server answers. The client's key is always the same.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Iterable, Optional, Tuple
 
 from fuzz.harness import Input, check, cut
@@ -29,6 +30,8 @@ SMALL = WSOptions(max_handshake_line_size=128, max_handshake_headers=8, max_hand
 OFFERED = ("chat", "superchat")
 KEY = b"AAAAAAAAAAAAAAAAAAAAAA=="
 MAX_BODY = 65536
+# RFC 9110, 15.2: interim responses before the final one are passed over.
+MOST_INTERIM = 8
 # The fields of every request, and how many of them there are.
 OWN_FIELDS = {b"host", b"upgrade", b"connection", b"sec-websocket-key", b"sec-websocket-version"}
 
@@ -108,15 +111,19 @@ def _is_redirect(subject: ClientHandshake) -> bool:
 
 def _check_accepted(subject: ClientHandshake, flags: int, answer: bytes) -> None:
     """RFC 6455, 4.1: what the model must find in an answer that was accepted."""
-    head = read_head(answer)
+    for _ in range(MOST_INTERIM + 1):
+        head = read_head(answer)
+        if head is None or not re.match(rb"HTTP/1\.[0-9] 1(?!01)", head.start):
+            break
+        answer = answer[head.size :]
     check(head is not None and head.size == len(answer), "accepted what is no head:", answer)
     assert head is not None  # for the type checker
     check(head.start.startswith(b"HTTP/1.1 101"), "accepted", head.start)
     check([value.lower() for value in head.values(b"upgrade")] == [b"websocket"], "upgrade")
     check(b"upgrade" in head.elements(b"connection"), "connection")
     check(head.values(b"sec-websocket-accept") == [accept_for(KEY)], "accept")
-    check(not head.values(b"sec-websocket-extensions"), "an extension")
-    protocols = [value.decode() for value in head.values(b"sec-websocket-protocol")]
+    check(not any(head.values(b"sec-websocket-extensions")), "an extension")
+    protocols = [value.decode() for value in head.values(b"sec-websocket-protocol") if value]
     check(protocols in ([], ["chat"], ["superchat"]), "subprotocols", protocols)
     check(not protocols or flags & SUBPROTOCOLS, "a subprotocol that was not offered")
     check(subject.subprotocol == (protocols[0] if protocols else None), "subprotocol")

@@ -50,6 +50,8 @@ cdef class OpeningHandshake:
     cdef bytes _raw_header          # of the peer, once complete
     cdef object _remote_address
     cdef object _local_address
+    cdef str _refusal               # what a refused client is told: nothing of its request
+    cdef uint8_t _passed_over       # empty lines before a request, interim responses
 
     # Takes the next bytes of the peer; they may be freed afterwards. Returns how many were the
     # handshake's: if it is accepted, the rest are frames. Sets done. Raises only what is not an
@@ -64,6 +66,7 @@ cdef class OpeningHandshake:
     cdef int _on_head(self) except -1
     cdef int _refuse(self, object error) except -1
     cdef object _header_error(self, object error_type, int known, str name, str wanted)
+    cdef str _bad_line(self, int status)
     cdef int _end(self, object error) except -1
     cdef int _accept(self, object listener, str subprotocol) except -1
 
@@ -84,5 +87,6 @@ cdef class ClientHandshake(OpeningHandshake):
 cdef class ServerHandshake(OpeningHandshake):
     cdef object _check_request(self)
     cdef object _check_upgrade(self)
+    cdef object _unfit(self, int status, str wanted, str found)
     cdef int _on_result(self, object result) except -1
     cdef int _answer(self, WSUpgradeResponse response, object error) except -1

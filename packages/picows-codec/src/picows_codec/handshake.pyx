@@ -23,7 +23,7 @@ from cpython.bytearray cimport (
     PyByteArray_Resize,
 )
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from picows_codec.headers cimport (
     WS_FIELD_ACCEPT,
@@ -36,7 +36,10 @@ from picows_codec.headers cimport (
     WS_FIELD_PROTOCOL,
     WS_FIELD_UPGRADE,
     WS_FIELD_VERSION,
+    WS_HEAD_BAD_BYTE,
+    WS_HEAD_BAD_REQUEST_LINE,
     WS_HEAD_END,
+    WS_HEAD_LINE_TOO_LONG,
     WS_HEAD_MORE,
     ws_accept_for_key,
     ws_chunked_feed,
@@ -87,6 +90,8 @@ __all__ = [
 cdef enum:
     MAX_BODY_SIZE = 65536       # bytes of an answer other than 101 that a client keeps
     MAX_REPR_PATH = 80          # characters
+    MAX_REFUSED_VALUE = 100     # characters or bytes of a refused value in an error's text
+    MAX_PASSED_OVER = 8         # empty lines before a request, interim responses before a 101
 
 cdef dict _REASONS = {int(status): status.phrase for status in HTTPStatus}
 cdef str _HTTP_1_1 = "HTTP/1.1"
@@ -122,6 +127,13 @@ cdef bytes _checked(
     return data
 
 
+cdef str _bounded(object value):
+    """A value of the peer for the text of an error: escaped, and not too long."""
+    if len(value) > MAX_REFUSED_VALUE:
+        return f"{value[:MAX_REFUSED_VALUE]!r}..."
+    return repr(value)
+
+
 cdef bint _is_token_text(str text):
     cdef bytes data = text.encode("utf-8", "surrogateescape")
     return ws_is_token(_start(data), PyBytes_GET_SIZE(data))
@@ -155,7 +167,7 @@ cdef class WSUpgradeRequest:
 
     @property
     def method(self):
-        """``"GET"``, unless the request is refused."""
+        """``"GET"`` of an upgrade; another request may have any method."""
         return self.raw_header[:self._method_size].decode("ascii")
 
     @property
@@ -171,7 +183,7 @@ cdef class WSUpgradeRequest:
 
     @property
     def version(self):
-        """``"HTTP/1.1"``, unless the request is refused."""
+        """``"HTTP/1.1"`` of an upgrade; another request may also have ``"HTTP/1.0"``."""
         return f"HTTP/{self._version // 10}.{self._version % 10}"
 
     @property
@@ -299,32 +311,38 @@ cdef class WSUpgradeResponse:
         Raises :exc:`WSInvalidOptionError` if ``headers`` were changed to something that cannot
         be sent, and :exc:`WSStateError` for a 101 response that answers no request yet.
         """
-        cdef list parts
+        cdef bytes head
         if self.raw_header is not None:
             return self.raw_header + (self.body or b"")
-        if self.status == 101:
-            raise WSStateError("a 101 response is completed by the request that it answers")
-        body = self.body or b""
-        parts = [b"HTTP/1.1 %d %b\r\n" % (self.status, self.reason.encode("ascii"))]
-        for name, value in self._headers.items():
-            parts.append(ws_encode_field(name, value, "headers"))
-        if body and "Content-Type" not in self._headers:
-            parts.append(b"Content-Type: text/plain; charset=utf-8\r\n")
-        parts.append(b"Content-Length: %d\r\n" % len(body))
-        if self.status == 426:
-            # RFC 9110, 15.5.22: Upgrade must say which protocol is required, and 7.8: Connection
-            # must list it then. RFC 6455, 4.4: the version that is understood.
-            parts.append(
-                b"Upgrade: websocket\r\n"
-                b"Sec-WebSocket-Version: 13\r\n"
-                b"Connection: Upgrade, close\r\n\r\n")
-        else:
-            parts.append(b"Connection: close\r\n\r\n")
-        parts.append(body)
-        return b"".join(parts)
+        head = _response_head(self)
+        return head + self.body if self.body else head
 
     def __repr__(self):
         return f"<WSUpgradeResponse {self.status} {self.reason}>"
+
+
+cdef bytes _response_head(WSUpgradeResponse self):
+    """The head of a response that a route made, with what the library adds to it."""
+    cdef list parts
+    if self.status == 101:
+        raise WSStateError("a 101 response is completed by the request that it answers")
+    body = self.body or b""
+    parts = [b"HTTP/1.1 %d %b\r\n" % (self.status, self.reason.encode("ascii"))]
+    for name, value in self._headers.items():
+        parts.append(ws_encode_field(name, value, "headers"))
+    if body and "Content-Type" not in self._headers:
+        parts.append(b"Content-Type: text/plain; charset=utf-8\r\n")
+    parts.append(b"Content-Length: %d\r\n" % len(body))
+    if self.status == 426:
+        # RFC 9110, 15.5.22: Upgrade must say which protocol is required, and 7.8: Connection
+        # must list it then. RFC 6455, 4.4: the version that is understood.
+        parts.append(
+            b"Upgrade: websocket\r\n"
+            b"Sec-WebSocket-Version: 13\r\n"
+            b"Connection: Upgrade, close\r\n\r\n")
+    else:
+        parts.append(b"Connection: close\r\n\r\n")
+    return b"".join(parts)
 
 
 cdef bint _is_uri(const uint8_t* data, Py_ssize_t size) noexcept nogil:
@@ -453,9 +471,10 @@ cdef class OpeningHandshake:
         if status == WS_HEAD_END:
             self._on_head()
             return length - before
-        text = ws_head_status_text(status).decode("ascii")
-        # RFC 8446, 5.1: a TLS record, of type alert or handshake and legacy version 3.x.
-        if length >= 2 and head[0] in (0x15, 0x16) and head[1] == 3:
+        self._refusal = ws_head_status_text(status).decode("ascii")
+        text = self._refusal + self._bad_line(status)
+        # RFC 8446, 5.1: a TLS record of type alert or handshake.
+        if head[0] == 0x15 or head[0] == 0x16:
             text = "TLS came where plain HTTP was expected: one side uses wss://, the other ws://"
         self._refuse(WSInvalidMessageError(
             text, self._raw_header,
@@ -517,10 +536,34 @@ cdef class OpeningHandshake:
         raise NotImplementedError
 
     cdef object _header_error(self, object error_type, int known, str name, str wanted):
-        value = None
-        if self._head.fields[known].count > 0:
+        cdef str text = f"invalid {name.lower()} header: {name} {wanted}"
+        cdef str value = None
+        cdef Py_ssize_t count = self._head.fields[known].count
+        if count > 0:
             value = _text(self._raw_header, self._head.fields[known].value)
-        return error_type(f"header {name} {wanted}", name, value, self._raw_header)
+            text += f"; it is {_bounded(value)}"
+            if count > 1:
+                text += f", and there are {count}"
+        else:
+            text += "; it is missing"
+        self._refusal = f"header {name} {wanted}"
+        return error_type(text, name, value, self._raw_header)
+
+    cdef str _bad_line(self, int status):
+        """The line that ended a head, for the text of an error."""
+        cdef Py_ssize_t start = self._head.scan.line_start
+        cdef bytes line
+        if status <= WS_HEAD_BAD_REQUEST_LINE:      # found when the line was complete
+            start = self._raw_header.rfind(b"\r\n", 0, max(start - 2, 0))
+            line = self._raw_header[0 if start < 0 else start + 2:].partition(b"\r\n")[0]
+        elif status == WS_HEAD_LINE_TOO_LONG:
+            line = self._raw_header[start:start + self._options.max_handshake_line_size]
+        else:
+            # Up to the byte that is wrong: what more there is depends on how it arrived.
+            line = self._raw_header[start:self._head.scan.position + 1]
+            if status != WS_HEAD_BAD_BYTE:
+                line = line[:self._head.scan.position - start]
+        return f": {_bounded(line)}" if line else ""
 
     cdef int _refuse(self, object error) except -1:
         """The peer broke a rule."""
@@ -630,8 +673,12 @@ cdef class ClientHandshake(OpeningHandshake):
 
     cdef Py_ssize_t feed(self, const uint8_t* data, Py_ssize_t size) except -1:
         cdef Py_ssize_t taken = 0
-        if self.response is None:
-            taken = OpeningHandshake.feed(self, data, size)
+        cdef uint8_t before
+        while self.response is None:
+            before = self._passed_over
+            taken += OpeningHandshake.feed(self, data + taken, size - taken)
+            if self._passed_over == before:
+                break       # else that was an interim response, and the next one may be there
         if self.done or self.response is None:
             return taken
         self._feed_body(data + taken, size - taken)
@@ -657,6 +704,16 @@ cdef class ClientHandshake(OpeningHandshake):
             return self._refuse(WSInvalidMessageError(
                 f"the server answers in HTTP/{version // 10}.{version % 10}, "
                 f"HTTP/1.1 is wanted (RFC 6455, 4.2.2)", self._raw_header))
+        if status < 200 and status != 101:
+            # RFC 9110, 15.2: interim responses may come before any final one, asked for or not.
+            if self._passed_over == MAX_PASSED_OVER:
+                return self._refuse(WSInvalidMessageError(
+                    f"more than {MAX_PASSED_OVER} interim responses, the last one {status},"
+                    " and no final one (RFC 9110, 15.2)", self._raw_header))
+            self._passed_over += 1
+            self._raw_header = None
+            memset(&self._head, 0, sizeof(ws_upgrade_head))
+            return 0
         self.response = _wire_response(
             self._raw_header, status, _text(self._raw_header, self._head.status_line.reason),
             _HTTP_1_1 if version == 11 else f"HTTP/1.{version % 10}", None)
@@ -714,7 +771,7 @@ cdef class ClientHandshake(OpeningHandshake):
         if head.fields[WS_FIELD_EXTENSIONS].count > 0:
             return self._header_error(
                 WSInvalidHeaderError, WS_FIELD_EXTENSIONS, "Sec-WebSocket-Extensions",
-                "names an extension that was not offered (RFC 6455, 4.1, 5)")
+                "must not name an extension that was not offered (RFC 6455, 4.1, 5)")
         value = head.fields[WS_FIELD_PROTOCOL].value
         if head.fields[WS_FIELD_PROTOCOL].count > 1 or (
             head.fields[WS_FIELD_PROTOCOL].count == 1
@@ -737,10 +794,8 @@ cdef class ClientHandshake(OpeningHandshake):
         cdef ws_span value = head.fields[WS_FIELD_CONTENT_LENGTH].value
         self._body = bytearray()
         self._body_left = MAX_BODY_SIZE
-        if status < 200 or status == 204 or status == 304:
-            # RFC 9112, 6.3: none of these has a body. An interim answer cannot be meant either:
-            # nothing was asked for that could have one.
-            self._body_left = 0
+        if status == 204 or status == 304:
+            self._body_left = 0     # RFC 9112, 6.3: none of these has a body
         elif not head.chunked and head.fields[WS_FIELD_CONTENT_LENGTH].count == 1:
             length = ws_parse_content_length(_start(self._raw_header) + value.start, value.size)
             if length >= 0:
@@ -773,7 +828,8 @@ cdef class ClientHandshake(OpeningHandshake):
         response.body = bytes(self._body)
         self._body = None
         return self._refuse(WSInvalidStatusError(
-            f"the server answered with status {response.status} {response.reason!r}, 101 is wanted",
+            f"the server answered with status {response.status} {_bounded(response.reason)}"
+            " instead of status 101",
             self._raw_header, response.body))
 
 
@@ -781,8 +837,9 @@ cdef class ClientHandshake(OpeningHandshake):
 cdef class ServerHandshake(OpeningHandshake):
     """The server's half (RFC 6455, 4.2).
 
-    ``route(request)`` is called for every well-formed HTTP/1.1 GET without a body, before it is
-    known whether it asks for an upgrade, so that a route can answer plain HTTP. It returns
+    ``route(request)`` is called for every well-formed request without a body, whatever its method,
+    in HTTP/1.0 and 1.1, before it is known whether it asks for an upgrade: a route can answer plain
+    HTTP, such as a load balancer's health check. It returns
 
     - a listener: the upgrade is accepted, if the request is one;
     - a :class:`WSUpgradeResponseWithListener`: the same, with headers or a subprotocol;
@@ -799,6 +856,28 @@ cdef class ServerHandshake(OpeningHandshake):
         self._is_server = True
         self._options = options
         self._factory = route
+
+    cdef Py_ssize_t feed(self, const uint8_t* data, Py_ssize_t size) except -1:
+        cdef Py_ssize_t skipped = 0
+        if self.done or size == 0 or self._head.scan.line_count > 0:
+            return OpeningHandshake.feed(self, data, size)
+        # RFC 9112, 2.2: "should ignore at least one empty line (CRLF) received prior to the
+        # request-line".
+        if (
+            self._pieces is not None and data[0] == c'\n' and self._pieces == b"\r"
+            and self._passed_over < MAX_PASSED_OVER
+        ):
+            self._pieces = None
+            self._passed_over += 1
+            skipped = 1
+        while (
+            self._pieces is None and size - skipped >= 2
+            and data[skipped] == c'\r' and data[skipped + 1] == c'\n'
+            and self._passed_over < MAX_PASSED_OVER
+        ):
+            self._passed_over += 1
+            skipped += 2
+        return skipped + OpeningHandshake.feed(self, data + skipped, size - skipped)
 
     cdef int _on_head(self) except -1:
         self.request = _new_request(self._raw_header, &self._head.request_line)
@@ -831,16 +910,15 @@ cdef class ServerHandshake(OpeningHandshake):
         cdef const ws_upgrade_head* head = &self._head
         cdef bytes raw = self._raw_header
         cdef ws_span host = head.fields[WS_FIELD_HOST].value
-        # RFC 6455, 4.2.1, 1: an HTTP/1.1 or higher GET request, and HTTP/2 has no such upgrade
-        if head.request_line.version != 11:
-            return WSInvalidMessageError(
-                "HTTP/1.1 is wanted (RFC 6455, 4.2.1, 1)", raw, status=505)
-        if not raw.startswith(b"GET "):
-            return WSInvalidMessageError("GET is wanted (RFC 6455, 4.2.1, 1)", raw, status=405)
-        # RFC 9110, 9.3.1: content of a GET has no meaning; here it would be taken for frames.
+        if head.request_line.version != 11 and head.request_line.version != 10:
+            return self._unfit(505, "HTTP/1.1 is wanted", self.request.version)
+        # Content would be taken for frames.
         if head.has_content:
             return WSInvalidMessageError("a request without a body is wanted", raw)
-        # RFC 9112, 3.2: 400 for a request that lacks Host, repeats it or has an invalid one
+        # RFC 9112, 3.2: 400 for a request that lacks Host, repeats it or has an invalid one; one in
+        # HTTP/1.0 may lack it.
+        if head.fields[WS_FIELD_HOST].count == 0 and head.request_line.version == 10:
+            return None
         if head.fields[WS_FIELD_HOST].count != 1 or not ws_is_host(
             _start(raw) + host.start, host.size
         ):
@@ -849,11 +927,21 @@ cdef class ServerHandshake(OpeningHandshake):
                 "must be there once and valid (RFC 9112, 3.2)")
         return None
 
+    cdef object _unfit(self, int status, str wanted, str found):
+        self._refusal = f"{wanted} (RFC 6455, 4.2.1, 1)"
+        return WSInvalidMessageError(
+            f"{self._refusal}, not {_bounded(found)}", self._raw_header, status=status)
+
     cdef object _check_upgrade(self):
         """What must hold for an upgrade (RFC 6455, 4.2.1, 3 to 8): an exception, or None."""
         cdef const ws_upgrade_head* head = &self._head
         cdef bytes raw = self._raw_header
         cdef ws_span value
+        # RFC 6455, 4.2.1, 1: "an HTTP/1.1 or higher GET request"; HTTP/2 has no such upgrade
+        if not raw.startswith(b"GET "):
+            return self._unfit(405, "GET is wanted", self.request.method)
+        if head.request_line.version != 11:
+            return self._unfit(505, "HTTP/1.1 is wanted", self.request.version)
         if not head.upgrade_websocket:
             return self._header_error(
                 WSInvalidUpgradeError, WS_FIELD_UPGRADE, "Upgrade",
@@ -937,7 +1025,11 @@ cdef class ServerHandshake(OpeningHandshake):
         return self._accept(result, subprotocol)
 
     cdef int _answer(self, WSUpgradeResponse response, object error) except -1:
-        self.to_send = response.to_bytes()
+        # RFC 9110, 9.3.2: the response to HEAD is that to GET without its content.
+        if (self._raw_header or getattr(error, "raw_header", None) or b"").startswith(b"HEAD "):
+            self.to_send = _response_head(response)
+        else:
+            self.to_send = response.to_bytes()
         self.response = response
         return self._end(error)
 
@@ -948,8 +1040,7 @@ cdef class ServerHandshake(OpeningHandshake):
         return self._answer(
             WSUpgradeResponse.create_error_response(
                 error.status,
-                # RFC 9110, 9.3.2: no content in answer to HEAD
-                None if error.raw_header.startswith(b"HEAD ") else f"{error}\n",
+                f"{self._refusal or error}\n",
                 # RFC 9110, 15.5.6: 405 must say what is allowed
                 {"Allow": "GET"} if error.status == 405 else None),
             error)

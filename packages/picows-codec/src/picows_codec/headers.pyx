@@ -338,6 +338,8 @@ cdef void note_field(
     cdef int known = known_field(line + field.name.start, field.name.size)
     if known == WS_FIELD_OTHER:
         return
+    if size == 0 and (known == WS_FIELD_PROTOCOL or known == WS_FIELD_EXTENSIONS):
+        return      # some peers and proxies send these empty where they have nothing to say
     if self.fields[known].count == 0:
         self.fields[known].value.start = line_start + field.value.start
         self.fields[known].value.size = size
