@@ -745,7 +745,7 @@ def test_public_names() -> None:
     assert len(set(picows_client.__all__)) == len(picows_client.__all__)
     for name in picows_client.__all__:
         assert hasattr(picows_client, name), name
-    own = {"WSURL", "ws_connect"}
+    own = {"WSURL", "WSParsedURL", "ws_connect"}
     of_the_codec = set(picows_client.__all__) - own
     # What applications do not need: building blocks, and answers of servers.
     not_for_clients = {
