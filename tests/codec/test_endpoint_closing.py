@@ -536,7 +536,8 @@ def test_after_the_end(role: str) -> None:
     assert ws.underlying_transport is None
     assert ws.write_queue_size == 0
     assert not ws.is_secure
-    assert repr(ws) == f"<WSTransport {role} CLOSED>"
+    target = "ws://localhost/" if role == "client" else "/"
+    assert repr(ws) == f"<WSTransport {role} CLOSED {target} peer unknown address>"
     # What a transport calls too late has no effect.
     endpoint = connection.endpoint
     endpoint.data_received(b"more")

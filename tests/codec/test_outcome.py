@@ -33,9 +33,51 @@ def test_every_kind_says_what_it_means() -> None:
 def test_cause() -> None:
     cause = WSDisconnectCause(WSDisconnectKind.PEER_CLOSE)
     assert (cause.exception, cause.unsent_bytes) == (None, 0)
-    assert str(cause) == "the peer started the closing handshake"
+    assert str(cause) == "the peer closed"
     cause = WSDisconnectCause(WSDisconnectKind.PING_TIMEOUT, TimeoutError("too late"), 17)
     assert str(cause) == "the peer did not answer a ping: too late (17 bytes were not sent)"
+
+
+@pytest.mark.parametrize(
+    ("kind", "exception", "unsent", "close", "text"),
+    [
+        (
+            "PEER_CLOSE",
+            None,
+            0,
+            (1012, "service restart"),
+            "the peer closed: 1012 (service restart)",
+        ),
+        ("PEER_CLOSE", None, 0, (1000, ""), "the peer closed: 1000"),
+        ("PEER_CLOSE", None, 0, (1005, ""), "the peer closed: no code"),
+        ("PEER_CLOSE", None, 0, (4000, "a\nb\u00e9"), "the peer closed: 4000 (a\\nb\u00e9)"),
+        (
+            "LOCAL_CLOSE",
+            None,
+            3,
+            (1001, "bye"),
+            "this side closed: 1001 (bye) (3 bytes were not sent)",
+        ),
+        (
+            "PROTOCOL_ERROR",
+            ValueError("bad"),
+            0,
+            (1002, "bad"),
+            "the peer broke RFC 6455 or passed a limit: bad; the peer was told 1002",
+        ),
+        (
+            "LISTENER_EXCEPTION",
+            KeyError(),
+            0,
+            None,
+            "a callback of the listener raised an exception: KeyError()",
+        ),
+    ],
+)
+def test_cause_as_text(kind: str, exception: Any, unsent: int, close: Any, text: str) -> None:
+    info = WSCloseInfo(*close) if close is not None else None
+    cause = WSDisconnectCause(WSDisconnectKind[kind], exception, unsent, info)
+    assert str(cause) == text
 
 
 @pytest.mark.parametrize(

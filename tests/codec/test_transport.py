@@ -98,10 +98,23 @@ def test_attributes_are_read_only(role: str) -> None:
 @both_roles
 def test_repr(role: str) -> None:
     connection = Connection(role, open=False)
-    assert repr(connection.ws) == f"<WSTransport {role} CONNECTING>"
+    assert repr(connection.ws) == f"<WSTransport {role} CONNECTING peer unknown address>"
     connection.start()
     connection.open()
-    assert repr(connection.ws) == f"<WSTransport {role} OPEN>"
+    target = "ws://localhost/" if role == "client" else "/"
+    assert repr(connection.ws) == f"<WSTransport {role} OPEN {target} peer unknown address>"
+
+
+def test_repr_has_no_query_and_is_bounded() -> None:
+    connection = Connection("server", open=False)
+    connection.start()
+    request = connection.opening_bytes()
+    _, rest = request.split(b"\r\n", 1)
+    connection.feed(b"GET /" + b"a" * 1000 + b"?token=secret HTTP/1.1\r\n" + rest)
+    text = repr(connection.ws)
+    assert "/aaa" in text
+    assert "secret" not in text
+    assert len(text) < 300
 
 
 @both_roles

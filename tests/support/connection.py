@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any, Callable, Dict, List, Optional, Tuple, Type
 
 import pytest
@@ -28,10 +29,14 @@ both_roles = pytest.mark.parametrize("role", ["client", "server"])
 
 
 class Log:
-    """A logger that keeps what it is told as text."""
+    """A logger that keeps what it is told as text; DEBUG lines of connections if ``is_verbose``."""
 
     def __init__(self) -> None:
         self.lines: List[str] = []
+        self.is_verbose = False
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802
+        return self.is_verbose or level > logging.DEBUG
 
     def debug(self, message: str, *args: object, exc_info: object = None) -> None:
         text = f"debug: {message % args}"

@@ -33,6 +33,10 @@ cdef class WSEndpoint(Liveness):
         bint _connected_called
         object _pending_pong            # payload of the latest ping that is yet to be answered
 
+    cdef str _peer(self)
+    cdef int _debug_close(self, str what, bytes payload) except -1
+    cdef int _debug_end(self) except -1
+    cdef object _complete_cause(self)
     cdef int _open(self) except -1
     cdef int _refuse(self, object error) except -1
     cdef int _set_cause(self, object kind, object error) except -1

@@ -65,6 +65,7 @@ from picows_codec.parser cimport ws_parser_init
 from picows_codec.sender cimport Wire
 from picows_codec.transport cimport WSListener, WSTransport, _is_compiled
 
+from logging import DEBUG
 from types import MethodType
 
 from picows_codec.errors import (
@@ -83,6 +84,7 @@ from picows_codec.outcome import (
     WSDisconnectKind,
     WSState,
 )
+from picows_codec.socket_address import format_address
 
 cdef tuple _STATES = tuple(WSState)
 # How connections mostly end. Looking a member up in its class is slow before Python 3.12.
@@ -399,6 +401,7 @@ cdef class WSEndpoint(Liveness):
                 if not future.done():
                     future.set_exception(
                         WSConnectionError("the connection ended before the pong"))
+            self._debug_end()
 
     def _let_go(self):
         """Drop every reference that could keep the connection's objects alive in a circle."""
@@ -443,6 +446,7 @@ cdef class WSEndpoint(Liveness):
         self._state = CLOSING
         if not self._close_sent:
             self._set_cause(_PEER_CLOSE, None)
+        self._debug_close("received", self._close_payload_received)
         return 0
 
     cdef int _close_delivered(self, const uint8_t* payload, Py_ssize_t size) except -1:
@@ -536,6 +540,8 @@ cdef class WSEndpoint(Liveness):
             self._expect_data(self._sweeper.now())
             self._watch_open(self._sweeper.now())
         try:
+            if self._logger.isEnabledFor(DEBUG):
+                self._logger.debug("%s: open: %r", self._peer(), self._transport)
             callback = (<object> listener).on_ws_frame
             self._gathers = isinstance(listener, WSMessageListener)
             if _is_compiled(callback) and not (self._gathers and _sees_frames(listener)):
@@ -572,15 +578,17 @@ cdef class WSEndpoint(Liveness):
     cdef int _refuse(self, object error) except -1:
         """The opening handshake has failed; its answer, if any, is on its way."""
         if error is None:
-            self._logger.debug("the upgrade request was answered without an upgrade")
+            self._logger.debug(
+                "%s: the upgrade request was answered without an upgrade", self._peer())
             self._opening_failed(WSHandshakeError(
                 "the upgrade request was answered without an upgrade"))
         elif isinstance(error, WSHandshakeError) and not self._handshake.factory_failed:
-            self._logger.info("the opening handshake failed: %s", error)
+            self._logger.info("%s: the opening handshake failed: %s", self._peer(), error)
         else:
             self._logger.error(
-                "the listener factory failed" if self._handshake.factory_failed
-                else "the opening handshake failed because of an error in picows", exc_info=error)
+                "%s: the listener factory failed" if self._handshake.factory_failed
+                else "%s: the opening handshake failed because of an error in picows",
+                self._peer(), exc_info=error)
             _drop_tracebacks(error)
         self._set_cause(WSDisconnectKind.HANDSHAKE_FAILURE, error)
         if error is not None:
@@ -658,8 +666,7 @@ cdef class WSEndpoint(Liveness):
             self.check_thread()
             return self._queue_size()
         if which == ATTRIBUTE_DISCONNECT_CAUSE:
-            with cython.critical_section(self):
-                return self._cause
+            return self._complete_cause()
         with cython.critical_section(self):
             received = self._close_payload_received
             sent = self._close_payload_sent
@@ -668,9 +675,44 @@ cdef class WSEndpoint(Liveness):
             return None
         return WSCloseHandshake(_close_info(received), _close_info(sent), was_first)
 
+    cdef object _complete_cause(self):
+        """The cause with the CLOSE frame that ended the connection, if one did."""
+        with cython.critical_section(self):
+            cause = self._cause
+            received = self._close_payload_received
+            sent = self._close_payload_sent
+        if cause is None or cause.close is not None:
+            return cause
+        payload = received if cause.kind is _PEER_CLOSE else sent
+        if payload is None:
+            return cause
+        complete = WSDisconnectCause(
+            cause.kind, cause.exception, cause.unsent_bytes, _close_info(payload))
+        with cython.critical_section(self):
+            if self._cause is cause:
+                self._cause = complete
+        return complete
+
+    # The log: one line for each thing that happens to a connection, none for a frame
+
+    cdef str _peer(self):
+        return format_address(self._remote_address)
+
+    cdef int _debug_close(self, str what, bytes payload) except -1:
+        if self._logger.isEnabledFor(DEBUG):
+            self._logger.debug("%s: %s CLOSE %s", self._peer(), what, _close_info(payload))
+        return 0
+
+    cdef int _debug_end(self) except -1:
+        if self._logger.isEnabledFor(DEBUG):
+            self._logger.debug(
+                "%s: the connection ended: %s", self._peer(), self._complete_cause())
+        return 0
+
     # Closing
 
     cdef int _close_was_sent(self) except -1:
+        self._debug_close("sent", self._close_payload_sent)
         if self._state == OPEN:
             self._state = CLOSING
         if not self._close_received:
@@ -698,6 +740,8 @@ cdef class WSEndpoint(Liveness):
             WSProtocolError(ws_close_code_member(code), text))
 
     cdef int _listener_failed(self, str callback, object error) except -1:
+        if callback == "on_ws_frame" and self._gathers:
+            callback = _written_callback(self._listener, error)
         self._log_listener_error(callback, error)
         if not self._options.disconnect_on_exception:
             return 0
@@ -706,12 +750,15 @@ cdef class WSEndpoint(Liveness):
             WS_CLOSE_INTERNAL_ERROR, "internal error", WSDisconnectKind.LISTENER_EXCEPTION, error)
 
     def _log_listener_error(self, callback, error):
-        self._logger.error("the listener's %s raised an exception", callback, exc_info=error)
+        self._logger.error(
+            "%s: the listener's %s raised an exception", self._peer(), callback, exc_info=error)
 
     cdef int _fail(self, int code, str reason, object kind, object error) except -1:
         """7.1.7, "fail the connection"."""
         cdef bytes payload
         self._set_cause(kind, error)
+        if self._logger.isEnabledFor(DEBUG):
+            self._logger.debug("%s: failing the connection: %s", self._peer(), error)
         self._deaf = True
         self._muted = True
         self._block = None
@@ -824,6 +871,20 @@ cdef class WSEndpoint(Liveness):
                 "the peer did not answer the CLOSE frame within close_timeout"
                 f" ({self._options.close_timeout} seconds)")))
         return self._abort()
+
+cdef str _written_callback(object listener, object error):
+    """Which callback of a WSMessageListener raised: the one that its user wrote."""
+    if (
+            type(listener).on_ws_frame is (<object> WSMessageListener).on_ws_frame
+            and "on_ws_frame" not in getattr(listener, "__dict__", ())):
+        return "on_ws_message"
+    trace = error.__traceback__
+    while trace is not None:
+        # A compiled function's name is a dotted one.
+        if trace.tb_frame.f_code.co_name.rpartition(".")[2] == "on_ws_message":
+            return "on_ws_message"
+        trace = trace.tb_next
+    return "on_ws_frame"
 
 
 cdef object _address_of(object transport, str name):

@@ -8,6 +8,8 @@ from typing import Optional
 
 __all__ = ["WSCloseHandshake", "WSCloseInfo", "WSDisconnectCause", "WSDisconnectKind", "WSState"]
 
+_NO_STATUS_RECEIVED = 1005
+
 
 class WSState(IntEnum):
     """States of a connection (RFC 6455, 4.1 and 7.1); they only ever advance."""
@@ -21,8 +23,8 @@ class WSState(IntEnum):
 class WSDisconnectKind(Enum):
     """Who or what ended a connection."""
 
-    PEER_CLOSE = "the peer started the closing handshake"
-    LOCAL_CLOSE = "this side started the closing handshake"
+    PEER_CLOSE = "the peer closed"
+    LOCAL_CLOSE = "this side closed"
     LOCAL_ABORT = "this side dropped the connection without a closing handshake"
     PROTOCOL_ERROR = "the peer broke RFC 6455 or passed a limit"
     PING_TIMEOUT = "the peer did not answer a ping"
@@ -35,30 +37,6 @@ class WSDisconnectKind(Enum):
 
 
 @dataclass(frozen=True)
-class WSDisconnectCause:
-    """Why a connection ended.
-
-    ``exception`` is the error behind it, if there is one. ``unsent_bytes`` is how much of what
-    was sent (frames, headers included) had not been handed to the operating system; 0 after an
-    orderly close. It is exact on ``picows_codec.stream``. Other transports (TLS, an event loop's
-    own) drop their queues before they report a lost connection: what they held then is counted
-    only where this side dropped the connection.
-    """
-
-    kind: WSDisconnectKind
-    exception: Optional[BaseException] = None
-    unsent_bytes: int = 0
-
-    def __str__(self) -> str:
-        text = self.kind.value
-        if self.exception is not None:
-            text += f": {self.exception}"
-        if self.unsent_bytes:
-            text += f" ({self.unsent_bytes} bytes were not sent)"
-        return text
-
-
-@dataclass(frozen=True)
 class WSCloseInfo:
     """Code and reason of a CLOSE frame (RFC 6455, 5.5.1).
 
@@ -68,6 +46,44 @@ class WSCloseInfo:
 
     code: int
     reason: str
+
+    def __str__(self) -> str:
+        """``1012 (service restart)``, fit for one line of a log."""
+        if self.code == _NO_STATUS_RECEIVED:
+            return "no code"
+        reason = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in self.reason)
+        return f"{int(self.code)} ({reason})" if reason else str(int(self.code))
+
+
+@dataclass(frozen=True)
+class WSDisconnectCause:
+    """Why a connection ended.
+
+    ``exception`` is the error behind it, if there is one. ``unsent_bytes`` is how much of what
+    was sent (frames, headers included) had not been handed to the operating system; 0 after an
+    orderly close. It is exact on ``picows_codec.stream``. Other transports (TLS, an event loop's
+    own) drop their queues before they report a lost connection: what they held then is counted
+    only where this side dropped the connection. ``close`` is the CLOSE frame that ended it, if one
+    did: the peer's (PEER_CLOSE), else the one that this side sent.
+    """
+
+    kind: WSDisconnectKind
+    exception: Optional[BaseException] = None
+    unsent_bytes: int = 0
+    close: Optional[WSCloseInfo] = None
+
+    def __str__(self) -> str:
+        text = self.kind.value
+        closes = self.kind in (WSDisconnectKind.PEER_CLOSE, WSDisconnectKind.LOCAL_CLOSE)
+        if self.close is not None and closes:
+            text += f": {self.close}"
+        if self.exception is not None:
+            text += f": {str(self.exception) or repr(self.exception)}"
+        if self.close is not None and not closes:
+            text += f"; the peer was told {int(self.close.code)}"
+        if self.unsent_bytes:
+            text += f" ({self.unsent_bytes} bytes were not sent)"
+        return text
 
 
 @dataclass(frozen=True)

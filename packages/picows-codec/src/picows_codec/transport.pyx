@@ -40,6 +40,7 @@ from picows_codec.exports cimport PICOWS_FREE_THREADED, picows_count_export
 from picows_codec.view cimport WSFrame, WSMessage
 
 from picows_codec.errors import WSInvalidFrameError, WSInvalidOptionError, WSStateError
+from picows_codec.socket_address import format_address
 from picows_codec.waiting import collect_roundtrips, wait_for
 
 cdef extern from "Python.h":
@@ -48,6 +49,10 @@ cdef extern from "Python.h":
     bint PyMemoryView_Check(object value)
     PyObject* PyMemoryView_GET_BASE(object view)
     int PyObject_GenericSetDict(object owner, object value, void* context) except -1
+
+
+cdef enum:
+    MAX_REPR_TARGET = 200       # characters
 
 
 cdef int _opcode_number(object opcode) except -1:
@@ -285,7 +290,10 @@ cdef class WSTransport:
         (<Core> self._core).disconnect(graceful, encode_close_payload(code, reason))
 
     def wait_disconnected(self):
-        """Coroutine that returns when the connection has ended and the listener was told."""
+        """Coroutine that returns when the connection has ended and the listener was told.
+
+        It raises nothing of the listener's or the peer's: see ``disconnect_cause``.
+        """
         return wait_for((<Core> self._core).closed_future())
 
     def wait_until_closed(self):
@@ -401,7 +409,18 @@ cdef class WSTransport:
 
     def __repr__(self):
         side = "client" if self.is_client_side else "server"
-        return f"<WSTransport {side} {self.state.name}>"
+        peer = format_address(self.remote_address)
+        request = self.request
+        if request is None:
+            return f"<WSTransport {side} {self.state.name} peer {peer}>"
+        # Neither headers nor the query: both carry credentials.
+        target = request.path.partition("?")[0]
+        if self.is_client_side:
+            scheme = "wss" if self.is_secure else "ws"
+            target = f"{scheme}://{request.headers.get('Host', '')}{target}"
+        if len(target) > MAX_REPR_TARGET:
+            target = target[:MAX_REPR_TARGET] + "..."
+        return f"<WSTransport {side} {self.state.name} {target} peer {peer}>"
 
     cdef void _reserved_0(self) noexcept:
         pass
