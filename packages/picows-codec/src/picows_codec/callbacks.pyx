@@ -12,8 +12,8 @@ from cpython.pycapsule cimport PyCapsule_GetPointer
 from picows_codec.message cimport WSMessageListener
 from picows_codec.transport cimport WSListener
 
+import inspect
 from functools import partial
-from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR, CO_ITERABLE_COROUTINE
 from types import MethodType
 from weakref import ref
 
@@ -36,7 +36,8 @@ cdef enum:
     MESSAGE_SLOT = 18
 
 # What a function has in its code that only makes something to be awaited or run.
-cdef int _ASYNC = CO_COROUTINE | CO_ITERABLE_COROUTINE | CO_ASYNC_GENERATOR
+cdef int _ASYNC = (
+    inspect.CO_COROUTINE | inspect.CO_ITERABLE_COROUTINE | inspect.CO_ASYNC_GENERATOR)
 
 # Classes that passed: id -> weak reference. A class that nobody uses any more is not kept.
 cdef dict _checked = {}
@@ -81,7 +82,7 @@ cdef int _check_class(type cls) except -1:
 
 cdef int _refuse_coroutine_function(type cls, str name, object callback) except -1:
     cdef int flags = _code_flags(callback)
-    if flags & (_ASYNC | CO_GENERATOR):
+    if flags & (_ASYNC | inspect.CO_GENERATOR):
         kind = "coroutine" if flags & _ASYNC else "generator"
         raise TypeError(
             f"{cls.__qualname__}.{name} must be a plain function, not a {kind} function:"
