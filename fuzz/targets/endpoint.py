@@ -200,7 +200,7 @@ MISUSES = (
     ("send_reuse_external_bytearray", (2, bytearray(20), 21)),
     ("send_reuse_external_bytearray", (2, None, 14)),
     ("send_ping", (bytes(126),)),
-    ("send_close", (1005,)),
+    ("send_close", (1006,)),
     ("send_close", (1000, "x" * 124)),
     ("send_close", (None, "reason without a code")),
     ("disconnect", (True, 999)),
