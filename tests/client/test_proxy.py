@@ -9,7 +9,7 @@ import ssl
 import struct
 import sys
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Tuple, Type
+from typing import Any, Callable, Dict, List, Optional, Tuple, Type
 
 import pytest
 
@@ -23,6 +23,7 @@ from picows_client import (
     WSProxyError,
     ws_connect,
 )
+from picows_client.connect import USER_AGENT
 from picows_client.proxy import parse_proxy_url
 from tests.client.exchange import Recorder, check_echo, serve_echo
 from tests.client.proxies import HttpProxy, Proxy, Socks4Proxy, Socks5Proxy
@@ -321,21 +322,38 @@ def test_host_that_socks_cannot_name(run: Run, scheme: str, host: str, reason: s
     run(main)
 
 
-def test_http_request(run: Run) -> None:
+@pytest.mark.parametrize(
+    ("options", "user_agent"),
+    [
+        ({}, USER_AGENT),
+        ({"user_agent": "bot/1"}, "bot/1"),
+        ({"user_agent": None}, None),
+        ({"extra_headers": {"USER-agent": "bot/2"}}, "bot/2"),
+    ],
+)
+def test_http_request(run: Run, options: Dict[str, Any], user_agent: Optional[str]) -> None:
+    """Nothing that is meant for the server but the User-Agent."""
+
     async def main() -> None:
         script = HttpProxy()
+        more = dict(options)
+        headers = {"X-Secret": "for the server", **more.pop("extra_headers", {})}
         async with raw_peer(serve_echo) as server, raw_peer(script.serve) as proxy:
             await check_echo(
                 *await ws_connect(
                     server.url("/path?query"),
                     Recorder,
-                    extra_headers={"X-Secret": "for the server"},
+                    extra_headers=headers,
                     proxy=proxy_url("http", proxy),
+                    **more,
                 )
             )
         (request,) = script.requests
         assert request.line == f"CONNECT 127.0.0.1:{server.port} HTTP/1.1"
-        assert request.headers == {"host": [f"127.0.0.1:{server.port}"]}
+        expected = {"host": [f"127.0.0.1:{server.port}"]}
+        if user_agent is not None:
+            expected["user-agent"] = [user_agent]
+        assert request.headers == expected
 
     run(main)
 

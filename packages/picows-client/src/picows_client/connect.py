@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import sys
 from collections import abc  # faster to check against than typing
 from functools import lru_cache
 from inspect import signature
@@ -22,6 +23,7 @@ from typing import (
     Union,
 )
 
+from picows_client._version import __version__
 from picows_client.backend import check_backend_name
 from picows_client.call import WSConnectCall
 from picows_client.logs import Logger, resolve_logger
@@ -54,6 +56,9 @@ __all__ = ["ws_connect"]
 
 ListenerT = TypeVar("ListenerT", bound=WSListener)
 
+# Some gateways refuse requests without one.
+USER_AGENT = f"picows-client/{__version__} Python/{sys.version_info[0]}.{sys.version_info[1]}"
+
 
 def _returns_call(
     function: Callable[_P, Coroutine[Any, Any, Tuple[WSTransport, ListenerT]]],
@@ -76,6 +81,7 @@ async def ws_connect(
     server_hostname: Optional[str] = None,
     subprotocols: Iterable[str] = (),
     extra_headers: Union[Mapping[str, str], Iterable[Tuple[str, str]], None] = None,
+    user_agent: Optional[str] = USER_AGENT,
     max_redirects: int = 5,
     proxy: Optional[str] = None,
     proxy_ssl_context: Optional[ssl.SSLContext] = None,
@@ -129,6 +135,9 @@ async def ws_connect(
 
         ``extra_headers``: more headers of the upgrade request, a mapping or pairs. A ``Host``
         replaces the URL's.
+
+        ``user_agent``: the ``User-Agent`` header, also of what is said to an HTTP proxy; one in
+        ``extra_headers`` replaces it, and None sends none. Some gateways refuse requests without.
 
         ``max_redirects``: how many redirects are followed; 0 none. Never from ``wss://`` to
         ``ws://``. Authorization, Cookie, Proxy-Authorization and Host of ``extra_headers`` do
@@ -227,7 +236,7 @@ async def ws_connect(
             proxy_ssl_context=proxy_ssl_context,
             server_hostname=_checked_server_hostname(server_hostname),
             subprotocols=_checked_subprotocols(subprotocols),
-            extra_headers=_checked_headers(extra_headers, parsed_url),
+            extra_headers=_with_user_agent(_checked_headers(extra_headers, parsed_url), user_agent),
             max_redirects=_checked_max_redirects(max_redirects),
             backend=backend,
         )
@@ -306,7 +315,7 @@ def _checked_subprotocols(names: Iterable[str]) -> List[str]:
     return list(names)
 
 
-def _checked_headers(headers: Any, url: WSURL) -> Headers:
+def _checked_headers(headers: Any, url: WSURL) -> List[Tuple[str, str]]:
     """Make a list of pairs, for reuse in redirects; a name or value is the handshake's to check."""
     if headers is None:
         return []
@@ -325,6 +334,19 @@ def _checked_headers(headers: Any, url: WSURL) -> Headers:
             "credentials are in the URL and in extra_headers (Authorization); leave one of them out"
         )
     return pairs
+
+
+def _with_user_agent(headers: List[Tuple[str, str]], user_agent: Optional[str]) -> Headers:
+    """Add the User-Agent, unless the caller's headers have one or there is to be none."""
+    if user_agent is None:
+        return headers
+    if not isinstance(user_agent, str):
+        raise TypeError(f"user_agent must be a str or None, not {type(user_agent).__name__}")
+    if not user_agent:
+        raise WSInvalidOptionError("user_agent must not be empty; None sends no User-Agent")
+    if all(name.lower() != "user-agent" for name, _ in headers):
+        headers.append(("User-Agent", user_agent))
+    return headers
 
 
 def _checked_max_redirects(count: object) -> int:

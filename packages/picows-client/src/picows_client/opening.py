@@ -138,7 +138,15 @@ class Opening:
             if self._proxy is not None:
                 await self._in_time(
                     connect_through(
-                        self._proxy, proxy_tls, url, tls, backend, self._loop, sock, protocol
+                        self._proxy,
+                        proxy_tls,
+                        url,
+                        tls,
+                        backend,
+                        self._loop,
+                        sock,
+                        protocol,
+                        _user_agent_of(headers),
                     )
                 )
             elif backend.connects_at_once:
@@ -238,3 +246,7 @@ def _with_credentials(headers: Headers, url: WSURL) -> Headers:
     if credentials is None or any(name.lower() == "authorization" for name, _ in headers):
         return headers
     return [*headers, ("Authorization", credentials)]
+
+
+def _user_agent_of(headers: Headers) -> Optional[str]:
+    return next((value for name, value in headers if name.lower() == "user-agent"), None)

@@ -125,7 +125,9 @@ def _check_socks(proxy: WSURL) -> None:
     ) from cause
 
 
-async def open_http_tunnel(wire: Wire, proxy: WSURL, server: WSURL) -> None:
+async def open_http_tunnel(
+    wire: Wire, proxy: WSURL, server: WSURL, user_agent: Optional[str]
+) -> None:
     """Ask the HTTP ``proxy`` at the other end of ``wire`` for a tunnel to ``server``.
 
     When it returns, ``wire`` carries the tunnel and nothing else has been read from it.
@@ -133,7 +135,7 @@ async def open_http_tunnel(wire: Wire, proxy: WSURL, server: WSURL) -> None:
     Raises :class:`WSProxyError` with the proxy's reason.
     """
     try:
-        await _connect_http(wire, proxy, server)
+        await _connect_http(wire, proxy, server, user_agent)
         if wire.unread_size:
             # Servers do not speak first, so this comes from the proxy.
             raise _Refusal("it went on talking after its answer")
@@ -145,11 +147,13 @@ async def open_http_tunnel(wire: Wire, proxy: WSURL, server: WSURL) -> None:
         raise _failure(proxy, server, str(error)) from error
 
 
-async def _connect_http(wire: Wire, proxy: WSURL, server: WSURL) -> None:
+async def _connect_http(wire: Wire, proxy: WSURL, server: WSURL, user_agent: Optional[str]) -> None:
     lines = [f"CONNECT {server.host_and_port} HTTP/1.1", f"Host: {server.host_and_port}"]
     if proxy.basic_credentials is not None:
         lines.append(f"Proxy-Authorization: {proxy.basic_credentials}")
-    await wire.send("\r\n".join([*lines, "", ""]).encode("ascii"))
+    if user_agent is not None:
+        lines.append(f"User-Agent: {user_agent}")
+    await wire.send("\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape"))
     while True:
         answer = await wire.read_until(b"\r\n\r\n", _MAX_ANSWER_SIZE)
         if answer is None:

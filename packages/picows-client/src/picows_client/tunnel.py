@@ -26,17 +26,19 @@ async def connect_through(
     loop: asyncio.AbstractEventLoop,
     sock: socket.socket,
     protocol: ClientProtocol,
+    user_agent: Optional[str],
 ) -> None:
     """Make ``protocol`` talk to ``server`` over ``sock``, which is connected to ``proxy``.
 
-    ``proxy_tls`` is for the way to the proxy, ``tls`` for the whole way to the server.
+    ``proxy_tls`` is for the way to the proxy, ``tls`` for the whole way to the server. An HTTP
+    proxy is told the ``user_agent``.
 
     Raises :class:`WSProxyError`, or what the server's TLS raises.
     """
     if proxy_tls is None:
         try:
             if proxy.scheme == "http":
-                await open_http_tunnel(SocketWire(loop, sock), proxy, server)
+                await open_http_tunnel(SocketWire(loop, sock), proxy, server, user_agent)
             else:
                 await open_socks_tunnel(loop, sock, proxy, server)
         except BaseException:
@@ -50,7 +52,7 @@ async def connect_through(
             await backend.connect(sock, wire, proxy_tls)
         except OSError as error:
             raise WSProxyError(f"no TLS with the proxy {proxy}: {error}") from error
-        await open_http_tunnel(wire, proxy, server)
+        await open_http_tunnel(wire, proxy, server, user_agent)
         if tls is not None:
             await backend.start_tls(wire, protocol, tls)
         else:

@@ -563,6 +563,10 @@ cdef class OpeningHandshake:
             line = self._raw_header[start:self._head.scan.position + 1]
             if status != WS_HEAD_BAD_BYTE:
                 line = line[:self._head.scan.position - start]
+        # A query may hold credentials.
+        start = line.find(b"?")
+        if start >= 0 and self._is_server and self._head.scan.line_count <= 1:
+            line = line[:start] + b"?..."
         return f": {_bounded(line)}" if line else ""
 
     cdef int _refuse(self, object error) except -1:
@@ -912,6 +916,9 @@ cdef class ServerHandshake(OpeningHandshake):
         cdef ws_span host = head.fields[WS_FIELD_HOST].value
         if head.request_line.version != 11 and head.request_line.version != 10:
             return self._unfit(505, "HTTP/1.1 is wanted", self.request.version)
+        if raw.startswith(b"CONNECT "):
+            # RFC 9110, 9.3.6: this is no proxy, and a 200 would promise a tunnel.
+            return self._unfit(405, "GET is wanted", "CONNECT")
         # Content would be taken for frames.
         if head.has_content:
             return WSInvalidMessageError("a request without a body is wanted", raw)

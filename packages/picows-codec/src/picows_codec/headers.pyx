@@ -336,10 +336,14 @@ cdef void note_field(
     cdef const uint8_t* value = line + field.value.start
     cdef Py_ssize_t size = field.value.size
     cdef int known = known_field(line + field.name.start, field.name.size)
+    cdef Py_ssize_t position = 0
+    cdef ws_span element
     if known == WS_FIELD_OTHER:
         return
-    if size == 0 and (known == WS_FIELD_PROTOCOL or known == WS_FIELD_EXTENSIONS):
-        return      # some peers and proxies send these empty where they have nothing to say
+    if (known == WS_FIELD_PROTOCOL or known == WS_FIELD_EXTENSIONS) and not ws_list_next(
+        value, size, &position, &element
+    ):
+        return      # some peers and proxies send an empty list where they have nothing to say
     if self.fields[known].count == 0:
         self.fields[known].value.start = line_start + field.value.start
         self.fields[known].value.size = size
