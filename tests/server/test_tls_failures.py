@@ -31,6 +31,8 @@ class Lines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
+        if record.levelno == logging.DEBUG:
+            return  # the life of the connection
         if "handshake" in text or record.levelno >= logging.WARNING:
             assert record.exc_info is None
             assert record.levelno == logging.INFO

@@ -45,7 +45,7 @@ def later(role: str) -> pytest.MarkDecorator:
 
 
 def _run(role: str, case: str, backend: str, loop: str, files: Certificates) -> List[str]:
-    environment = dict(os.environ)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}  # where tests is; the rest is installed
     environment.pop("SSLKEYLOGFILE", None)
     if case == "SSLKEYLOGFILE":
         environment["SSLKEYLOGFILE"] = str(files.authority.parent / "environment.log")

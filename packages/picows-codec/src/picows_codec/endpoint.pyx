@@ -65,7 +65,6 @@ from picows_codec.parser cimport ws_parser_init
 from picows_codec.sender cimport Wire
 from picows_codec.transport cimport WSListener, WSTransport, _is_compiled
 
-from logging import DEBUG
 from types import MethodType
 
 from picows_codec.errors import (
@@ -96,6 +95,7 @@ cdef WSOptions _DEFAULTS = WSOptions()
 cdef double LINGER = 1.0
 
 cdef enum:
+    DEBUG = 10      # logging.DEBUG: a logger is the caller's, and logging is not imported here
     # Second looks for the peer's CLOSE frame, as long as bytes come, which it may be behind.
     MOST_CLOSING_LOOKS = 10
 
