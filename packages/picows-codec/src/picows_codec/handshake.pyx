@@ -474,7 +474,7 @@ cdef class OpeningHandshake:
         self._refusal = ws_head_status_text(status).decode("ascii")
         text = self._refusal + self._bad_line(status)
         # RFC 8446, 5.1: a TLS record of type alert or handshake.
-        if head[0] == 0x15 or head[0] == 0x16:
+        if self._raw_header.startswith((b"\x15", b"\x16")):    # head may be gone with _pieces
             text = "TLS came where plain HTTP was expected: one side uses wss://, the other ws://"
         self._refuse(WSInvalidMessageError(
             text, self._raw_header,
