@@ -35,6 +35,7 @@ from picows_client import (
     connect,
     ws_connect,
 )
+from picows_client.connect import USER_AGENT
 from picows_codec import WSOptions
 from tests.client.exchange import Recorder, check_echo, serve_echo
 from tests.support.options import OTHER_OPTIONS
@@ -214,6 +215,25 @@ def test_request(run: Run) -> None:
         assert request.header("Authorization") is None
         assert request.header("X-One") == "1"
         assert request.headers["x-two"] == ["2", "3"]
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, [USER_AGENT]),
+        ({"user_agent": "bot/1"}, ["bot/1"]),
+        ({"user_agent": None}, None),
+        ({"extra_headers": {"USER-agent": "bot/2"}}, ["bot/2"]),
+        ({"extra_headers": {"USER-agent": "bot/2"}, "user_agent": None}, ["bot/2"]),
+    ],
+)
+def test_user_agent(run: Run, options: Dict[str, Any], expected: Any) -> None:
+    async def main() -> None:
+        async with raw_peer(serve_echo) as peer:
+            await check_echo(*await ws_connect(peer.url(), Recorder, **options))
+        assert peer.results[0].headers.get("user-agent") == expected
 
     run(main)
 
@@ -609,6 +629,9 @@ def test_no_timeout(run: Run) -> None:
         ({"extra_headers": {"X\r\nY": "b"}}, WSInvalidOptionError, "extra_headers"),
         ({"extra_headers": {"X ": "b"}}, WSInvalidOptionError, "extra_headers"),
         ({"extra_headers": {"Sec-WebSocket-Key": "b"}}, WSInvalidOptionError, "Sec-WebSocket"),
+        ({"user_agent": 1}, TypeError, "user_agent must be a str or None"),
+        ({"user_agent": ""}, WSInvalidOptionError, "user_agent must not be empty"),
+        ({"user_agent": "a\r\nX: y"}, WSInvalidOptionError, "user_agent.*line break"),
         (
             {"url": "ws://a:b@host", "extra_headers": {"authorization": "x"}},
             WSInvalidOptionError,

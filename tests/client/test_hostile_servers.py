@@ -28,8 +28,18 @@ from picows_client import (
 from tests.client.exchange import Recorder
 from tests.conftest import Run
 from tests.support import frames
-from tests.support.chunking import byte_by_byte, whole
-from tests.support.frames import BINARY, CLOSE, CONTINUATION, KEY, PING, TEXT, build
+from tests.support.chunking import byte_by_byte, in_odd_pieces, whole
+from tests.support.frames import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    KEY,
+    PING,
+    PONG,
+    TEXT,
+    build,
+    mixed_flood,
+)
 from tests.support.leaks import eventually
 from tests.support.rawpeer import RawConnection, raw_peer, upgrade_headers
 from tests.support.servers import PLAIN_BACKENDS, TLS_BACKENDS
@@ -276,6 +286,33 @@ def test_endless_fragments(run: Run, backend: str, payload: bytes) -> None:
         assert transport.disconnect_cause is not None
         assert transport.disconnect_cause.kind is WSDisconnectKind.PROTOCOL_ERROR
         assert len(listener.frames) == (501 if payload else 1000)
+
+    run(main)
+
+
+@plain_backends
+def test_a_mixed_flood_in_odd_pieces(run: Run, backend: str) -> None:
+    flood = mixed_flood(200)
+
+    async def pour(peer: RawConnection) -> None:
+        await peer.accept_upgrade()
+        for piece in in_odd_pieces(b"".join(build(*frame) for frame in flood)):
+            peer.writer.write(piece)
+            await peer.writer.drain()
+            await asyncio.sleep(0)
+        for payload in (payload for opcode, payload in flood if opcode == PING):
+            pong = await peer.read_frame()
+            assert (pong.opcode, pong.payload) == (PONG, payload)
+        peer.write_frame(CLOSE)
+
+    async def main() -> None:
+        async with raw_peer(pour) as peer:
+            transport, listener = await ws_connect(peer.url(), Recorder, backend=backend)
+            await transport.wait_disconnected()
+            await peer.finished()
+        assert listener.frames[:-1] == [frame for frame in flood if frame[0] != PING]
+        assert transport.disconnect_cause is not None
+        assert transport.disconnect_cause.kind is WSDisconnectKind.PEER_CLOSE
 
     run(main)
 

@@ -680,13 +680,14 @@ def test_tls_proxy_refuses(
 
     async def main() -> None:
         async with raw_peer(serve, context=server_context) as proxy:
-            with pytest.raises(WSProxyError, match=r"opened no tunnel to localhost:80"):
+            with pytest.raises(WSProxyError, match="opened no tunnel to localhost:80") as caught:
                 await ws_connect(
                     "ws://localhost",
                     Recorder,
                     proxy=proxy_url("https", proxy),
                     proxy_ssl_context=client_context,
                 )
+        assert (caught.value.status, caught.value.body) == ((502, b"") if answer else (None, None))
 
     run(main)
 

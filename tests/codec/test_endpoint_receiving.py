@@ -21,9 +21,18 @@ from picows_codec import (
     WSTransport,
 )
 from tests.support import frames
-from tests.support.chunking import Feeding, every_feeding, in_halves, whole
+from tests.support.chunking import Feeding, every_feeding, in_halves, in_odd_pieces, whole
 from tests.support.connection import Connection, Recorder, both_roles
-from tests.support.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frame
+from tests.support.frames import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    PING,
+    PONG,
+    TEXT,
+    Frame,
+    mixed_flood,
+)
 
 both_ways_of_reading = pytest.mark.parametrize("buffered", [True, False])
 
@@ -431,6 +440,18 @@ def test_a_flood_of_pings_is_answered_in_few_writes(role: str) -> None:
     connection.feed(connection.build(PING, b"x") * 5000)
     assert connection.sent() == [Frame(PONG, b"x")] * 5000
     assert len(connection.transport.writes) - before < 5
+
+
+@both_roles
+@both_ways_of_reading
+def test_a_mixed_flood_in_odd_pieces(role: str, buffered: bool) -> None:
+    connection = Connection(role, transport_options={"buffered": buffered})
+    flood = mixed_flood(300)
+    connection.feed(*in_odd_pieces(b"".join(connection.build(*frame) for frame in flood)))
+    assert connection.sent() == [Frame(PONG, payload) for code, payload in flood if code == PING]
+    assert connection.listener.frames == [
+        (code, payload, True) for code, payload in flood if code != PING
+    ]
 
 
 @both_roles

@@ -1484,6 +1484,9 @@ def test_client_accepts(feed: Feed) -> None:
         [("Date", "today")],
         [("Server", "\xc3\xbc\udcff")],
         [("Sec-WebSocket-Version", "13")],
+        [("Sec-WebSocket-Protocol", "")],
+        [("Sec-WebSocket-Protocol", ", ,"), ("sec-websocket-protocol", "\t")],
+        [("Sec-WebSocket-Extensions", "")],
     ],
 )
 def test_client_accepts_variants(feed: Feed, changes: Headers) -> None:

@@ -27,8 +27,17 @@ from picows_server import (
 )
 from tests.support import frames
 from tests.support.certificates import Certificates
-from tests.support.chunking import byte_by_byte, whole
-from tests.support.frames import BINARY, CLOSE, CONTINUATION, KEY, PING, PONG, TEXT
+from tests.support.chunking import byte_by_byte, in_odd_pieces, whole
+from tests.support.frames import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    KEY,
+    PING,
+    PONG,
+    TEXT,
+    mixed_flood,
+)
 from tests.support.leaks import eventually
 from tests.support.rawclient import RawClient, upgrade_request
 from tests.support.servers import PLAIN_BACKENDS, TLS_BACKENDS, Echo, sockname
@@ -316,6 +325,26 @@ async def test_endless_fragments(backend: str, payload: bytes) -> None:
         cause = await ended(site.listeners[1])
         assert cause.kind is WSDisconnectKind.PROTOCOL_ERROR
         await echo(bystander)
+
+
+@plain_backends
+async def test_a_mixed_flood_in_odd_pieces(backend: str) -> None:
+    flood = mixed_flood(200)
+    async with serving(backend=backend) as site, await site.open() as client:
+
+        async def write() -> None:
+            for piece in in_odd_pieces(b"".join(build(*frame) for frame in flood)):
+                client.writer.write(piece)
+                await client.writer.drain()
+                await asyncio.sleep(0)
+
+        writing = asyncio.ensure_future(write())
+        replies = [await client.read_frame() for _ in flood]
+        await writing
+        assert [(reply.opcode, reply.payload) for reply in replies] == [
+            (PONG if opcode == PING else opcode, payload) for opcode, payload in flood
+        ]
+        await echo(client)
 
 
 async def fill(client: RawClient, piece: bytes, enough: Callable[[], Any]) -> None:

@@ -8,7 +8,7 @@ import socket
 import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, AsyncIterator, List
+from typing import Any, AsyncIterator, List, Tuple
 
 import pytest
 
@@ -463,6 +463,28 @@ async def test_a_full_server_refuses(backend: str) -> None:
         clients.append(await RawClient.open(name))
         for client in clients:
             await client.close()
+
+
+@plain_backends
+async def test_health_checks_of_balancers(backend: str) -> None:
+    def route(request: WSUpgradeRequest) -> Any:
+        seen.append((request.method, request.version))
+        return WSUpgradeResponse.create_ok_response("fine")
+
+    seen: List[Tuple[str, str]] = []
+    async with serving(route, backend=backend) as server:
+        for request, body in (
+            (b"HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n", b""),
+            (b"OPTIONS / HTTP/1.0\r\n\r\n", b"fine"),
+            (b"\r\nGET /healthz HTTP/1.0\r\n\r\n", b"fine"),
+        ):
+            async with await RawClient.connect(sockname(server)) as client:
+                client.writer.write(request)
+                head, _, rest = (await client.read_to_end()).partition(b"\r\n\r\n")
+                assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+                assert b"\r\nContent-Length: 4\r\n" in head
+                assert rest == body
+    assert seen == [("HEAD", "HTTP/1.1"), ("OPTIONS", "HTTP/1.0"), ("GET", "HTTP/1.0")]
 
 
 async def test_a_full_server_refuses_after_tls(certificates: Certificates) -> None:

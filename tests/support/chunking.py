@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import Callable, List
 
 import pytest
 
-__all__ = ["Feeding", "byte_by_byte", "every_feeding", "in_halves", "whole"]
+__all__ = ["Feeding", "byte_by_byte", "every_feeding", "in_halves", "in_odd_pieces", "whole"]
 
 # The pieces of a stream. Joined, they are the stream; an empty piece is a legal one.
 Feeding = Callable[[bytes], List[bytes]]
@@ -22,6 +23,18 @@ def byte_by_byte(stream: bytes) -> List[bytes]:
 
 def in_halves(stream: bytes) -> List[bytes]:
     return [stream[: len(stream) // 2], stream[len(stream) // 2 :]]
+
+
+def in_odd_pieces(stream: bytes) -> List[bytes]:
+    """Pieces of many sizes, which cut frames at every place."""
+    pieces = []
+    sizes = cycle((1, 2, 3, 5, 7, 11, 61, 127, 1009, 4099))
+    start = 0
+    while start < len(stream):
+        end = start + next(sizes)
+        pieces.append(stream[start:end])
+        start = end
+    return pieces
 
 
 every_feeding = pytest.mark.parametrize("feeding", [whole, byte_by_byte, in_halves])

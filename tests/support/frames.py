@@ -22,6 +22,7 @@ __all__ = [
     "close_payload",
     "header",
     "mask",
+    "mixed_flood",
     "parse",
     "parse_all",
     "size_of",
@@ -107,6 +108,15 @@ def size_of(data: Union[bytes, bytearray]) -> Optional[int]:
     if data[1] & 0x80:
         position += 4
     return position + size if len(data) >= position else None
+
+
+def mixed_flood(count: int) -> List[Tuple[int, bytes]]:
+    """Opcodes and payloads of ``count`` (at most 1000) each: pings, texts, binary messages."""
+    return [
+        (opcode, b"%3d " % number * (number % most))
+        for number in range(count)
+        for opcode, most in ((PING, 30), (TEXT, 41), (BINARY, 997))
+    ]
 
 
 def parse(data: bytes) -> Tuple[Optional[Frame], int]:

@@ -46,6 +46,7 @@ from picows_codec import (
 )
 from picows_codec.calls import returns_call
 from picows_codec.factories import bind_listener_factory, check_order
+from picows_codec.headers import is_field_value
 
 if TYPE_CHECKING:
     from typing_extensions import ParamSpec
@@ -344,6 +345,11 @@ def _with_user_agent(headers: List[Tuple[str, str]], user_agent: Optional[str]) 
         raise TypeError(f"user_agent must be a str or None, not {type(user_agent).__name__}")
     if not user_agent:
         raise WSInvalidOptionError("user_agent must not be empty; None sends no User-Agent")
+    if not is_field_value(user_agent.encode("utf-8", "surrogateescape")):
+        raise WSInvalidOptionError(
+            f"user_agent={user_agent!r} has a line break or another control character"
+            " (RFC 9110, 5.5)"
+        )
     if all(name.lower() != "user-agent" for name, _ in headers):
         headers.append(("User-Agent", user_agent))
     return headers
