@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from picows_codec import socket_address
-from picows_codec.socket_address import format_address
+from picows_codec.socket_address import format_address, pack_address, unpack_address
 from tests.support.connection import Connection, both_roles
 from tests.support.memory import MemoryTransport
 
 
 def test_names() -> None:
-    assert socket_address.__all__ == ["format_address"]
+    assert socket_address.__all__ == ["format_address", "pack_address", "unpack_address"]
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,45 @@ def test_names() -> None:
 )
 def test_format(address: Any, text: str) -> None:
     assert format_address(address) == text
+
+
+@pytest.mark.parametrize(
+    "address",
+    [("0.0.0.0", 0), ("127.0.0.1", 80), ("255.255.255.255", 65535), ("10.1.2.3", 256)],
+)
+def test_an_address_of_ipv4_is_packed(address: Any) -> None:
+    packed = pack_address(address)
+    assert isinstance(packed, int)
+    assert unpack_address(packed) == address
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        ("::1", 80, 0, 0),
+        ("::1", 80),
+        ("localhost", 80),
+        ("1.2.3", 80),
+        ("1.2.3.4.5", 80),
+        ("1.2.3.256", 80),
+        ("01.2.3.4", 80),
+        (" 1.2.3.4", 80),
+        ("1.2.3.-4", 80),
+        ("1.2.3.4", 65536),
+        ("1.2.3.4", -1),
+        ("1.2.3.4", None),
+        (b"1.2.3.4", 80),
+        (1, 2),
+        (),
+        "/run/a.sock",
+        b"\0name",
+        7,
+        None,
+    ],
+)
+def test_any_other_address_is_kept_as_it_is(address: Any) -> None:
+    assert pack_address(address) is address
+    assert unpack_address(address) is address
 
 
 @both_roles

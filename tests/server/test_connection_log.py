@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+import struct
 from typing import Any, List
 
 import pytest
@@ -90,3 +92,17 @@ async def test_wait_disconnected_raises_nothing_of_the_listener(backend: str) ->
     assert isinstance(cause.exception, ValueError)
     name = "{}:{}".format(*transport.remote_address)
     assert f"{name}: the listener's on_ws_message raised an exception" in lines
+
+
+@pytest.mark.parametrize("backend", PLAIN_BACKENDS)
+async def test_a_peer_that_is_gone_before_it_is_served_has_a_name(backend: str) -> None:
+    logger, lines = verbose_logger()
+    async with ws_create_server(
+        "ws://127.0.0.1:0", Echo, backend=backend, logger_name=logger
+    ) as server:
+        client = socket.create_connection(server.sockets[0].getsockname())
+        host, port = client.getsockname()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+        await eventually(lambda: any(line.startswith(f"{host}:{port}: ") for line in lines))
+    assert not [line for line in lines if "unknown address" in line]

@@ -72,10 +72,10 @@ class Site:
         """Add a connection; returns the client's end, non-blocking."""
         with socket.create_server(("127.0.0.1", 0)) as listening:
             client = socket.create_connection(listening.getsockname())
-            accepted, _ = listening.accept()
+            accepted, peer = listening.accept()
         client.setblocking(False)
         accepted.setblocking(False)
-        self.connections.add(accepted)
+        self.connections.add(accepted, peer)
         return client
 
     async def dial(self) -> RawClient:

@@ -12,7 +12,7 @@ cdef class WSEndpoint(Liveness):
         object _request
         object _response
         str _subprotocol
-        object _remote_address
+        object _remote_address          # packed, see socket_address
         object _local_address
         object _cause                   # WSDisconnectCause, once there is one
         bytes _close_payload_received

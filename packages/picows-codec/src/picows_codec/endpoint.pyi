@@ -22,6 +22,7 @@ class WSEndpoint(Liveness):
         clock: Callable[[], float] | None = None,
         shared_reads: bool = True,
         handshake_deadline: float | None = None,
+        remote_address: object = None,
     ) -> None: ...
     @property
     def transport(self) -> WSTransport | None: ...

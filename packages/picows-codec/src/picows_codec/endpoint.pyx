@@ -83,7 +83,7 @@ from picows_codec.outcome import (
     WSDisconnectKind,
     WSState,
 )
-from picows_codec.socket_address import format_address
+from picows_codec.socket_address import format_address, pack_address, unpack_address
 
 cdef tuple _STATES = tuple(WSState)
 # How connections mostly end. Looking a member up in its class is slow before Python 3.12.
@@ -114,6 +114,7 @@ cdef class WSEndpoint(Liveness):
         connection then has a read buffer of its own.
     :param handshake_deadline: when the opening handshake must be over, in seconds on the clock; by
         default ``websocket_handshake_timeout`` after ``connection_made``.
+    :param remote_address: the peer's, from ``accept``; by default the transport is asked.
     """
 
     def __cinit__(self, *args, **options):
@@ -134,6 +135,7 @@ cdef class WSEndpoint(Liveness):
         clock=None,
         bint shared_reads=True,
         handshake_deadline=None,
+        remote_address=None,
     ):
         self._options = options
         self._handshake = handshake
@@ -142,6 +144,7 @@ cdef class WSEndpoint(Liveness):
         self._clock = clock
         self._shared_reads = shared_reads
         self._handshake_deadline = handshake_deadline or 0
+        self._remote_address = remote_address
         self._state = CONNECTING
         self._opening = True
         self._deaf = False
@@ -214,16 +217,22 @@ cdef class WSEndpoint(Liveness):
 
     def _note_addresses(self, transport):
         """While the socket can tell: after a reset it no longer does."""
-        remote = _address_of(transport, "peername")
+        remote = self._remote_address
+        if remote is None:
+            remote = _address_of(transport, "peername")
         local = _address_of(transport, "sockname")
         # A server's connections share the local one, and a client's mostly the remote one.
         if remote == self._buffers.last_remote:
-            remote = self._buffers.last_remote
+            self._remote_address = self._buffers.last_remote
+        else:
+            self._buffers.last_remote = remote
+            self._remote_address = pack_address(remote)
         if local == self._buffers.last_local:
-            local = self._buffers.last_local
-        self._remote_address = self._buffers.last_remote = remote
-        self._local_address = self._buffers.last_local = local
-        self._handshake.set_addresses(remote, local)
+            self._local_address = self._buffers.last_local
+        else:
+            self._buffers.last_local = local
+            self._local_address = pack_address(local)
+        self._handshake.set_addresses(self._remote_address, self._local_address)
 
     def _keep_loop_awake(self):
         """busy_poll, where the loop receives: it polls in every turn instead of sleeping."""
@@ -650,9 +659,9 @@ cdef class WSEndpoint(Liveness):
             with cython.critical_section(self):
                 return self._response
         if which == ATTRIBUTE_REMOTE_ADDRESS:
-            return self._remote_address
+            return unpack_address(self._remote_address)
         if which == ATTRIBUTE_LOCAL_ADDRESS:
-            return self._local_address
+            return unpack_address(self._local_address)
         if which == ATTRIBUTE_SUBPROTOCOL:
             with cython.critical_section(self):
                 return self._subprotocol
@@ -696,7 +705,7 @@ cdef class WSEndpoint(Liveness):
     # The log: one line for each thing that happens to a connection, none for a frame
 
     cdef str _peer(self):
-        return format_address(self._remote_address)
+        return format_address(unpack_address(self._remote_address))
 
     cdef int _debug_close(self, str what, bytes payload) except -1:
         if self._logger.isEnabledFor(DEBUG):

@@ -8,8 +8,8 @@ from picows_codec.options cimport WSOptions
 
 cdef class WSUpgradeRequest:
     cdef readonly bytes raw_header
-    cdef readonly object remote_address     # of the peer's socket, see set_addresses
-    cdef readonly object local_address
+    cdef object _remote_address     # packed, see socket_address
+    cdef object _local_address
     cdef object _headers            # CIMultiDictProxy, or None until somebody asks
     cdef uint32_t _method_size
     cdef uint32_t _path_start
@@ -48,7 +48,7 @@ cdef class OpeningHandshake:
     cdef ws_upgrade_head _head
     cdef bytearray _pieces          # of a head that did not arrive in one piece
     cdef bytes _raw_header          # of the peer, once complete
-    cdef object _remote_address
+    cdef object _remote_address     # packed, for the request
     cdef object _local_address
     cdef str _refusal               # what a refused client is told: nothing of its request
     cdef uint8_t _passed_over       # empty lines before a request, interim responses
@@ -57,7 +57,8 @@ cdef class OpeningHandshake:
     # handshake's: if it is accepted, the rest are frames. Sets done. Raises only what is not an
     # Exception (KeyboardInterrupt and the like) out of a caller's factory.
     cdef Py_ssize_t feed(self, const uint8_t* data, Py_ssize_t size) except -1
-    cpdef set_addresses(self, object remote_address, object local_address)
+    # Say where the bytes come from, and whereto, for the request: what pack_address gives.
+    cdef int set_addresses(self, object remote, object local) except -1
     cpdef feed_eof(self)
     cpdef feed_timeout(self)
     cpdef fail(self, object exception)

@@ -77,6 +77,7 @@ from picows_codec.errors import (
     WSInvalidUpgradeError,
     WSStateError,
 )
+from picows_codec.socket_address import unpack_address
 
 __all__ = [
     "ClientHandshake",
@@ -164,6 +165,16 @@ cdef class WSUpgradeRequest:
 
     def __init__(self):
         raise TypeError("requests are made by the opening handshake")
+
+    @property
+    def remote_address(self):
+        """The address of the peer's socket, see above."""
+        return unpack_address(self._remote_address)
+
+    @property
+    def local_address(self):
+        """The address of this side's socket."""
+        return unpack_address(self._local_address)
 
     @property
     def method(self):
@@ -431,13 +442,13 @@ cdef class OpeningHandshake:
     def __init__(self):
         raise TypeError("use ClientHandshake or ServerHandshake")
 
-    cpdef set_addresses(self, object remote_address, object local_address):
-        """Say where the bytes come from, and whereto: what the request will give, see there."""
-        self._remote_address = remote_address
-        self._local_address = local_address
+    cdef int set_addresses(self, object remote, object local) except -1:
+        self._remote_address = remote
+        self._local_address = local
         if self.request is not None:
-            self.request.remote_address = remote_address
-            self.request.local_address = local_address
+            self.request._remote_address = remote
+            self.request._local_address = local
+        return 0
 
     cdef Py_ssize_t feed(self, const uint8_t* data, Py_ssize_t size) except -1:
         cdef ws_head_limits limits
@@ -885,8 +896,8 @@ cdef class ServerHandshake(OpeningHandshake):
 
     cdef int _on_head(self) except -1:
         self.request = _new_request(self._raw_header, &self._head.request_line)
-        self.request.remote_address = self._remote_address
-        self.request.local_address = self._local_address
+        self.request._remote_address = self._remote_address
+        self.request._local_address = self._local_address
         error = self._check_request()
         if error is not None:
             return self._refuse(error)

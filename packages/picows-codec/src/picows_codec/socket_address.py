@@ -1,10 +1,14 @@
-"""Addresses of sockets, written for people."""
+"""Addresses of sockets: written for people, and kept in few bytes."""
 
 from __future__ import annotations
 
 from typing import List, Union
 
-__all__: List[str] = ["format_address"]
+__all__: List[str] = ["format_address", "pack_address", "unpack_address"]
+
+# Before the octets of a packed address. It makes the number negative: an int of another kind of
+# socket is an address itself.
+_PACKED = b"\xff"
 
 
 def format_address(address: object) -> str:
@@ -19,6 +23,31 @@ def format_address(address: object) -> str:
         host = _escaped(str(address[0]))
         return f"[{host}]:{address[1]}" if ":" in host else f"{host}:{address[1]}"
     return "unknown address" if address is None else _escaped(str(address))
+
+
+def pack_address(address: object) -> object:
+    """Give what to keep of ``address`` for as long as a connection lives.
+
+    ``("127.0.0.1", 80)`` is a tuple, a string and an int, 176 bytes together. An address of IPv4
+    becomes a single int of 32 bytes, any other stays as it is.
+    """
+    if isinstance(address, tuple) and len(address) == 2:
+        host, port = address
+        try:
+            octets = bytes(map(int, host.split(".")))
+            packed = int.from_bytes(_PACKED + octets + port.to_bytes(2, "big"), "big", signed=True)
+            return packed if unpack_address(packed) == address else address
+        except (AttributeError, OverflowError, TypeError, ValueError):
+            pass
+    return address
+
+
+def unpack_address(packed: object) -> object:
+    """Return the address that :func:`pack_address` was given."""
+    if not isinstance(packed, int) or packed >= 0:
+        return packed
+    _, a, b, c, d, high, low = packed.to_bytes(7, "big", signed=True)
+    return f"{a}.{b}.{c}.{d}", high << 8 | low
 
 
 def _path(address: Union[str, bytes]) -> str:

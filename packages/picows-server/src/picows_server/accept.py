@@ -52,15 +52,15 @@ _EARLY_DEATHS = frozenset(
 class Acceptor:
     """What both kinds of accept loop share.
 
-    ``accepted`` gets every connected socket and owns it from then on; ``has_room`` says whether
-    another one may be accepted. The listening sockets stay the caller's.
+    ``accepted`` gets every connected socket, which it owns from then on, and its peer's address;
+    ``has_room`` says whether another one may be accepted. The listening sockets stay the caller's.
     """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         sockets: Sequence[socket.socket],
-        accepted: Callable[[socket.socket], None],
+        accepted: Callable[[socket.socket, object], None],
         has_room: Callable[[], bool],
         logger: Logger,
     ) -> None:
@@ -98,7 +98,7 @@ class Acceptor:
             sock.close()
             return
         try:
-            self._accepted(sock)
+            self._accepted(sock, peer)
         except Exception:
             self._logger.exception("%s: the connection could not be served", format_address(peer))
             sock.close()

@@ -40,13 +40,14 @@ class ServerProtocol(WSEndpoint, asyncio.BufferedProtocol):
 
     __slots__ = ("_connections",)
 
-    def __init__(self, connections: Connections) -> None:
+    def __init__(self, connections: Connections, peer: object) -> None:
         super().__init__(
             connections.options,
             ServerHandshake(connections.route, options=connections.options),
             connections.loop,
             connections.logger,
             shared_reads=connections.shared_reads,
+            remote_address=peer,
         )
         self._connections = connections
 
@@ -137,14 +138,14 @@ class Connections:
             or self.pending_handshakes < self._max_pending_handshakes
         )
 
-    def add(self, sock: socket.socket) -> None:
-        """Serve a socket that was just accepted."""
-        protocol = ServerProtocol(self)
+    def add(self, sock: socket.socket, peer: object) -> None:
+        """Serve a socket that was just accepted, from the address ``peer``."""
+        protocol = ServerProtocol(self, peer)
         connecting = self._backend.connect(sock, protocol)
         if connecting is not None:
             task = self.loop.create_task(connecting)
             self._connecting[protocol] = task
-            done = functools.partial(self._connecting_done, protocol, sock, _peer_of(sock))
+            done = functools.partial(self._connecting_done, protocol, sock, peer)
             task.add_done_callback(done)
         self._look_at_limits()
 
@@ -263,13 +264,6 @@ class Connections:
             self.logger.error(
                 "%s: the connection could not be served", format_address(peer), exc_info=error
             )
-
-
-def _peer_of(sock: socket.socket) -> object:
-    try:
-        return sock.getpeername()
-    except OSError:
-        return None  # it has gone already
 
 
 def _route_with_limit(
