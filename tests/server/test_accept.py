@@ -56,9 +56,10 @@ class Site:
         self,
         acceptor_type: Type[Acceptor],
         listening: FailingSocket,
-        take: Optional[Callable[[socket.socket], None]] = None,
+        take: Optional[Callable[[socket.socket, Any], None]] = None,
     ) -> None:
         self.accepted: List[socket.socket] = []
+        self.peers: List[Any] = []
         self.room = 1000
         self.clients: List[socket.socket] = []
         self.listening = listening
@@ -66,10 +67,14 @@ class Site:
         self.acceptor = acceptor_type(
             loop,
             [listening],
-            take or self.accepted.append,
+            take or self._take,
             lambda: len(self.accepted) < self.room,
             logging.getLogger("picows.test"),
         )
+
+    def _take(self, sock: socket.socket, peer: Any) -> None:
+        self.accepted.append(sock)
+        self.peers.append(peer)
 
     def dial(self, count: int = 1) -> None:
         for _ in range(count):
@@ -110,6 +115,7 @@ async def test_accepts(acceptor_type: Type[Acceptor], listening: FailingSocket) 
         for sock in site.accepted:
             assert sock.gettimeout() == 0
             assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert site.peers == [client.getsockname() for client in site.clients]
 
 
 @BOTH
@@ -120,7 +126,7 @@ async def test_several_sockets(acceptor_type: Type[Acceptor], listening: Failing
         acceptor = acceptor_type(
             asyncio.get_running_loop(),
             [listening, other],
-            accepted.append,
+            lambda sock, _: accepted.append(sock),
             lambda: True,
             logging.getLogger("picows.test"),
         )
@@ -220,7 +226,7 @@ async def test_a_socket_that_cannot_be_served_is_closed(
 ) -> None:
     refused: List[socket.socket] = []
 
-    def refuse(sock: socket.socket) -> None:
+    def refuse(sock: socket.socket, peer: Any) -> None:
         refused.append(sock)
         raise LookupError("no one at home")
 

@@ -310,6 +310,25 @@ async def test_transport_that_cannot_be_made(
     assert "no transport today" in caplog.text
 
 
+async def test_a_plain_connection_that_is_lost_early(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO, "picows.test")
+    async with Site("loop") as site:
+
+        async def fail(*_: object) -> None:
+            raise ConnectionResetError
+
+        monkeypatch.setattr(site.backend, "connect", fail)
+        client = site.add()
+        await eventually(lambda: not site.connections)
+        peer = "{}:{}".format(*client.getsockname())
+        client.close()
+    assert [record.getMessage() for record in caplog.records if record.name == "picows.test"] == [
+        f"{peer}: the connection was lost before it was served: the peer closed the connection"
+    ]
+
+
 @tls_backends
 async def test_failed_tls_handshakes_are_no_errors_of_ours(
     backend: str, certificates: Certificates, caplog: pytest.LogCaptureFixture

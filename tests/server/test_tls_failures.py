@@ -148,7 +148,6 @@ async def test_clients_that_hang_up(
 ) -> None:
     async def leave(sock: socket.socket) -> None:
         await send(sock, data)
-        await asyncio.sleep(0.01)
         if resets:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         sock.close()

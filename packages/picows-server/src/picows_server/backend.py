@@ -63,6 +63,7 @@ class Backend:
     """Puts a transport between an accepted socket and a protocol. One object per server."""
 
     name = ""
+    has_tls = False
     # Whether a transport wants close() even after it has called connection_lost.
     closes_lost_transports = False
 
@@ -110,6 +111,7 @@ class LoopBackend(Backend):
 
     def __init__(self, loop: asyncio.AbstractEventLoop, tls: Optional[TlsSettings]) -> None:
         super().__init__(loop)
+        self.has_tls = tls is not None
         self._arguments: Dict[str, Any] = {}
         if tls is not None:
             self._arguments = {
@@ -143,6 +145,7 @@ class FastnetBackend(Backend):
             adapted = FastnetLoop(loop, self._poller)
         super().__init__(adapted)
         self._logger = logger
+        self.has_tls = tls is not None
         self._context = None if tls is None else tls.context
         self._stand_in = LoopBackend(loop, tls)
         self._has_noted = False

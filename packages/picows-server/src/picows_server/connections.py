@@ -139,8 +139,13 @@ class Connections:
         )
 
     def add(self, sock: socket.socket, peer: object) -> None:
+<<<<<<< HEAD
         """Serve a socket that was just accepted, from the address ``peer``."""
         protocol = ServerProtocol(self, peer)
+=======
+        """Serve a socket that was just accepted; ``peer`` is the address that came with it."""
+        protocol = ServerProtocol(self)
+>>>>>>> 4505b80 (Name the peer of a failed handshake from accept(), also after a reset; no TLS in the log of plain ports)
         connecting = self._backend.connect(sock, protocol)
         if connecting is not None:
             task = self.loop.create_task(connecting)
@@ -256,7 +261,9 @@ class Connections:
         # What a peer can cause is not worth a traceback. An ssl.SSLError is an OSError.
         if isinstance(error, (OSError, asyncio.TimeoutError)):
             self.logger.info(
-                "%s: the TLS handshake failed: %s",
+                "%s: the TLS handshake failed: %s"
+                if self._backend.has_tls
+                else "%s: the connection was lost before it was served: %s",
                 format_address(peer),
                 describe_tls_failure(error),
             )
