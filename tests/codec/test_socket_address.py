@@ -13,7 +13,12 @@ from tests.support.memory import MemoryTransport
 
 
 def test_names() -> None:
-    assert socket_address.__all__ == ["format_address", "pack_address", "unpack_address"]
+    assert socket_address.__all__ == [
+        "SocketAddress",
+        "format_address",
+        "pack_address",
+        "unpack_address",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -133,4 +133,8 @@ async def transport_members(transport: WSTransport) -> None:
     assert_type(transport.subprotocol, Optional[str])
     assert_type(transport.close_handshake, Optional[WSCloseHandshake])
     assert_type(transport.disconnect_cause, Optional[WSDisconnectCause])
+    if isinstance(transport.remote_address, tuple):
+        assert_type(transport.remote_address[0], str)
+        assert_type(transport.remote_address[1], int)
+    transport.local_address[0]  # type: ignore[index]  # it may be None
     WSTransport(1)  # type: ignore[call-arg]

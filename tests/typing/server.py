@@ -55,6 +55,8 @@ async def what_takes_a_call() -> None:
 def route(
     request: WSUpgradeRequest,
 ) -> Union[WSListener, WSUpgradeResponse, WSUpgradeResponseWithListener, None]:
+    if isinstance(request.remote_address, tuple):
+        assert_type(request.remote_address[0], str)
     if request.path == "/chat":
         response = WSUpgradeResponse.create_101_response({"X-Room": "1"}, subprotocol="chat")
         return WSUpgradeResponseWithListener(response, ServerClientListener())

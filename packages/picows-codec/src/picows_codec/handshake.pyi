@@ -4,6 +4,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from typing_extensions import Buffer, TypeAlias, disjoint_base
 
 from picows_codec.options import WSOptions
+from picows_codec.socket_address import SocketAddress
 
 __all__ = [
     "ClientHandshake",
@@ -21,9 +22,9 @@ class WSUpgradeRequest:
     @property
     def raw_header(self) -> bytes: ...
     @property
-    def remote_address(self) -> Any: ...
+    def remote_address(self) -> SocketAddress: ...
     @property
-    def local_address(self) -> Any: ...
+    def local_address(self) -> SocketAddress: ...
     @property
     def method(self) -> str: ...
     @property

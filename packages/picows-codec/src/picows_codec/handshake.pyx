@@ -156,8 +156,8 @@ cdef class WSUpgradeRequest:
 
     ``remote_address`` and ``local_address`` are those of the connection's sockets, known before
     the listener factory is called: ``(host, port)``, four items for IPv6, a path for Unix sockets
-    (``""`` for one without a name), None where the transport cannot tell. Behind a proxy they are
-    those of the connection with the proxy.
+    (``""`` for one without a name, bytes in Linux's abstract namespace), None where the transport
+    cannot tell. Behind a proxy they are those of the connection with the proxy.
     """
 
     def __cinit__(self):

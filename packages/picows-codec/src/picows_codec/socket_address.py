@@ -1,10 +1,14 @@
-"""Addresses of sockets: written for people, and kept in few bytes."""
+"""Addresses of sockets: their type, their text for people, and how to keep one in few bytes."""
 
 from __future__ import annotations
 
-from typing import List, Union
+from typing import Tuple, Union
 
-__all__: List[str] = ["format_address", "pack_address", "unpack_address"]
+__all__ = ["SocketAddress", "format_address", "pack_address", "unpack_address"]
+
+# Of IPv4; of IPv6, with flow label and scope; the path of a Unix socket; its name in Linux's
+# abstract namespace; None where it is not known.
+SocketAddress = Union[Tuple[str, int], Tuple[str, int, int, int], str, bytes, None]
 
 # Before the octets of a packed address. It makes the number negative: an int of another kind of
 # socket is an address itself.

@@ -7,6 +7,7 @@ from typing_extensions import Buffer, disjoint_base
 
 from picows_codec.handshake import WSUpgradeRequest, WSUpgradeResponse
 from picows_codec.outcome import WSCloseHandshake, WSDisconnectCause, WSState
+from picows_codec.socket_address import SocketAddress
 from picows_codec.view import WSFrame
 
 @final
@@ -73,9 +74,9 @@ class WSTransport:
     @property
     def underlying_transport(self) -> BaseTransport | None: ...
     @property
-    def remote_address(self) -> Any: ...
+    def remote_address(self) -> SocketAddress: ...
     @property
-    def local_address(self) -> Any: ...
+    def local_address(self) -> SocketAddress: ...
     @property
     def request(self) -> WSUpgradeRequest: ...
     @property

@@ -364,8 +364,8 @@ cdef class WSTransport:
         """The address of the peer's socket; still there after the end of the connection.
 
         ``(host, port)``, ``(host, port, flowinfo, scope_id)`` for IPv6, the path for a Unix socket
-        (``""`` for one without a name), None where the transport could not tell. Behind a proxy it
-        is the proxy's.
+        (``""`` for one without a name, bytes in Linux's abstract namespace), None where the
+        transport could not tell. Behind a proxy it is the proxy's.
         """
         return (<Core> self._core).attribute(ATTRIBUTE_REMOTE_ADDRESS)
 

@@ -139,13 +139,8 @@ class Connections:
         )
 
     def add(self, sock: socket.socket, peer: object) -> None:
-<<<<<<< HEAD
         """Serve a socket that was just accepted, from the address ``peer``."""
         protocol = ServerProtocol(self, peer)
-=======
-        """Serve a socket that was just accepted; ``peer`` is the address that came with it."""
-        protocol = ServerProtocol(self)
->>>>>>> 4505b80 (Name the peer of a failed handshake from accept(), also after a reset; no TLS in the log of plain ports)
         connecting = self._backend.connect(sock, protocol)
         if connecting is not None:
             task = self.loop.create_task(connecting)
