@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import ssl
 import threading
+import weakref
 from pathlib import Path
 from typing import Any, Callable, List
 
@@ -15,6 +17,7 @@ from picows_client import opening, trust, ws_connect
 from picows_client.trust import TrustStore
 from tests.client.exchange import Recorder, check_echo, serve_echo
 from tests.support.certificates import Certificates
+from tests.support.leaks import eventually
 from tests.support.loops import run as run_on
 from tests.support.rawpeer import raw_peer
 
@@ -171,6 +174,35 @@ def test_a_failure_is_not_kept(run: Run, monkeypatch: pytest.MonkeyPatch) -> Non
         await store.load(loop)
 
     run(main)
+
+
+def test_a_failure_leaves_no_cycle(run: Run) -> None:
+    class NoTrust(Exception):
+        pass
+
+    failures: List[weakref.ref[NoTrust]] = []
+
+    def fail() -> ssl.SSLContext:
+        error = NoTrust()
+        failures.append(weakref.ref(error))
+        try:
+            raise error
+        finally:
+            del error
+
+    async def main() -> None:
+        try:
+            await TrustStore(fail).load(asyncio.get_running_loop())
+        except NoTrust:
+            pass
+        await eventually(lambda: failures[0]() is None)
+
+    gc.collect()
+    gc.disable()
+    try:
+        run(main)
+    finally:
+        gc.enable()
 
 
 def test_a_context_that_lost_its_authorities_is_not_kept(run: Run) -> None:

@@ -63,16 +63,20 @@ class TrustStore:
                 loop.run_in_executor(None, self._run, fingerprint, build)
             except BaseException as error:  # noqa: BLE001
                 self._end(fingerprint, build, None, error)
-        return await asyncio.wrap_future(build, loop=loop)
+        try:
+            return await asyncio.wrap_future(build, loop=loop)
+        finally:
+            del build  # it keeps an exception, whose traceback leads here: a reference cycle
 
     def _run(self, fingerprint: Fingerprint, build: Future[ssl.SSLContext]) -> None:
-        context, failure = None, None
         try:
             _check_readable()
             context = self._build()
         except BaseException as error:  # noqa: BLE001
-            failure = error
-        self._end(fingerprint, build, context, failure)
+            # Without the frames of this thread, which have the future that keeps the exception.
+            self._end(fingerprint, build, None, error.with_traceback(None))
+        else:
+            self._end(fingerprint, build, context, None)
 
     def _end(
         self,
