@@ -154,13 +154,10 @@ class Opening:
             else:
                 await self._in_time(backend.connect(sock, protocol, tls))
             return await opened  # the endpoint knows the deadline
-        except WSInvalidMessageError as error:
-            if tls is None and not error.raw_header:
-                # Servers that speak TLS do that to plain requests.
+        except BaseException as error:
+            if isinstance(error, WSInvalidMessageError) and tls is None and not error.raw_header:
+                # A server that speaks TLS drops a plain request without an answer.
                 error.args = (f"{error} (does {url.host_and_port} want TLS? Then use wss://)",)
-            await undisturbed(abandon(protocol, sock))
-            raise
-        except BaseException:
             # A second cancellation must not leave half of it behind.
             await undisturbed(abandon(protocol, sock))
             raise

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import re
 import socket
-from typing import Optional, Tuple
+from typing import Any, Optional, Tuple
 
 from multidict import CIMultiDict
 
@@ -142,7 +142,7 @@ async def open_http_tunnel(
     except EOFError as error:
         raise _failure(proxy, server, "it closed the connection") from error
     except _Refusal as error:
-        raise WSProxyError(_failure(proxy, server, str(error)).args[0], *error.response) from error
+        raise _failure(proxy, server, str(error), *error.response) from error
     except OSError as error:
         raise _failure(proxy, server, str(error)) from error
 
@@ -243,6 +243,9 @@ async def open_socks_tunnel(
         raise _failure(proxy, server, str(error.__cause__ or error)) from error
 
 
-def _failure(proxy: WSURL, server: WSURL, reason: str) -> WSProxyError:
+def _failure(proxy: WSURL, server: WSURL, reason: str, *response: Any) -> WSProxyError:
+    """``response``: status, headers and body, if the proxy sent one."""
     place = f"{proxy.scheme}://{proxy.host_and_port}"
-    return WSProxyError(f"proxy {place} opened no tunnel to {server.host_and_port}: {reason}")
+    return WSProxyError(
+        f"proxy {place} opened no tunnel to {server.host_and_port}: {reason}", *response
+    )
