@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
+from picows_codec.option_names import SHARED_MEANINGS
+
 __all__ = ["MEANINGS"]
 
-_PINGS = "write enable_auto_ping=True and auto_ping_idle_timeout= (seconds)"
-_PONGS = "write enable_auto_ping=True and auto_ping_reply_timeout= (seconds)"
 _TLS = "write ssl_context=, an ssl.SSLContext, with a wss:// URL"
 _HEADERS = "write extra_headers= (a mapping or pairs)"
 _IN_URL = "it is a part of the URL, ws://host:port/path"
 _DIAL = "write websocket_handshake_timeout= (seconds), which covers everything"
-_SIZE = "write max_message_size= and max_frame_size= (bytes)"
-_QUEUE = "frames are not queued: on_ws_frame gets each as it arrives"
-_FACTORY = "pass a listener class or a callable that makes a listener, after the URL"
 _CALLBACK = "write it as a method of the listener"
-_COMPRESSION = "leave it out: frames are not compressed"
 _CERTIFICATES = "write ssl_context=, with the certificates loaded into it"
 
-# Names of websockets, aiohttp, websocket-client, Tornado, asyncio and older picows.
+# More names of websockets, aiohttp, websocket-client, Tornado, asyncio and older picows.
 MEANINGS = {
-    "ping_interval": _PINGS,
-    "ping_timeout": _PONGS,
-    "heartbeat": _PINGS,
-    "auto_ping_interval": _PINGS,
-    "keepalive": _PINGS,
-    "keepalive_interval": _PINGS,
-    "autoping": "write enable_auto_pong=, which answers pings",
-    "autoclose": "leave it out: CLOSE frames are answered, after on_ws_frame has seen them",
+    **SHARED_MEANINGS,
+    "keepalive_interval": SHARED_MEANINGS["keepalive"],
     "ssl": _TLS,
     "sslopt": _TLS,
     "ssl_options": _TLS,
@@ -52,41 +42,17 @@ MEANINGS = {
     "host": _IN_URL,
     "port": _IN_URL,
     "path": _IN_URL,
-    "uri": "the URL is the first argument, url",
     "params": _IN_URL,
-    "max_size": _SIZE,
-    "max_msg_size": _SIZE,
-    "max_queue": _QUEUE,
-    "read_limit": "write read_buffer_init_size= (bytes)",
-    "write_limit": "write write_high_watermark= and write_low_watermark= (bytes)",
     "open_timeout": _DIAL,
     "timeout": _DIAL,
     "connect_timeout": _DIAL,
     "handshake_timeout": _DIAL,
     "ssl_handshake_timeout": _DIAL,
-    "ssl_shutdown_timeout": "write close_timeout= (seconds)",
     "closing_timeout": "write close_timeout= (seconds)",
-    "receive_timeout": "write data_timeout= (seconds)",
-    "compression": _COMPRESSION,
-    "compress": _COMPRESSION,
-    "compression_options": _COMPRESSION,
-    "extensions": _COMPRESSION,
-    "logger": "write logger_name=, which takes a name or a logger",
-    "create_protocol": _FACTORY,
-    "create_connection": _FACTORY,
-    "klass": _FACTORY,
-    "protocol_factory": _FACTORY,
-    "ws_listener_factory": _FACTORY,
-    "listener": _FACTORY,
-    "handler": _FACTORY,
     "on_open": f"{_CALLBACK}, on_ws_connected",
-    "on_message": f"{_CALLBACK}, on_ws_frame or on_ws_message",
-    "on_message_callback": f"{_CALLBACK}, on_ws_frame or on_ws_message",
-    "on_close": f"{_CALLBACK}, on_ws_disconnected",
+    "on_message_callback": SHARED_MEANINGS["on_message"],
     "on_error": f"{_CALLBACK}, on_ws_disconnected, and look at transport.disconnect_cause",
     "process_exception": "catch what ws_connect raises, and call it again",
-    "loop": "leave it out: the running loop is used",
-    "unix": "write unix_path=",
     "server_name": "write server_hostname=",
     "http_proxy_host": "write proxy=, a URL",
     "http_proxy_port": "write proxy=, a URL",

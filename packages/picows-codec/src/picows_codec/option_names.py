@@ -5,7 +5,51 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import Mapping, Sequence
 
-__all__ = ["explain_option"]
+__all__ = ["SHARED_MEANINGS", "explain_option"]
+
+_PINGS = "write enable_auto_ping=True and auto_ping_idle_timeout= (seconds)"
+_PONGS = "write enable_auto_ping=True and auto_ping_reply_timeout= (seconds)"
+_SIZE = "write max_message_size= and max_frame_size= (bytes)"
+_QUEUE = "frames are not queued: on_ws_frame gets each as it arrives"
+_FACTORY = "pass a listener class or a callable that makes a listener, after the URL"
+_CALLBACK = "write it as a method of the listener"
+_COMPRESSION = "leave it out: frames are not compressed"
+
+# Names of websockets, aiohttp, uvicorn, Tornado, asyncio and older picows that mean the same on
+# a client and on a server.
+SHARED_MEANINGS = {
+    "ping_interval": _PINGS,
+    "ping_timeout": _PONGS,
+    "heartbeat": _PINGS,
+    "auto_ping_interval": _PINGS,
+    "keepalive": _PINGS,
+    "autoping": "write enable_auto_pong=, which answers pings",
+    "autoclose": "leave it out: CLOSE frames are answered, after on_ws_frame has seen them",
+    "uri": "the URL is the first argument, url",
+    "max_size": _SIZE,
+    "max_msg_size": _SIZE,
+    "max_queue": _QUEUE,
+    "read_limit": "write read_buffer_init_size= (bytes)",
+    "write_limit": "set write_high_watermark= and write_low_watermark= (bytes)",
+    "ssl_shutdown_timeout": "write close_timeout= (seconds)",
+    "receive_timeout": "write data_timeout= (seconds)",
+    "compression": _COMPRESSION,
+    "compress": _COMPRESSION,
+    "compression_options": _COMPRESSION,
+    "extensions": _COMPRESSION,
+    "logger": "write logger_name=, which takes a name or a logger",
+    "create_protocol": _FACTORY,
+    "create_connection": _FACTORY,
+    "klass": _FACTORY,
+    "protocol_factory": _FACTORY,
+    "ws_listener_factory": _FACTORY,
+    "listener": _FACTORY,
+    "handler": _FACTORY,
+    "on_message": f"{_CALLBACK}, on_ws_frame or on_ws_message",
+    "on_close": f"{_CALLBACK}, on_ws_disconnected",
+    "loop": "leave it out: the running loop is used",
+    "unix": "write unix_path=",
+}
 
 
 def explain_option(name: str, known: Sequence[str], meanings: Mapping[str, str]) -> str:
