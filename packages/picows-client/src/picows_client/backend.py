@@ -19,7 +19,7 @@ from picows_client.tasks import undisturbed
 from picows_client.tls import TlsSettings, naming_failures
 from picows_client.wire import TransportWire
 from picows_codec import WSInvalidOptionError
-from picows_codec.tls import ContextCheck, FastnetLoop
+from picows_codec.tls import ContextCheck, FastnetLoop, log_loop_tls
 
 try:
     from picows_codec.stream import attach
@@ -107,7 +107,7 @@ class FastnetBackend(Backend):
     ) -> None:
         arguments: Dict[str, Any] = {}
         if tls is not None:
-            _check_carried(tls.context)
+            _CHECK.check(tls.context)
             arguments = {
                 "ssl": tls.context,
                 "server_hostname": tls.server_name,
@@ -121,7 +121,7 @@ class FastnetBackend(Backend):
     async def _start_tls(
         self, transport: asyncio.Transport, protocol: asyncio.BaseProtocol, tls: TlsSettings
     ) -> asyncio.Transport:
-        _check_carried(tls.context)
+        _CHECK.check(tls.context)
         return await aiofastnet.start_tls(
             self._adapted,
             transport,
@@ -245,7 +245,7 @@ def choose_backend(
             " Python 3.9 or newer)"
         )
     for context in contexts:
-        _check_carried(context)
+        _CHECK.check(context)
     return FastnetBackend(loop)
 
 
@@ -255,21 +255,9 @@ def _are_carried(contexts: Sequence[ssl.SSLContext], logger: Logger) -> bool:
         if reason is not None:
             if context not in _NOTED:
                 _NOTED.add(context)
-                logger.warning(
-                    "TLS is carried by the event loop, because aiofastnet cannot use the"
-                    " ssl_context: %s",
-                    reason,
-                )
+                log_loop_tls(logger, reason)
             return False
     return True
-
-
-def _check_carried(context: ssl.SSLContext) -> None:
-    reason = _CHECK.why_not(context)
-    if reason is not None:
-        raise WSInvalidOptionError(
-            f"backend='aiofastnet' cannot use the ssl_context: {reason}; 'auto' and 'loop' can"
-        )
 
 
 def _why_not_stream(loop: asyncio.AbstractEventLoop, needs_tls: bool) -> Optional[str]:

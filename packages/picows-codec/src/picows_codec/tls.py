@@ -7,7 +7,15 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["ContextCheck", "FastnetLoop", "describe_tls_failure", "name_tls_failure"]
+from picows_codec.errors import WSInvalidOptionError
+
+__all__ = [
+    "ContextCheck",
+    "FastnetLoop",
+    "describe_tls_failure",
+    "log_loop_tls",
+    "name_tls_failure",
+]
 
 _CLOSED = "the peer closed the connection"
 _ENDS = (ConnectionResetError, BrokenPipeError)
@@ -78,12 +86,28 @@ class ContextCheck:
             return "a method or class of it was replaced"
         return self._why_not_psk(context) if self._can_have_psk else None
 
+    def check(self, context: Any) -> None:
+        """Raise :class:`WSInvalidOptionError` with the reason if aiofastnet will not do."""
+        reason = self.why_not(context)
+        if reason is not None:
+            raise WSInvalidOptionError(
+                f"backend='aiofastnet' cannot use the ssl_context: {reason}; 'auto' and 'loop' can"
+            )
+
     def _why_not_psk(self, context: Any) -> str | None:
         if self._psk_words is None:
             return "it cannot be seen whether a PSK callback is set"
         if any(_read_word(context, offset) for offset in self._psk_words):
             return "a PSK callback is set"
         return None
+
+
+def log_loop_tls(logger: Any, reason: str) -> None:
+    """Say that the loop's TLS stands in, and for what :meth:`ContextCheck.why_not` gave."""
+    logger.warning(
+        "TLS is carried by the event loop, because aiofastnet cannot use the ssl_context: %s",
+        reason,
+    )
 
 
 def _psk_words(context_class: Any) -> tuple[int, ...] | None:

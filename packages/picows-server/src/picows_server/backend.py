@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Coroutine, Dict, Optional
 
 from picows_codec import WSInvalidOptionError
-from picows_codec.tls import ContextCheck, FastnetLoop
+from picows_codec.tls import ContextCheck, FastnetLoop, log_loop_tls
 from picows_server.logs import Logger
 
 try:
@@ -165,7 +165,7 @@ class FastnetBackend(Backend):
             if reason is not None:
                 if not self._has_noted:
                     self._has_noted = True
-                    _note(self._logger, reason)
+                    log_loop_tls(self._logger, reason)
                 return self._stand_in.connect(sock, protocol)
         return connect_accepted_socket(self._loop, lambda: protocol, sock, **self._arguments)
 
@@ -204,11 +204,8 @@ def choose_backend(
                 "backend='aiofastnet' is not available: the package is not installed "
                 "(it needs Python 3.9 or newer)"
             )
-        reason = None if tls is None else _CHECK.why_not(tls.context)
-        if reason is not None:
-            raise WSInvalidOptionError(
-                f"backend='aiofastnet' cannot use the ssl_context: {reason}; 'auto' and 'loop' can"
-            )
+        if tls is not None:
+            _CHECK.check(tls.context)
         return FastnetBackend(loop, tls, logger)
     if name == "loop":
         return LoopBackend(loop, tls)
@@ -225,15 +222,8 @@ def _fastest(loop: asyncio.AbstractEventLoop, tls: Optional[TlsSettings], logger
     reason = _CHECK.why_not(tls.context)
     if reason is None:
         return "aiofastnet"
-    _note(logger, reason)
+    log_loop_tls(logger, reason)
     return "loop"
-
-
-def _note(logger: Logger, reason: str) -> None:
-    logger.warning(
-        "TLS is carried by the event loop, because aiofastnet cannot use the ssl_context: %s",
-        reason,
-    )
 
 
 def _why_not_stream(loop: asyncio.AbstractEventLoop, tls: Optional[TlsSettings]) -> Optional[str]:
