@@ -71,7 +71,9 @@ async def test_auto_for_tls(certificates: Certificates, monkeypatch: pytest.Monk
     loop, tls = asyncio.get_running_loop(), tls_settings(certificates)
     for available, name in ((True, "aiofastnet"), (False, "loop")):
         monkeypatch.setattr(backend, "HAS_AIOFASTNET", available)
-        assert choose_backend("auto", loop, tls, LOGGER).name == name
+        chosen = choose_backend("auto", loop, tls, LOGGER)
+        assert chosen.name == name
+        chosen.close()
 
 
 def test_auto_without_readers(certificates: Certificates) -> None:
@@ -156,6 +158,7 @@ async def test_bytes_that_are_not_tls(name: str, certificates: Certificates) -> 
         await connecting
     await eventually(lambda: accepted.fileno() == -1)
     client.close()
+    chosen.close()
 
 
 @pytest.mark.parametrize("name", TLS_BACKENDS)
@@ -173,6 +176,7 @@ async def test_peer_that_hangs_up_during_the_tls_handshake(
     with pytest.raises(ConnectionError):
         await task
     await eventually(lambda: accepted.fileno() == -1)
+    chosen.close()
 
 
 @pytest.mark.parametrize("name", TLS_BACKENDS)
@@ -186,6 +190,7 @@ async def test_silent_tls_peer(name: str, certificates: Certificates) -> None:
         await connecting
     await eventually(lambda: accepted.fileno() == -1)
     client.close()
+    chosen.close()
 
 
 @needs_aiofastnet
@@ -200,3 +205,4 @@ async def test_other_troubles_of_transports_are_reported() -> None:
     chosen._loop.call_exception_handler(trouble)
     loop.set_exception_handler(handler)
     assert reports == [trouble]
+    chosen.close()

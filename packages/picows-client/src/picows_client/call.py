@@ -25,7 +25,7 @@ class WSConnectCall(OpeningCall[Tuple[WSTransport, ListenerT]]):
         try:
             await transport.wait_disconnected()
         except asyncio.CancelledError:
-            # Most often for the second time: no time for the peer, but the listener is told.
+            # Mostly the second cancellation: do not wait for the peer, but tell the listener.
             transport.disconnect(graceful=False)
             await undisturbed(transport.wait_disconnected())
             raise

@@ -1,9 +1,9 @@
 """What the callbacks of a listener must be: functions that return, and that are really called.
 
 A coroutine function would only make a coroutine that nobody awaits, a generator function only a
-generator that nobody runs. A ``def`` method of a compiled
-class is not in the class's vtable, through which compiled listeners are called. Both are errors
-that would pass in silence, so that a listener is looked at before its connection opens.
+generator that nobody runs. A ``def`` method of a compiled class is not in the class's vtable, through
+which compiled listeners are called. Neither would be noticed, so every listener is checked before its
+connection opens.
 """
 
 from cpython.object cimport PyTypeObject
@@ -35,7 +35,7 @@ cdef str _MESSAGE_CALLBACK = "on_ws_message"
 cdef enum:
     MESSAGE_SLOT = 18
 
-# What a function has in its code that only makes something to be awaited or run.
+# Flags of functions whose call only makes something that is to be awaited.
 cdef int _ASYNC = (
     inspect.CO_COROUTINE | inspect.CO_ITERABLE_COROUTINE | inspect.CO_ASYNC_GENERATOR)
 

@@ -89,8 +89,8 @@ cdef class Liveness(Receiver):
         return 0
 
     cdef bint _is_certain(self, uint8_t* looks, int most) except -1:
-        """Whether time is over for the peer: not at the first look, as what it did may wait in the
-        socket. If bytes come between looks, not before there were ``most`` of them."""
+        """Whether the peer's time is over. Never at the first look, because what it did may wait in
+        the socket; and as long as bytes come between looks, not before ``most`` of them."""
         cdef uint8_t mine = HEARD_FOR_DATA if looks == &self._data_looks else HEARD_FOR_VERDICT
         cdef bint heard = self._heard & mine
         self._heard &= ~mine

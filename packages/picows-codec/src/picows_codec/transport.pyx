@@ -69,8 +69,8 @@ cdef int _opcode_number(object opcode) except -1:
 
 
 cdef inline object _bytes_of(WSMessage message):
-    """The bytes object that holds the payload, if there is one. Its other owner is a buffer, which
-    it gets from its receiver while somebody else reads it."""
+    """The bytes object that holds the payload, or None. The owner may also be a read buffer; without
+    the GIL the receiver may set it while this thread looks."""
     if PICOWS_FREE_THREADED:
         with cython.critical_section(message):
             return message._owner if PyBytes_CheckExact(message._owner) else None
@@ -91,8 +91,8 @@ cdef object _bytes_below(object message):
 
 
 cdef int _send_message(Core core, int opcode, WSMessage message, bint fin, int rsv) except -1:
-    """A received message, which may be another thread's: writing releases the GIL, and that thread
-    would receive into the payload."""
+    """Send a received message. It may have been received on another thread, which would receive its
+    next bytes into the payload while writing releases the GIL; so the payload is held."""
     picows_count_export(message, &message._exports, 1)
     try:
         return core.send_frame(

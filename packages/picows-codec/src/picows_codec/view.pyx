@@ -52,8 +52,8 @@ cdef inline bytes _bytes(WSMessage self):
 
 
 cdef inline str _text(WSMessage self, decoding decode, Py_ssize_t start):
-    """payload[start:] decoded. An error's exception is made in Python code, in the middle of which
-    a critical section may be left: so the payload is held instead."""
+    """Decode payload[start:]. A decoding error runs Python code, which may suspend a critical
+    section; so the payload is held by a count instead."""
     if not PICOWS_FREE_THREADED:
         return decode(<const char*> self.payload_ptr + start, self.payload_size - start, NULL)
     picows_count_export(self, &self._exports, 1)

@@ -125,7 +125,7 @@ class Connections:
     def has_room(self) -> bool:
         """Whether both limits let another connection in.
 
-        One that is to be refused gets in, too, if it is not one too many of the half-open.
+        A server that refuses when it is full accepts beyond ``max_connections``: it has to answer.
         """
         if (
             self._max_connections is not None

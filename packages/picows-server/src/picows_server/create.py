@@ -119,7 +119,7 @@ async def ws_create_server(
         ``max_connections``: how many connections, half-open ones included, are held at a time.
         ``max_pending_handshakes``: how many of them may be in their opening handshake (TLS and
         HTTP); one whose request was refused counts until it is gone. None: no limit. The log gets a
-        warning when a limit is reached, and a line when it has not been for ten seconds.
+        warning when a limit is reached, and a line once there has been room for ten seconds.
 
         ``when_full``: at ``max_connections``, ``"wait"`` leaves further connections in the kernel's
         backlog until there is room. ``"refuse"`` counts open connections only, and answers an
