@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import errno
 import functools
@@ -683,6 +684,23 @@ def test_listener_instead_of_a_factory(run: Run) -> None:
                 with pytest.raises(WSStateError, match="is the listener of <WSTransport"):
                     await ws_connect(peer.url(), recorder)
                 await check_echo(transport, recorder)
+
+    run(main)
+
+
+def test_one_listener_in_two_calls_at_a_time(run: Run) -> None:
+    async def main() -> None:
+        async with raw_peer(serve_echo) as peer:
+            recorder = Recorder()
+            calls = (ws_connect(peer.url(), recorder) for _ in range(2))
+            results = await asyncio.gather(*calls, return_exceptions=True)
+            (error,) = (result for result in results if isinstance(result, BaseException))
+            ((transport, _),) = (
+                result for result in results if not isinstance(result, BaseException)
+            )
+            assert isinstance(error, WSStateError)
+            assert recorder.transport is transport
+            await check_echo(transport, recorder)
 
     run(main)
 

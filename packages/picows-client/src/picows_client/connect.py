@@ -7,7 +7,7 @@ import socket
 import ssl
 import sys
 from collections import abc  # faster to check against than typing
-from functools import lru_cache
+from functools import lru_cache, partial
 from inspect import signature
 from typing import (
     TYPE_CHECKING,
@@ -275,9 +275,15 @@ def _bound_factory(factory: Any) -> Callable[..., Any]:
         if not issubclass(factory, WSListener):
             raise TypeError(f"listener_factory must make a WSListener, which {factory!r} is not")
     elif isinstance(factory, WSListener):
-        _check_is_free(factory)
-        return lambda request, response: factory
+        _check_is_free(factory)  # before anything is dialled
+        return partial(_give_free, factory)
     return bind_listener_factory(factory)
+
+
+def _give_free(listener: WSListener, _: WSUpgradeRequest, __: WSUpgradeResponse) -> WSListener:
+    """The factory of one listener, which another call may have given to a connection meanwhile."""
+    _check_is_free(listener)
+    return listener
 
 
 def _check_is_free(listener: WSListener) -> None:

@@ -1,9 +1,9 @@
 """What the callbacks of a listener must be: functions that return, and that are really called.
 
 A coroutine function would only make a coroutine that nobody awaits, a generator function only a
-generator that nobody runs. A ``def`` method of a compiled class is not in the class's vtable, through
-which compiled listeners are called. Neither would be noticed, so every listener is checked before its
-connection opens.
+generator that nobody runs. A ``def`` method of a compiled class is not in the class's vtable,
+through which compiled listeners are called. Neither would be noticed, so every listener is checked
+before its connection opens.
 """
 
 from cpython.object cimport PyTypeObject

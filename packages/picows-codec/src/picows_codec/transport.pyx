@@ -69,8 +69,8 @@ cdef int _opcode_number(object opcode) except -1:
 
 
 cdef inline object _bytes_of(WSMessage message):
-    """The bytes object that holds the payload, or None. The owner may also be a read buffer; without
-    the GIL the receiver may set it while this thread looks."""
+    """The bytes object that holds the payload, or None. The owner may also be a read buffer;
+    without the GIL the receiver may set it while this thread looks."""
     if PICOWS_FREE_THREADED:
         with cython.critical_section(message):
             return message._owner if PyBytes_CheckExact(message._owner) else None
