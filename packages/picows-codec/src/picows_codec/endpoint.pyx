@@ -645,8 +645,8 @@ cdef class WSEndpoint(Liveness):
         return future
 
     cdef object attribute(self, int which):
-        """Any thread may ask, except for what the event loop's own objects tell. Fields whose object
-        may be replaced are read and written in this object's critical section."""
+        """Any thread may ask, except for what the event loop's own objects tell. Fields whose
+        object may be replaced are read and written in this object's critical section."""
         if which == ATTRIBUTE_STATE:
             return _STATES[self._state]
         if which == ATTRIBUTE_UNDERLYING:
