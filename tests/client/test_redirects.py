@@ -61,6 +61,21 @@ def test_statuses(run: Run, status: int) -> None:
     run(main)
 
 
+def test_the_log_says_from_where_to_where(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "picows.client")
+
+    async def main() -> str:
+        async with raw_peer(site(old="/new?token=secret")) as peer:
+            transport, listener = await ws_connect(peer.url("/old"), Recorder)
+            assert transport.request.path == "/new?token=secret"
+            await check_echo(transport, listener)
+            return f"127.0.0.1:{peer.port}"
+
+    place = run(main)
+    assert f"{place}: redirected (status 302) to ws://{place}/new" in caplog.messages
+    assert "secret" not in caplog.text
+
+
 @pytest.mark.parametrize("status", [300, 304, 305, 306, 399])
 def test_other_statuses_are_not_followed(run: Run, status: int) -> None:
     async def answer(peer: RawConnection) -> None:

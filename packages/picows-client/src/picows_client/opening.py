@@ -97,7 +97,12 @@ class Opening:
                         error.response,
                         error.status,
                     ) from error
-                self._logger.info("redirected (status %d) to %s", error.status, target)
+                self._logger.info(
+                    "%s: redirected (status %d) to %s",
+                    url.host_and_port,
+                    error.status,
+                    str(target).partition("?")[0],  # a query may hold credentials
+                )
             redirects += 1
             headers = headers_for(target, url, headers)
             url = target
