@@ -126,6 +126,14 @@ def port() -> int:
         return number
 
 
+def test_architecture_has_every_room_of_the_codec() -> None:
+    table = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
+    sources = (ROOT / "packages" / "picows-codec" / "src" / "picows_codec").iterdir()
+    rooms = {path.name.partition(".")[0] for path in sources if path.suffix in {".py", ".pyx"}}
+    missing = {name for name in rooms if f"`{name}`" not in table}
+    assert missing == {"__init__", "_version"}
+
+
 def test_quick_starts_are_shown() -> None:
     shown = {path.relative_to(ROOT).as_posix(): "".join(blocks(path)) for path in DOCUMENTS}
     assert "class ClientListener(WSListener)" in shown["README.md"]
