@@ -9,9 +9,11 @@ import pytest
 
 from picows_client import ws_connect
 from picows_client.option_names import MEANINGS
+from picows_server import ws_create_server
 from tests.client.exchange import Recorder
 
 KNOWN = set(inspect.signature(ws_connect).parameters)
+OF_SERVERS = set(inspect.signature(ws_create_server).parameters) - KNOWN
 
 
 @pytest.mark.parametrize("name", sorted(MEANINGS))
@@ -25,6 +27,11 @@ def test_name_of_another_library(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(MEANINGS))
 def test_what_is_recommended_exists(name: str) -> None:
     assert set(re.findall(r"(\w+)=", MEANINGS[name])) <= KNOWN
+
+
+@pytest.mark.parametrize("name", sorted(OF_SERVERS))
+def test_option_of_the_other_side(name: str) -> None:
+    assert name in MEANINGS
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ _HEADERS = "write extra_headers= (a mapping or pairs)"
 _IN_URL = "it is a part of the URL, ws://host:port/path"
 _DIAL = "write websocket_handshake_timeout= (seconds), which covers everything"
 _CALLBACK = "write it as a method of the listener"
+_OF_SERVERS = "it is an option of ws_create_server"
 _CERTIFICATES = "write ssl_context=, with the certificates loaded into it"
 
 # More names of websockets, aiohttp, websocket-client, Tornado, asyncio and older picows.
@@ -61,4 +62,11 @@ MEANINGS = {
     "happy_eyeballs_delay": "leave it out: addresses are tried a quarter of a second apart",
     "interleave": "leave it out: addresses of both families take turns",
     "decode_text": "ask each frame: get_payload_as_utf8_text() or get_payload_as_bytes()",
+    "backlog": _OF_SERVERS,
+    "max_connections": _OF_SERVERS,
+    "max_pending_handshakes": _OF_SERVERS,
+    "reuse_address": _OF_SERVERS,
+    "reuse_port": _OF_SERVERS,
+    "start_serving": _OF_SERVERS,
+    "when_full": _OF_SERVERS,
 }

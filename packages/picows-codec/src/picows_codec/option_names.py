@@ -49,6 +49,7 @@ SHARED_MEANINGS = {
     "on_close": f"{_CALLBACK}, on_ws_disconnected",
     "loop": "leave it out: the running loop is used",
     "unix": "write unix_path=",
+    "use_aiofastnet": 'write backend="aiofastnet", or backend="loop" for False',
 }
 
 

@@ -19,6 +19,7 @@ _HEADERS = (
 _REQUEST = "let the listener factory take one argument, the request, and return"
 _SUBPROTOCOL = f"{_REQUEST} WSUpgradeResponseWithListener with the subprotocol of your choice"
 _IN_URL = "it is a part of the URL, ws://host:port"
+_OF_CLIENTS = "it is an option of ws_connect"
 _OPEN = "write websocket_handshake_timeout= (seconds)"
 _PROXY = "let the listener factory take one argument, the request, and read its headers"
 
@@ -68,4 +69,12 @@ MEANINGS = {
     "sockets": "write sock=, which takes one socket or several",
     "keep_alive": "write enable_auto_ping=True; a listening socket of your own is sock=",
     "user_agent_header": "leave it out: a server sends no such header",
+    "family": _OF_CLIENTS,
+    "local_addr": _OF_CLIENTS,
+    "max_redirects": _OF_CLIENTS,
+    "proxy": _OF_CLIENTS,
+    "proxy_ssl_context": _OF_CLIENTS,
+    "server_hostname": _OF_CLIENTS,
+    "socket_factory": _OF_CLIENTS,
+    "user_agent": _OF_CLIENTS,
 }
