@@ -457,6 +457,13 @@ async def test_url_in_the_second_place() -> None:
         await ws_create_server(Echo, ANY_PORT)  # type: ignore[arg-type]
 
 
+async def test_host_in_the_second_place() -> None:
+    """As picows 2 has it: what is suggested is a URL."""
+    wanted = r"ws_create_server\('ws://127.0.0.1:port', Echo, \.\.\.\)"
+    with pytest.raises(TypeError, match=wanted):
+        await ws_create_server(Echo, "127.0.0.1", "server")  # type: ignore[arg-type]
+
+
 async def test_listener_instead_of_a_factory() -> None:
     with pytest.raises(TypeError, match=r"a new listener for each connection.* is a single one"):
         await ws_create_server(ANY_PORT, Echo())  # type: ignore[arg-type]

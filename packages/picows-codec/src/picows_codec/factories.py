@@ -21,6 +21,8 @@ __all__ = ["bind_listener_factory", "bind_route", "check_order"]
 def check_order(function: str, url: Any, factory: object) -> None:
     """Raise :exc:`TypeError` if the factory was passed first, as picows 2 wants it."""
     if isinstance(factory, (str, bytes)) and callable(url):
+        if isinstance(factory, str) and "://" not in factory:  # a host, and its port behind it
+            factory = f"ws://{factory}:port"
         raise TypeError(
             f"the URL comes first, then the listener factory: {function}({factory!r},"
             f" {getattr(url, '__qualname__', url)}, ...)"
