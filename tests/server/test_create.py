@@ -229,7 +229,15 @@ async def test_port_in_use() -> None:
         with pytest.raises(OSError, match="cannot listen on 127") as caught:
             await ws_create_server(server.url, Echo)
         assert caught.value.errno == errno.EADDRINUSE
+        assert str(caught.value).count("Errno") == 1
         assert not leaked_since(before)
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="no Unix sockets here")
+async def test_path_that_is_too_long(tmp_path: Path) -> None:
+    path = tmp_path / ("x" * 200)
+    with pytest.raises(OSError, match=r"^cannot listen on '.*x': AF_UNIX path too long"):
+        await ws_create_server(ANY_PORT, Echo, unix_path=path)
 
 
 async def test_failing_to_listen_leaves_nothing_open() -> None:

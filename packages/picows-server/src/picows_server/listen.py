@@ -113,8 +113,15 @@ def bind_unix(path: UnixPath) -> ListeningSockets:
         try:
             sock.bind(name)
         except OSError as error:
-            raise OSError(error.errno, f"cannot listen on {name!r}: {error}") from None
+            raise _explain(error, repr(name)) from None
         return ListeningSockets([sock], None if is_abstract else name)
+
+
+def _explain(error: OSError, where: str) -> OSError:
+    """Make an error of the same class and number that says where nobody can listen."""
+    if error.errno is None:  # a path that is too long, for one
+        return OSError(f"cannot listen on {where}: {error}")
+    return OSError(error.errno, f"cannot listen on {where}: {error.strerror}")
 
 
 @contextlib.contextmanager
@@ -223,7 +230,7 @@ def _bind_all(
             try:
                 sock.bind(target)
             except OSError as error:
-                named = OSError(error.errno, f"cannot listen on {host} port {port}: {error}")
+                named = _explain(error, f"{host} port {port}")
                 if error.errno != errno.EADDRNOTAVAIL:
                     raise named from None
                 # One family of a name may be switched off; the others will do.
