@@ -126,8 +126,9 @@ async def ws_connect(
         ``url``: ``ws://host:port/path?query``, or ``wss://`` for TLS; see :meth:`WSURL.parse`.
         User and password in it are sent as Basic authentication (RFC 7617).
 
-        ``ssl_context``: for ``wss://``. By default one that trusts the system's authorities; it
-        is built once per process, in the loop's executor, and again when they have changed.
+        ``ssl_context``: for ``wss://``, that of a redirect too; it does not encrypt a ``ws://``
+        URL. By default one that trusts the system's authorities; it is built once per process,
+        in the loop's executor, and again when they have changed.
 
         ``server_hostname``: the name for SNI and in the server's certificate, where it is not
         the URL's host.
@@ -148,6 +149,7 @@ async def ws_connect(
         ``proxy``: ``http://``, ``https://``, ``socks4://`` or ``socks5://``, each with
         ``user:password@host:port``. The proxy resolves the server's name. SOCKS needs the
         ``socks`` extra (python-socks, Python 3.9 and newer), and takes ASCII credentials only.
+        Environment variables such as ``HTTPS_PROXY`` are not looked at.
 
         ``proxy_ssl_context``: for ``https://`` proxies; the default is as for ``ssl_context``.
 
@@ -182,7 +184,7 @@ async def ws_connect(
         ``close_timeout``: seconds that a closing handshake may take before the connection is
         aborted. None: no limit.
 
-        All other options apply to the open connection; see :class:`WSOptions`.
+        All other options apply to the open connection; see :class:`picows_codec.WSOptions`.
 
     Raises
         :class:`WSInvalidURL`, :class:`WSInvalidOptionError`, :class:`TypeError`: the call is

@@ -282,6 +282,8 @@ cdef class WSTransport:
             self, bint graceful=True, object code=1000, object reason=None):
         """End the connection; no frame is delivered from now on. Does nothing if it has ended.
 
+        Pass ``code`` and ``reason`` by name: ``disconnect(code=1012, reason="restart")``.
+
         :param graceful: True sends what is queued and a CLOSE frame with ``code`` and ``reason``,
             unless one was sent, and waits at most ``close_timeout`` seconds for the peer's. False
             drops the connection at once, and with it what is queued.

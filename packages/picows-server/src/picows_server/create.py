@@ -140,7 +140,7 @@ async def ws_create_server(
         ``close_timeout``: seconds that a closing handshake may take, also when the server is
         closed, before the connection is aborted. None: no limit.
 
-        All other options apply to each connection; see :class:`WSOptions`.
+        All other options apply to each connection; see :class:`picows_codec.WSOptions`.
 
     Raises :class:`WSInvalidURL` and :class:`WSInvalidOptionError` for a URL or an option that
     makes no sense here, :class:`TypeError` for a wrong type, and :class:`OSError` if the address
