@@ -111,10 +111,11 @@ async def ws_create_server(
 
     Whom to serve
         ``listener_factory``: a class or callable without arguments, or with one, which gets the
-        :class:`WSUpgradeRequest`. It returns a :class:`WSListener`; a
+        :class:`WSUpgradeRequest`. It is called for every valid request, also for one that asks for
+        no upgrade, such as a health check. It returns a :class:`WSListener`; a
         :class:`WSUpgradeResponseWithListener` to add response headers or choose a subprotocol; a
-        :class:`WSUpgradeResponse` to reject; or None for 404. What it raises is logged and
-        answered 500.
+        :class:`WSUpgradeResponse` to reject, or for a page; or None for 404. What it raises is
+        logged and answered 500.
 
         ``max_connections``: how many connections, half-open ones included, are held at a time.
         ``max_pending_handshakes``: how many of them may be in their opening handshake (TLS and

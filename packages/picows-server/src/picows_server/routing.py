@@ -20,7 +20,7 @@ ListenerFactory = Union[Callable[[], RouteResult], Route]
 
 
 def make_route(listener_factory: ListenerFactory, path: Optional[str]) -> Route:
-    """Make the function that answers an upgrade request; None from it means 404.
+    """Make the function that answers a request; None from it means 404.
 
     ``listener_factory`` is a class or another callable without arguments, or with one: the
     request. Where ``path`` is given, only requests for it reach the factory.
