@@ -23,6 +23,7 @@ ROOMS = (
     "constants",
     "enums",
     "errors",
+    "log_text",
     "outcome",
     "socket_address",
     "waiting",

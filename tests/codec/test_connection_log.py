@@ -70,6 +70,21 @@ def test_debug_lines_of_a_ping_timeout(role: str) -> None:
 
 
 @both_roles
+def test_a_failure_is_one_line_whatever_a_listener_raised(role: str) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("two\nlines")
+
+    listener = Recorder()
+    listener.act("on_ws_frame", fail)
+    connection = verbose(role, listener=listener)
+    connection.receive(frames.TEXT, b"x")
+    connection.lose()
+    lines = [line for line in connection.log.lines if line.startswith("debug: ")]
+    assert r"debug: [::1]:80: failing the connection: two\nlines" in lines
+    assert lines[-1].endswith(r": two\nlines; the peer was told 1011")
+
+
+@both_roles
 def test_nothing_without_debug(role: str) -> None:
     connection = Connection(role)
     connection.receive_close()

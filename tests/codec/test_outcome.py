@@ -72,6 +72,13 @@ def test_cause() -> None:
             None,
             "a callback of the listener raised an exception: KeyError()",
         ),
+        (
+            "LISTENER_EXCEPTION",
+            ValueError("a\nb"),
+            0,
+            None,
+            "a callback of the listener raised an exception: a\\nb",
+        ),
     ],
 )
 def test_cause_as_text(kind: str, exception: Any, unsent: int, close: Any, text: str) -> None:

@@ -76,6 +76,7 @@ from picows_codec.errors import (
     WSStateError,
 )
 from picows_codec.handshake import ClientHandshake
+from picows_codec.log_text import one_line
 from picows_codec.outcome import (
     WSCloseHandshake,
     WSCloseInfo,
@@ -767,7 +768,7 @@ cdef class WSEndpoint(Liveness):
         cdef bytes payload
         self._set_cause(kind, error)
         if self._logger.isEnabledFor(DEBUG):
-            self._logger.debug("%s: failing the connection: %s", self._peer(), error)
+            self._logger.debug("%s: failing the connection: %s", self._peer(), one_line(error))
         self._deaf = True
         self._muted = True
         self._block = None

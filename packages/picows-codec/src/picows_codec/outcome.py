@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import Optional
 
+from picows_codec.log_text import one_line
+
 __all__ = ["WSCloseHandshake", "WSCloseInfo", "WSDisconnectCause", "WSDisconnectKind", "WSState"]
 
 _NO_STATUS_RECEIVED = 1005
@@ -51,8 +53,7 @@ class WSCloseInfo:
         """``1012 (service restart)``, fit for one line of a log."""
         if self.code == _NO_STATUS_RECEIVED:
             return "no code"
-        reason = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in self.reason)
-        return f"{int(self.code)} ({reason})" if reason else str(int(self.code))
+        return f"{int(self.code)} ({one_line(self.reason)})" if self.reason else str(int(self.code))
 
 
 @dataclass(frozen=True)
@@ -73,12 +74,13 @@ class WSDisconnectCause:
     close: Optional[WSCloseInfo] = None
 
     def __str__(self) -> str:
+        """One line: kind, code and reason or the exception's text, what was not sent."""
         text = self.kind.value
         closes = self.kind in (WSDisconnectKind.PEER_CLOSE, WSDisconnectKind.LOCAL_CLOSE)
         if self.close is not None and closes:
             text += f": {self.close}"
         if self.exception is not None:
-            text += f": {str(self.exception) or repr(self.exception)}"
+            text += f": {one_line(self.exception)}"
         if self.close is not None and not closes:
             text += f"; the peer was told {int(self.close.code)}"
         if self.unsent_bytes:

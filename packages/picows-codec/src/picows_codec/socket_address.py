@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Tuple, Union
 
+from picows_codec.log_text import one_line
+
 __all__ = ["SocketAddress", "format_address", "pack_address", "unpack_address"]
 
 # Of IPv4; of IPv6, with flow label and scope; the path of a Unix socket; its name in Linux's
@@ -22,11 +24,11 @@ def format_address(address: object) -> str:
     namespace ``unix:@name``, and None, where nothing is known, ``unknown address``.
     """
     if isinstance(address, (str, bytes)):
-        return "unix:" + _escaped(_path(address) or "(unnamed)")
+        return "unix:" + one_line(_path(address) or "(unnamed)")
     if isinstance(address, tuple) and len(address) >= 2:
-        host = _escaped(str(address[0]))
+        host = one_line(str(address[0]))
         return f"[{host}]:{address[1]}" if ":" in host else f"{host}:{address[1]}"
-    return "unknown address" if address is None else _escaped(str(address))
+    return "unknown address" if address is None else one_line(str(address))
 
 
 def pack_address(address: object) -> object:
@@ -57,8 +59,3 @@ def unpack_address(packed: object) -> object:
 def _path(address: Union[str, bytes]) -> str:
     path = address if isinstance(address, str) else address.decode("utf-8", "backslashreplace")
     return "@" + path[1:] if path[:1] == "\0" else path
-
-
-def _escaped(text: str) -> str:
-    """Keep line breaks and the like out of a log."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -1,0 +1,16 @@
+"""What a peer or a caller wrote, made fit for one line of a log."""
+
+from __future__ import annotations
+
+__all__ = ["one_line"]
+
+
+def one_line(text: object) -> str:
+    """Escape line breaks and whatever else is not printable, as ``repr`` does.
+
+    Of an exception without a text the ``repr`` is taken.
+    """
+    written = str(text)
+    if not written and isinstance(text, BaseException):
+        written = repr(text)
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in written)
