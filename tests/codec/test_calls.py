@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import collections.abc
 import inspect
+import sys
 import threading
 from typing import Any, Callable, ClassVar, List
 
@@ -197,6 +198,11 @@ def test_failure(run: Run) -> None:
         assert Call.ended == []
 
     run(main)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="there is no mark before")
+def test_the_function_is_taken_for_a_coroutine_function() -> None:
+    assert inspect.iscoroutinefunction(make)
 
 
 def test_forgotten() -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
 from functools import update_wrapper
-from inspect import signature
 from typing import TYPE_CHECKING, Any, Callable, Coroutine, Generator, Mapping, TypeVar
 
 from picows_codec.option_names import explain_option
@@ -86,7 +86,7 @@ def returns_call(
     """
 
     def decorate(function: Any) -> Any:
-        known = tuple(signature(function).parameters)
+        known = tuple(inspect.signature(function).parameters)
 
         def call(*args: Any, **options: Any) -> Any:
             try:
@@ -99,6 +99,9 @@ def returns_call(
                 raise TypeError(f"{function.__name__}() has no option {text}") from None
             return call_type(coroutine)
 
-        return update_wrapper(call, function)
+        update_wrapper(call, function)
+        # From Python 3.12 on frameworks and mocks take it for the coroutine function that it was.
+        mark = getattr(inspect, "markcoroutinefunction", None)
+        return call if mark is None else mark(call)
 
     return decorate
