@@ -11,11 +11,11 @@ from picows_client import WSDisconnectKind, WSState, ws_connect
 from tests.client.exchange import Recorder, serve_echo
 from tests.support.loops import other_tasks
 from tests.support.rawpeer import RawConnection, raw_peer
+from tests.support.servers import PLAIN_BACKENDS
 
 Run = Callable[..., Any]
 
-BACKENDS = ("stream", "aiofastnet", "loop")
-every_backend = pytest.mark.parametrize("backend", BACKENDS)
+every_backend = pytest.mark.parametrize("backend", PLAIN_BACKENDS)
 
 
 async def read_close(peer: RawConnection) -> bytes:
@@ -35,15 +35,8 @@ async def ignore_close(peer: RawConnection) -> bytes:
     return frame.payload
 
 
-def skip_without(backend: str) -> None:
-    if backend == "aiofastnet":
-        pytest.importorskip("aiofastnet")
-
-
 @every_backend
 def test_end_of_the_block(run: Run, backend: str) -> None:
-    skip_without(backend)
-
     async def main() -> None:
         async with raw_peer(read_close) as peer:
             async with ws_connect(peer.url(), Recorder, backend=backend) as (transport, listener):
@@ -61,7 +54,6 @@ def test_end_of_the_block(run: Run, backend: str) -> None:
 @every_backend
 def test_cancelled(run: Run, backend: str) -> None:
     """The peer gets a CLOSE frame, and the listener is told, before the task ends."""
-    skip_without(backend)
     listeners: List[Recorder] = []
 
     async def main() -> None:
@@ -89,7 +81,6 @@ def test_cancelled(run: Run, backend: str) -> None:
 @every_backend
 def test_cancelled_twice(run: Run, backend: str) -> None:
     """The second time nobody waits for the peer."""
-    skip_without(backend)
 
     async def main() -> None:
         async with raw_peer(ignore_close) as peer:
