@@ -80,6 +80,8 @@ def test_coroutine_function(role: str, base: Type[WSListener], name: str) -> Non
         AsynchronousObject(),
         staticmethod(coroutine_function),
         classmethod(coroutine_function),
+        functools.partialmethod(coroutine_function),
+        property(lambda self: functools.partial(coroutine_function, self)),
     ):
         error = refused(role, type("Mine", (base,), {name: function}))
         assert f"Mine.{name} must be a plain function" in str(error)
@@ -93,6 +95,17 @@ def test_coroutine_function_of_an_object(role: str) -> None:
             self.on_ws_frame = functools.partial(coroutine_function, self)
 
     assert "Mine.on_ws_frame must be a plain function" in str(refused(role, Mine))
+
+
+@both_roles
+def test_coroutine_function_in_a_slot(role: str) -> None:
+    class Mine(WSListener):
+        __slots__ = ("on_ws_disconnected",)
+
+        def __init__(self) -> None:
+            self.on_ws_disconnected = functools.partial(coroutine_function, self)
+
+    assert "Mine.on_ws_disconnected must be a plain function" in str(refused(role, Mine))
 
 
 @both_roles

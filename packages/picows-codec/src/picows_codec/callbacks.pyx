@@ -54,12 +54,24 @@ cdef int check_callbacks(WSListener listener) except -1:
     cdef str name
     if key not in _checked:
         _check_class(cls)
+        _check_bound(listener)
         _remember(cls, key)
     own = getattr(listener, "__dict__", None)
     if own:
         for name in (*_CALLBACKS, _MESSAGE_CALLBACK):
             if name in own:
                 _refuse_coroutine_function(cls, name, own[name])
+    return 0
+
+
+cdef int _check_bound(WSListener listener) except -1:
+    """What a descriptor gives for an object: a property, a slot, a functools.partialmethod."""
+    cdef str name
+    for name in _CALLBACKS:
+        _refuse_coroutine_function(type(listener), name, getattr(listener, name))
+    if isinstance(listener, WSMessageListener):
+        _refuse_coroutine_function(
+            type(listener), _MESSAGE_CALLBACK, (<object> listener).on_ws_message)
     return 0
 
 
