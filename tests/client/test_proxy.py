@@ -502,6 +502,8 @@ ANSWERS = [
     ("http", b"HTTP/1.1 2000 OK\r\n\r\n", "not an HTTP answer"),
     ("http", b"HTTP/1.1 407 Who Are You\r\n\r\n", "HTTP status 407 Who Are You$"),
     ("http", b"HTTP/1.1 503\r\n\r\n", "HTTP status 503$"),
+    ("http", b"HTTP/1.1 503 \x1b[1mNo\0\x85\r\n\r\n", r"503 \\x1b\[1mNo\\x00\\x85$"),
+    ("http", b"HTTP/1.1 503 " + b"x" * 1000 + b"\r\n\r\n", r"503 x{100}\.\.\.$"),
     ("http", b"HTTP/1.1 200 OK\r\n\r\nHTTP", "went on talking"),
     ("socks4", b"", "closed unexpectedly"),
     ("socks4", b"\x00\x5a" + bytes(5), "closed unexpectedly"),

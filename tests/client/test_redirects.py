@@ -153,6 +153,32 @@ def test_invalid_location(run: Run, location: str) -> None:
     run(main)
 
 
+@pytest.mark.parametrize("location", ["ftp://a/" + "x" * 5000, "ws://a:99999/?token=secret"])
+def test_refused_location_is_bounded_and_has_no_query(run: Run, location: str) -> None:
+    async def main() -> None:
+        async with raw_peer(site(**{"a?token=secret": location})) as peer:
+            with pytest.raises(WSInvalidHeaderError, match="/a redirects") as caught:
+                await ws_connect(peer.url("/a?token=secret"), Recorder)
+            assert caught.value.value == location
+            assert len(str(caught.value)) < 500
+            assert "secret" not in str(caught.value)
+
+    run(main)
+
+
+def test_queries_of_redirects_are_not_logged(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        async with raw_peer(site(a="/b?token=secret", **{"b?token=secret": "/a"})) as peer:
+            with pytest.raises(WSInvalidStatusError, match="redirects") as caught:
+                await ws_connect(peer.url("/a"), Recorder, max_redirects=3)
+            assert "secret" not in str(caught.value)
+
+    with caplog.at_level("DEBUG"):
+        run(main)
+    assert "/b" in caplog.text
+    assert "secret" not in caplog.text
+
+
 def test_two_locations(run: Run) -> None:
     async def answer(peer: RawConnection) -> None:
         await peer.read_request()

@@ -192,6 +192,7 @@ def test_passwords_are_not_shown() -> None:
     url = WSURL.parse("ws://user:secret@host/path?query")
     assert "secret" not in repr(url)
     assert str(url) == "ws://host:80/path?query"
+    assert url.for_log == "ws://host:80/path"
     with pytest.raises(WSInvalidURL, match=r"user:\*\*\*@") as caught:
         WSURL.parse("ws://user:secret@host:port")
     assert "secret" not in str(caught.value)

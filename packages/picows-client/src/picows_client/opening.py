@@ -90,8 +90,8 @@ class Opening:
                     raise
                 if redirects == self._max_redirects:
                     raise WSInvalidStatusError(
-                        f"{self._url} led to more than max_redirects={redirects} redirects,"
-                        f" the last one to {target}",
+                        f"{self._url.for_log} led to more than max_redirects={redirects} redirects,"
+                        f" the last one to {target.for_log}",
                         error.raw_header,
                         error.raw_body,
                         error.response,
@@ -101,7 +101,7 @@ class Opening:
                     "%s: redirected (status %d) to %s",
                     url.host_and_port,
                     error.status,
-                    str(target).partition("?")[0],  # a query may hold credentials
+                    target.for_log,
                 )
             redirects += 1
             headers = headers_for(target, url, headers)
@@ -204,7 +204,7 @@ class Opening:
             return await run_with_deadline(work, left, discard)
         except DeadlinePassed:
             raise WSHandshakeTimeout(
-                f"no connection to {self._url} within websocket_handshake_timeout="
+                f"no connection to {self._url.for_log} within websocket_handshake_timeout="
                 f"{self._options.websocket_handshake_timeout} seconds"
             ) from None
 

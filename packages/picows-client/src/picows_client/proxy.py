@@ -38,6 +38,9 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([0-9]{3})(?: ([^\r\n]*))?\r\n")
 _MAX_BODY_SIZE = 65536
 _BODY_TIMEOUT = 1.0
 
+# Characters of a proxy's reason phrase in the text of an error.
+_MAX_REASON_SIZE = 100
+
 # Bytes of the header of an HTTP proxy's answer; of a name in SOCKS (RFC 1928, 5; RFC 1929, 2).
 _MAX_ANSWER_SIZE = 65536
 _MAX_SOCKS_FIELD_SIZE = 255
@@ -165,10 +168,21 @@ async def _connect_http(wire: Wire, proxy: WSURL, server: WSURL, user_agent: Opt
         if status >= 200:
             break  # else interim (RFC 9110, 15.2): another answer follows
     if status >= 300:
-        reason = (status_line[2] or b"").decode("latin-1").strip()
         headers = _headers_of(answer)
         body = await _read_body(wire, headers)
-        raise _Refusal(f"HTTP status {status} {reason}".rstrip(), status, headers, body)
+        raise _Refusal(
+            f"HTTP status {status} {_printable(status_line[2] or b'')}".rstrip(),
+            status,
+            headers,
+            body,
+        )
+
+
+def _printable(reason: bytes) -> str:
+    """A proxy's words for the text of an error: escaped, and not too many of them."""
+    text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in reason.decode("latin-1"))
+    text = text.strip()
+    return text if len(text) <= _MAX_REASON_SIZE else f"{text[:_MAX_REASON_SIZE]}..."
 
 
 def _headers_of(head: bytes) -> CIMultiDict[str]:

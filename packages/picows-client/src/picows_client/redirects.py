@@ -13,6 +13,10 @@ Headers = Sequence[Tuple[str, str]]
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 
+# Of refused Locations in the text of an error: how many, and characters of each.
+_MAX_NAMED = 2
+_MAX_SIZE = 100
+
 # Secrets of one origin that another one must not see, and its name.
 _BOUND_HEADERS = ("authorization", "cookie", "proxy-authorization", "host")
 
@@ -31,8 +35,9 @@ def redirect_url(url: WSURL, error: WSInvalidStatusError) -> Optional[WSURL]:
         return None
 
     def refusal(reason: str) -> WSInvalidHeaderError:
+        named = ", ".join(map(_named, locations[:_MAX_NAMED]))
         return WSInvalidHeaderError(
-            f"{url} redirects (status {response.status}) to {', '.join(locations)!r}: {reason}",
+            f"{url.for_log} redirects (status {response.status}) to {named}: {reason}",
             "Location",
             locations[0],
             error.raw_header,
@@ -46,10 +51,23 @@ def redirect_url(url: WSURL, error: WSInvalidStatusError) -> Optional[WSURL]:
     try:
         target = url.join(locations[0])
     except WSInvalidURL as invalid:
-        raise refusal(str(invalid)) from invalid
+        raise refusal(_shortened(str(invalid))) from invalid
     if url.is_secure and not target.is_secure:
         raise refusal("this would give up TLS")
     return target
+
+
+def _named(location: str) -> str:
+    """Write a refused value as errors of handshakes do: escaped, bounded, without a query."""
+    place, mark, _ = location.partition("?")
+    place = f"{place}?..." if mark else place
+    return repr(place) if len(place) <= _MAX_SIZE else f"{place[:_MAX_SIZE]!r}..."
+
+
+def _shortened(reason: str) -> str:
+    """Leave out the middle of what is too long: the end says what is wrong."""
+    size = _MAX_SIZE
+    return reason if len(reason) <= 2 * size else f"{reason[:size]}...{reason[-size:]}"
 
 
 def headers_for(target: WSURL, url: WSURL, headers: Headers) -> Headers:

@@ -138,9 +138,18 @@ class WSURL:
         return replace(url, username=self.username, password=self.password)
 
     def __str__(self) -> str:
-        """The URL without user and password, fit for a log."""
+        """The URL without user and password."""
+        return f"{self._base}{self.target}"
+
+    @property
+    def for_log(self) -> str:
+        """The URL without all that may be secret: user, password and query."""
+        return f"{self._base}{self.path}"
+
+    @property
+    def _base(self) -> str:
         host = _bracketed(self.host.replace("%", "%25"))
-        return f"{self.scheme}://{host}:{self.port}{self.target}"
+        return f"{self.scheme}://{host}:{self.port}"
 
 
 WSParsedURL = WSURL
@@ -274,9 +283,10 @@ def _port(url: str, text: str) -> Optional[int]:
 
 
 def _invalid(url: str, message: str) -> WSInvalidURL:
-    # Errors end up in logs, where a password has no place.
+    # Errors end up in logs, where a password has no place, nor has a query, which may hold one.
     before, at, after = url.rpartition("@")
     user, colon, _ = before.partition("://")[2].partition(":")
     if at and colon:
         url = f"{before.partition('://')[0]}://{user}:***@{after}"
-    return WSInvalidURL(url, message)
+    place, mark, _ = url.partition("?")
+    return WSInvalidURL(f"{place}?..." if mark else url, message)
