@@ -9,6 +9,7 @@ from tests.support.loops import LOOP_KINDS
 from tests.support.tls_cases import (
     carried,
     check_carried,
+    check_during,
     check_later,
     check_needs_loop,
     later,
@@ -39,3 +40,11 @@ def test_callbacks_that_are_set_later(
     case: str, backend: str, loop: str, certificates: Certificates
 ) -> None:
     check_later("client", case, backend, loop, certificates)
+
+
+@loops
+@later("client")
+def test_callbacks_that_are_set_during_a_handshake(
+    case: str, loop: str, certificates: Certificates
+) -> None:
+    check_during("client", case, loop, certificates)

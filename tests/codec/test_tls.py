@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
-from typing import Any, Dict, List
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import pytest
 
@@ -95,6 +96,7 @@ def test_names() -> None:
 
 def test_loop_adapter() -> None:
     reports: List[Dict[str, Any]] = []
+    watched: List[Tuple[int, Callable[[], object]]] = []
 
     class Loop:
         def call_exception_handler(self, context: Dict[str, Any]) -> None:
@@ -103,9 +105,38 @@ def test_loop_adapter() -> None:
         def time(self) -> float:
             return 1.0
 
+        def add_reader(self, fd: int, callback: Callable[[], object]) -> None:
+            watched.append((fd, callback))
+
+        add_writer = remove_reader = remove_writer = add_reader
+
     adapted = FastnetLoop(Loop())
     assert adapted.time() == adapted.time() == 1.0
     adapted.call_exception_handler({"exception": ConnectionResetError})
     trouble = {"exception": ConnectionResetError()}
     adapted.call_exception_handler(trouble)
     assert reports == [trouble]
+
+    calls: List[str] = []
+    reasons: List[Optional[str]] = [None, "for a reason"]
+
+    def callback() -> None:
+        calls.append("read")
+
+    def shake_hands() -> None:
+        with adapted.guarding(3, lambda: reasons.pop(0), lambda: calls.append("stop")):
+            adapted.add_reader(4, callback)
+            assert watched.pop() == (4, callback)
+            adapted.add_reader(3, callback)
+            for _ in range(3):
+                watched[0][1]()
+            raise asyncio.CancelledError
+
+    with pytest.raises(ConnectionAbortedError, match=r"for a reason$"):
+        shake_hands()
+    assert calls == ["read", "stop"]
+    watched.pop()[1]()  # the first event after it
+    assert calls == ["read", "stop", "read"]
+    assert watched == [(3, callback)]
+    adapted.add_writer(3, callback)
+    assert watched.pop() == (3, callback)

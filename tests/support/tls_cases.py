@@ -14,7 +14,15 @@ import pytest
 from tests.support.certificates import Certificates
 from tests.support.tls_contexts import CARRIED, NEED_LOOP
 
-__all__ = ["carried", "check_carried", "check_later", "check_needs_loop", "later", "needs_loop"]
+__all__ = [
+    "carried",
+    "check_carried",
+    "check_during",
+    "check_later",
+    "check_needs_loop",
+    "later",
+    "needs_loop",
+]
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -92,3 +100,10 @@ def check_later(role: str, case: str, backend: str, loop: str, files: Certificat
     else:
         assert (result, count) == ("aiofastnet loop loop", "1"), texts
         assert case in texts[0]
+
+
+def check_during(role: str, case: str, loop: str, files: Certificates) -> None:
+    """What is set while a handshake is under way ends that, with the reason."""
+    lines = _run(role, f"during {case}", "auto", loop, files)
+    reason = f"failed: the ssl_context was changed during the handshake: {case} is set"
+    assert [line for line in lines if line.endswith(reason)], lines

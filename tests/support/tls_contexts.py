@@ -7,6 +7,7 @@ carried two connections and how often the log spoke of it, or why the context wa
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import ssl
 import sys
@@ -216,19 +217,79 @@ async def _connect(
     return " ".join(carriers)
 
 
+def _hello(context: ssl.SSLContext, received: bytes = b"") -> bytes:
+    """The first flight of the raw peer."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    incoming.write(received)
+    is_server = context.protocol == ssl.PROTOCOL_TLS_SERVER
+    name = None if is_server else "localhost"
+    with contextlib.suppress(ssl.SSLWantReadError):
+        context.wrap_bio(incoming, outgoing, is_server, name).do_handshake()
+    return outgoing.read()
+
+
+async def _serve_changed(contexts: Contexts, logger: logging.Logger, change: Any) -> str:
+    from picows_server import WSListener, ws_create_server  # noqa: PLC0415
+    from tests.support.leaks import eventually  # noqa: PLC0415
+
+    ours, theirs = contexts
+    async with await ws_create_server(
+        "wss://127.0.0.1:0", WSListener, logger, ssl_context=ours
+    ) as server:
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname()[:2])
+        await eventually(lambda: server.pending_handshakes == 1)
+        change()
+        writer.write(_hello(theirs))
+        with contextlib.suppress(ConnectionResetError):
+            assert await reader.read() == b""
+        await eventually(lambda: server.connections == 0)
+        writer.close()
+    return ""
+
+
+async def _connect_changed(contexts: Contexts, logger: logging.Logger, change: Any) -> str:
+    from picows_client import WSListener, ws_connect  # noqa: PLC0415
+    from tests.support.rawpeer import RawConnection, raw_peer  # noqa: PLC0415
+
+    ours, theirs = contexts
+
+    async def answer(peer: RawConnection) -> None:
+        received = await peer.reader.read(65536)
+        change()
+        peer.writer.write(_hello(theirs, received))
+        with contextlib.suppress(ConnectionResetError):
+            await peer.reader.read()
+
+    async with raw_peer(answer) as peer:
+        url = peer.url().replace("ws://", "wss://")
+        try:
+            await ws_connect(url, WSListener, logger, ssl_context=ours)
+        except ConnectionAbortedError as error:
+            return str(error)
+    return "it was opened"
+
+
 def main(role: str, case: str, backend: str, loop: str, directory: str) -> None:
-    """Run one case; ``later`` before its name sets it after the first connection."""
-    is_later = case.startswith("later ")
-    case = case[len("later ") :] if is_later else case
+    """Run one case; ``later`` before its name sets it after the first connection, ``during`` while
+    a handshake is under way."""
+    when, _, name = case.partition(" ")
+    is_changed = when in ("later", "during")
+    case = name if is_changed else case
     files = _certificates(Path(directory))
     ours, theirs = _contexts(role, case, files)
     apply = {**NEED_LOOP, **CARRIED}[case]
     change: Any = lambda: apply(ours, theirs, files)  # noqa: E731
-    if not is_later:
+    if not is_changed:
         change()
         change = None
     logger, notes = logging.Logger("picows.test"), _Notes()
     logger.addHandler(notes)
+    if when == "during":
+        notes.setLevel(logging.INFO)
+        shake_hands = _serve_changed if role == "server" else _connect_changed
+        print(run(lambda: shake_hands((ours, theirs), logger, change), loop))  # noqa: T201
+        print(*notes.texts, sep="\n")  # noqa: T201
+        return
     serve = _serve if role == "server" else _connect
 
     async def guarded() -> str:

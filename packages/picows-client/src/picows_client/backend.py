@@ -7,10 +7,12 @@ closes it only in a later turn of the loop.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import socket
 import ssl
 import sys
-from typing import Any, Dict, Optional, Sequence, Union
+from typing import Any, ContextManager, Dict, Optional, Sequence, Union
 from weakref import WeakSet
 
 from picows_client.logs import Logger
@@ -113,7 +115,7 @@ class FastnetBackend(Backend):
                 "server_hostname": tls.server_name,
                 "ssl_shutdown_timeout": tls.shutdown_timeout,
             }
-        with naming_failures(tls):
+        with naming_failures(tls), self._guarding(sock, tls):
             await aiofastnet.create_connection(
                 self._adapted, lambda: protocol, sock=sock, **arguments
             )
@@ -122,14 +124,22 @@ class FastnetBackend(Backend):
         self, transport: asyncio.Transport, protocol: asyncio.BaseProtocol, tls: TlsSettings
     ) -> asyncio.Transport:
         _CHECK.check(tls.context)
-        return await aiofastnet.start_tls(
-            self._adapted,
-            transport,
-            protocol,
-            tls.context,
-            server_hostname=tls.server_name,
-            ssl_shutdown_timeout=tls.shutdown_timeout,
-        )
+        with self._guarding(transport.get_extra_info("socket"), tls):
+            return await aiofastnet.start_tls(
+                self._adapted,
+                transport,
+                protocol,
+                tls.context,
+                server_hostname=tls.server_name,
+                ssl_shutdown_timeout=tls.shutdown_timeout,
+            )
+
+    def _guarding(self, sock: Any, tls: Optional[TlsSettings]) -> ContextManager[None]:
+        if tls is None or not isinstance(self._adapted, FastnetLoop):
+            return contextlib.nullcontext()
+        task: Any = asyncio.current_task()
+        why_not = functools.partial(_CHECK.why_not, tls.context)
+        return self._adapted.guarding(sock.fileno(), why_not, task.cancel)
 
 
 class LoopBackend(Backend):

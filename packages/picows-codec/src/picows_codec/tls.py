@@ -5,7 +5,8 @@ Nothing here imports ssl or asyncio: contexts, errors and loops are looked at by
 
 from __future__ import annotations
 
-from typing import Any
+from contextlib import contextmanager
+from typing import Any, Callable, Iterator
 
 from picows_codec.errors import WSInvalidOptionError
 
@@ -159,11 +160,47 @@ class FastnetLoop:
 
     def __init__(self, loop: Any, poller: Any = None) -> None:
         self._loop = loop
-        if poller is not None:
-            self.add_reader = poller.add_reader
-            self.remove_reader = poller.remove_reader
-            self.add_writer = poller.add_writer
-            self.remove_writer = poller.remove_writer
+        self._watcher = watcher = loop if poller is None else poller
+        self.remove_reader = watcher.remove_reader
+        self.remove_writer = watcher.remove_writer
+        self._guards: dict[int, _Guard] = {}
+
+    @contextmanager
+    def guarding(
+        self, fd: int, why_not: Callable[[], str | None], stop: Callable[[], object]
+    ) -> Iterator[None]:
+        """Serve a descriptor in its TLS handshake only as long as ``why_not`` returns None.
+
+        A context may be changed while a handshake is under way, and then calls what crashes: see
+        :class:`ContextCheck`. ``stop`` is called instead, which cancels what is inside; that raises
+        :class:`ConnectionAbortedError` then, with the reason.
+        """
+        guard = self._guards[fd] = _Guard(why_not, stop)
+        del stop  # leads to the task, whose exception's traceback leads to this frame
+        try:
+            yield
+        except BaseException:
+            if guard.reason is None:
+                raise
+            raise ConnectionAbortedError(
+                f"the ssl_context was changed during the handshake: {guard.reason}"
+            ) from None
+        finally:
+            guard.stop = None
+            if self._guards.get(fd) is guard:
+                del self._guards[fd]
+
+    def add_reader(self, fd: int, callback: Callable[[], object]) -> None:
+        """As the loop's."""
+        self._watch(self._watcher.add_reader, fd, callback)
+
+    def add_writer(self, fd: int, callback: Callable[[], object]) -> None:
+        """As the loop's."""
+        self._watch(self._watcher.add_writer, fd, callback)
+
+    def _watch(self, add: Any, fd: int, callback: Any) -> None:
+        guard = self._guards.get(fd) if self._guards else None
+        add(fd, callback if guard is None else guard.around(add, fd, callback))
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._loop, name)
@@ -175,6 +212,33 @@ class FastnetLoop:
         """Pass on what is worth a report."""
         if context.get("exception") is not ConnectionResetError:
             self._loop.call_exception_handler(context)
+
+
+class _Guard:
+    """Of one TLS handshake, until ``stop`` is None; ``reason`` is why it was stopped, if it was."""
+
+    __slots__ = ("_why_not", "reason", "stop")
+
+    def __init__(self, why_not: Callable[[], str | None], stop: Callable[[], object]) -> None:
+        self._why_not = why_not
+        self.stop: Callable[[], object] | None = stop
+        self.reason: str | None = None
+
+    def around(self, add: Any, fd: int, callback: Any) -> Callable[[], None]:
+        """Return what is to be called instead of a transport's ``callback``."""
+
+        def guarded() -> None:
+            if self.stop is None:
+                add(fd, callback)  # from now on without this detour
+                callback()
+            elif self.reason is None:
+                self.reason = self._why_not()
+                if self.reason is None:
+                    callback()
+                else:
+                    self.stop()
+
+        return guarded
 
 
 def describe_tls_failure(error: BaseException, expected_name: str | None = None) -> str:

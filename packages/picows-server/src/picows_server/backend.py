@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
 import ssl
 import sys
-from typing import TYPE_CHECKING, Any, Coroutine, Dict, Optional
+from typing import TYPE_CHECKING, Any, ContextManager, Coroutine, Dict, Optional
 
 from picows_codec import WSInvalidOptionError
 from picows_codec.tls import ContextCheck, FastnetLoop, log_loop_tls
@@ -147,6 +148,7 @@ class FastnetBackend(Backend):
         self._logger = logger
         self.has_tls = tls is not None
         self._context = None if tls is None else tls.context
+        self._why_not = functools.partial(_CHECK.why_not, self._context)
         self._stand_in = LoopBackend(loop, tls)
         self._has_noted = False
         self._arguments: Dict[str, Any] = {}
@@ -167,7 +169,21 @@ class FastnetBackend(Backend):
                     self._has_noted = True
                     log_loop_tls(self._logger, reason)
                 return self._stand_in.connect(sock, protocol)
+            if isinstance(self._loop, FastnetLoop):
+                return self._shake_hands(sock, protocol)
         return connect_accepted_socket(self._loop, lambda: protocol, sock, **self._arguments)
+
+    async def _shake_hands(self, sock: socket.socket, protocol: ServerProtocol) -> object:
+        with self._guarding(sock):
+            return await connect_accepted_socket(
+                self._loop, lambda: protocol, sock, **self._arguments
+            )
+
+    def _guarding(self, sock: socket.socket) -> ContextManager[None]:
+        loop: Any = self._loop
+        task: Any = asyncio.current_task()
+        guarding: ContextManager[None] = loop.guarding(sock.fileno(), self._why_not, task.cancel)
+        return guarding
 
     def close(self) -> None:
         if self._poller is not None:
