@@ -109,6 +109,21 @@ def test_coroutine_function_in_a_slot(role: str) -> None:
 
 
 @both_roles
+def test_property_that_raises(role: str) -> None:
+    def fail(self: WSListener) -> Any:
+        raise LookupError("not today")
+
+    connection = Connection(
+        role,
+        open=False,
+        factory=lambda *_: type("Mine", (WSListener,), {"on_ws_frame": property(fail)})(),
+    )
+    connection.start()
+    connection.feed(connection.opening_bytes())
+    assert isinstance(connection.opened.exception(), LookupError)
+
+
+@both_roles
 def test_mock_of_an_object(role: str) -> None:
     listener = WSListener.__new__(type("Mine", (WSListener,), {}))
     listener.on_ws_frame = unittest.mock.Mock()  # type: ignore[method-assign]

@@ -510,7 +510,7 @@ cdef class WSEndpoint(Liveness):
             return
         try:
             check_callbacks(handshake.listener)
-        except TypeError as error:
+        except Exception as error:      # also what a property of the listener's class raises
             handshake.fail(error)
 
     def _hold(self, bytes data not None):
