@@ -495,6 +495,15 @@ def test_a_query_is_not_in_the_error(feed: Feed) -> None:
     assert str(server.error).endswith(": b'GET /path?...'")
 
 
+@pytest.mark.parametrize("name", ["Authorization", "proxy-authorization", "Cookie"])
+def test_a_secret_is_not_in_the_error(feed: Feed, name: str) -> None:
+    for field in (f"{name} : secret", f"{name}: secret\x01"):
+        server = make_server(route_must_not_be_called)
+        feed(server, request_head().replace(b"\r\n\r\n", f"\r\n{field}\r\n\r\n".encode()))
+        assert name in str(server.error)
+        assert str(server.error).endswith(":...'")
+
+
 @pytest.mark.parametrize("first_line", ["GET / HTTP/1.2", "GET / HTTP/0.9", "PRI * HTTP/2.0"])
 def test_server_refuses_version(feed: Feed, first_line: str) -> None:
     server = make_server(route_must_not_be_called)
@@ -747,8 +756,9 @@ def test_request() -> None:
         ("HTTPS://a:443?c", "/?c"),
     ],
 )
-def test_path(target: str, path: str) -> None:
-    request = request_of(request_head(first_line=f"GET {target} HTTP/1.1"))
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
+def test_path(method: str, target: str, path: str) -> None:
+    request = request_of(request_head(first_line=f"{method} {target} HTTP/1.1"))
     assert request.path == path
     assert request.version == "HTTP/1.1"
 

@@ -20,6 +20,7 @@ from picows_client.url import WSURL, parse_url
 from picows_client.wire import Wire
 from picows_codec import WSInvalidOptionError, WSInvalidURL, WSProxyError
 from picows_codec.headers import ChunkedDecoder, parse_content_length
+from picows_codec.log_text import one_line
 
 __all__ = ["open_http_tunnel", "open_socks_tunnel", "parse_proxy_url"]
 
@@ -180,8 +181,7 @@ async def _connect_http(wire: Wire, proxy: WSURL, server: WSURL, user_agent: Opt
 
 def _printable(reason: bytes) -> str:
     """A proxy's words for the text of an error: escaped, and not too many of them."""
-    text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in reason.decode("latin-1"))
-    text = text.strip()
+    text = one_line(reason.decode("latin-1")).strip()
     return text if len(text) <= _MAX_REASON_SIZE else f"{text[:_MAX_REASON_SIZE]}..."
 
 

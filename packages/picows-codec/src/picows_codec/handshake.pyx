@@ -94,6 +94,7 @@ cdef enum:
     MAX_REFUSED_VALUE = 100     # characters or bytes of a refused value in an error's text
     MAX_PASSED_OVER = 8         # empty lines before a request, interim responses before a 101
 
+cdef tuple _SECRET_FIELDS = (b"authorization", b"proxy-authorization", b"cookie", b"set-cookie")
 cdef dict _REASONS = {int(status): status.phrase for status in HTTPStatus}
 cdef str _HTTP_1_1 = "HTTP/1.1"
 cdef WSOptions _DEFAULTS = WSOptions()
@@ -574,10 +575,13 @@ cdef class OpeningHandshake:
             line = self._raw_header[start:self._head.scan.position + 1]
             if status != WS_HEAD_BAD_BYTE:
                 line = line[:self._head.scan.position - start]
-        # A query may hold credentials.
+        # A query may hold credentials, and some headers do.
         start = line.find(b"?")
         if start >= 0 and self._is_server and self._head.scan.line_count <= 1:
             line = line[:start] + b"?..."
+        start = line.find(b":")
+        if start >= 0 and line[:start].strip().lower() in _SECRET_FIELDS:
+            line = line[:start] + b":..."
         return f": {_bounded(line)}" if line else ""
 
     cdef int _refuse(self, object error) except -1:

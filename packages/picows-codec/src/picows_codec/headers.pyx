@@ -212,10 +212,10 @@ cdef int ws_parse_request_line(
         return WS_HEAD_BAD_VERSION
     out.method.start = 0
     out.method.size = method_size
-    if method_size == 3 and line[0] == c'G' and line[1] == c'E' and line[2] == c'T':
-        if not find_path(line + target, end - target, &out.path):
-            return WS_HEAD_BAD_TARGET
+    if find_path(line + target, end - target, &out.path):
         out.path.start += target
+    elif method_size == 3 and line[0] == c'G' and line[1] == c'E' and line[2] == c'T':
+        return WS_HEAD_BAD_TARGET
     else:
         # CONNECT and OPTIONS have targets of their own; no other method is served anyway.
         out.path.start = target
