@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tracemalloc
 from typing import Any, Iterator, List
 
@@ -428,6 +429,32 @@ def test_a_queue_that_stalls(role: str, step: int) -> None:
     assert connection.cause is not None
     assert connection.cause.kind is WSDisconnectKind.SLOW_CONSUMER
     assert connection.cause.unsent_bytes > 1_900_000
+
+
+@both_roles
+def test_progress_of_a_queue_that_is_not_seen(role: str) -> None:
+    """Below the loop's TLS is a queue that it does not count: what the peer confirmed tells."""
+    acknowledged = 0
+
+    class Socket:
+        def getsockopt(self, *names: int) -> bytes:
+            assert names == (6, 11, 128)
+            return bytes(120) + acknowledged.to_bytes(8, sys.byteorder)
+
+    connection = Connection(role, room=0, stall_timeout=5.0)
+    connection.transport.get_extra_info = lambda name, default=None: (
+        Socket() if name == "socket" else default
+    )
+    connection.ws.send(BINARY, bytes(2_000_000))
+    for _ in range(12):
+        acknowledged += 70_000
+        connection.loop.advance(2.0)
+    assert connection.ws.state is WSState.OPEN
+    for _ in range(6):
+        connection.loop.advance(2.0)
+    assert connection.transport.lost
+    assert connection.cause is not None
+    assert connection.cause.kind is WSDisconnectKind.SLOW_CONSUMER
 
 
 @both_roles

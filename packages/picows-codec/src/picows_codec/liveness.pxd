@@ -53,6 +53,7 @@ cdef class Liveness(Receiver):
     cdef bint _is_certain(self, uint8_t* looks, int most) except -1
     cdef int _mark_stalls(self, double now) except -1
     cdef int _look_for_stalls(self, double now) except -1
+    cdef Py_ssize_t _acknowledged(self) except -1
     cdef int _stalled(self, str what) except -1
     cdef int _keep_alive(self, double now) except -1
     cdef int _await_pong(self, double now) except -1

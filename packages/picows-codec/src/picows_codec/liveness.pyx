@@ -26,6 +26,7 @@ from picows_codec.receiver cimport (
 from picows_codec.view cimport WSFrame
 
 from os import urandom
+from sys import byteorder
 from time import perf_counter
 
 from picows_codec.constants import WSAutoPingStrategy
@@ -39,8 +40,13 @@ cdef enum:
     KERNEL_QUEUES = 8388608
     # Second looks before a verdict, as long as bytes come: what is waited for may be behind them.
     MOST_LOOKS = 50
+    # Where tcpi_bytes_acked is in Linux's struct tcp_info.
+    BYTES_ACKED = 120
     # In which parts of its time the peer's data are looked for.
     DATA_QUARTERS = 4
+
+# IPPROTO_TCP, TCP_INFO and a size: the codec does not import socket.
+cdef tuple TCP_INFO = (6, 11, 128)
 
 # Automatic pings look this often within auto_ping_idle_timeout whether bytes came.
 cdef double LOOKS_PER_IDLE = 4.0
@@ -124,7 +130,7 @@ cdef class Liveness(Receiver):
             self._late |= LATE_MESSAGE
         self._frame_mark = self._block_size if self._block is not None else 0
         self._queue_is_late = below != 0 and (self._write_paused or self._ping_mark != 0)
-        self._queue_mark = self._written - below
+        self._queue_mark = self._written - below + self._acknowledged()
         self._stall_looks = 0
         self._stall_due = 0
         if self._late & (LATE_FRAME | LATE_MESSAGE) or self._queue_is_late:
@@ -135,7 +141,8 @@ cdef class Liveness(Receiver):
         cdef Py_ssize_t enough = STALL_PROGRESS if self._write_paused else 1
         cdef bint queue_stalls = (
             self._queue_is_late and (self._write_paused or self._ping_mark != 0)
-            and self._written - self._queue_below() < self._queue_mark + enough)
+            and self._written - self._queue_below() + self._acknowledged()
+            < self._queue_mark + enough)
         cdef bint is_paused = self._is_paused()
         cdef bint frame_stalls = not is_paused and self._late & LATE_FRAME and (
             self._block is None or self._block_size < self._frame_mark + STALL_PROGRESS)
@@ -153,6 +160,17 @@ cdef class Liveness(Receiver):
                 0, f"hardly any were taken within stall_timeout ({self._options.stall_timeout}"
                 " seconds)")
         return self._stalled("frame" if frame_stalls else "message")
+
+    cdef Py_ssize_t _acknowledged(self) except -1:
+        """Bytes that the peer's kernel has confirmed, where the queue does not tell enough: below
+        the TLS of asyncio and uvloop is another one, which they do not count. 0 except on Linux."""
+        if self._wire is not None:
+            return 0
+        try:
+            info = self._transport_below.get_extra_info("socket").getsockopt(*TCP_INFO)
+            return int.from_bytes(info[BYTES_ACKED:BYTES_ACKED + 8], byteorder)
+        except Exception:
+            return 0        # another system, no TCP, or a transport that is gone
 
     cdef int _stalled(self, str what) except -1:
         return self._fail(
@@ -244,8 +262,8 @@ cdef class Liveness(Receiver):
         elif self._options.stall_timeout is not None:
             self._ping_sent = now
             self._watch_stalls()
-        elif taken > self._queue_mark:
-            self._queue_mark = taken
+        elif taken + self._acknowledged() > self._queue_mark:
+            self._queue_mark = taken + self._acknowledged()
             self._ping_sent = now
         return 0
 
