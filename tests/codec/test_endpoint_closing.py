@@ -208,6 +208,16 @@ def test_disconnect_without_a_code(role: str, graceful: bool) -> None:
 
 
 @both_roles
+@pytest.mark.parametrize("arguments", [(1001,), (1001, "reason"), ("reason",), (None,)])
+def test_disconnect_with_a_code_in_the_place_of_graceful(role: str, arguments: Any) -> None:
+    connection = Connection(role)
+    with pytest.raises(TypeError, match=r"^graceful must be True or False.*disconnect\(code="):
+        connection.ws.disconnect(*arguments)
+    assert connection.sent() == []
+    assert connection.ws.state is WSState.OPEN
+
+
+@both_roles
 def test_disconnect_sends_what_is_queued_first(role: str) -> None:
     connection = Connection(role, room=0)
     connection.ws.send(TEXT, b"queued")

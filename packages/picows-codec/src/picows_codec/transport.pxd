@@ -23,7 +23,7 @@ cdef class WSTransport:
     cpdef send_ping(self, object message=*)
     cpdef send_pong(self, object message=*)
     cpdef send_close(self, object code=*, object reason=*)
-    cpdef disconnect(self, bint graceful=*, object code=*, object reason=*)
+    cpdef disconnect(self, object graceful=*, object code=*, object reason=*)
     cpdef notify_user_specific_pong_received(self)
 
     # Send payload[0:size]; copied or handed to the kernel before the call returns. rsv: RSV1 = 4,

@@ -279,7 +279,7 @@ cdef class WSTransport:
     # Ending
 
     cpdef disconnect(
-            self, bint graceful=True, object code=1000, object reason=None):
+            self, object graceful=True, object code=1000, object reason=None):
         """End the connection; no frame is delivered from now on. Does nothing if it has ended.
 
         Pass ``code`` and ``reason`` by name: ``disconnect(code=1012, reason="restart")``.
@@ -288,7 +288,12 @@ cdef class WSTransport:
             unless one was sent, and waits at most ``close_timeout`` seconds for the peer's. False
             drops the connection at once, and with it what is queued.
         :raises WSInvalidCloseError: a code or reason that may not be sent.
+        :raises TypeError: ``graceful`` is no bool; a close code in its place, for one.
         """
+        if not isinstance(graceful, bool):
+            raise TypeError(
+                f"graceful must be True or False, not {graceful!r}: pass a close code and a reason"
+                " by name, disconnect(code=..., reason=...)")
         (<Core> self._core).disconnect(graceful, encode_close_payload(code, reason))
 
     def wait_disconnected(self):
