@@ -6,6 +6,7 @@ The same at every call of a transport in memory is in ``tests/codec/test_endpoin
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import itertools
 import logging
@@ -21,19 +22,26 @@ from picows_client import (
     WSAutoPingStrategy,
     WSDisconnectKind,
     WSFrame,
+    WSHandshakeTimeout,
+    WSInvalidStatusError,
     WSListener,
     WSState,
     WSTransport,
     ws_connect,
 )
+from picows_client import backend as backend_module
+from picows_client.protocol import ClientProtocol
+from tests.client.proxies import HttpProxy
 from tests.conftest import Run
 from tests.support.frames import BINARY, CLOSE, PING, PONG, TEXT, build, close_payload
 from tests.support.leaks import count_instances, eventually
 from tests.support.loops import other_tasks
 from tests.support.rawpeer import RawConnection, raw_peer
 from tests.support.servers import PLAIN_BACKENDS, TLS_BACKENDS
+from tests.support.tls_by_hand import TlsByHand
 
 plain_backends = pytest.mark.parametrize("backend", PLAIN_BACKENDS)
+tls_backends = pytest.mark.parametrize("backend", TLS_BACKENDS)
 
 CALLBACKS = ["on_ws_connected", "on_ws_frame", "on_ws_disconnected", "pause_writing"]
 
@@ -308,6 +316,103 @@ def test_a_loop_that_is_blocked_in_the_opening_handshake(run: Run, backend: str)
     run(main)
 
 
+@tls_backends
+def test_a_loop_that_is_blocked_in_the_tls_handshake(
+    run: Run, backend: str, server_context: ssl.SSLContext, client_context: ssl.SSLContext
+) -> None:
+    async def serve(listening: socket.socket) -> None:
+        with (await asyncio.get_running_loop().sock_accept(listening))[0] as sock:
+            peer = TlsByHand(sock, server_context, server_side=True)
+            await peer.wait()
+            peer.step()
+            block_the_loop()
+            await peer.shake_hands()
+            request = await peer.receive()
+            peer.send(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+            assert request.startswith(b"GET / HTTP/1.1\r\n")
+
+    async def main() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            listening.setblocking(False)
+            serving = asyncio.ensure_future(serve(listening))
+            with pytest.raises(WSInvalidStatusError):
+                await ws_connect(
+                    f"wss://127.0.0.1:{listening.getsockname()[1]}",
+                    Pinging,
+                    backend=backend,
+                    ssl_context=client_context,
+                    websocket_handshake_timeout=LIMIT,
+                )
+            await serving
+
+    run(main)
+
+
+@tls_backends
+@pytest.mark.parametrize("limit", [None, 1000.0])
+@pytest.mark.parametrize("has_proxy", [False, True])
+def test_the_tls_engines_own_limit(
+    run: Run,
+    loop_kind: str,
+    backend: str,
+    limit: Any,
+    has_proxy: bool,
+    server_context: ssl.SSLContext,
+    client_context: ssl.SSLContext,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is longer than what may be waited for."""
+    if (loop_kind, backend, has_proxy) == ("asyncio", "loop", True):
+        pytest.skip("asyncio's limit does not work for TLS inside TLS")
+    assert backend_module.ENGINE_TIMEOUT > 3600.0
+    monkeypatch.setattr(backend_module, "ENGINE_TIMEOUT", LIMIT)
+
+    async def stay_silent(peer: RawConnection) -> None:
+        await peer.read_to_end()
+
+    async def main() -> None:
+        proxy = HttpProxy()
+        async with raw_peer(stay_silent) as peer, raw_peer(
+            proxy.serve, context=server_context
+        ) as gate:
+            options: Dict[str, Any] = {}
+            if has_proxy:
+                options["proxy"] = f"https://localhost:{gate.port}"
+                options["proxy_ssl_context"] = client_context
+            with pytest.raises(OSError, match="is taking longer than"):
+                await ws_connect(
+                    f"wss://127.0.0.1:{peer.port}",
+                    Pinging,
+                    backend=backend,
+                    ssl_context=client_context,
+                    websocket_handshake_timeout=limit,
+                    **options,
+                )
+
+    run(main)
+
+
+@tls_backends
+@pytest.mark.usefixtures("without_collector")
+def test_nothing_is_left_of_a_failed_tls_handshake(
+    run: Run, backend: str, client_context: ssl.SSLContext
+) -> None:
+    async def main() -> None:
+        before = count_instances(ClientProtocol)
+        async with raw_peer(RawConnection.read_to_end) as peer:
+            with contextlib.suppress(WSHandshakeTimeout):
+                await ws_connect(
+                    f"wss://127.0.0.1:{peer.port}",
+                    Pinging,
+                    backend=backend,
+                    ssl_context=client_context,
+                    websocket_handshake_timeout=LIMIT,
+                )
+            await eventually(lambda: count_instances(ClientProtocol) == before)
+
+    run(main)
+
+
 async def check_pause(url: str, strategy: WSAutoPingStrategy, **options: Any) -> None:
     transport, listener = await ws_connect(
         url,
@@ -341,7 +446,7 @@ def test_a_long_pause_of_reading(run: Run, backend: str, strategy: WSAutoPingStr
     run(main)
 
 
-@pytest.mark.parametrize("backend", TLS_BACKENDS)
+@tls_backends
 @both_strategies
 def test_a_long_pause_of_reading_over_tls(
     run: Run,

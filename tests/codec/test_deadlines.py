@@ -7,7 +7,7 @@ from typing import Any, List
 import pytest
 
 from picows_codec import WSDisconnectKind, WSState, WSTransport
-from picows_codec.deadlines import Deadlined, Sweeper
+from picows_codec.deadlines import Deadlined, Sweeper, time_left, until_second_look
 from tests.support.clock import FakeLoop
 from tests.support.connection import Connection, Recorder, both_roles
 from tests.support.frames import BINARY
@@ -159,6 +159,15 @@ def test_private_classes_do_no_harm() -> None:
     Deadlined()
     with pytest.raises(TypeError):
         Sweeper()  # type: ignore[call-arg]
+
+
+def test_time_that_a_late_loop_gives_back() -> None:
+    assert time_left(12.0, 10.0) == 2.0
+    assert time_left(10.0, 10.0) == 0.0
+    assert time_left(10.0, 12.0) == 2.0
+    assert time_left(10.0, 1000.0) == 5.0
+    for now, given_back in ((9.99, 0.0), (10.0, 0.0), (12.0, 2.0), (1000.0, 5.0)):
+        assert until_second_look(10.0, now) == 0.05 + given_back
 
 
 # Time that this side has lost: each limit, at the moment at which the loop runs again.

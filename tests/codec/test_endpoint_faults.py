@@ -388,3 +388,26 @@ def test_nothing_is_left_of_kept_frames(role: str, opcode: int) -> None:
     connections[0].lose()
     check_nothing_is_left(connections)
     assert kept == [b""]
+
+
+@both_roles
+def test_nothing_is_left_without_a_transport(role: str) -> None:
+    connections = [Connection(role, open=False)]
+    connections[0].opened.cancel()
+    connections[0].endpoint.give_up()
+    connections[0].endpoint.give_up()
+    assert connections[0].endpoint.transport is None
+    check_nothing_is_left(connections)
+
+
+@both_roles
+def test_a_connection_is_not_given_up(role: str) -> None:
+    connection = Connection(role, open=False)
+    connection.start()
+    connection.endpoint.give_up()
+    connection.open()
+    connection.endpoint.give_up()
+    assert connection.ws.state is WSState.OPEN
+    connection.lose()
+    connection.endpoint.give_up()
+    assert connection.cause is not None

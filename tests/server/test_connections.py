@@ -50,7 +50,7 @@ class Site:
         tls = None
         if certificates is not None:
             context = create_ssl_context(certificates.server_chain, certificates.server_key)
-            tls = TlsSettings(context, 5.0, 1.0)
+            tls = TlsSettings(context, 1.0)
         loop = asyncio.get_running_loop()
         self.released = 0
         self.backend = choose_backend(backend, loop, tls, quiet_logger())

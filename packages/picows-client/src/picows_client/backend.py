@@ -21,7 +21,7 @@ from picows_client.tasks import undisturbed
 from picows_client.tls import TlsSettings, naming_failures
 from picows_client.wire import TransportWire
 from picows_codec import WSInvalidOptionError
-from picows_codec.tls import ContextCheck, FastnetLoop, log_loop_tls
+from picows_codec.tls import ENGINE_TIMEOUT, ContextCheck, FastnetLoop, log_loop_tls
 
 try:
     from picows_codec.stream import attach
@@ -113,6 +113,7 @@ class FastnetBackend(Backend):
             arguments = {
                 "ssl": tls.context,
                 "server_hostname": tls.server_name,
+                "ssl_handshake_timeout": ENGINE_TIMEOUT,
                 "ssl_shutdown_timeout": tls.shutdown_timeout,
             }
         with naming_failures(tls), self._guarding(sock, tls):
@@ -131,6 +132,7 @@ class FastnetBackend(Backend):
                 protocol,
                 tls.context,
                 server_hostname=tls.server_name,
+                ssl_handshake_timeout=ENGINE_TIMEOUT,
                 ssl_shutdown_timeout=tls.shutdown_timeout,
             )
 
@@ -201,7 +203,10 @@ class LoopBackend(Backend):
 
 
 def _loop_arguments(tls: TlsSettings) -> Dict[str, Any]:
-    arguments: Dict[str, Any] = {"server_hostname": tls.server_name}
+    arguments: Dict[str, Any] = {
+        "server_hostname": tls.server_name,
+        "ssl_handshake_timeout": ENGINE_TIMEOUT,
+    }
     if sys.version_info >= (3, 11):
         arguments["ssl_shutdown_timeout"] = tls.shutdown_timeout
     return arguments

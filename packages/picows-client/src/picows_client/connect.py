@@ -179,7 +179,7 @@ async def ws_connect(
         contexts that aiofastnet cannot carry; to name it raises an error then (see the guide).
 
         ``websocket_handshake_timeout``: seconds for everything together: dialling, proxy, TLS,
-        redirects and upgrade. None: no limit, but TLS handshakes end after a minute.
+        redirects and upgrade. None: no limit.
 
         ``close_timeout``: seconds that a closing handshake may take before the connection is
         aborted. None: no limit.

@@ -16,7 +16,7 @@ from picows_client.logs import Logger
 from picows_client.protocol import ClientProtocol
 from picows_client.redirects import Headers, headers_for, redirect_url
 from picows_client.route import Route
-from picows_client.tasks import DeadlinePassed, run_with_deadline, time_lost, undisturbed
+from picows_client.tasks import DeadlinePassed, run_with_deadline, undisturbed
 from picows_client.teardown import abandon
 from picows_client.tls import TlsSettings, encoded_server_name
 from picows_client.trust import DEFAULT_TRUST
@@ -33,6 +33,7 @@ from picows_codec import (
     WSUpgradeRequest,
     WSUpgradeResponse,
 )
+from picows_codec.deadlines import time_left
 
 __all__ = ["Opening"]
 
@@ -199,7 +200,7 @@ class Opening:
         left = None
         if self._deadline is not None:
             # A step before that ended after the deadline did so in a loop that was blocked.
-            left = max(time_lost(self._loop, self._deadline), self._deadline - self._loop.time())
+            left = time_left(self._deadline, self._loop.time())
         try:
             return await run_with_deadline(work, left, discard)
         except DeadlinePassed:

@@ -10,13 +10,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Callable, Coroutine, Iterable, Optional, TypeVar
 
-__all__ = ["DeadlinePassed", "run_with_deadline", "settle", "time_lost", "undisturbed"]
+from picows_codec.deadlines import until_second_look
+
+__all__ = ["DeadlinePassed", "run_with_deadline", "settle", "undisturbed"]
 
 T = TypeVar("T")
-
-# Seconds in which the loop reads what had arrived when the time was over.
-_SECOND_LOOK = 0.05
-_LONGEST_GRACE = 5.0
 
 
 class DeadlinePassed(asyncio.TimeoutError):
@@ -42,14 +40,6 @@ async def settle(tasks: Iterable[asyncio.Task[Any]]) -> None:
         raise asyncio.CancelledError
 
 
-def time_lost(loop: asyncio.AbstractEventLoop, deadline: float) -> float:
-    """Seconds that a blocked loop, or a machine that slept, has taken from what had a deadline.
-
-    They are known by the loop being late; five seconds at most, as in the codec's ``deadlines``.
-    """
-    return min(max(0.0, loop.time() - deadline), _LONGEST_GRACE)
-
-
 async def run_with_deadline(
     work: Coroutine[Any, Any, T],
     timeout: Optional[float],
@@ -57,7 +47,7 @@ async def run_with_deadline(
 ) -> T:
     """Run ``work`` for at most ``timeout`` seconds (None: no limit).
 
-    A loop that was blocked gives the time back (``time_lost``), and reads once more in any case.
+    A loop that was blocked gives the time back, and reads once more in any case.
 
     Returns its result, or raises its exception, :class:`DeadlinePassed`, or the caller's
     cancellation. It is over in every case; a result that nobody waits for any more is given to
@@ -69,7 +59,7 @@ async def run_with_deadline(
         deadline = None if timeout is None else loop.time() + timeout
         await asyncio.wait({task}, timeout=timeout)
         if deadline is not None and not task.done():
-            await asyncio.wait({task}, timeout=_SECOND_LOOK + time_lost(loop, deadline))
+            await asyncio.wait({task}, timeout=until_second_look(deadline, loop.time()))
         if task.done():
             return task.result()
         await settle({task})

@@ -37,6 +37,7 @@ async def abandon(protocol: ClientProtocol, sock: socket.socket) -> None:
         if protocol.is_connected:
             # uvloop's create_connection, cancelled at the wrong moment, forgets its protocol.
             protocol.connection_lost(None)
+        protocol.give_up()
         with contextlib.suppress(OSError):
             sock.close()
 

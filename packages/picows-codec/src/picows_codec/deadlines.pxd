@@ -26,6 +26,9 @@ cdef bint is_due(double deadline, double now) noexcept
 
 # Seconds until the deadline. One that has passed already was missed by a loop that was blocked, for
 # instance, which gives the time back.
-cdef double time_left(double deadline, double now) noexcept
+cpdef double time_left(double deadline, double now) noexcept
+
+# Seconds until the second look at a peer whose deadline, which has come, is not a Sweeper's.
+cpdef double until_second_look(double deadline, double now) noexcept
 
 cdef Sweeper sweeper_for(object loop, object clock)

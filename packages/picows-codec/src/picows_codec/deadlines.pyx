@@ -24,8 +24,14 @@ cdef bint is_due(double deadline, double now) noexcept:
     return deadline <= now + RESOLUTION
 
 
-cdef double time_left(double deadline, double now) noexcept:
+cpdef double time_left(double deadline, double now) noexcept:
+    """Seconds until ``deadline``, or those to give back for one that a late loop missed."""
     return deadline - now if deadline > now else min(now - deadline, LONGEST_GRACE)
+
+
+cpdef double until_second_look(double deadline, double now) noexcept:
+    """Seconds until the second look at a peer whose ``deadline`` has come."""
+    return SECOND_LOOK + min(max(now - deadline, 0.0), LONGEST_GRACE)
 
 
 cdef class Deadlined:

@@ -413,6 +413,12 @@ cdef class WSEndpoint(Liveness):
                         WSConnectionError("the connection ended before the pong"))
             self._debug_end()
 
+    def give_up(self):
+        """No transport will come. Without effect from ``connection_made`` on."""
+        if self._transport_below is None and self._state == CONNECTING:
+            self._state = CLOSED
+            self._let_go()
+
     def _let_go(self):
         """Drop every reference that could keep the connection's objects alive in a circle."""
         self._drop_pending()

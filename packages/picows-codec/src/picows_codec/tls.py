@@ -11,12 +11,17 @@ from typing import Any, Callable, Iterator
 from picows_codec.errors import WSInvalidOptionError
 
 __all__ = [
+    "ENGINE_TIMEOUT",
     "ContextCheck",
     "FastnetLoop",
     "describe_tls_failure",
     "log_loop_tls",
     "name_tls_failure",
 ]
+
+# Seconds that engines are given for a handshake. They judge without a second look, a minute after
+# its beginning if they are not told: the limits that count are timed by client and server.
+ENGINE_TIMEOUT = 24 * 3600.0
 
 _CLOSED = "the peer closed the connection"
 _ENDS = (ConnectionResetError, BrokenPipeError)

@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any, ContextManager, Coroutine, Dict, Optional
 
 from picows_codec import WSInvalidOptionError
-from picows_codec.tls import ContextCheck, FastnetLoop, log_loop_tls
+from picows_codec.tls import ENGINE_TIMEOUT, ContextCheck, FastnetLoop, log_loop_tls
 from picows_server.logs import Logger
 
 try:
@@ -41,22 +41,16 @@ _CHECK = ContextCheck(ssl.SSLContext)
 
 
 class TlsSettings:
-    """TLS of a server: its context, and how long a handshake and a shutdown may take.
+    """TLS of a server: its context, and how long a shutdown may take.
 
-    ``handshake_timeout`` and ``shutdown_timeout`` are in seconds; None leaves them to the
-    backend, which waits for a minute and for half of one.
+    ``shutdown_timeout`` is in seconds; None leaves it to the backend, which waits for half a
+    minute.
     """
 
-    __slots__ = ("context", "handshake_timeout", "shutdown_timeout")
+    __slots__ = ("context", "shutdown_timeout")
 
-    def __init__(
-        self,
-        context: ssl.SSLContext,
-        handshake_timeout: Optional[float],
-        shutdown_timeout: Optional[float],
-    ) -> None:
+    def __init__(self, context: ssl.SSLContext, shutdown_timeout: Optional[float]) -> None:
         self.context = context
-        self.handshake_timeout = handshake_timeout
         self.shutdown_timeout = shutdown_timeout
 
 
@@ -117,7 +111,7 @@ class LoopBackend(Backend):
         if tls is not None:
             self._arguments = {
                 "ssl": tls.context,
-                "ssl_handshake_timeout": tls.handshake_timeout,
+                "ssl_handshake_timeout": ENGINE_TIMEOUT,
             }
             if sys.version_info >= (3, 11):
                 self._arguments["ssl_shutdown_timeout"] = tls.shutdown_timeout
@@ -155,7 +149,7 @@ class FastnetBackend(Backend):
         if tls is not None:
             self._arguments = {
                 "ssl": tls.context,
-                "ssl_handshake_timeout": tls.handshake_timeout,
+                "ssl_handshake_timeout": ENGINE_TIMEOUT,
                 "ssl_shutdown_timeout": tls.shutdown_timeout,
                 "ssl_incoming_bio_size": _TLS_BUFFER_SIZE,
                 "ssl_outgoing_bio_size": _TLS_BUFFER_SIZE,

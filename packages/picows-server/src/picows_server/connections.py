@@ -24,6 +24,7 @@ from picows_server.backend import Backend, has_readers
 from picows_server.limits import LimitWatch
 from picows_server.logs import Logger
 from picows_server.routing import Route, RouteResult
+from picows_server.tls_deadline import TlsDeadline
 
 __all__ = ["Connections", "ServerProtocol"]
 
@@ -97,7 +98,7 @@ class Connections:
         self._max_pending_handshakes = max_pending_handshakes
         # A connection is in one of these: with the task that makes its transport (TLS handshake),
         # then from connection_made to connection_lost.
-        self._connecting: Dict[ServerProtocol, asyncio.Task[object]] = {}
+        self._connecting: Dict[ServerProtocol, TlsDeadline] = {}
         self._connected: Set[ServerProtocol] = set()
         # Those of the latter that are not open, and have not been: a refused one may linger, and a
         # crowd of them must not get past the limit.
@@ -144,8 +145,9 @@ class Connections:
         connecting = self._backend.connect(sock, protocol)
         if connecting is not None:
             task = self.loop.create_task(connecting)
-            self._connecting[protocol] = task
-            done = functools.partial(self._connecting_done, protocol, sock, peer)
+            deadline = TlsDeadline(self.loop, task, self.options.websocket_handshake_timeout)
+            self._connecting[protocol] = deadline
+            done = functools.partial(self._connecting_done, protocol, sock, peer, deadline)
             task.add_done_callback(done)
         self._look_at_limits()
 
@@ -163,22 +165,24 @@ class Connections:
 
     def drop_half_open(self) -> None:
         """Abort every connection whose opening handshake is not finished."""
-        for task in self._connecting.values():
-            task.cancel()
+        for deadline in self._connecting.values():
+            deadline.task.cancel()
         for transport in self._transports():
             if transport.state == WSState.CONNECTING:
                 transport.disconnect(graceful=False)
 
     def abort_all(self) -> None:
         """Abort everything."""
-        for task in self._connecting.values():
-            task.cancel()
+        for deadline in self._connecting.values():
+            deadline.task.cancel()
         for transport in self._transports():
             transport.disconnect(graceful=False)
 
     def connection_made(self, protocol: ServerProtocol) -> None:
         """``protocol`` has a transport, and begins with the opening handshake."""
-        self._connecting.pop(protocol, None)
+        deadline = self._connecting.pop(protocol, None)
+        if deadline is not None:
+            deadline.stop()
         self._connected.add(protocol)
         self._upgrading.add(protocol)
         protocol.opened.add_done_callback(functools.partial(self._opened, protocol))
@@ -228,14 +232,16 @@ class Connections:
         protocol: ServerProtocol,
         sock: socket.socket,
         peer: object,
+        deadline: TlsDeadline,
         task: asyncio.Task[object],
     ) -> None:
-        if not task.cancelled():
-            error = task.exception()
-            if error is None:
-                self._connecting.pop(protocol, None)
-                return
+        deadline.stop()
+        error = deadline.error if task.cancelled() else task.exception()
+        if error is not None:
             self._log_failure(peer, error)
+        elif not task.cancelled():
+            self._connecting.pop(protocol, None)
+            return
         if protocol.transport is not None:
             # The cancellation may have come between the end of the handshake and its task's.
             protocol.transport.disconnect(graceful=False)
@@ -248,6 +254,7 @@ class Connections:
             self.loop.call_soon(self._let_go, protocol, sock, turns - 1)
             return
         sock.close()
+        protocol.give_up()
         self._connecting.pop(protocol, None)
         self._look_at_limits()
         self._released()

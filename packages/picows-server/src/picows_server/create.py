@@ -136,7 +136,7 @@ async def ws_create_server(
         TLS contexts that aiofastnet cannot carry; to name it raises an error then (see the guide).
 
         ``websocket_handshake_timeout``: seconds for the upgrade request to arrive and, before
-        that, for the TLS handshake. None: no limit, but TLS handshakes end after a minute.
+        that, for the TLS handshake. None: no limit.
 
         ``close_timeout``: seconds that a closing handshake may take, also when the server is
         closed, before the connection is aborted. None: no limit.
@@ -260,7 +260,7 @@ def _tls_settings(
         raise WSInvalidOptionError("ssl_context is for wss:// URLs, not for ws://")
     if ssl_context.protocol == ssl.PROTOCOL_TLS_CLIENT:
         raise WSInvalidOptionError("ssl_context was made for clients (PROTOCOL_TLS_CLIENT)")
-    return TlsSettings(ssl_context, options.websocket_handshake_timeout, options.close_timeout)
+    return TlsSettings(ssl_context, options.close_timeout)
 
 
 def _check_when_full(when_full: object) -> None:
