@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
+import os
 import queue
 import subprocess
 import sys
@@ -14,11 +17,27 @@ from typing import Any, Callable, Iterator, List, Optional
 import pytest
 
 import picows_codec
-from picows_codec import WSDisconnectKind, WSFrame, WSState, WSTransport
+from picows_client import ws_connect
+from picows_codec import (
+    ClientHandshake,
+    ServerHandshake,
+    WSDisconnectKind,
+    WSFrame,
+    WSListener,
+    WSMessage,
+    WSMessageListener,
+    WSOptions,
+    WSState,
+    WSThreadError,
+    WSTransport,
+)
+from picows_server import ws_create_server
 from tests.support import frames
 from tests.support.connection import Connection, Recorder, both_roles
-from tests.support.frames import BINARY, CLOSE, TEXT
+from tests.support.frames import BINARY, CLOSE, CONTINUATION, TEXT
+from tests.support.loops import run
 from tests.support.memory import MemoryTransport
+from tests.support.servers import PLAIN_BACKENDS, sockname
 
 EXTENSIONS = sorted(
     path.name.partition(".")[0]
@@ -57,7 +76,9 @@ class Threads:
 def test_the_gil_stays_off() -> None:
     program = "\n".join(f"import picows_codec.{name}" for name in EXTENSIONS)
     program += "\nimport sys; sys.exit(sys._is_gil_enabled())"
-    subprocess.run([sys.executable, "-W", "error", "-c", program], check=True)
+    # PYTHON_GIL=0 would keep it off, whatever a module says about itself.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHON_GIL"}
+    subprocess.run([sys.executable, "-W", "error", "-c", program], check=True, env=environment)
 
 
 # Frames that are handed over
@@ -128,6 +149,45 @@ def test_frames_read_while_the_next_arrive(
             for i in range(60):
                 # Alone in its read, and one of several.
                 connection.feed(stream[i % 4], stream[(i + 1) % 4] + stream[(i + 2) % 4])
+        finally:
+            handing.end()
+
+    threads.start(look)
+    threads.start(receive)
+    threads.join()
+    assert torn == []
+
+
+class Messages(WSMessageListener):
+    def __init__(self, take: Callable[[WSMessage], None]) -> None:
+        self._take = take
+
+    def on_ws_message(self, transport: WSTransport, message: WSMessage) -> None:
+        self._take(message)
+
+
+@both_roles
+@pytest.mark.parametrize("read", READING)
+def test_messages_read_while_the_next_arrive(role: str, read: Callable[[Any], bytes]) -> None:
+    handing = Handing()
+    threads = Threads()
+    torn: List[int] = []
+    size = 3000
+
+    def look() -> None:
+        for message in handing:
+            found = read(message)
+            if len(found) != size or found != found[:1] * size:
+                torn.append(len(found))
+
+    def receive() -> None:
+        try:
+            connection = Connection(role, Messages(handing.hand))
+            for i in range(100):
+                part = bytes([97 + i % 8]) * (size // 2)
+                fragments = connection.build(TEXT, part, fin=False)
+                fragments += connection.build(CONTINUATION, part)
+                connection.feed(connection.build(BINARY, part * 2) + fragments)
         finally:
             handing.end()
 
@@ -228,49 +288,280 @@ def test_a_frame_that_another_thread_sends(
 # What a transport tells
 
 
+def refuses(ws: WSTransport, name: str) -> bool:
+    try:
+        getattr(ws, name)
+    except WSThreadError:
+        return True
+    return False
+
+
+def look_at(ws: WSTransport) -> Optional[WSDisconnectKind]:
+    """Read everything on a thread that is not the event loop's."""
+    state, cause, shaking = ws.state, ws.disconnect_cause, ws.close_handshake
+    if state is WSState.CLOSED:
+        assert cause is not None
+        assert ws.is_disconnected
+    if cause is not None:
+        str(cause)
+        repr(cause)
+    if shaking is not None:
+        assert shaking.sent is None or ws.is_close_frame_sent
+    request, response = ws.request, ws.response
+    if request is not None:  # the connection has been open
+        assert (request.method, request.path) == ("GET", "/")
+        assert request.headers["Upgrade"] == "websocket"
+        assert response is not None
+        assert (response.status, response.headers["Upgrade"]) == (101, "websocket")
+    assert (ws.is_secure, ws.subprotocol) == (False, None)
+    assert ws.is_client_side in (False, True)
+    for address in (ws.remote_address, ws.local_address):
+        assert address is None or address[0] == "127.0.0.1"
+    assert repr(ws).startswith("<WSTransport ")
+    assert refuses(ws, "write_queue_size")
+    assert refuses(ws, "underlying_transport")
+    return cause.kind if cause is not None else None
+
+
+def end_by_timeout(connection: Connection) -> None:
+    # The cause is replaced twice.
+    connection.transport.room = 0
+    connection.ws.send_close(1000, "x")
+    connection.loop.advance(2.0)
+
+
+def end_by_peer(connection: Connection) -> None:
+    connection.receive_close(4000, b"x")
+    connection.lose()
+
+
+def end_by_violation(connection: Connection) -> None:
+    connection.feed(b"\xff" * 20)
+    connection.lose()
+
+
+ENDINGS = [
+    (end_by_timeout, {WSDisconnectKind.LOCAL_CLOSE, WSDisconnectKind.CLOSE_TIMEOUT}),
+    (end_by_peer, {WSDisconnectKind.PEER_CLOSE}),
+    (end_by_violation, {WSDisconnectKind.PROTOCOL_ERROR}),
+]
+
+
 @both_roles
-def test_properties_that_any_thread_may_read(role: str) -> None:
-    ended: queue.Queue[Optional[WSTransport]] = queue.Queue(4)
+@pytest.mark.parametrize(("end", "expected"), ENDINGS)
+def test_properties_that_any_thread_may_read(
+    role: str, end: Callable[[Connection], None], expected: Any
+) -> None:
+    latest: List[Connection] = []
     threads = Threads()
     kinds = set()
+    over = threading.Event()
 
     def look() -> None:
-        for ws in iter(ended.get, None):
-            for _ in range(200):
-                cause, shaking = ws.disconnect_cause, ws.close_handshake
-                if cause is not None:
-                    kinds.add(cause.kind)
-                    str(cause)
-                if shaking is not None and shaking.sent is not None:
-                    assert shaking.sent.reason == "x"
-                assert ws.request.method == "GET"
-                assert (ws.response.status, ws.subprotocol) == (101, None)
-                assert ws.is_client_side is (role == "client")
-                assert ws.is_secure is False
-                repr(ws)
-                if ws.is_disconnected:
-                    break
+        while not over.is_set():
+            for connection in latest[-1:]:
+                kinds.add(look_at(connection.ws))
+                for found in (connection.endpoint.transport, connection.endpoint.listener):
+                    assert found in (None, connection.ws, connection.listener)
+                assert connection.listener.transport in (None, connection.ws)
 
-    def end() -> None:
+    def live() -> None:
         try:
-            for _ in range(300):
-                connection = Connection(role, close_timeout=1.0)
-                ended.put(connection.ws)
-                # The cause is replaced twice.
-                connection.transport.room = 0
-                connection.ws.send_close(1000, "x")
-                connection.loop.advance(2.0)
+            for _ in range(150):
+                connection = Connection(role, open=False, close_timeout=1.0)
+                latest.append(connection)
+                connection.start()
+                connection.open()
+                end(connection)
                 assert connection.ws.state is WSState.CLOSED
+                connection.ws.disconnect_cause  # noqa: B018
         finally:
-            ended.put(None)
+            over.set()
 
     threads.start(look)
-    threads.start(end)
+    threads.start(look)
+    threads.start(live)
     threads.join()
-    assert kinds <= {
-        WSDisconnectKind.LOCAL_CLOSE,
-        WSDisconnectKind.CLOSE_TIMEOUT,
+    assert kinds - {None} <= expected
+
+
+def test_the_end_is_told_alike_to_all_threads() -> None:
+    # Whoever asks first: what is told to others is nothing that the event loop's thread replaces.
+    connection = Connection("client")
+    connection.receive_close(4000, b"x")
+    threads = Threads()
+    told: List[Any] = []
+    threads.start(lambda: told.append(connection.ws.disconnect_cause))
+    threads.join()
+    connection.lose()
+    threads.start(lambda: told.append(connection.ws.disconnect_cause))
+    threads.join()
+    told.append(connection.ws.disconnect_cause)
+    assert {(cause.kind, cause.close.code, cause.close.reason) for cause in told} == {
+        (WSDisconnectKind.PEER_CLOSE, 4000, "x")
     }
+
+
+def test_the_future_of_the_opening_is_asked_for_on_its_thread() -> None:
+    connection = Connection("server", open=False)
+    threads = Threads()
+    threads.start(lambda: connection.endpoint.opened)
+    with pytest.raises(WSThreadError):
+        threads.join()
+    assert not connection.opened.done()
+
+
+# The headers of request and response are made when they are first asked for.
+
+
+class Pair:
+    """Request and response of an opening handshake, of which nothing was read yet."""
+
+    def __init__(self) -> None:
+        seen: List[Any] = []
+
+        def accept(request: Any, response: Any) -> WSListener:
+            seen.extend((request, response))
+            return WSListener()
+
+        options = WSOptions()
+        client = ClientHandshake("/", "localhost", accept, options=options)
+        server = ServerHandshake(lambda request: WSListener(), options=options)
+        server.feed_data(client.take_to_send())
+        client.feed_data(server.take_to_send())
+        self.heads = [server.request, server.response, *seen]
+
+
+def test_headers_that_several_threads_ask_for_first() -> None:
+    pairs = [Pair() for _ in range(50)]
+    barrier = threading.Barrier(4)
+    threads = Threads()
+    found: List[List[Any]] = []
+
+    def look() -> None:
+        mine = []
+        for pair in pairs:
+            barrier.wait(30)
+            for head in pair.heads:
+                headers = head.headers
+                assert headers["Upgrade"] == "websocket"
+                mine.append(headers)
+        found.append(mine)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(4):
+            threads.start(look)
+        threads.join()
+    finally:
+        sys.setswitchinterval(interval)
+    for others in found[1:]:
+        assert all(one is other for one, other in zip(found[0], others))
+
+
+# A loop in each thread
+
+
+class CrowdServer(WSListener):
+    """Sends binary frames back, and ends where it is told to."""
+
+    def __init__(self, crowd: Crowd) -> None:
+        self.crowd = crowd
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self.crowd.transports.append(transport)
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if frame.get_payload_as_bytes() == b"end":
+            transport.disconnect(code=4001)
+        elif frame.opcode == BINARY:
+            transport.send(frame.opcode, frame)
+
+
+class CrowdClient(WSListener):
+    def __init__(self, crowd: Crowd) -> None:
+        self.crowd = crowd
+        self.replies: asyncio.Queue[bytes] = asyncio.Queue()
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if frame.opcode == BINARY:
+            self.crowd.frames.put(frame)
+            self.replies.put_nowait(frame.get_payload_as_bytes())
+
+
+class Crowd:
+    """What one loop does: a server and its clients, which talk and end in every way."""
+
+    CLIENTS = 6
+    ROUNDS = 30
+
+    def __init__(self, backend: str) -> None:
+        self.backend = backend
+        # Read by other threads.
+        self.transports: List[WSTransport] = []
+        self.frames: queue.Queue[Optional[WSFrame]] = queue.Queue()
+
+    async def live(self) -> None:
+        server = await ws_create_server(
+            "ws://127.0.0.1:0", lambda: CrowdServer(self), backend=self.backend
+        )
+        try:
+            url = "ws://{}:{}".format(*sockname(server)[:2])
+            await asyncio.gather(*(self._talk(url, number) for number in range(self.CLIENTS)))
+        finally:
+            server.close()
+            await server.wait_closed()
+
+    async def _talk(self, url: str, number: int) -> None:
+        transport, listener = await ws_connect(url, lambda: CrowdClient(self), backend=self.backend)
+        self.transports.append(transport)
+        for size in range(self.ROUNDS):
+            payload = bytes([97 + number]) * (size * 300)
+            transport.send(BINARY, payload)
+            assert await listener.replies.get() == payload
+        if number % 3 == 0:
+            transport.send(BINARY, b"end")
+        else:
+            transport.disconnect(graceful=number % 3 == 1)
+        await transport.wait_disconnected()
+
+    def look(self) -> None:
+        """Until a None is in ``frames``, on a thread of its own."""
+        for frame in iter(self.frames.get, None):
+            payload = frame.get_payload_as_bytes()
+            assert bytes(frame) == payload == payload[:1] * len(payload)
+            for transport in list(self.transports):
+                look_at(transport)
+
+
+@pytest.mark.parametrize("backend", PLAIN_BACKENDS)
+def test_a_loop_in_each_thread(loop_kind: str, backend: str) -> None:
+    threads = Threads()
+    crowds = [Crowd(backend) for _ in range(2)]
+    # A thread that starts after another has ended may get its number, and would be taken for it.
+    all_are_there = threading.Barrier(2 * len(crowds))
+
+    def live(crowd: Crowd) -> None:
+        try:
+            all_are_there.wait(30)
+            run(crowd.live, kind=loop_kind)
+        finally:
+            crowd.frames.put(None)
+
+    def look(crowd: Crowd) -> None:
+        all_are_there.wait(30)
+        crowd.look()
+
+    for crowd in crowds:
+        threads.start(functools.partial(live, crowd))
+        threads.start(functools.partial(look, crowd))
+    threads.join()
+    for crowd in crowds:
+        assert len(crowd.transports) == 2 * crowd.CLIENTS
+        assert all(transport.is_disconnected for transport in crowd.transports)
+        # A server's transport keeps the factory, which keeps the crowd.
+        crowd.transports.clear()
 
 
 # First handshakes

@@ -781,7 +781,8 @@ def test_offered_subprotocols(feed: Feed) -> None:
 
 def test_request_is_small() -> None:
     request = request_of(request_head())
-    assert sys.getsizeof(request) <= 64
+    # Without the GIL every object begins with 32 bytes instead of 16.
+    assert sys.getsizeof(request) - object.__basicsize__ <= 48
     assert not hasattr(request, "__dict__")
     assert not gc.is_tracked(request)
 

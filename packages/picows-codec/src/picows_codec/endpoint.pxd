@@ -1,5 +1,7 @@
 """WSEndpoint: one connection over an asyncio-shaped transport. Private, but for its Python face."""
 
+from libc.stdint cimport uint8_t
+
 from picows_codec.buffers cimport ReadBuffer
 from picows_codec.handshake cimport OpeningHandshake
 from picows_codec.liveness cimport Liveness
@@ -36,6 +38,9 @@ cdef class WSEndpoint(Liveness):
     cdef str _peer(self)
     cdef int _debug_close(self, str what, bytes payload) except -1
     cdef int _debug_end(self) except -1
+    cdef int _enter(self, uint8_t state) except -1
+    cdef object _snapshot(self, int which)
+    cdef object _close_handshake(self)
     cdef object _complete_cause(self)
     cdef int _open(self) except -1
     cdef int _refuse(self, object error) except -1

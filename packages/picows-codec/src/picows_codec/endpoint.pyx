@@ -30,7 +30,7 @@ from cpython.memoryview cimport PyMemoryView_FromMemory
 from libc.stdint cimport uint8_t
 from libc.string cimport memcpy
 
-from picows_codec.buffers cimport ReadBuffer, thread_buffers
+from picows_codec.buffers cimport ReadBuffer, current_thread, thread_buffers
 from picows_codec.callbacks cimport check_callbacks
 from picows_codec.close cimport encode_close_payload
 from picows_codec.constants cimport (
@@ -43,7 +43,7 @@ from picows_codec.constants cimport (
     ws_violation_text,
 )
 from picows_codec.core cimport (
-    ATTRIBUTE_CLOSE_SENT,
+    ATTRIBUTE_CLOSE_HANDSHAKE,
     ATTRIBUTE_DISCONNECT_CAUSE,
     ATTRIBUTE_IS_CLIENT,
     ATTRIBUTE_IS_SECURE,
@@ -164,12 +164,14 @@ cdef class WSEndpoint(Liveness):
     @property
     def transport(self):
         """The connection's :class:`WSTransport`; None once the connection has ended."""
-        return self._transport
+        with cython.critical_section(self):
+            return self._transport
 
     @property
     def listener(self):
         """The connection's listener; None before it is open and once it has ended."""
-        return self._listener
+        with cython.critical_section(self):
+            return self._listener
 
     @property
     def opened(self):
@@ -177,8 +179,10 @@ cdef class WSEndpoint(Liveness):
 
         Its result is ``(transport, listener)``, after ``on_ws_connected`` was called; its exception
         is a :class:`WSHandshakeError`, or what ``on_ws_connected`` or the factory raised. Ask for
-        it before ``connection_made``.
+        it before ``connection_made``, on the thread in which the endpoint was made: on any other it
+        raises :class:`WSThreadError`.
         """
+        self.check_thread()
         if self._opened_waiter is None:
             self._opened_waiter = self._loop.create_future()
         return self._opened_waiter
@@ -198,7 +202,9 @@ cdef class WSEndpoint(Liveness):
                 self._wire = transport
             else:
                 self._write_below = transport.write
-                self._secure = transport.get_extra_info("sslcontext") is not None
+                secure = transport.get_extra_info("sslcontext") is not None
+                with cython.critical_section(self):
+                    self._secure = secure
                 transport.set_write_buffer_limits(
                     high=self._options.write_high_watermark,
                     low=self._options.write_low_watermark)
@@ -224,16 +230,19 @@ cdef class WSEndpoint(Liveness):
         local = _address_of(transport, "sockname")
         # A server's connections share the local one, and a client's mostly the remote one.
         if remote == self._buffers.last_remote:
-            self._remote_address = self._buffers.last_remote
+            packed_remote = self._buffers.last_remote
         else:
             self._buffers.last_remote = remote
-            self._remote_address = pack_address(remote)
+            packed_remote = pack_address(remote)
         if local == self._buffers.last_local:
-            self._local_address = self._buffers.last_local
+            packed_local = self._buffers.last_local
         else:
             self._buffers.last_local = local
-            self._local_address = pack_address(local)
-        self._handshake.set_addresses(self._remote_address, self._local_address)
+            packed_local = pack_address(local)
+        with cython.critical_section(self):
+            self._remote_address = packed_remote
+            self._local_address = packed_local
+        self._handshake.set_addresses(packed_remote, packed_local)
 
     def _keep_loop_awake(self):
         """busy_poll, where the loop receives: it polls in every turn instead of sleeping."""
@@ -328,7 +337,7 @@ cdef class WSEndpoint(Liveness):
                 self._flush()
             # The transport closes once its queue is empty; a peer that does not read cannot keep
             # it from that.
-            self._state = CLOSING
+            self._enter(CLOSING)
             self._may_send = False
             self._deaf = True
             self._watch(self._options.close_timeout)
@@ -389,7 +398,7 @@ cdef class WSEndpoint(Liveness):
                         "the connection was closed without a closing handshake"))
             error = self._cause.exception
         self._opening_failed(error)
-        self._state = CLOSED
+        self._enter(CLOSED)
         self._note_unsent()
         self._may_send = False
         self._deaf = True
@@ -425,7 +434,9 @@ cdef class WSEndpoint(Liveness):
         if self._private_buffer is not None:
             self._private_buffer.view = None
         self._transport_below = self._write_below = self._wire = None
-        self._transport = self._listener = self._on_frame = None
+        with cython.critical_section(self):
+            self._transport = self._listener = None
+        self._on_frame = None
         self._handshake = self._sweeper = self._private_buffer = None
         self._block = None
         self._closed_waiters = self._roundtrips = None
@@ -447,8 +458,15 @@ cdef class WSEndpoint(Liveness):
             self._replace_cause(
                 WSDisconnectCause(self._cause.kind, self._cause.exception, unsent))
 
+    # What other threads may ask for is written in the critical section, see attribute().
+
+    cdef int _enter(self, uint8_t state) except -1:
+        with cython.critical_section(self):
+            self._state = state
+        return 0
+
     cdef int _replace_cause(self, object cause) except -1:
-        with cython.critical_section(self):     # other threads may ask for it
+        with cython.critical_section(self):
             self._cause = cause
         return 0
 
@@ -459,7 +477,7 @@ cdef class WSEndpoint(Liveness):
         with cython.critical_section(self):
             self._close_was_first = not self._close_sent
             self._close_payload_received = (<const char*> payload)[:size]
-        self._state = CLOSING
+            self._state = CLOSING
         if not self._close_sent:
             self._set_cause(_PEER_CLOSE, None)
         self._debug_close("received", self._close_payload_received)
@@ -540,11 +558,12 @@ cdef class WSEndpoint(Liveness):
             self._request = handshake.request
             self._response = handshake.response
             self._subprotocol = handshake.subprotocol
+            self._listener = listener
         self._handshake = None
         self._sweeper.forget(self)
-        self._listener = listener
-        listener.transport = self._transport
-        self._state = OPEN
+        with cython.critical_section(listener):     # which may have had another connection
+            listener.transport = self._transport
+        self._enter(OPEN)
         self._opening = False
         self._may_send = True
         self._heard = 0
@@ -609,7 +628,7 @@ cdef class WSEndpoint(Liveness):
         self._set_cause(WSDisconnectKind.HANDSHAKE_FAILURE, error)
         if error is not None:
             self._opening_failed(error)
-        self._state = CLOSING
+        self._enter(CLOSING)
         self._opening = False
         self._deaf = True
         self._handshake = None
@@ -652,37 +671,42 @@ cdef class WSEndpoint(Liveness):
         return future
 
     cdef object attribute(self, int which):
-        """Any thread may ask, except for what the event loop's own objects tell. Fields whose
-        object may be replaced are read and written in this object's critical section."""
-        if which == ATTRIBUTE_STATE:
-            return _STATES[self._state]
+        """Any thread may ask, except for what the event loop's own objects tell. Only the loop's
+        thread writes the fields, in this object's critical section, in which other threads read
+        them; so the loop's thread may read them anywhere."""
+        if which == ATTRIBUTE_WRITE_QUEUE:
+            self.check_thread()
+            return self._queue_size()
         if which == ATTRIBUTE_UNDERLYING:
             self.check_thread()
             return self._transport_below
+        if which == ATTRIBUTE_DISCONNECT_CAUSE:
+            return self._complete_cause()
+        if which == ATTRIBUTE_CLOSE_HANDSHAKE:
+            return self._close_handshake()
+        with cython.critical_section(self):
+            return self._snapshot(which)
+
+    cdef object _snapshot(self, int which):
+        if which == ATTRIBUTE_STATE:
+            return _STATES[self._state]
         if which == ATTRIBUTE_REQUEST:
-            with cython.critical_section(self):
-                return self._request
+            return self._request
         if which == ATTRIBUTE_RESPONSE:
-            with cython.critical_section(self):
-                return self._response
+            return self._response
         if which == ATTRIBUTE_REMOTE_ADDRESS:
             return unpack_address(self._remote_address)
         if which == ATTRIBUTE_LOCAL_ADDRESS:
             return unpack_address(self._local_address)
         if which == ATTRIBUTE_SUBPROTOCOL:
-            with cython.critical_section(self):
-                return self._subprotocol
+            return self._subprotocol
         if which == ATTRIBUTE_IS_CLIENT:
             return self._is_client
         if which == ATTRIBUTE_IS_SECURE:
             return self._secure
-        if which == ATTRIBUTE_CLOSE_SENT:
-            return self._close_sent
-        if which == ATTRIBUTE_WRITE_QUEUE:
-            self.check_thread()
-            return self._queue_size()
-        if which == ATTRIBUTE_DISCONNECT_CAUSE:
-            return self._complete_cause()
+        return self._close_sent     # ATTRIBUTE_CLOSE_SENT
+
+    cdef object _close_handshake(self):
         with cython.critical_section(self):
             received = self._close_payload_received
             sent = self._close_payload_sent
@@ -704,9 +728,8 @@ cdef class WSEndpoint(Liveness):
             return cause
         complete = WSDisconnectCause(
             cause.kind, cause.exception, cause.unsent_bytes, _close_info(payload))
-        with cython.critical_section(self):
-            if self._cause is cause:
-                self._cause = complete
+        if current_thread() == self._buffers.thread_id:
+            self._replace_cause(complete)
         return complete
 
     # The log: one line for each thing that happens to a connection, none for a frame
@@ -730,7 +753,7 @@ cdef class WSEndpoint(Liveness):
     cdef int _close_was_sent(self) except -1:
         self._debug_close("sent", self._close_payload_sent)
         if self._state == OPEN:
-            self._state = CLOSING
+            self._enter(CLOSING)
         if not self._close_received:
             self._set_cause(_LOCAL_CLOSE, None)
         self._ping_pending = False
@@ -820,7 +843,7 @@ cdef class WSEndpoint(Liveness):
         self._muted = True
         self._may_send = False
         if self._state != CONNECTING:
-            self._state = CLOSING
+            self._enter(CLOSING)
         if self._transport_below is not None:
             self._note_unsent()
             self._drop_pending()

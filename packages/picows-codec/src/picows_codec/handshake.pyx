@@ -204,9 +204,16 @@ cdef class WSUpgradeRequest:
 
         Values are decoded as UTF-8; what is not UTF-8 is kept by ``surrogateescape``.
         """
-        if self._headers is None:
-            self._headers = CIMultiDictProxy(ws_headers_of(self.raw_header))
-        return self._headers
+        # Any thread may ask, several at once; all get the same.
+        with cython.critical_section(self):
+            headers = self._headers
+        if headers is not None:
+            return headers
+        headers = CIMultiDictProxy(ws_headers_of(self.raw_header))
+        with cython.critical_section(self):
+            if self._headers is None:
+                self._headers = headers
+            return self._headers
 
     @property
     def subprotocols(self):
@@ -313,9 +320,16 @@ cdef class WSUpgradeResponse:
         Of a response that was received or accepted an upgrade: all of them, and changing them
         changes nothing. Of a response made by a route: those that it passes.
         """
-        if self._headers is None:
-            self._headers = ws_headers_of(self.raw_header or b"")
-        return self._headers
+        # As for a request.
+        with cython.critical_section(self):
+            headers = self._headers
+        if headers is not None:
+            return headers
+        headers = ws_headers_of(self.raw_header or b"")
+        with cython.critical_section(self):
+            if self._headers is None:
+                self._headers = headers
+            return self._headers
 
     def to_bytes(self):
         """The response as it is on the wire.

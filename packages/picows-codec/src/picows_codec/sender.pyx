@@ -228,9 +228,9 @@ cdef class Sender(Core):
     cdef int _send_close(self, const uint8_t* payload, Py_ssize_t size) except -1:
         if self._close_sent:
             return 0        # 5.5.1: an endpoint sends one CLOSE frame
-        self._close_sent = True
         self._may_send = False
-        with cython.critical_section(self):     # see Core.attribute
+        with cython.critical_section(self):     # see WSEndpoint.attribute
+            self._close_sent = True
             self._close_payload_sent = (<const char*> payload)[:size]
         self._emit(0x80 | WS_OP_CLOSE, payload, size, None)
         return self._close_was_sent()
