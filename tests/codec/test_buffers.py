@@ -52,6 +52,7 @@ def test_a_larger_read_buffer_replaces_a_smaller_one() -> None:
 
 
 def test_corked_connections_get_buffers_of_their_own() -> None:
+    gc.collect()  # what tests with other threads have left
     connections = [Connection("server") for _ in range(5)]
     before = count_instances(WriteBuffer)
     corks = [connection.ws.cork() for connection in connections]

@@ -43,8 +43,9 @@ class Seal:
         if not self.is_closed or event not in _FORBIDDEN:
             return
         what = str(arguments[0])
-        # A traceback in the log shows lines of source, and does without where there are none.
-        if event == "open" and what.endswith((".py", ".pyx")):
+        # A traceback in the log shows lines of source, and does without where there are none. From
+        # Python 3.13 on it parses a line for that, and a line that is no program has this name.
+        if event == "open" and what.endswith((".py", ".pyx", "<unknown>")):
             raise OSError(24, "sealed", what)
         self.broken.append(f"{event} {what}")
         _logger.error("%s %s", event, what)
