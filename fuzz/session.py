@@ -39,14 +39,14 @@ from picows_codec import (
     WSTransport,
     WSUsageError,
     handshake,
-    liveness,
+    keepalive,
 )
 
 __all__ = ["Habits", "ListenerFault", "Session"]
 
 # The same input must do the same in every run.
 handshake.urandom = bytes
-liveness.urandom = bytes
+keepalive.urandom = bytes
 
 REQUEST = (
     b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

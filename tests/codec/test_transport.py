@@ -5,12 +5,11 @@ from __future__ import annotations
 import copy
 import inspect
 import pickle
-from typing import Any, Callable, List
+from typing import Any, Callable, List, Tuple
 
 import pytest
 
-from picows_codec import WSFrame, WSListener, WSMessageListener, WSState, WSTransport
-from picows_codec.core import Core
+from picows_codec import WSFrame, WSListener, WSMessageListener, WSState, WSStateError, WSTransport
 from tests.support.connection import Connection, Recorder, both_roles
 from tests.support.frames import PONG, TEXT
 
@@ -24,8 +23,8 @@ CALLBACKS = [
     "is_user_specific_pong",
 ]
 
-# Every public method and property, with arguments that are good.
-USES: List[Callable[[WSTransport], Any]] = [
+# What a transport does that nobody made: it is the end of no connection.
+REFUSED: List[Callable[[WSTransport], Any]] = [
     lambda ws: ws.send(TEXT, b"x"),
     lambda ws: ws.send_reuse_external_bytearray(TEXT, bytearray(20), 14),
     lambda ws: ws.send_ping(),
@@ -33,26 +32,31 @@ USES: List[Callable[[WSTransport], Any]] = [
     lambda ws: ws.ping(),
     lambda ws: ws.pong(),
     lambda ws: ws.send_close(),
-    lambda ws: ws.cork().__enter__(),
     lambda ws: ws.cork().__exit__(None, None, None),
+]
+ABSENT: List[Callable[[WSTransport], Any]] = [
     lambda ws: ws.disconnect(),
     lambda ws: ws.wait_disconnected(),
     lambda ws: ws.wait_until_closed(),
     lambda ws: ws.measure_roundtrip_time().send(None),
     lambda ws: ws.notify_user_specific_pong_received(),
-    lambda ws: ws.state,
-    lambda ws: ws.is_disconnected,
-    lambda ws: ws.is_client_side,
     lambda ws: ws.is_secure,
-    lambda ws: ws.is_close_frame_sent,
-    lambda ws: ws.underlying_transport,
     lambda ws: ws.request,
     lambda ws: ws.response,
     lambda ws: ws.subprotocol,
-    lambda ws: ws.close_handshake,
+    lambda ws: ws.remote_address,
+    lambda ws: ws.local_address,
     lambda ws: ws.disconnect_cause,
-    lambda ws: ws.write_queue_size,
     repr,
+]
+ENDED: List[Tuple[Callable[[WSTransport], Any], Any]] = [
+    (lambda ws: ws.state, WSState.CLOSED),
+    (lambda ws: ws.is_disconnected, True),
+    (lambda ws: ws.is_client_side, False),
+    (lambda ws: ws.is_close_frame_sent, False),
+    (lambda ws: ws.underlying_transport, None),
+    (lambda ws: ws.close_handshake, None),
+    (lambda ws: ws.write_queue_size, 0),
 ]
 
 
@@ -61,19 +65,31 @@ def test_transports_are_made_by_the_library() -> None:
         WSTransport()
 
 
-@pytest.mark.parametrize("use", USES)
-def test_a_transport_that_nobody_made(use: Callable[[WSTransport], Any]) -> None:
-    with pytest.raises(NotImplementedError):
+@pytest.mark.parametrize("use", REFUSED)
+def test_a_transport_that_nobody_made_sends_nothing(use: Callable[[WSTransport], Any]) -> None:
+    with pytest.raises(WSStateError):
         use(WSTransport.__new__(WSTransport))
+
+
+@pytest.mark.parametrize("use", ABSENT)
+def test_a_transport_that_nobody_made_has_no_connection(use: Callable[[WSTransport], Any]) -> None:
+    with pytest.raises(AttributeError):
+        use(WSTransport.__new__(WSTransport))
+
+
+@pytest.mark.parametrize(("use", "value"), ENDED)
+def test_a_transport_that_nobody_made_has_ended(
+    use: Callable[[WSTransport], Any], value: object
+) -> None:
+    assert use(WSTransport.__new__(WSTransport)) == value
 
 
 def test_a_cork_that_nobody_made() -> None:
     cork: Any = type(Connection("client").ws.cork())
-    for method in ("__enter__", "__exit__"):
-        arguments = (None, None, None) if method == "__exit__" else ()
-        with pytest.raises(NotImplementedError):
-            getattr(cork(), method)(*arguments)
-    Core()
+    with cork():
+        pass
+    with pytest.raises(WSStateError):
+        cork().__exit__(None, None, None)
 
 
 @both_roles

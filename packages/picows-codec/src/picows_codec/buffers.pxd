@@ -42,4 +42,13 @@ cdef class ThreadBuffers:
     cdef WriteBuffer take_large(self)
     cdef void give_large(self, WriteBuffer buffer) noexcept
 
+# Called per read, with a ThreadBuffers: as an object it would cost a reference.
+cdef inline void count_read(void* buffers) noexcept:
+    (<ThreadBuffers> buffers).reads = (<ThreadBuffers> buffers).reads + 1
+
 cdef ThreadBuffers thread_buffers()
+
+# What to keep of a connection's addresses (packed, see socket_address). Neighbours share them: a
+# server's connections the local one, a client's mostly the remote one.
+cdef object shared_remote(ThreadBuffers buffers, object address)
+cdef object shared_local(ThreadBuffers buffers, object address)

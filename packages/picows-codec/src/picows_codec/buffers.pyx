@@ -8,6 +8,8 @@ from libc.stdint cimport uint8_t, uintptr_t
 
 from picows_codec.constants cimport WS_MAX_HEADER_SIZE
 
+from picows_codec.socket_address import pack_address
+
 cdef extern from "Python.h":
     PyObject* PyThreadState_GetDict()       # borrowed
 
@@ -116,3 +118,17 @@ cdef ThreadBuffers thread_buffers():
     if found is None:
         found = local["picows_codec"] = ThreadBuffers()
     return <ThreadBuffers> found
+
+
+cdef object shared_remote(ThreadBuffers buffers, object address):
+    if address == buffers.last_remote:
+        return buffers.last_remote
+    buffers.last_remote = address
+    return pack_address(address)
+
+
+cdef object shared_local(ThreadBuffers buffers, object address):
+    if address == buffers.last_local:
+        return buffers.last_local
+    buffers.last_local = address
+    return pack_address(address)

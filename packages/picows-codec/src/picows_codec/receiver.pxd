@@ -13,7 +13,7 @@ from picows_codec.view cimport WSFrame
 cdef enum:
     # Bits of Receiver._heard, one for each that looks.
     HEARD_FOR_IDLE = 1          # automatic pings
-    HEARD_FOR_VERDICT = 2       # see Liveness._is_certain
+    HEARD_FOR_VERDICT = 2       # see Closing._is_certain
     HEARD_FOR_DATA = 4          # data_timeout
     HEARD = 7
 
@@ -35,13 +35,23 @@ cdef class Receiver(Sender):
         ws_frame_header _header     # of that frame
         uint8_t _head[14]           # the beginning of a header that is incomplete
         uint8_t _head_size
-        bint _opening               # incoming bytes belong to the opening handshake
-        bint _deaf                  # incoming bytes are ignored
-        bint _muted                 # frames are not delivered
         bint _expects_pong          # a ping of the library waits for its answer
         bint _gathers               # the listener keeps the fragments of a message
         uint8_t _heard              # HEARD_*: bytes came since the last look
         uint8_t _late               # LATE_*: what had not come at the last look, and has not yet
+
+    cdef int _begin_receiving(self, WSOptions options, bint is_client) except -1
+    cdef int _set_listener(self, WSListener listener) except -1
+    cdef int _look_up_callbacks(self) except -1
+    cdef int _drop_block(self) noexcept
+    cdef int _release_receiver(self) except -1
+    cdef int _expect_pongs(self, bint expected) noexcept
+    # Whether bytes came since the last time that this was asked for the same bit.
+    cdef bint _has_heard(self, uint8_t bit) noexcept
+    cdef int _forget_heard(self) noexcept
+    # LATE_FRAME and LATE_MESSAGE for what is unfinished now
+    cdef int _mark_unfinished(self) noexcept
+    cdef int _mark_data(self, bint late) noexcept
 
     # For transports: where the rest of an incomplete frame belongs (NULL if none is), and the
     # arrival of block_size bytes there and of buffer.data[0:size] after them.
@@ -64,7 +74,7 @@ cdef class Receiver(Sender):
     cdef int _read_raised(self) except -1
     cdef int _flush_after_read(self) except -1
 
-    # Hooks that the endpoint fills in.
+    # Hooks of the rooms above
     cdef int _advance_handshake(self, const uint8_t* data, Py_ssize_t size) except -1
     cdef int _ping_arrived(self, const uint8_t* payload, Py_ssize_t size) except -1
     cdef int _close_arrived(self, const uint8_t* payload, Py_ssize_t size) except -1

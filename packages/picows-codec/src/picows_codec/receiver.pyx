@@ -5,13 +5,14 @@ of its exact size, into which the transport receives the rest. Called per read a
 watched by the echo and inbound benches.
 """
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_XDECREF
 from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcpy
 
-from picows_codec.buffers cimport ReadBuffer, ThreadBuffers
+from picows_codec.buffers cimport ReadBuffer, ThreadBuffers, count_read
 from picows_codec.constants cimport (
     WS_MAX_HEADER_SIZE,
     WS_OP_BINARY,
@@ -21,15 +22,33 @@ from picows_codec.constants cimport (
     WS_OP_TEXT,
     WS_VIOLATION_INVALID_UTF8,
 )
-from picows_codec.core cimport reraise
 from picows_codec.exports cimport picows_references
 from picows_codec.frame cimport ws_decode_frame_header, ws_frame_header, ws_frame_is_complete
 from picows_codec.mask cimport ws_mask
-from picows_codec.parser cimport _check_header, _end_frame, _take_payload, ws_parser
-from picows_codec.sender cimport NOTHING_SENT, ONE_SENT
-from picows_codec.transport cimport WSListener, WSTransport
+from picows_codec.message cimport WSMessageListener
+from picows_codec.options cimport WSOptions
+from picows_codec.parser cimport (
+    _check_header,
+    _end_frame,
+    _take_payload,
+    ws_parser,
+    ws_parser_init,
+)
+from picows_codec.sender cimport begin_read, end_read, expect_more, reraise
+from picows_codec.state cimport CONNECTING, DELIVERS, READS
+from picows_codec.transport cimport (
+    WSListener,
+    WSTransport,
+    _introduce,
+    _is_compiled,
+    _new_transport,
+)
 from picows_codec.utf8 cimport ws_utf8_valid
 from picows_codec.view cimport WSFrame
+
+from types import MethodType
+
+cdef WSOptions _DEFAULTS = WSOptions()
 
 cdef extern from *:
     """
@@ -53,7 +72,7 @@ ctypedef int (*reporting)(Receiver) noexcept
 
 cdef int _take_in(
         Receiver self, ReadBuffer buffer, Py_ssize_t block_size, Py_ssize_t size) except -1:
-    if self._opening or self._block is not None:
+    if self._state == CONNECTING or self._block is not None:
         return self._take_rest(buffer, block_size, size)
     return self._consume(buffer, buffer.data, size)
 
@@ -148,8 +167,8 @@ cdef Py_ssize_t _take_run(
         limit = parser.max_message_size
     length = _whole_message(data, size, mask_bit, limit, &header_size)
     if (
-            length < 0 or parser.message_opcode != 0 or self._muted or self._expects_pong
-            or self._buffers.frame_is_lent):
+            length < 0 or parser.message_opcode != 0 or not self._state & DELIVERS
+            or self._expects_pong or self._buffers.frame_is_lent):
         return 0
     buffers = self._buffers
     if buffers.frame is None:
@@ -179,7 +198,7 @@ cdef Py_ssize_t _take_run(
         length = _whole_message(data, size, mask_bit, limit, &header_size)
         frame.tail_size = size
         frame.last_in_buffer = length < 0 and not (size >= 2 and self._more_deliverable(data, size))
-        self._more_to_come = not frame.last_in_buffer
+        expect_more(self, not frame.last_in_buffer)
         buffers.frame_is_lent = True
         if (
                 _call(callback, is_method, listener, transport, frame) < 0
@@ -189,7 +208,9 @@ cdef Py_ssize_t _take_run(
             self._frame_was_kept(frame)
             break
         buffers.frame_is_lent = False
-        if length < 0 or self._deaf or self._muted or self._expects_pong:
+        if (
+                length < 0 or self._state & (READS | DELIVERS) != READS | DELIVERS
+                or self._expects_pong):
             break
     return data - start
 
@@ -219,7 +240,7 @@ cdef inline int _deliver_frame(
         frame._owner = owner
     if frame._source is not buffer:
         frame._source = buffer
-    self._more_to_come = not frame.last_in_buffer
+    expect_more(self, not frame.last_in_buffer)
     buffers.frame_is_lent = True
     if (<handing_over> _hand_over)(self, frame) < 0:
         return self._hand_over_raised(frame)
@@ -232,6 +253,82 @@ cdef inline int _deliver_frame(
 
 
 cdef class Receiver(Sender):
+    # Beginning and end
+
+    def __cinit__(self, *args, **options):
+        self._options = _DEFAULTS
+
+    cdef int _begin_receiving(self, WSOptions options, bint is_client) except -1:
+        self._options = options
+        self._transport = _new_transport(self)
+        ws_parser_init(&self._parser, not is_client)
+        self._parser.max_frame_size = options.max_frame_size
+        self._parser.max_message_size = options.max_message_size
+        self._parser.max_fragments = options.max_fragments_per_message
+        return 0
+
+    cdef int _set_listener(self, WSListener listener) except -1:
+        with cython.critical_section(self):
+            self._listener = listener
+        _introduce(listener, self._transport)
+        self._heard = 0
+        return 0
+
+    cdef int _look_up_callbacks(self) except -1:
+        """Once, so that nothing is looked up per frame."""
+        callback = (<object> self._listener).on_ws_frame
+        self._gathers = isinstance(self._listener, WSMessageListener)
+        if _is_compiled(callback) and not (self._gathers and _sees_frames(self._listener)):
+            self._on_frame = None
+        elif type(callback) is MethodType and callback.__self__ is self._listener:
+            self._on_frame = callback.__func__
+            self._on_frame_is_method = True
+        else:
+            self._on_frame = callback
+        return 0
+
+    cdef int _drop_block(self) noexcept:
+        self._block = None
+        return 0
+
+    cdef int _release_receiver(self) except -1:
+        with cython.critical_section(self):
+            self._transport = self._listener = None
+        self._on_frame = self._block = None
+        return 0
+
+    # For those who watch the peer
+
+    cdef int _expect_pongs(self, bint expected) noexcept:
+        self._expects_pong = expected
+        return 0
+
+    cdef bint _has_heard(self, uint8_t bit) noexcept:
+        cdef bint heard = self._heard & bit != 0
+        self._heard &= ~bit
+        return heard
+
+    cdef int _forget_heard(self) noexcept:
+        self._heard = 0
+        return 0
+
+    cdef int _mark_unfinished(self) noexcept:
+        self._late &= LATE_DATA
+        if self._block is not None or self._head_size != 0:
+            self._late |= LATE_FRAME
+        if self._gathers and self._parser.message_opcode != 0:
+            self._late |= LATE_MESSAGE
+        return 0
+
+    cdef int _mark_data(self, bint late) noexcept:
+        if late:
+            self._late |= LATE_DATA
+        else:
+            self._late &= ~LATE_DATA
+        return 0
+
+    # Bytes to frames
+
     cdef uint8_t* block_room(self, Py_ssize_t* room) noexcept:
         if self._block is None:
             room[0] = 0
@@ -243,16 +340,13 @@ cdef class Receiver(Sender):
         """Called per read. Raises what no connection can go on after: a BaseException of a
         listener, or an exception of the transport."""
         self._heard = HEARD
-        self._buffers.reads += 1
-        if self._deaf:
+        count_read(<void*> self._buffers)
+        if not self._state & READS:
             return 0
-        self._in_read = True
+        begin_read(self)
         if (<taking_in> _take_in)(self, buffer, block_size, size) < 0:
             self._read_raised()
-        self._more_to_come = False
-        self._in_read = False
-        if self._burst == ONE_SENT:
-            self._burst = NOTHING_SENT
+        end_read(self)
         if self._pending is not None and self._corks == 0:
             self._flush_after_read()
         return 0
@@ -268,8 +362,7 @@ cdef class Receiver(Sender):
         try:
             reraise()
         except BaseException as error:
-            self._more_to_come = False
-            self._in_read = False
+            end_read(self)
             try:
                 if self._pending is not None and self._corks == 0:
                     self._flush()
@@ -283,9 +376,9 @@ cdef class Receiver(Sender):
         cdef uint8_t* data = buffer.data
         cdef Py_ssize_t used
         cdef int violation
-        if self._opening:
+        if self._state == CONNECTING:
             used = self._advance_handshake(data, size)
-            if self._opening:
+            if self._state == CONNECTING:
                 return 0
             data += used
             size -= used
@@ -313,7 +406,7 @@ cdef class Receiver(Sender):
         cdef ws_frame_header header
         cdef Py_ssize_t used
         cdef int result
-        while size > 0 and not self._deaf:
+        while size > 0 and self._state & READS:
             if self._head_size == 0:
                 used = _take_run(self, buffer, data, size)
                 if used:
@@ -350,7 +443,9 @@ cdef class Receiver(Sender):
                 result = _end_frame(&self._parser, &header, data)
             if result < 0:
                 return self._violated(result)
-            if header.opcode & 0x08 or self._gathers or self._muted or self._expects_pong:
+            if (
+                    header.opcode & 0x08 or self._gathers or not self._state & DELIVERS
+                    or self._expects_pong):
                 self._frame_arrived(buffer, &header, data, None, data + used, size - used)
             else:
                 self._late = 0
@@ -399,11 +494,11 @@ cdef class Receiver(Sender):
                 self._watch_stalls()
         if header.opcode == WS_OP_PING and self._options.enable_auto_pong:
             if tail_size and tail[0] & 0x0F == WS_OP_PING and ws_frame_is_complete(tail, tail_size):
-                self._more_to_come = True       # pongs leave together, too
+                expect_more(self, True)     # pongs leave together, too
             return self._ping_arrived(payload, size)
         if header.opcode == WS_OP_CLOSE:
             self._close_arrived(payload, size)
-        if not self._muted:
+        if self._state & DELIVERS:
             _deliver_frame(self, buffer, header, payload, owner, tail, tail_size)
         if header.opcode == WS_OP_CLOSE:
             self._close_delivered(payload, size)
@@ -485,3 +580,10 @@ cdef class Receiver(Sender):
 
     cdef int _watch_stalls(self) except -1:
         raise NotImplementedError
+
+
+cdef bint _sees_frames(object listener) except -1:
+    """Whether a compiled listener of messages has an on_ws_frame of its own. Its frames must not
+    be gathered past that."""
+    return (
+        (<object> type(listener)).on_ws_frame is not (<object> WSMessageListener).on_ws_frame)

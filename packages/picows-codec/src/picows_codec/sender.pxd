@@ -3,7 +3,8 @@
 from libc.stdint cimport uint8_t
 
 from picows_codec.buffers cimport ThreadBuffers, WriteBuffer
-from picows_codec.core cimport Core
+from picows_codec.options cimport WSOptions
+from picows_codec.state cimport ConnectionState, ws_event
 
 # Values of Sender._burst. Where a turn of the loop begins is not known; to be told of its end costs
 # a callback of the loop. So it is asked for by the second frame in a row, without a
@@ -12,6 +13,13 @@ cdef enum:
     NOTHING_SENT = 0
     ONE_SENT = 1
     BURST = 2           # frames wait for _end_of_turn
+
+# How the path of a frame does without try blocks, each of which costs some 30 instructions when
+# nothing is raised: a function that may raise is called through a pointer to one that may not, so
+# that its -1 comes back to the caller, with the exception set. Whoever takes it up there raises it
+# with this, inside a try block.
+cdef inline int reraise() except -1:
+    return -1
 
 cdef class Wire:
     """What a transport of our own offers beneath asyncio's interface: writes without objects."""
@@ -26,12 +34,13 @@ cdef class Wire:
         self, const uint8_t* head, Py_ssize_t head_size,
         const uint8_t* data, Py_ssize_t size, object owner) except -1
 
-cdef class Sender(Core):
+cdef class Sender(ConnectionState):
     cdef:
         ThreadBuffers _buffers
         Wire _wire                  # our own transport, or None
         object _transport_below     # the asyncio-shaped transport; _wire, if there is one
         object _write_below         # its write method where _wire is None
+        object _loop
         WriteBuffer _pending        # frames held back by a cork, or None
         int _corks                  # depth of cork() blocks
         bint _coalesces             # coalesce_writes
@@ -41,15 +50,27 @@ cdef class Sender(Core):
         unsigned long _burst_read   # the thread's count of reads at that time
         bint _more_to_come          # more frames of this read will be delivered: hold replies
         bint _is_client
-        bint _may_send              # open, and no CLOSE sent
-        bint _close_sent
         bint _write_paused
         bint _pause_due             # the listener has yet to be told, once the frame is complete
         uint8_t _fragmented         # a fragmented message is being sent
-        bint _unlimited             # a ping of the library is sent: the queue's limit is not its
+        bint _unlimited             # the queue's limit does not count: the library sends a ping
         Py_ssize_t _max_write_queue
         Py_ssize_t _written         # bytes that the transport was given
-        bytes _close_payload_sent
+
+    cdef int _begin_sending(self, object loop, WSOptions options, bint is_client) except -1
+    cdef int _attach(self, object transport) except -1
+    cdef int _release_sender(self) except -1
+
+    cdef int check_thread(self) except -1
+    # owner: what keeps payload where and as it is and may be kept instead of a copy, a bytes or
+    # str object; or None.
+    cdef int send_frame(
+        self, int opcode, bint fin, int rsv, const uint8_t* payload, Py_ssize_t size,
+        object owner) except -1
+    cdef int send_in_place(
+        self, int opcode, bint fin, int rsv, uint8_t* payload, Py_ssize_t size) except -1
+    cdef int cork(self) except -1
+    cdef int uncork(self) except -1
 
     cdef int _check_frame(
         self, int opcode, bint fin, const uint8_t* payload, Py_ssize_t size) except -1
@@ -58,7 +79,13 @@ cdef class Sender(Core):
         self, uint8_t first_byte, const uint8_t* payload, Py_ssize_t size, object owner) except -1
     cdef int _emit_bytes(
         self, uint8_t first_byte, const uint8_t* payload, Py_ssize_t size) except -1
+    cdef int _hold(self, bytes data) except -1
     cdef int _flush(self) except -1
+    cdef int _drop_pending(self) except -1
+    cdef int _exempt_from_limit(self, bint exempt) noexcept
+    cdef int _pause(self) noexcept
+    cdef int _pause_is_reported(self) noexcept
+    cdef bint _resume(self) noexcept
     cdef int _write(self, const uint8_t* data, Py_ssize_t size) except -1
     cdef int _write_below_now(self, const uint8_t* data, Py_ssize_t size) except -1
     cdef int _write_raised(self) except -1
@@ -67,12 +94,24 @@ cdef class Sender(Core):
         const uint8_t* data, Py_ssize_t size, object owner) except -1
     cdef Py_ssize_t _queue_size(self) except -1
     cdef Py_ssize_t _queue_below(self) except -1
-    cdef int _send_close(self, const uint8_t* payload, Py_ssize_t size) except -1
+    cdef int _send_close(self, ws_event event, const uint8_t* payload, Py_ssize_t size) except -1
 
-    # Hooks that the endpoint fills in.
-    cdef int _call_at_end_of_turn(self) except -1
+    # Hooks of the rooms above
     cdef int _close_was_sent(self) except -1
     cdef int _queue_overflow(self, Py_ssize_t size) except -1
     cdef int _write_failed(self, object error) except -1
     cdef int _report_pause(self) except -1
-    cdef str _state_name(self)
+
+# What the receiver tells the sender, per read and per frame.
+
+cdef inline void begin_read(Sender self) noexcept:
+    self._in_read = True
+
+cdef inline void end_read(Sender self) noexcept:
+    self._more_to_come = False
+    self._in_read = False
+    if self._burst == ONE_SENT:
+        self._burst = NOTHING_SENT
+
+cdef inline void expect_more(Sender self, bint more) noexcept:
+    self._more_to_come = more

@@ -11,11 +11,11 @@ outbound benches), so that sending nothing but frames gets the last of them out 
 """
 
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t
 from libc.string cimport memcpy
 
-from picows_codec.buffers cimport WriteBuffer, current_thread
+from picows_codec.buffers cimport WriteBuffer, current_thread, thread_buffers
 from picows_codec.close cimport ws_check_close_payload
 from picows_codec.constants cimport (
     WS_MAX_CONTROL_PAYLOAD_SIZE,
@@ -28,9 +28,10 @@ from picows_codec.constants cimport (
     ws_opcode_member,
     ws_violation_text,
 )
-from picows_codec.core cimport reraise
 from picows_codec.frame cimport ws_encode_frame_header
 from picows_codec.mask cimport ws_mask, ws_mask_copy, ws_masking_key
+from picows_codec.options cimport WSOptions
+from picows_codec.state cimport MAY_SEND, SENDS_CLOSE
 
 from picows_codec.errors import (
     WSInvalidCloseError,
@@ -70,7 +71,7 @@ cdef inline bint _is_in_order(Sender self, int opcode) noexcept:
     """What holds of nearly every frame that is sent, and makes any other check superfluous."""
     return (
         current_thread() == self._buffers.thread_id
-        and (opcode == WS_OP_BINARY or opcode == WS_OP_TEXT) and self._may_send
+        and (opcode == WS_OP_BINARY or opcode == WS_OP_TEXT) and self._state & MAY_SEND
         and not self._fragmented)
 
 
@@ -132,7 +133,54 @@ cdef int _write_large(
     return 0
 
 
-cdef class Sender(Core):
+cdef class Sender(ConnectionState):
+    """Without a transport below it is the connection behind a transport that nobody made."""
+
+    def __cinit__(self, *args, **options):
+        self._buffers = thread_buffers()
+
+    @property
+    def is_client_side(self):
+        """See :attr:`WSTransport.is_client_side`."""
+        with cython.critical_section(self):
+            return self._is_client
+
+    @property
+    def underlying_transport(self):
+        """See :attr:`WSTransport.underlying_transport`."""
+        self.check_thread()
+        return self._transport_below
+
+    @property
+    def write_queue_size(self):
+        """See :attr:`WSTransport.write_queue_size`."""
+        self.check_thread()
+        return self._queue_size()
+
+    # Beginning and end
+
+    cdef int _begin_sending(self, object loop, WSOptions options, bint is_client) except -1:
+        self._buffers = thread_buffers()
+        self._loop = loop
+        self._is_client = is_client
+        self._max_write_queue = options.max_write_queue_size
+        self._coalesces = options.coalesce_writes
+        self._burst_limit = options.write_high_watermark
+        return 0
+
+    cdef int _attach(self, object transport) except -1:
+        self._transport_below = transport
+        if isinstance(transport, Wire):
+            self._wire = transport
+        else:
+            self._write_below = transport.write
+        return 0
+
+    cdef int _release_sender(self) except -1:
+        self._drop_pending()
+        self._transport_below = self._write_below = self._wire = None
+        return 0
+
     # What a caller may do
 
     cdef int check_thread(self) except -1:
@@ -148,12 +196,14 @@ cdef class Sender(Core):
         cdef int code
         cdef int violation
         self.check_thread()
-        if not self._may_send:
-            if opcode == WS_OP_CLOSE and self._close_sent and self._transport_below is not None:
+        if not self._state & MAY_SEND:
+            if (
+                    opcode == WS_OP_CLOSE and self._was_close_sent()
+                    and self._transport_below is not None):
                 return 0
             raise WSStateError(
                 f"cannot send {ws_opcode_member(opcode)!r}: "
-                + ("a CLOSE frame has been sent" if self._close_sent
+                + ("a CLOSE frame has been sent" if self._was_close_sent()
                    else f"the connection is {self._state_name()}"))
         if opcode & 0x08:
             if <unsigned int> opcode > WS_OP_PONG:
@@ -191,7 +241,7 @@ cdef class Sender(Core):
         if not _is_in_order(self, opcode):
             self._check_frame(opcode, fin, payload, size)
             if opcode == WS_OP_CLOSE:
-                return self._send_close(payload, size)
+                return self._send_close(SENDS_CLOSE, payload, size)
         if not opcode & 0x08:
             self._fragmented = not fin
         return self._emit(
@@ -225,13 +275,12 @@ cdef class Sender(Core):
         self._write(payload - header_size, header_size + size)
         return self._report_pause() if self._pause_due else 0
 
-    cdef int _send_close(self, const uint8_t* payload, Py_ssize_t size) except -1:
-        if self._close_sent:
-            return 0        # 5.5.1: an endpoint sends one CLOSE frame
-        self._may_send = False
-        with cython.critical_section(self):     # see WSEndpoint.attribute
-            self._close_sent = True
-            self._close_payload_sent = (<const char*> payload)[:size]
+    cdef int _send_close(
+            self, ws_event event, const uint8_t* payload, Py_ssize_t size) except -1:
+        """Do what the event does, and send its CLOSE frame if there has been none (5.5.1)."""
+        if not self._state & MAY_SEND:
+            return self._advance(event)
+        self._advance_by_sent_close(event, (<const char*> payload)[:size])
         self._emit(0x80 | WS_OP_CLOSE, payload, size, None)
         return self._close_was_sent()
 
@@ -264,7 +313,7 @@ cdef class Sender(Core):
         if self._in_read or self._burst == BURST:
             # What is held counts for the watermark: pause_writing is not to be late.
             return self._pending is None or self._pending.used < self._burst_limit
-        self._call_at_end_of_turn()
+        self._loop.call_soon(self._end_of_turn)
         self._burst = BURST
         return False
 
@@ -334,6 +383,25 @@ cdef class Sender(Core):
                 return self._report_pause() if self._pause_due else 0
             header_size = 0
 
+    cdef int _hold(self, bytes data) except -1:
+        """Begin the next write with bytes that are no frame."""
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
+        cdef const uint8_t* content = <const uint8_t*> PyBytes_AS_STRING(data)
+        if size == 0:
+            return 0
+        self._pending = self._buffers.take_write()
+        if size > self._pending.capacity:
+            return self._write(content, size)
+        memcpy(self._pending.data, content, size)
+        self._pending.used = size
+        return 0
+
+    cdef int _drop_pending(self) except -1:
+        if self._pending is not None:
+            self._buffers.give_write(self._pending)
+            self._pending = None
+        return 0
+
     # Bytes to the transport. One that raises has left a gap in the stream: that is its end.
 
     cdef int _flush(self) except -1:
@@ -396,10 +464,30 @@ cdef class Sender(Core):
             return self._transport_below.get_write_buffer_size()
         return 0
 
-    # Hooks
+    # The write queue
 
-    cdef int _call_at_end_of_turn(self) except -1:
-        raise NotImplementedError
+    cdef int _exempt_from_limit(self, bint exempt) noexcept:
+        self._unlimited = exempt
+        return 0
+
+    cdef int _pause(self) noexcept:
+        """The transport's queue is above its high watermark."""
+        self._write_paused = True
+        self._pause_due = True
+        return 0
+
+    cdef int _pause_is_reported(self) noexcept:
+        self._pause_due = False
+        return 0
+
+    cdef bint _resume(self) noexcept:
+        """The queue is at its low watermark. Returns whether the listener heard of the pause."""
+        cdef bint was_reported = not self._pause_due
+        self._write_paused = False
+        self._pause_due = False
+        return was_reported
+
+    # Hooks
 
     cdef int _close_was_sent(self) except -1:
         raise NotImplementedError
@@ -411,7 +499,4 @@ cdef class Sender(Core):
         raise NotImplementedError
 
     cdef int _report_pause(self) except -1:
-        raise NotImplementedError
-
-    cdef str _state_name(self):
         raise NotImplementedError

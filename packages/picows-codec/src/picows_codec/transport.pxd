@@ -11,7 +11,7 @@ cimport picows_codec.abi
 from picows_codec.view cimport WSFrame
 
 cdef class WSTransport:
-    cdef object _core
+    cdef object _connection
     cdef object _reserved
     cdef object __weakref__
 
@@ -68,4 +68,7 @@ cdef class WSListener:
     cdef void _reserved_6(self) noexcept
     cdef void _reserved_7(self) noexcept
 
+# For the endpoint
+cdef WSTransport _new_transport(object connection)
+cdef int _introduce(WSListener listener, WSTransport transport) except -1
 cdef bint _is_compiled(object callback)

@@ -20,23 +20,8 @@ from picows_codec.constants cimport (
     WS_OP_PING,
     WS_OP_PONG,
 )
-from picows_codec.core cimport (
-    ATTRIBUTE_CLOSE_HANDSHAKE,
-    ATTRIBUTE_CLOSE_SENT,
-    ATTRIBUTE_DISCONNECT_CAUSE,
-    ATTRIBUTE_IS_CLIENT,
-    ATTRIBUTE_IS_SECURE,
-    ATTRIBUTE_LOCAL_ADDRESS,
-    ATTRIBUTE_REMOTE_ADDRESS,
-    ATTRIBUTE_REQUEST,
-    ATTRIBUTE_RESPONSE,
-    ATTRIBUTE_STATE,
-    ATTRIBUTE_SUBPROTOCOL,
-    ATTRIBUTE_UNDERLYING,
-    ATTRIBUTE_WRITE_QUEUE,
-    Core,
-)
 from picows_codec.exports cimport PICOWS_FREE_THREADED, picows_count_export
+from picows_codec.sender cimport Sender
 from picows_codec.view cimport WSFrame, WSMessage
 
 from picows_codec.errors import WSInvalidFrameError, WSInvalidOptionError, WSStateError
@@ -90,70 +75,71 @@ cdef object _bytes_below(object message):
     return None
 
 
-cdef int _send_message(Core core, int opcode, WSMessage message, bint fin, int rsv) except -1:
+cdef int _send_message(
+        Sender connection, int opcode, WSMessage message, bint fin, int rsv) except -1:
     """Send a received message. It may have been received on another thread, which would receive its
     next bytes into the payload while writing releases the GIL; so the payload is held."""
     picows_count_export(message, &message._exports, 1)
     try:
-        return core.send_frame(
+        return connection.send_frame(
             opcode, fin, rsv, message.payload_ptr, message.payload_size, _bytes_of(message))
     finally:
         picows_count_export(message, &message._exports, -1)
 
 
-cdef int _send_object(Core core, int opcode, object message, bint fin, int rsv) except -1:
+cdef int _send_object(Sender connection, int opcode, object message, bint fin, int rsv) except -1:
     cdef Py_buffer view
     cdef const char* text
     cdef Py_ssize_t size
     if PyBytes_CheckExact(message):
-        return core.send_frame(
+        return connection.send_frame(
             opcode, fin, rsv, <const uint8_t*> PyBytes_AS_STRING(message),
             PyBytes_GET_SIZE(message), message)
     if isinstance(message, WSMessage):
-        return _send_message(core, opcode, <WSMessage> message, fin, rsv)
+        return _send_message(connection, opcode, <WSMessage> message, fin, rsv)
     if message is None:
-        return core.send_frame(opcode, fin, rsv, <const uint8_t*> b"", 0, None)
+        return connection.send_frame(opcode, fin, rsv, <const uint8_t*> b"", 0, None)
     if PyUnicode_Check(message):
         if opcode == WS_OP_BINARY:
             raise TypeError(
                 "a BINARY message cannot be a str: encode it to bytes, or send it as TEXT")
         text = PyUnicode_AsUTF8AndSize(message, &size)
-        return core.send_frame(opcode, fin, rsv, <const uint8_t*> text, size, message)
+        return connection.send_frame(opcode, fin, rsv, <const uint8_t*> text, size, message)
     if not PyObject_CheckBuffer(message):
         raise TypeError(
             "message must be bytes, bytearray, memoryview, another contiguous buffer, str or"
             f" None, not {type(message).__name__}")
     PyObject_GetBuffer(message, &view, PyBUF_SIMPLE)
     try:
-        return core.send_frame(
+        return connection.send_frame(
             opcode, fin, rsv, <const uint8_t*> view.buf, view.len, _bytes_below(message))
     finally:
         PyBuffer_Release(&view)
 
 
-# Behind what was not made by the library: every method raises.
-cdef Core _NO_CORE = Core.__new__(Core)
+# Behind what was not made by the library: a connection that has ended.
+cdef Sender _NO_CONNECTION = Sender.__new__(Sender)
 
 
 cdef class Cork:
     """The context manager of :meth:`WSTransport.cork`."""
 
-    cdef Core _core
+    cdef Sender _connection
     cdef int _depth
 
     def __cinit__(self):
-        self._core = _NO_CORE
+        self._connection = _NO_CONNECTION
 
     def __enter__(self):
-        self._core.cork()
+        self._connection.cork()
         self._depth += 1
 
     def __exit__(self, exc_type, exc, traceback):
-        self._core.check_thread()
+        self._connection.check_thread()
         if not self._depth:
             raise WSStateError("this cork was not entered: use it in a with statement")
         self._depth -= 1
-        self._core.uncork()
+        self._connection.uncork()
 
 
 cdef class WSTransport:
@@ -171,7 +157,7 @@ cdef class WSTransport:
     """
 
     def __cinit__(self):
-        self._core = _NO_CORE
+        self._connection = _NO_CONNECTION
 
     def __init__(self):
         raise TypeError("transports are made by ws_connect and ws_create_server")
@@ -203,7 +189,7 @@ cdef class WSTransport:
         cdef int rsv = 0
         if rsv1 or rsv2 or rsv3:
             rsv = (4 if rsv1 else 0) | (2 if rsv2 else 0) | (1 if rsv3 else 0)
-        _send_object(<Core> self._core, number, message, fin, rsv)
+        _send_object(<Sender> self._connection, number, message, fin, rsv)
 
     cpdef send_reuse_external_bytearray(
             self, object opcode, bytearray buffer, Py_ssize_t offset, bint fin=True,
@@ -221,7 +207,7 @@ cdef class WSTransport:
             raise IndexError(
                 f"offset must be {WS_MAX_HEADER_SIZE} (room for the header) to"
                 f" {PyByteArray_GET_SIZE(buffer)} (the buffer's size), not {offset}")
-        (<Core> self._core).send_in_place(
+        (<Sender> self._connection).send_in_place(
             number, fin, (4 if rsv1 else 0) | (2 if rsv2 else 0) | (1 if rsv3 else 0),
             <uint8_t*> PyByteArray_AS_STRING(buffer) + offset,
             PyByteArray_GET_SIZE(buffer) - offset)
@@ -229,28 +215,28 @@ cdef class WSTransport:
     cdef int send_bytes(
             self, int opcode, const void* payload, Py_ssize_t size, bint fin=True,
             int rsv=0) except -1:
-        return (<Core> self._core).send_frame(
+        return (<Sender> self._connection).send_frame(
             opcode, fin, rsv, <const uint8_t*> payload, size, None)
 
     cdef int send_reuse_external_buffer(
             self, int opcode, void* payload, Py_ssize_t size, bint fin=True, int rsv=0) except -1:
-        return (<Core> self._core).send_in_place(opcode, fin, rsv, <uint8_t*> payload, size)
+        return (<Sender> self._connection).send_in_place(opcode, fin, rsv, <uint8_t*> payload, size)
 
     cpdef send_ping(self, object message=None):
         """Send a PING frame; ``message``: up to 125 bytes (RFC 6455, 5.5.2)."""
-        _send_object(<Core> self._core, WS_OP_PING, message, True, 0)
+        _send_object(<Sender> self._connection, WS_OP_PING, message, True, 0)
 
     cpdef send_pong(self, object message=None):
         """Send a PONG frame; ``message``: up to 125 bytes (RFC 6455, 5.5.3)."""
-        _send_object(<Core> self._core, WS_OP_PONG, message, True, 0)
+        _send_object(<Sender> self._connection, WS_OP_PONG, message, True, 0)
 
     def ping(self, message=None):
         """The same as :meth:`send_ping`."""
-        _send_object(<Core> self._core, WS_OP_PING, message, True, 0)
+        _send_object(<Sender> self._connection, WS_OP_PING, message, True, 0)
 
     def pong(self, message=None):
         """The same as :meth:`send_pong`."""
-        _send_object(<Core> self._core, WS_OP_PONG, message, True, 0)
+        _send_object(<Sender> self._connection, WS_OP_PONG, message, True, 0)
 
     cpdef send_close(self, object code=1000, object reason=None):
         """Send a CLOSE frame: start the closing handshake, or answer the peer's (RFC 6455, 7.1).
@@ -264,7 +250,8 @@ cdef class WSTransport:
         :raises WSInvalidCloseError: a code or reason that may not be sent.
         :raises WSStateError: the connection is not open.
         """
-        _send_object(<Core> self._core, WS_OP_CLOSE, encode_close_payload(code, reason), True, 0)
+        _send_object(
+            <Sender> self._connection, WS_OP_CLOSE, encode_close_payload(code, reason), True, 0)
 
     def cork(self):
         """Return a context manager: frames sent inside leave together, in one write if they fit.
@@ -272,8 +259,8 @@ cdef class WSTransport:
         They leave when the outermost block ends, or earlier when 128 KiB have gathered.
         """
         cdef Cork context = Cork.__new__(Cork)
-        (<Core> self._core).check_thread()
-        context._core = <Core> self._core
+        (<Sender> self._connection).check_thread()
+        context._connection = <Sender> self._connection
         return context
 
     # Ending
@@ -294,18 +281,18 @@ cdef class WSTransport:
             raise TypeError(
                 f"graceful must be True or False, not {graceful!r}: pass a close code and a reason"
                 " by name, disconnect(code=..., reason=...)")
-        (<Core> self._core).disconnect(graceful, encode_close_payload(code, reason))
+        self._connection.disconnect(graceful, encode_close_payload(code, reason))
 
     def wait_disconnected(self):
         """Coroutine that returns when the connection has ended and the listener was told.
 
         It raises nothing of the listener's or the peer's: see ``disconnect_cause``.
         """
-        return wait_for((<Core> self._core).closed_future())
+        return wait_for(self._connection.wait_ended())
 
     def wait_until_closed(self):
         """The same as :meth:`wait_disconnected`."""
-        return wait_for((<Core> self._core).closed_future())
+        return wait_for(self._connection.wait_ended())
 
     # Measuring
 
@@ -316,47 +303,47 @@ cdef class WSTransport:
         ``send_user_specific_ping`` where it has one. Raises :class:`WSConnectionError` if the
         connection ends first, and :class:`WSInvalidOptionError` for less than one round.
         """
-        (<Core> self._core).check_thread()
+        (<Sender> self._connection).check_thread()
         if rounds < 1:
             raise WSInvalidOptionError(f"rounds must be at least 1, not {rounds}")
         return collect_roundtrips(self._start_roundtrip, rounds)
 
     def _start_roundtrip(self):
-        return (<Core> self._core).roundtrip_future()
+        return self._connection.ping_peer()
 
     cpdef notify_user_specific_pong_received(self):
         """Tell the library that the answer to a ``send_user_specific_ping`` has arrived.
 
         For listeners that recognise it elsewhere than in ``is_user_specific_pong``.
         """
-        (<Core> self._core).user_pong_received()
+        self._connection.user_pong_received()
 
     # State
 
     @property
     def state(self):
         """The connection's :class:`WSState`."""
-        return (<Core> self._core).attribute(ATTRIBUTE_STATE)
+        return self._connection.state
 
     @property
     def is_disconnected(self):
         """Whether the connection has ended."""
-        return (<Core> self._core).attribute(ATTRIBUTE_STATE) == 3
+        return self._connection.state == 3
 
     @property
     def is_client_side(self):
         """Whether this is the client's end of the connection."""
-        return (<Core> self._core).attribute(ATTRIBUTE_IS_CLIENT)
+        return self._connection.is_client_side
 
     @property
     def is_secure(self):
         """Whether the connection runs over TLS."""
-        return (<Core> self._core).attribute(ATTRIBUTE_IS_SECURE)
+        return self._connection.is_secure
 
     @property
     def is_close_frame_sent(self):
         """Whether a CLOSE frame has been sent."""
-        return (<Core> self._core).attribute(ATTRIBUTE_CLOSE_SENT)
+        return self._connection.is_close_frame_sent
 
     @property
     def underlying_transport(self):
@@ -364,7 +351,7 @@ cdef class WSTransport:
 
         :raises WSThreadError: another thread than the event loop's asks.
         """
-        return (<Core> self._core).attribute(ATTRIBUTE_UNDERLYING)
+        return self._connection.underlying_transport
 
     @property
     def remote_address(self):
@@ -374,37 +361,37 @@ cdef class WSTransport:
         (``""`` for one without a name, bytes in Linux's abstract namespace), None where the
         transport could not tell. Behind a proxy it is the proxy's.
         """
-        return (<Core> self._core).attribute(ATTRIBUTE_REMOTE_ADDRESS)
+        return self._connection.remote_address
 
     @property
     def local_address(self):
         """The address of this side's socket, in the form of :attr:`remote_address`."""
-        return (<Core> self._core).attribute(ATTRIBUTE_LOCAL_ADDRESS)
+        return self._connection.local_address
 
     @property
     def request(self):
         """The :class:`WSUpgradeRequest` of the opening handshake."""
-        return (<Core> self._core).attribute(ATTRIBUTE_REQUEST)
+        return self._connection.request
 
     @property
     def response(self):
         """The :class:`WSUpgradeResponse` of the opening handshake."""
-        return (<Core> self._core).attribute(ATTRIBUTE_RESPONSE)
+        return self._connection.response
 
     @property
     def subprotocol(self):
         """The subprotocol that both sides agreed on, or None (RFC 6455, 1.9)."""
-        return (<Core> self._core).attribute(ATTRIBUTE_SUBPROTOCOL)
+        return self._connection.subprotocol
 
     @property
     def close_handshake(self):
         """The :class:`WSCloseHandshake` so far, or None if no CLOSE frame was seen."""
-        return (<Core> self._core).attribute(ATTRIBUTE_CLOSE_HANDSHAKE)
+        return self._connection.close_handshake
 
     @property
     def disconnect_cause(self):
         """The :class:`WSDisconnectCause`, or None while the connection is open."""
-        return (<Core> self._core).attribute(ATTRIBUTE_DISCONNECT_CAUSE)
+        return self._connection.disconnect_cause
 
     @property
     def write_queue_size(self):
@@ -412,7 +399,7 @@ cdef class WSTransport:
 
         :raises WSThreadError: another thread than the event loop's asks.
         """
-        return (<Core> self._core).attribute(ATTRIBUTE_WRITE_QUEUE)
+        return self._connection.write_queue_size
 
     def __repr__(self):
         side = "client" if self.is_client_side else "server"
@@ -540,3 +527,15 @@ cdef class WSListener:
 
     cdef void _reserved_7(self) noexcept:
         pass
+
+
+cdef WSTransport _new_transport(object connection):
+    cdef WSTransport transport = <WSTransport> WSTransport.__new__(WSTransport)
+    transport._connection = connection
+    return transport
+
+
+cdef int _introduce(WSListener listener, WSTransport transport) except -1:
+    with cython.critical_section(listener):     # which may have had another connection
+        listener.transport = transport
+    return 0

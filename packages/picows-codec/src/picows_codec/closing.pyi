@@ -1,0 +1,16 @@
+from typing_extensions import disjoint_base
+
+from picows_codec.outcome import WSDisconnectCause
+from picows_codec.receiver import Receiver
+from picows_codec.socket_address import SocketAddress
+
+@disjoint_base
+class Closing(Receiver):
+    @property
+    def is_secure(self) -> bool: ...
+    @property
+    def remote_address(self) -> SocketAddress: ...
+    @property
+    def local_address(self) -> SocketAddress: ...
+    @property
+    def disconnect_cause(self) -> WSDisconnectCause | None: ...

@@ -1,3 +1,0 @@
-from picows_codec.deadlines import Deadlined
-
-class Core(Deadlined): ...

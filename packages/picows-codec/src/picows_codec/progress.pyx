@@ -1,0 +1,148 @@
+"""Whether bytes go on to move: stalls, and the option data_timeout.
+
+A look tells what was unfinished all the time from what came and went. So the clock is read once in
+a timeout, and not for each frame.
+"""
+
+cimport cython
+
+from picows_codec.closing cimport Closing
+from picows_codec.constants cimport (
+    WS_CLOSE_INTERNAL_ERROR,
+    WS_CLOSE_POLICY_VIOLATION,
+    ws_close_code_member,
+)
+from picows_codec.deadlines cimport SECOND_LOOK
+from picows_codec.receiver cimport (
+    HEARD_FOR_DATA,
+    HEARD_FOR_VERDICT,
+    LATE_DATA,
+    LATE_FRAME,
+    LATE_MESSAGE,
+)
+
+from sys import byteorder as _BYTE_ORDER
+
+from picows_codec.errors import WSDataTimeout, WSProtocolError
+from picows_codec.outcome import WSDisconnectKind
+
+cdef enum:
+    # What has got this many bytes further within stall_timeout has not stalled.
+    STALL_PROGRESS = 65536
+    # In which parts of its time the peer's data are looked for.
+    DATA_QUARTERS = 4
+    # Second looks before a verdict, as long as bytes come: what is waited for may be behind them.
+    MOST_LOOKS = 50
+    # Where tcpi_bytes_acked is in Linux's struct tcp_info.
+    BYTES_ACKED = 120
+
+# IPPROTO_TCP, TCP_INFO and a size: the codec does not import socket.
+cdef tuple TCP_INFO = (6, 11, 128)
+
+
+cdef Py_ssize_t bytes_taken(Closing connection) except -1:
+    return connection._written - connection._queue_below() + _acknowledged(connection)
+
+
+cdef Py_ssize_t _acknowledged(Closing connection) except -1:
+    """Bytes that the peer's kernel has confirmed, where the queue does not tell enough: below the
+    TLS of asyncio and uvloop is another one, which they do not count. 0 except on Linux."""
+    if connection._wire is not None:
+        return 0
+    try:
+        info = connection._transport_below.get_extra_info("socket").getsockopt(*TCP_INFO)
+        return int.from_bytes(info[BYTES_ACKED:BYTES_ACKED + 8], _BYTE_ORDER)
+    except Exception:
+        return 0        # another system, no TCP, or a transport that is gone
+
+
+@cython.final
+cdef class StallWatch:
+    cdef int mark(self, Closing connection, double now, bint queue_matters) except -1:
+        """Note what is unfinished now. Nothing is: ``due`` is 0."""
+        connection._mark_unfinished()
+        self._frame_mark = connection._block_size if connection._block is not None else 0
+        self._queue_is_late = queue_matters and connection._queue_below() != 0
+        self._queue_mark = bytes_taken(connection)
+        self._looks = 0
+        self.due = 0
+        if connection._late & (LATE_FRAME | LATE_MESSAGE) or self._queue_is_late:
+            self.due = now + <double> connection._options.stall_timeout
+        return 0
+
+    cdef int queue_moved(self) noexcept:
+        self._queue_is_late = False
+        return 0
+
+    cdef int look(self, Closing connection, double now, bint queue_matters) except -1:
+        cdef Py_ssize_t enough = STALL_PROGRESS if connection._write_paused else 1
+        cdef bint queue_stalls
+        cdef bint frame_stalls
+        cdef bint message_stalls
+        cdef bint is_paused
+        self.due = now + <double> connection._options.stall_timeout
+        queue_stalls = (
+            self._queue_is_late and queue_matters
+            and bytes_taken(connection) < self._queue_mark + enough)
+        is_paused = connection._is_paused()
+        frame_stalls = not is_paused and connection._late & LATE_FRAME and (
+            connection._block is None
+            or connection._block_size < self._frame_mark + STALL_PROGRESS)
+        # Between two fragments; a frame under way is judged by itself.
+        message_stalls = (
+            not is_paused and connection._late & LATE_MESSAGE and connection._block is None
+            and connection._head_size == 0)
+        if not (queue_stalls or frame_stalls or message_stalls):
+            return self.mark(connection, now, queue_matters)
+        if not connection._is_certain(&self._looks, 1, HEARD_FOR_VERDICT):
+            self.due = now + SECOND_LOOK
+            return 0
+        if queue_stalls:
+            return connection._slow_consumer(
+                0, "hardly any were taken within stall_timeout"
+                f" ({connection._options.stall_timeout} seconds)")
+        return self._stalled(connection, "frame" if frame_stalls else "message")
+
+    def _stalled(self, Closing connection, str what):
+        connection._fail(
+            WS_CLOSE_POLICY_VIOLATION, f"unfinished {what}", WSDisconnectKind.PROTOCOL_ERROR,
+            WSProtocolError(
+                ws_close_code_member(WS_CLOSE_POLICY_VIOLATION),
+                f"the peer did not go on with a {what} within stall_timeout"
+                f" ({connection._options.stall_timeout} seconds)"))
+        return 0
+
+
+@cython.final
+cdef class DataWatch:
+    cdef int expect(self, Closing connection, double now) except -1:
+        """Of the frames that arrive each clears LATE_DATA. No clock is read for them."""
+        connection._mark_data(True)
+        connection._has_heard(HEARD_FOR_DATA)
+        self._looks = 0
+        self.due = now + <double> connection._options.data_timeout / DATA_QUARTERS
+        return 0
+
+    cdef int look(self, Closing connection, double now) except -1:
+        cdef bint is_paused
+        self.due = now + <double> connection._options.data_timeout / DATA_QUARTERS
+        is_paused = connection._is_paused()
+        # Between the pieces of a frame there is room for no pong: its bytes are data.
+        if is_paused or not connection._late & LATE_DATA or (
+                connection._block is not None and connection._heard & HEARD_FOR_DATA):
+            self._quarters = 0
+        elif self._quarters < DATA_QUARTERS:
+            self._quarters += 1
+        if self._quarters < DATA_QUARTERS:
+            self.expect(connection, now)
+            if is_paused:       # the time begins with the first look that finds this side reading
+                connection._mark_data(False)
+            return 0
+        if not connection._is_certain(&self._looks, MOST_LOOKS, HEARD_FOR_DATA):
+            self.due = now + SECOND_LOOK
+            return 0
+        return connection._fail(
+            WS_CLOSE_INTERNAL_ERROR, "data timeout", WSDisconnectKind.DATA_TIMEOUT,
+            WSDataTimeout(
+                "no data frame within data_timeout"
+                f" ({connection._options.data_timeout} seconds)"))

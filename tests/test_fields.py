@@ -1,0 +1,77 @@
+"""A field of a connection is written only in the room that declares it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Dict, Iterator, List, Tuple
+
+import pytest
+
+CODEC = Path(__file__).resolve().parents[1] / "packages" / "picows-codec" / "src" / "picows_codec"
+
+# The rooms whose classes make up a connection.
+ROOMS = ("deadlines", "state", "sender", "receiver", "closing", "progress", "keepalive", "endpoint")
+
+# A line that declares a field: a type, a name, perhaps the size of an array and a comment.
+FIELD = re.compile(r"^ +(?:cdef )?(?:unsigned )?[\w.]+\*? \*?(\w+)(?:\[\w+\])? *(?:#.*)?$")
+BLOCK = re.compile(r"^ +cdef:$")
+# Assignments, also chained and augmented ones, to an attribute of any variable.
+WRITE = re.compile(r"\b\w+\.(\w+)(?:\[[^\]]*\])? (?:[-+*/&|^]|<<|>>)?=(?!=)")
+# Its constants look like fields.
+ENUM = re.compile(r"^(?:cdef|ctypedef) enum\b.*:\n(?:(?: +.*)?\n)*", re.MULTILINE)
+TEXT = re.compile(r'""".*?"""', re.DOTALL)
+
+
+def fields_of(header: str) -> Iterator[str]:
+    """Yield the names of the fields that the classes in a .pxd declare."""
+    for line in TEXT.sub("", header).splitlines():
+        found = FIELD.match(line)
+        if found and not BLOCK.match(line):
+            yield found[1]
+
+
+def writes_of(source: str) -> Iterator[Tuple[str, str]]:
+    """Yield name and line of every assignment to an attribute."""
+    for line in TEXT.sub("", source).splitlines():
+        for name in WRITE.findall(line):
+            yield name, line.strip()
+
+
+def owners() -> Dict[str, List[str]]:
+    """Return the rooms that declare a field, by its name."""
+    found: Dict[str, List[str]] = {}
+    for room in ROOMS:
+        header = (CODEC / f"{room}.pxd").read_text(encoding="utf-8")
+        for name in fields_of(ENUM.sub("", header)):
+            found.setdefault(name, []).append(room)
+    return found
+
+
+def test_fields_are_found() -> None:
+    found = owners()
+    assert found["_state"] == ["state"]
+    assert found["_pending"] == ["sender"]
+    assert found["_head"] == ["receiver"]
+    assert found["_cause"] == ["closing"]
+    assert found["_keepalive"] == ["endpoint"]
+    assert found["due"] == ["progress", "progress", "keepalive"]
+    assert len(found) >= 60
+
+
+def test_writes_are_found() -> None:
+    source = '"""\nself.no = 1\n"""\nself._a = b._c = 1\nif x.y == 1:\nself._d[0] |= 2\nz.e -= 1\n'
+    assert [name for name, _ in writes_of(source)] == ["_a", "_c", "_d", "e"]
+
+
+@pytest.mark.parametrize("suffix", ["pyx", "pxd"])
+@pytest.mark.parametrize("room", ROOMS)
+def test_fields_are_written_where_they_are_declared(room: str, suffix: str) -> None:
+    found = owners()
+    source = (CODEC / f"{room}.{suffix}").read_text(encoding="utf-8")
+    foreign = [
+        f"{line}   # declared in {', '.join(found[name])}"
+        for name, line in writes_of(source)
+        if name in found and room not in found[name]
+    ]
+    assert not foreign
