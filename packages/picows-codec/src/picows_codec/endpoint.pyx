@@ -377,7 +377,6 @@ cdef class WSEndpoint(Closing):
             self._request = handshake.request
             self._response = handshake.response
             self._subprotocol = handshake.subprotocol
-            self._listener = listener
         self._handshake = None
         self._sweeper.forget(self)
         self._set_listener(listener)
