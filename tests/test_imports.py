@@ -24,30 +24,30 @@ ROOMS = (
     "enums",
     "errors",
     "log_text",
-    "outcome",
+    "disconnect",
     "socket_address",
     "waiting",
     "option_names",
     "calls",
-    "factories",
+    "listener_factory",
     "tls",
     "mask",
     "utf8",
     "close",
     "headers",
-    "frame",
+    "frame_header",
     "parser",
     "buffers",
     "write_queue",
     "options",
     "exports",
-    "view",
+    "frames",
     "deadlines",
     "handshake",
     "state",
     "sender",
     "transport",
-    "message",
+    "listener",
     "callbacks",
     "receiver",
     "closing",
@@ -133,8 +133,8 @@ def test_imports_are_found() -> None:
         ("a.b", ["c", "d"])
     ]
     assert list(_cython_imports("    from . cimport frame\n")) == [(".", ["frame"])]
-    assert "picows_codec.view" in set(imports_of(CODEC / "transport.pyx"))
-    assert "picows_codec.message" in set(imports_of(CODEC / "__init__.pxd"))
+    assert "picows_codec.frames" in set(imports_of(CODEC / "transport.pyx"))
+    assert "picows_codec.listener" in set(imports_of(CODEC / "__init__.pxd"))
 
 
 @pytest.mark.parametrize(("package", "other"), [("client", "server"), ("server", "client")])

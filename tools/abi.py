@@ -34,11 +34,11 @@ TIERS = {
     "mask": "stable",
     "utf8": "stable",
     "close": "stable",
-    "frame": "stable",
+    "frame_header": "stable",
     "parser": "gated",
-    "view": "gated",
+    "frames": "gated",
     "transport": "gated",
-    "message": "gated",
+    "listener": "gated",
 }
 PRIVATE = "(private)"
 KINDS = ("constants", "enums", "structs", "functions", "classes")

@@ -4,17 +4,12 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
-from picows_codec.frame cimport (
+from picows_codec.frame_header cimport (
     ws_decode_frame_header,
     ws_encode_frame_header,
     ws_frame_header,
 )
-from picows_codec.headers cimport (
-    WS_HEAD_END,
-    ws_head_limits,
-    ws_upgrade_head,
-    ws_upgrade_head_feed,
-)
+from picows_codec.headers cimport WS_HEAD_END, ws_head_limits, ws_upgrade_head, ws_upgrade_head_feed
 from picows_codec.mask cimport ws_mask, ws_mask_copy, ws_masking_key
 from picows_codec.parser cimport (
     ws_parser,
@@ -25,8 +20,9 @@ from picows_codec.parser cimport (
 )
 from picows_codec.utf8 cimport ws_utf8_valid
 
-from picows_codec.transport cimport WSListener, WSTransport
-from picows_codec.view cimport WSFrame
+from picows_codec.frames cimport WSFrame
+from picows_codec.listener cimport WSListener
+from picows_codec.transport cimport WSTransport
 
 cdef extern from "<time.h>" nogil:
     ctypedef int64_t time_t

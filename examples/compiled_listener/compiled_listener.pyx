@@ -3,8 +3,9 @@
 """An echo without Python between receiving and sending."""
 
 from picows_codec.constants cimport WS_OP_CLOSE
-from picows_codec.transport cimport WSListener, WSTransport
-from picows_codec.view cimport WSFrame
+from picows_codec.frames cimport WSFrame
+from picows_codec.listener cimport WSListener
+from picows_codec.transport cimport WSTransport
 
 
 cdef class EchoListener(WSListener):

@@ -10,8 +10,9 @@ A quote is the best bid and the best offer, whole in every message:
 from libc.stdint cimport uint8_t
 
 from picows_codec.constants cimport WS_OP_TEXT
-from picows_codec.transport cimport WSListener, WSTransport
-from picows_codec.view cimport WSFrame
+from picows_codec.frames cimport WSFrame
+from picows_codec.listener cimport WSListener
+from picows_codec.transport cimport WSTransport
 
 from asyncio import get_running_loop
 

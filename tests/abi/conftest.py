@@ -129,7 +129,7 @@ def newer_codec_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         text = (package / name).read_text("utf-8")
         assert text.count(old) == 1, (name, old)
         (package / name).write_text(text.replace(old, new), "utf-8")
-    for name in ("transport.pxd", "transport.pyx"):
+    for name in ("listener.pxd", "listener.pyx"):
         text = (package / name).read_text("utf-8")
         head, listener = text.split("cdef class WSListener:")
         listener = listener.replace("cdef void _reserved_0(self)", "cdef void on_later(self)")

@@ -18,7 +18,8 @@ from tools import abi
 Run = Callable[[str, Path], "subprocess.CompletedProcess[str]"]
 
 LISTENER = """\
-from picows_codec.transport cimport WSListener, WSTransport
+from picows_codec.listener cimport WSListener
+from picows_codec.transport cimport WSTransport
 cdef class Listener(WSListener):
     cpdef pause_writing(self):
         pass
@@ -40,7 +41,7 @@ picows_codec.ws_parser_init(&parser, True)
 """
 INLINE = """\
 from libc.stdint cimport uint8_t
-from picows_codec.frame cimport ws_frame_header_size
+from picows_codec.frame_header cimport ws_frame_header_size
 cdef uint8_t[2] head = [0x81, 0x05]
 if ws_frame_header_size(head, 2) != 2:
     raise RuntimeError
@@ -56,13 +57,16 @@ CONSTANTS = "from picows_codec.constants cimport WS_OP_TEXT\nprint(<int> WS_OP_T
 EPOCH, LEVEL = installed_abi.ABI_EPOCH, installed_abi.ABI_LEVEL
 STRUCT = ("parser.pxd", ("uint64_t _reserved[4]", "uint64_t _reserved[5]"))
 SLOTS = (
-    "transport.pxd",
+    "listener.pxd",
     (
         "    cpdef pause_writing(self)\n    cpdef resume_writing(self)\n",
         "    cpdef resume_writing(self)\n    cpdef pause_writing(self)\n",
     ),
 )
-SIZE = ("transport.pxd", ("cdef object _core\n", "cdef object _core, _more\n"))
+SIZE = (
+    "transport.pxd",
+    ("cdef object _connection\n", "cdef object _connection, _more\n"),
+)
 ADDED = ("mask.pxd", ("cdef int ws_masking_key", "cdef int later()\ncdef int ws_masking_key"))
 
 

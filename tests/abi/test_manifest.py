@@ -90,10 +90,10 @@ CHANGES = [
         id="order of methods",
     ),
     pytest.param(
-        "view.pxd",
+        "frames.pxd",
         ("        readonly Py_ssize_t tail_size\n", ""),
         "ABI_EPOCH",
-        "- view.classes.WSFrame.fields.tail_size: 80 Py_ssize_t",
+        "- frames.classes.WSFrame.fields.tail_size: 80 Py_ssize_t",
         id="field of a class",
     ),
     pytest.param(

@@ -154,9 +154,10 @@ def test_a_class_that_passed_is_not_kept() -> None:
 
 SOURCE = (
     """
-from picows_codec.message cimport WSMessageListener
-from picows_codec.transport cimport WSListener, WSTransport
-from picows_codec.view cimport WSFrame, WSMessage
+from picows_codec.listener cimport WSMessageListener
+from picows_codec.listener cimport WSListener
+from picows_codec.transport cimport WSTransport
+from picows_codec.frames cimport WSFrame, WSMessage
 
 """
     + "\n".join(

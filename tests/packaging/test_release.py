@@ -115,8 +115,8 @@ def test_a_codec_that_others_need(
     repository.edit(
         "picows-codec", "options.pyi", "busy_poll: bool = False", "busy_poll: bool, later: int"
     )
-    repository.edit("picows-codec", "outcome.py", "from __future__", "NEW = 1\nfrom __future__")
-    client = "from __future__ import annotations\nfrom picows_codec.outcome import NEW\n"
+    repository.edit("picows-codec", "disconnect.py", "from __future__", "NEW = 1\nfrom __future__")
+    client = "from __future__ import annotations\nfrom picows_codec.disconnect import NEW\n"
     repository.edit("picows-client", "logs.py", "from __future__ import annotations\n", client)
     repository.edit(
         "picows-server", "logs.py", "from __future__", "options = dict(later=1)\nfrom __future__"
@@ -125,7 +125,7 @@ def test_a_codec_that_others_need(
     lines = capsys.readouterr().out.splitlines()
     needed = "must require picows-codec>=0.2.0: 0.1 does not have"
     assert lines[1:3] == [
-        f"picows-client {needed} picows_codec.outcome.NEW",
+        f"picows-client {needed} picows_codec.disconnect.NEW",
         f"picows-server {needed} later",
     ]
     guard = abi.SOURCE.relative_to(ROOT) / "picows_codec" / "abi.pxd"

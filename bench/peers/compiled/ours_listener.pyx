@@ -4,8 +4,9 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 
 from picows_codec.constants cimport WS_OP_BINARY
-from picows_codec.transport cimport WSListener, WSTransport
-from picows_codec.view cimport WSFrame
+from picows_codec.frames cimport WSFrame
+from picows_codec.listener cimport WSListener
+from picows_codec.transport cimport WSTransport
 
 
 cdef class Echo(WSListener):

@@ -32,8 +32,9 @@ from picows_codec.constants cimport (
     ws_opcode_member,
     ws_violation_close_code,
 )
+from picows_codec.frames cimport WSMessage
+from picows_codec.listener cimport WSMessageListener
 from picows_codec.mask cimport ws_mask_copy, ws_masking_key
-from picows_codec.message cimport WSMessageListener
 from picows_codec.parser cimport (
     ws_parser_frame_end,
     ws_parser_header,
@@ -41,7 +42,6 @@ from picows_codec.parser cimport (
     ws_parser_payload,
 )
 from picows_codec.utf8 cimport ws_utf8, ws_utf8_complete, ws_utf8_feed, ws_utf8_valid
-from picows_codec.view cimport WSMessage
 
 
 compiled_against = (WS_ABI_EPOCH, WS_ABI_LEVEL)

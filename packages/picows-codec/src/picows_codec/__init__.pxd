@@ -80,7 +80,7 @@ from picows_codec.close cimport (
     ws_check_close_payload,
     ws_close_code_allowed,
 )
-from picows_codec.frame cimport (
+from picows_codec.frame_header cimport (
     ws_decode_frame_header,
     ws_encode_frame_header,
     ws_frame_header,
@@ -94,14 +94,14 @@ from picows_codec.parser cimport (
     ws_parser_init,
     ws_parser_payload,
 )
-from picows_codec.view cimport (
+from picows_codec.frames cimport (
     WSFrame,
     WSMessage,
 )
 from picows_codec.transport cimport (
-    WSListener,
     WSTransport,
 )
-from picows_codec.message cimport (
+from picows_codec.listener cimport (
+    WSListener,
     WSMessageListener,
 )

@@ -9,6 +9,13 @@ from __future__ import annotations
 from picows_codec._version import __version__
 from picows_codec.close import encode_close_payload
 from picows_codec.constants import WSAutoPingStrategy, WSCloseCode, WSMsgType
+from picows_codec.disconnect import (
+    WSCloseHandshake,
+    WSCloseInfo,
+    WSDisconnectCause,
+    WSDisconnectKind,
+    WSState,
+)
 from picows_codec.endpoint import WSEndpoint
 from picows_codec.errors import (
     WSCloseTimeout,
@@ -33,7 +40,8 @@ from picows_codec.errors import (
     WSThreadError,
     WSUsageError,
 )
-from picows_codec.frame import decode_frame_header, encode_frame_header
+from picows_codec.frame_header import decode_frame_header, encode_frame_header
+from picows_codec.frames import WSFrame, WSMessage
 from picows_codec.handshake import (
     ClientHandshake,
     ServerHandshake,
@@ -41,18 +49,10 @@ from picows_codec.handshake import (
     WSUpgradeResponse,
     WSUpgradeResponseWithListener,
 )
-from picows_codec.message import WSMessageListener
+from picows_codec.listener import WSListener, WSMessageListener
 from picows_codec.options import WSOptions
-from picows_codec.outcome import (
-    WSCloseHandshake,
-    WSCloseInfo,
-    WSDisconnectCause,
-    WSDisconnectKind,
-    WSState,
-)
 from picows_codec.parser import WSFrameParser
-from picows_codec.transport import WSListener, WSTransport
-from picows_codec.view import WSFrame, WSMessage
+from picows_codec.transport import WSTransport
 
 __all__ = [
     "ClientHandshake",

@@ -20,7 +20,7 @@ ABI_EPOCH = 1
 ABI_LEVEL = 1
 # Digests of the manifest at each level of this epoch, so that a build of changed sources that
 # claims to be a level is told from the level.
-LAYOUTS = ("947d968fa5f0",)
+LAYOUTS = ("47c48e9ce489",)
 
 _COMPILED = re.compile(r"epoch_(\d+)_level_(\d+)_layout_([0-9a-f]+)_version_(\w+)")
 

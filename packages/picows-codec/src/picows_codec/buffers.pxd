@@ -27,7 +27,7 @@ cdef class ThreadBuffers:
     cdef ReadBuffer _read
     cdef WriteBuffer _write     # spare ones
     cdef WriteBuffer _large     # a spare one for frames that the others have no room for, or None
-    cdef object frame           # spare view.WSFrame, or None
+    cdef object frame           # spare frames.WSFrame, or None
     cdef bint frame_is_lent     # a callback has it
     cdef unsigned long reads    # by all connections of the thread, so far
     cdef object last_remote     # addresses of the latest connection: others often share them

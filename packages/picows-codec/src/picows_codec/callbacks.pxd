@@ -1,5 +1,5 @@
 """What the callbacks of a listener must be. Private tier."""
 
-from picows_codec.transport cimport WSListener
+from picows_codec.listener cimport WSListener
 
 cdef int check_callbacks(WSListener listener) except -1

@@ -9,8 +9,7 @@ before its connection opens.
 from cpython.object cimport PyTypeObject
 from cpython.pycapsule cimport PyCapsule_GetPointer
 
-from picows_codec.message cimport WSMessageListener
-from picows_codec.transport cimport WSListener
+from picows_codec.listener cimport WSListener, WSMessageListener
 
 import inspect
 from functools import partial

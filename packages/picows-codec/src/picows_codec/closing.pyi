@@ -1,6 +1,6 @@
 from typing_extensions import disjoint_base
 
-from picows_codec.outcome import WSDisconnectCause
+from picows_codec.disconnect import WSDisconnectCause
 from picows_codec.receiver import Receiver
 from picows_codec.socket_address import SocketAddress
 

@@ -32,7 +32,7 @@ from picows_codec.constants cimport (
     ws_violation_text,
 )
 from picows_codec.deadlines cimport SECOND_LOOK, sweeper_for
-from picows_codec.message cimport WSMessageListener
+from picows_codec.listener cimport WSMessageListener
 from picows_codec.receiver cimport HEARD_FOR_VERDICT
 from picows_codec.state cimport (
     ABORTS,
@@ -43,9 +43,9 @@ from picows_codec.state cimport (
     close_info,
 )
 
+from picows_codec.disconnect import WSDisconnectCause, WSDisconnectKind
 from picows_codec.errors import WSCloseTimeout, WSConnectionError, WSProtocolError, WSSlowConsumer
 from picows_codec.log_text import one_line
-from picows_codec.outcome import WSDisconnectCause, WSDisconnectKind
 from picows_codec.socket_address import format_address, unpack_address
 
 # How connections mostly end. Looking a member up in its class is slow before Python 3.12.

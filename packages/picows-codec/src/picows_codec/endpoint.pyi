@@ -7,8 +7,9 @@ from typing_extensions import Buffer, disjoint_base
 
 from picows_codec.closing import Closing
 from picows_codec.handshake import OpeningHandshake, WSUpgradeRequest, WSUpgradeResponse
+from picows_codec.listener import WSListener
 from picows_codec.options import WSOptions
-from picows_codec.transport import WSListener, WSTransport
+from picows_codec.transport import WSTransport
 
 @disjoint_base
 class WSEndpoint(Closing):

@@ -16,8 +16,10 @@ from picows_codec.callbacks cimport check_callbacks
 from picows_codec.closing cimport Closing, drop_tracebacks
 from picows_codec.constants cimport WS_OP_PONG
 from picows_codec.deadlines cimport SECOND_LOOK, is_due, time_left
+from picows_codec.frames cimport WSFrame
 from picows_codec.handshake cimport OpeningHandshake
 from picows_codec.keepalive cimport KeepAlive, new_keepalive
+from picows_codec.listener cimport WSListener
 from picows_codec.options cimport WSOptions
 from picows_codec.progress cimport DataWatch, StallWatch
 from picows_codec.receiver cimport HEARD_FOR_VERDICT
@@ -35,12 +37,11 @@ from picows_codec.state cimport (
     READS,
     RECEIVES_EOF,
 )
-from picows_codec.transport cimport WSListener, WSTransport
-from picows_codec.view cimport WSFrame
+from picows_codec.transport cimport WSTransport
 
+from picows_codec.disconnect import WSDisconnectKind
 from picows_codec.errors import WSConnectionError, WSHandshakeError, WSStateError
 from picows_codec.handshake import ClientHandshake
-from picows_codec.outcome import WSDisconnectKind
 
 
 cdef class WSEndpoint(Closing):

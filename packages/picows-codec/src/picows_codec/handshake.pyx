@@ -632,7 +632,7 @@ cdef class ClientHandshake(OpeningHandshake):
     ``target``: path and query of the URL, percent-encoded. ``host_header``: value of the Host
     header; a Host in ``extra_headers`` replaces it. ``listener_factory``: called as
     ``factory(request, response)`` when the server has accepted, see
-    :func:`picows_codec.factories.bind_listener_factory`; what it raises becomes ``error``.
+    :func:`picows_codec.listener_factory.bind_listener_factory`; what it raises becomes ``error``.
     ``extra_headers``: mapping or pairs. ``subprotocols``: names to offer, best first.
 
     A bad argument raises :exc:`WSInvalidOptionError` or :exc:`TypeError`; nothing that is passed
@@ -880,7 +880,7 @@ cdef class ServerHandshake(OpeningHandshake):
     - None: 404.
 
     What it raises becomes ``error`` and is answered with 500. See
-    :func:`picows_codec.factories.bind_route`. Answers hold no byte of the request.
+    :func:`picows_codec.listener_factory.bind_route`. Answers hold no byte of the request.
     """
 
     def __init__(self, route, *, WSOptions options not None):

@@ -3,7 +3,7 @@
 from libc.stdint cimport uint8_t
 
 from picows_codec.closing cimport Closing
-from picows_codec.view cimport WSFrame
+from picows_codec.frames cimport WSFrame
 
 cdef class KeepAlive:
     """Exists while a connection pings by itself, or measures round trips."""

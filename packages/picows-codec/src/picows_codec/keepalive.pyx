@@ -9,18 +9,18 @@ cimport cython
 from picows_codec.closing cimport Closing
 from picows_codec.constants cimport WS_CLOSE_INTERNAL_ERROR, WS_OP_PONG
 from picows_codec.deadlines cimport SECOND_LOOK
+from picows_codec.frames cimport WSFrame
+from picows_codec.listener cimport WSListener
 from picows_codec.options cimport WSOptions
 from picows_codec.progress cimport bytes_taken
 from picows_codec.receiver cimport HEARD_FOR_IDLE, HEARD_FOR_VERDICT
-from picows_codec.transport cimport WSListener
-from picows_codec.view cimport WSFrame
 
 from os import urandom
 from time import perf_counter
 
 from picows_codec.constants import WSAutoPingStrategy
+from picows_codec.disconnect import WSDisconnectKind
 from picows_codec.errors import WSPingTimeout
-from picows_codec.outcome import WSDisconnectKind
 
 cdef enum:
     # A ping behind an upload may wait for as many bytes in the buffers of both kernels.

@@ -36,7 +36,7 @@ from picows_codec.constants cimport (
     WS_VIOLATION_TOO_MANY_FRAGMENTS,
     WS_VIOLATION_UNEXPECTED_CONTINUATION,
 )
-from picows_codec.frame cimport ws_decode_frame_header, ws_frame_header
+from picows_codec.frame_header cimport ws_decode_frame_header, ws_frame_header
 from picows_codec.mask cimport ws_mask
 from picows_codec.utf8 cimport ws_utf8, ws_utf8_complete, ws_utf8_feed
 

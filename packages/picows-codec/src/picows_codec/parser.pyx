@@ -9,7 +9,7 @@ from picows_codec.constants cimport (
     ws_violation_close_code,
     ws_violation_text,
 )
-from picows_codec.frame cimport ws_frame_header
+from picows_codec.frame_header cimport ws_frame_header
 
 from picows_codec.errors import WSProtocolError
 

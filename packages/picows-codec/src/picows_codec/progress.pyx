@@ -23,8 +23,8 @@ from picows_codec.receiver cimport (
 
 from sys import byteorder as _BYTE_ORDER
 
+from picows_codec.disconnect import WSDisconnectKind
 from picows_codec.errors import WSDataTimeout, WSProtocolError
-from picows_codec.outcome import WSDisconnectKind
 
 cdef enum:
     # What has got this many bytes further within stall_timeout has not stalled.

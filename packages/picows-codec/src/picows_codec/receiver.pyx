@@ -23,9 +23,10 @@ from picows_codec.constants cimport (
     WS_VIOLATION_INVALID_UTF8,
 )
 from picows_codec.exports cimport picows_references
-from picows_codec.frame cimport ws_decode_frame_header, ws_frame_header, ws_frame_is_complete
+from picows_codec.frame_header cimport ws_decode_frame_header, ws_frame_header, ws_frame_is_complete
+from picows_codec.frames cimport WSFrame
+from picows_codec.listener cimport WSListener, WSMessageListener, _introduce, _is_compiled
 from picows_codec.mask cimport ws_mask
-from picows_codec.message cimport WSMessageListener
 from picows_codec.options cimport WSOptions
 from picows_codec.parser cimport (
     _check_header,
@@ -36,15 +37,8 @@ from picows_codec.parser cimport (
 )
 from picows_codec.sender cimport begin_read, end_read, expect_more, reraise
 from picows_codec.state cimport CONNECTING, DELIVERS, READS
-from picows_codec.transport cimport (
-    WSListener,
-    WSTransport,
-    _introduce,
-    _is_compiled,
-    _new_transport,
-)
+from picows_codec.transport cimport WSTransport, _new_transport
 from picows_codec.utf8 cimport ws_utf8_valid
-from picows_codec.view cimport WSFrame
 
 from types import MethodType
 

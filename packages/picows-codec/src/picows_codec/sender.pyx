@@ -20,15 +20,15 @@ from picows_codec.close cimport ws_check_close_payload
 from picows_codec.constants cimport (
     WS_MAX_CONTROL_PAYLOAD_SIZE,
     WS_MAX_HEADER_SIZE,
+    WS_OP_BINARY,
     WS_OP_CLOSE,
     WS_OP_CONTINUATION,
     WS_OP_PONG,
-    WS_OP_BINARY,
     WS_OP_TEXT,
     ws_opcode_member,
     ws_violation_text,
 )
-from picows_codec.frame cimport ws_encode_frame_header
+from picows_codec.frame_header cimport ws_encode_frame_header
 from picows_codec.mask cimport ws_mask, ws_mask_copy, ws_masking_key
 from picows_codec.options cimport WSOptions
 from picows_codec.state cimport MAY_SEND, SENDS_CLOSE

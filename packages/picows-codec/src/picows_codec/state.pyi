@@ -1,7 +1,7 @@
 from typing_extensions import disjoint_base
 
 from picows_codec.deadlines import Deadlined
-from picows_codec.outcome import WSCloseHandshake, WSState
+from picows_codec.disconnect import WSCloseHandshake, WSState
 
 TRANSITIONS: dict[str, dict[str, str]]
 

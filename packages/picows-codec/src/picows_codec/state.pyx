@@ -10,7 +10,7 @@ from libc.stdint cimport uint8_t
 
 from picows_codec.constants cimport WS_CLOSE_NO_STATUS_RECEIVED, ws_close_code_member
 
-from picows_codec.outcome import WSCloseHandshake, WSCloseInfo, WSState
+from picows_codec.disconnect import WSCloseHandshake, WSCloseInfo, WSState
 
 cdef tuple _STATES = tuple(WSState)
 

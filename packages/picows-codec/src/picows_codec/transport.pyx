@@ -1,7 +1,7 @@
 # cython: binding=False, embedsignature=True, embedsignature.format=clinic
-"""WSListener and WSTransport: what the user writes, and what the user calls.
+"""WSTransport: what a user calls to send, to end a connection, and to know about it.
 
-The methods are CPython's own kind, for the reason given in ``view``.
+The methods are CPython's own kind, for the reason given in ``frames``.
 """
 
 cimport cython
@@ -9,7 +9,7 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_CheckBuffer
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
 from cpython.long cimport PyLong_AsLongAndOverflow, PyLong_Check
-from cpython.object cimport PyObject, Py_TYPE
+from cpython.object cimport PyObject
 from libc.stdint cimport uint8_t
 
 from picows_codec.close cimport encode_close_payload
@@ -21,8 +21,8 @@ from picows_codec.constants cimport (
     WS_OP_PONG,
 )
 from picows_codec.exports cimport PICOWS_FREE_THREADED, picows_count_export
+from picows_codec.frames cimport WSMessage
 from picows_codec.sender cimport Sender
-from picows_codec.view cimport WSFrame, WSMessage
 
 from picows_codec.errors import WSInvalidFrameError, WSInvalidOptionError, WSStateError
 from picows_codec.socket_address import format_address
@@ -33,7 +33,6 @@ cdef extern from "Python.h":
     bint PyUnicode_Check(object value)
     bint PyMemoryView_Check(object value)
     PyObject* PyMemoryView_GET_BASE(object view)
-    int PyObject_GenericSetDict(object owner, object value, void* context) except -1
 
 
 cdef enum:
@@ -429,113 +428,7 @@ cdef class WSTransport:
         pass
 
 
-cdef bint _is_compiled(object callback):
-    """Whether a listener's callback is a compiled one, to be called through the vtable."""
-    function = getattr(callback, "__func__", callback)
-    return type(function).__name__ in ("builtin_function_or_method", "cython_function_or_method")
-
-
-cdef class WSListener:
-    """Base class of what a user writes to handle one connection. Override what is of interest.
-
-    Callbacks run on the event loop's thread, directly out of its receive event, in the order
-    ``on_ws_connected``, any number of ``on_ws_frame``, ``on_ws_disconnected``, each of the outer
-    two exactly once. They must not block. An exception of a callback is logged and, with the
-    option ``disconnect_on_exception``, ends this one connection with close code 1011.
-
-    ``transport`` (also ``_transport``) is set before ``on_ws_connected``. Callbacks that are
-    overridden are looked up once, when the connection opens.
-    """
-
-    def __cinit__(self, *args, **kwargs):
-        # CPython 3.11 and newer specialise attribute access to a dict of the object's own, not to
-        # one that shares its keys, which an object of a subclass in Python would get: what a
-        # callback does with self takes half the time.
-        if Py_TYPE(self).tp_dictoffset != 0:
-            PyObject_GenericSetDict(self, {}, NULL)
-
-    @property
-    def _transport(self):
-        return self.transport
-
-    @_transport.setter
-    def _transport(self, WSTransport transport):
-        self.transport = transport
-
-    cpdef on_ws_connected(self, WSTransport transport):
-        """The opening handshake has succeeded."""
-
-    cpdef on_ws_frame(self, WSTransport transport, WSFrame frame):
-        """A frame has arrived; also CLOSE and unsolicited PONG frames, and PING frames if
-        ``enable_auto_pong`` is off. ``frame`` may be kept; reading it in place is cheapest."""
-
-    cpdef on_ws_disconnected(self, WSTransport transport):
-        """The connection has ended: see ``transport.disconnect_cause``."""
-
-    cpdef pause_writing(self):
-        """The write queue has passed ``write_high_watermark``: better send no more for now."""
-
-    cpdef resume_writing(self):
-        """The write queue has drained to ``write_low_watermark``."""
-
-    cpdef send_user_specific_ping(self, WSTransport transport):
-        """Send the ping of automatic pings and round-trip measurements.
-
-        Override it together with ``is_user_specific_pong`` for a peer that answers messages of
-        its own instead of PING frames.
-        """
-        if transport is None:
-            raise TypeError("transport must be a WSTransport, not None")
-        transport.send_ping()
-
-    cpdef is_user_specific_pong(self, WSFrame frame):
-        """Whether this frame answers ``send_user_specific_ping``; it is then not delivered."""
-        if frame is None:
-            raise TypeError("frame must be a WSFrame, not None")
-        return frame.wire_opcode == WS_OP_PONG
-
-    cdef int _opened(self) except -1:
-        return 0
-
-    cdef int _closed(self) except -1:
-        return 0
-
-    cdef int _deliver(self, WSTransport transport, WSFrame frame) except -1:
-        self.on_ws_frame(transport, frame)
-        return 0
-
-    cdef void _reserved_0(self) noexcept:
-        pass
-
-    cdef void _reserved_1(self) noexcept:
-        pass
-
-    cdef void _reserved_2(self) noexcept:
-        pass
-
-    cdef void _reserved_3(self) noexcept:
-        pass
-
-    cdef void _reserved_4(self) noexcept:
-        pass
-
-    cdef void _reserved_5(self) noexcept:
-        pass
-
-    cdef void _reserved_6(self) noexcept:
-        pass
-
-    cdef void _reserved_7(self) noexcept:
-        pass
-
-
 cdef WSTransport _new_transport(object connection):
     cdef WSTransport transport = <WSTransport> WSTransport.__new__(WSTransport)
     transport._connection = connection
     return transport
-
-
-cdef int _introduce(WSListener listener, WSTransport transport) except -1:
-    with cython.critical_section(listener):     # which may have had another connection
-        listener.transport = transport
-    return 0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Callable, Coroutine, Iterable, List, Opti
 
 from picows_codec import WSAutoPingStrategy, WSInvalidOptionError, WSOptions
 from picows_codec.calls import returns_call
-from picows_codec.factories import check_order
+from picows_codec.listener_factory import check_order
 from picows_server.address import ServerAddress, parse_server_url
 from picows_server.backend import TlsSettings, choose_backend
 from picows_server.call import WSCreateServerCall

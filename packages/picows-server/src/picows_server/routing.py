@@ -10,7 +10,7 @@ from picows_codec import (
     WSUpgradeResponse,
     WSUpgradeResponseWithListener,
 )
-from picows_codec.factories import bind_route
+from picows_codec.listener_factory import bind_route
 
 __all__ = ["ListenerFactory", "Route", "RouteResult", "make_route", "target_path"]
 

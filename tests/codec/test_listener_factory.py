@@ -7,7 +7,7 @@ from typing import Any, Tuple
 
 import pytest
 
-from picows_codec.factories import bind_listener_factory, bind_route
+from picows_codec.listener_factory import bind_listener_factory, bind_route
 from picows_codec.options import WSOptions
 from tests.support.leaks import classes_are_freed
 

@@ -11,14 +11,14 @@ from picows_codec import (
     WSDisconnectCause,
     WSDisconnectKind,
     WSState,
-    outcome,
+    disconnect,
 )
 
 
 def test_names() -> None:
-    assert outcome.__all__ == sorted(outcome.__all__)
-    for name in outcome.__all__:
-        assert getattr(outcome, name).__doc__
+    assert disconnect.__all__ == sorted(disconnect.__all__)
+    for name in disconnect.__all__:
+        assert getattr(disconnect, name).__doc__
 
 
 def test_states_only_advance() -> None:
