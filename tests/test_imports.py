@@ -31,6 +31,7 @@ ROOMS = (
     "calls",
     "listener_factory",
     "tls",
+    "simd",
     "mask",
     "utf8",
     "close",

@@ -73,7 +73,7 @@ def main() -> None:
         facts, *figures = [json.loads(line) for line in show_progress(worker.stdout)]
     if worker.returncode:
         sys.exit(worker.returncode)
-    console.print(f"codec {facts['codec']}, Python {facts['python']}, {facts['mask']} kernels")
+    console.print(f"codec {facts['codec']}, Python {facts['python']}, {facts['simd']} kernels")
     console.print(table_of(figures))
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     content = {"machine": machine_facts(), "versions": facts, "figures": figures}

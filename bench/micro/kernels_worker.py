@@ -27,7 +27,7 @@ from picows_codec import (
     __version__,
     encode_frame_header,
     mask,
-    utf8,
+    simd,
 )
 from picows_codec.headers import accept_for_key
 
@@ -107,24 +107,24 @@ class Kernels:
         yield Figure(name, detail, statistics.median(values), min(values), size)
 
     def _masking(self) -> Iterator[Figure]:
-        chosen = mask.backend()
-        for backend in mask.available_backends():
-            mask.set_backend(backend)
+        chosen = simd.level()
+        for level in simd.available_levels():
+            simd.set_level(level)
             for size in MASK_SIZES:
                 for offset in OFFSETS if size in {256, 8192} else OFFSETS[:1]:
                     yield from self._measure(
                         "mask",
-                        f"{backend}, in place, {size} B at offset {offset}",
+                        f"{level}, in place, {size} B at offset {offset}",
                         partial(loops.mask_in_place, size=size, offset=offset),
                         size,
                     )
                     yield from self._measure(
                         "mask",
-                        f"{backend}, copy, {size} B at offset {offset}",
+                        f"{level}, copy, {size} B at offset {offset}",
                         partial(loops.mask_copy, size=size, source_offset=offset, target_offset=14),
                         size,
                     )
-        mask.set_backend(chosen)
+        simd.set_level(chosen)
         yield from self._measure("key", "masking key", loops.masking_key)
 
     def _headers(self) -> Iterator[Figure]:
@@ -143,21 +143,21 @@ class Kernels:
                 )
 
     def _texts(self) -> Iterator[Figure]:
-        chosen = utf8.backend()
+        chosen = simd.level()
         texts = {"ASCII": "price ", "two-byte": "\u043a\u0443\u0440\u0441", "CJK": "\u884c\u60c5"}
-        for backend in utf8.available_backends():
-            utf8.set_backend(backend)
+        for level in simd.available_levels():
+            simd.set_level(level)
             for kind, piece in texts.items():
                 for size in (64, 1024, 65536):
                     text = (piece * size).encode()
                     text = text[: size - size % len(piece.encode())]
                     yield from self._measure(
                         "utf8",
-                        f"{backend}, {kind}, {len(text)} B",
+                        f"{level}, {kind}, {len(text)} B",
                         partial(loops.utf8_valid, text=text),
                         len(text),
                     )
-        utf8.set_backend(chosen)
+        simd.set_level(chosen)
 
     def _parser(self) -> Iterator[Figure]:
         for masked in (False, True):
@@ -284,8 +284,7 @@ def main() -> None:
     facts = {
         "codec": __version__,
         "python": platform.python_version(),
-        "mask": mask.backend(),
-        "utf8": utf8.backend(),
+        "simd": simd.level(),
     }
     print(json.dumps(facts), flush=True)
     for one in Kernels(float(sys.argv[1]), sys.argv[2:]).run():

@@ -27,7 +27,7 @@ from setuptools.command.build_ext import build_ext
 PACKAGE = "picows_codec"
 JOBS = 2
 # Native sources of an extension where they are more than native/<name>.c.
-NATIVE = {"mask": ("mask*.c", "cpu.c"), "utf8": ("utf8*.c", "cpu.c")}
+NATIVE = {"mask": ("mask*.c",), "utf8": ("utf8*.c",), "simd": ("cpu.c",)}
 
 DIRECTIVES = {
     "language_level": 3,

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import subprocess
 import sys
 import threading
 from itertools import product
@@ -14,14 +13,13 @@ from hypothesis import strategies as st
 
 from picows_codec import mask as mask_module
 from picows_codec.mask import (
-    available_backends,
-    backend,
     mask,
     mask_in_place,
     new_masking_key,
-    set_backend,
 )
+from picows_codec.simd import available_levels, level, set_level
 from tests.support.capi import c_function
+from tests.support.interpreter import run_python
 
 KEY = bytes([0x12, 0xA5, 0xFF, 0x80])
 GUARD = 80  # bytes on both sides, more than the widest vector
@@ -85,12 +83,12 @@ class Arena:
         return bytes(self.memory[self.start : self.start + self.size])
 
 
-@pytest.fixture(params=available_backends())
-def each_backend(request: pytest.FixtureRequest) -> Iterator[str]:
-    previous = backend()
-    set_backend(request.param)
+@pytest.fixture(params=available_levels())
+def each_level(request: pytest.FixtureRequest) -> Iterator[str]:
+    previous = level()
+    set_level(request.param)
     yield request.param
-    set_backend(previous)
+    set_level(previous)
 
 
 @given(st.binary(max_size=50), st.binary(min_size=4, max_size=4), st.integers(0, 20))
@@ -99,34 +97,34 @@ def test_reference_is_the_definition_of_the_rfc(data: bytes, key: bytes, phase: 
 
 
 @pytest.mark.parametrize("alignment", ALIGNMENTS)
-def test_in_place(each_backend: str, alignment: int) -> None:
+def test_in_place(each_level: str, alignment: int) -> None:
     for size, phase in product(SIZES, PHASES):
         data = os.urandom(size)
         arena = Arena(data, alignment)
         ws_mask(arena.address, size, KEY, phase)
-        assert arena.content() == reference(data, KEY, phase), (each_backend, size, phase)
+        assert arena.content() == reference(data, KEY, phase), (each_level, size, phase)
 
 
 @pytest.mark.parametrize("alignment", ALIGNMENTS)
-def test_copy(each_backend: str, alignment: int) -> None:
+def test_copy(each_level: str, alignment: int) -> None:
     for size, phase in product(SIZES, PHASES):
         source = Arena(os.urandom(size), 63 - alignment)
         data = source.content()
         arena = Arena(bytes(size), alignment)
         ws_mask_copy(arena.address, source.address, size, KEY, phase)
-        assert arena.content() == reference(data, KEY, phase), (each_backend, size, phase)
+        assert arena.content() == reference(data, KEY, phase), (each_level, size, phase)
         assert source.content() == data
 
 
-def test_copy_onto_itself(each_backend: str) -> None:
+def test_copy_onto_itself(each_level: str) -> None:
     for size, phase in product(SIZES, PHASES):
         data = os.urandom(size)
         arena = Arena(data, 5)
         ws_mask_copy(arena.address, arena.address, size, KEY, phase)
-        assert arena.content() == reference(data, KEY, phase), (each_backend, size, phase)
+        assert arena.content() == reference(data, KEY, phase), (each_level, size, phase)
 
 
-@pytest.mark.usefixtures("each_backend")
+@pytest.mark.usefixtures("each_level")
 def test_largest_phase() -> None:
     arena = Arena(b"payload", 0)
     largest = 2 * sys.maxsize + 1
@@ -134,7 +132,7 @@ def test_largest_phase() -> None:
     assert arena.content() == byte_by_byte(b"payload", KEY, 3)
 
 
-@pytest.mark.usefixtures("each_backend")
+@pytest.mark.usefixtures("each_level")
 def test_nothing_at_no_address() -> None:
     ws_mask(None, 0, KEY, 1)
     ws_mask_copy(None, None, 0, KEY, 1)
@@ -144,11 +142,11 @@ def test_nothing_at_no_address() -> None:
     data=st.binary(max_size=700),
     key=st.binary(min_size=4, max_size=4),
     cuts=st.lists(st.integers(0, 700), max_size=5),
-    name=st.sampled_from(available_backends()),
+    name=st.sampled_from(available_levels()),
 )
 def test_in_pieces(data: bytes, key: bytes, cuts: List[int], name: str) -> None:
-    previous = backend()
-    set_backend(name)
+    previous = level()
+    set_level(name)
     try:
         masked = b""
         bounds = sorted(min(cut, len(data)) for cut in cuts)
@@ -157,7 +155,7 @@ def test_in_pieces(data: bytes, key: bytes, cuts: List[int], name: str) -> None:
         assert masked == mask(data, key) == byte_by_byte(data, key, 0)
         assert mask(masked, key) == data
     finally:
-        set_backend(previous)
+        set_level(previous)
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
@@ -203,52 +201,6 @@ def test_misuse(function: object, arguments: tuple, error: type, message: str) -
 def test_mask_in_place_needs_a_contiguous_writable_buffer(buffer: object) -> None:
     with pytest.raises(TypeError, match="contiguous writable buffer such as a bytearray"):
         mask_in_place(buffer, KEY)
-
-
-def test_scalar_is_always_available() -> None:
-    assert available_backends()[0] == "scalar"
-    assert set(available_backends()) <= {"scalar", "sse2", "avx2", "avx512", "neon"}
-    assert backend() in available_backends()
-
-
-def test_set_backend(each_backend: str) -> None:
-    assert backend() == each_backend
-    with pytest.raises(ValueError, match=r"'mmx' is not available here: choose one of scalar"):
-        set_backend("mmx")
-    with pytest.raises(TypeError, match="name"):
-        set_backend(None)
-    assert backend() == each_backend
-
-
-def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=50,
-    )
-
-
-@pytest.mark.parametrize("name", available_backends())
-def test_environment_chooses_the_backend(name: str) -> None:
-    code = "from picows_codec import mask, utf8; print(mask.backend(), utf8.backend())"
-    assert run_python(code, PICOWS_SIMD=name).stdout.split() == [name, name]
-
-
-@pytest.mark.parametrize("module", ["mask", "utf8"])
-def test_environment_names_an_unknown_backend(module: str) -> None:
-    finished = run_python(f"import picows_codec.{module}", PICOWS_SIMD="mmx")
-    assert finished.returncode == 1
-    assert "ImportError: PICOWS_SIMD=mmx: " in finished.stderr
-    assert ", ".join(available_backends()) in finished.stderr
-
-
-def test_empty_environment_variable_is_none() -> None:
-    code = "from picows_codec import mask; print(mask.backend())"
-    finished = run_python(code, PICOWS_SIMD="")
-    assert finished.stdout.strip() in available_backends()
 
 
 # Masking keys. Two of some thousand random keys may be equal by chance; that two keys in a row

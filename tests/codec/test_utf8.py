@@ -10,11 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from picows_codec import utf8 as utf8_module
+from picows_codec.simd import available_levels, level, set_level
 from picows_codec.utf8 import (
     Utf8Validator,
-    available_backends,
-    backend,
-    set_backend,
     valid,
 )
 from tests.support.capi import c_function
@@ -104,12 +102,12 @@ PLACES: List[Callable[[bytes], bytes]] = [
 ]
 
 
-@pytest.fixture(params=available_backends())
-def each_backend(request: pytest.FixtureRequest) -> Iterator[str]:
-    previous = backend()
-    set_backend(request.param)
+@pytest.fixture(params=available_levels())
+def each_level(request: pytest.FixtureRequest) -> Iterator[str]:
+    previous = level()
+    set_level(request.param)
     yield request.param
-    set_backend(previous)
+    set_level(previous)
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +124,7 @@ def sequences() -> Dict[bytes, Optional[bool]]:
 
 
 @pytest.mark.parametrize("place", PLACES)
-@pytest.mark.usefixtures("each_backend")
+@pytest.mark.usefixtures("each_level")
 def test_sequences(
     sequences: Dict[bytes, Optional[bool]],
     place: Callable[[bytes], bytes],
@@ -158,7 +156,7 @@ def test_three_bytes_exhaustively() -> None:
                 assert verdict([data]) == oracle(data), data
 
 
-@pytest.mark.usefixtures("each_backend")
+@pytest.mark.usefixtures("each_level")
 def test_wrong_byte_is_found_at_once() -> None:
     for wrong in ("c0", "c1", "f5", "ff", "80", "e080", "eda0", "f080", "f490", "c241", "e28241"):
         data = bytes.fromhex(wrong)
@@ -170,7 +168,7 @@ def test_wrong_byte_is_found_at_once() -> None:
         assert verdict([MIXED + data]) is None
 
 
-@pytest.mark.usefixtures("each_backend")
+@pytest.mark.usefixtures("each_level")
 def test_every_cut() -> None:
     for cut in range(len(MIXED) + 1):
         assert verdict([MIXED[:cut]]) == oracle(MIXED[:cut])
@@ -178,7 +176,7 @@ def test_every_cut() -> None:
         assert verdict([MIXED[:cut], b"", MIXED[cut : cut + 1], MIXED[cut + 1 :]]) is True
 
 
-@pytest.mark.usefixtures("each_backend")
+@pytest.mark.usefixtures("each_level")
 def test_byte_by_byte() -> None:
     validator = Utf8Validator()
     for end in range(1, len(MIXED) + 1):
@@ -187,7 +185,7 @@ def test_byte_by_byte() -> None:
 
 
 @pytest.mark.parametrize("wrong", [0x00, 0x80, 0xBF, 0xC0, 0xC3, 0xE0, 0xED, 0xF0, 0xF4, 0xFF])
-@pytest.mark.usefixtures("each_backend")
+@pytest.mark.usefixtures("each_level")
 def test_wrong_byte_anywhere(wrong: int) -> None:
     for index in range(len(MIXED)):
         data = MIXED[:index] + bytes([wrong]) + MIXED[index + 1 :]
@@ -198,7 +196,7 @@ def test_wrong_byte_anywhere(wrong: int) -> None:
         assert verdict([data[:cut], data[cut:]]) == expected
 
 
-@pytest.mark.usefixtures("each_backend")
+@pytest.mark.usefixtures("each_level")
 def test_wrong_byte_anywhere_in_ascii() -> None:
     for size in [*range(1, 150), 200, 255, 256, 257, 300]:
         text = b"~" * size
@@ -208,7 +206,7 @@ def test_wrong_byte_anywhere_in_ascii() -> None:
             assert not valid(text[:index] + b"\xc3" + text[index + 1 :])
 
 
-@pytest.mark.usefixtures("each_backend")
+@pytest.mark.usefixtures("each_level")
 def test_neighbours_in_memory_do_not_matter() -> None:
     for around, size in product((b"\xff", b"\xf0", b"\x80", b"a"), range(140)):
         text = MIXED[:size]
@@ -217,7 +215,7 @@ def test_neighbours_in_memory_do_not_matter() -> None:
         assert verdict([piece]) == oracle(text), (around, size)
 
 
-@pytest.mark.usefixtures("each_backend")
+@pytest.mark.usefixtures("each_level")
 def test_long_texts() -> None:
     for text in (b"x" * 1_000_003, MIXED * 2000):
         assert valid(text)
@@ -237,22 +235,22 @@ def cut_up(data: bytes, cuts: List[int]) -> List[bytes]:
     text=st.lists(st.one_of(st.text(), st.text("abc \n"), st.binary(max_size=3)), max_size=6),
     repeat=st.integers(1, 9),
     cuts=st.lists(st.integers(0, 400), max_size=6),
-    name=st.sampled_from(available_backends()),
+    name=st.sampled_from(available_levels()),
 )
 def test_any_text_in_any_pieces(
     text: List[Union[str, bytes]], repeat: int, cuts: List[int], name: str
 ) -> None:
     data = repeat * b"".join(part.encode() if isinstance(part, str) else part for part in text)
-    previous = backend()
-    set_backend(name)
+    previous = level()
+    set_level(name)
     try:
         assert verdict(cut_up(data, cuts)) == oracle(data)
         assert valid(data) == (oracle(data) is True)
     finally:
-        set_backend(previous)
+        set_level(previous)
 
 
-@pytest.mark.usefixtures("each_backend")
+@pytest.mark.usefixtures("each_level")
 def test_c_functions() -> None:
     state = ctypes.c_uint32(0)
     steps: List[Tuple[bytes, int]] = [(b"\xf0\x9f", 1), (b"", 1), (b"\x98\x80ok", 1), (b"\x80", 0)]
@@ -288,12 +286,3 @@ def test_wrong_type(wrong: object) -> None:
         valid(wrong)
     with pytest.raises(error):
         Utf8Validator().feed(wrong)
-
-
-def test_set_backend(each_backend: str) -> None:
-    assert backend() == each_backend
-    with pytest.raises(ValueError, match="'mmx' is not available here: choose one of scalar"):
-        set_backend("mmx")
-    with pytest.raises(TypeError, match="name"):
-        set_backend(None)
-    assert backend() == each_backend

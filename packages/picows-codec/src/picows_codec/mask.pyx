@@ -1,7 +1,6 @@
 """Masking of payloads, and masking keys (RFC 6455, 5.3).
 
-The kernels are C (``native/mask_*.c``), one per SIMD level; which one runs is chosen at import:
-the best one of this processor, or the one that the environment variable ``PICOWS_SIMD`` names.
+The kernels are C (``native/mask_*.c``), one per SIMD level; ``simd`` chooses the level.
 """
 
 import os
@@ -16,20 +15,15 @@ from cpython.buffer cimport (
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.number cimport PyNumber_Index
 
+from picows_codec.simd cimport ws_simd_follow
 
-cdef extern from "native/cpu.h" nogil:
-    enum ws_simd:
-        WS_SIMD_COUNT
-    const char* ws_simd_names[]
-    unsigned ws_simd_available()
-    ws_simd ws_simd_best()
 
 cdef extern from "native/mask.h" nogil:
     enum:
         WS_MASK_KEY_BLOCK
     void ws_mask_apply(
         uint8_t* dst, const uint8_t* src, size_t size, const uint8_t* key, size_t phase)
-    int ws_mask_select(ws_simd level)
+    void ws_mask_select(int level)
     int ws_mask_keys_init()
     int ws_mask_keys_take(uint8_t* out)
     unsigned ws_mask_keys_generation()
@@ -37,17 +31,12 @@ cdef extern from "native/mask.h" nogil:
 
 
 __all__ = [
-    "available_backends",
-    "backend",
     "mask",
     "mask_in_place",
     "new_masking_key",
-    "set_backend",
 ]
 
 cdef object _urandom = os.urandom
-cdef dict _levels = {}      # name: number of the levels that are available here
-cdef int _level             # the one in use
 
 
 cdef void ws_mask(
@@ -149,39 +138,6 @@ def new_masking_key():
     return PyBytes_FromStringAndSize(<const char*> key, 4)
 
 
-def available_backends():
-    """Return the names of the SIMD levels that this build and processor offer.
-
-    ``"scalar"`` is always among them; the others are ``"sse2"``, ``"avx2"``, ``"avx512"`` and
-    ``"neon"``.
-    """
-    return tuple(_levels)
-
-
-def backend():
-    """Return the name of the SIMD level in use."""
-    return ws_simd_names[_level].decode()
-
-
-def set_backend(str name not None):
-    """Use another SIMD level for masking from now on, in the whole process.
-
-    For tests and measurements. To choose for a program, set ``PICOWS_SIMD`` before the import.
-
-    :raises ValueError: there is no such level, or not here; see :func:`available_backends`.
-    """
-    global _level
-    cdef int level
-
-    if name not in _levels:
-        raise ValueError(
-            f"SIMD level {name!r} is not available here: choose one of {', '.join(_levels)}"
-        )
-    level = _levels[name]
-    ws_mask_select(<ws_simd> level)
-    _level = level
-
-
 cdef size_t _checked_phase(bytes key, object phase) except 4:
     # The phase modulo 4, of any int.
     if PyBytes_GET_SIZE(key) != 4:
@@ -195,20 +151,11 @@ cdef size_t _checked_phase(bytes key, object phase) except 4:
 
 
 cdef int _set_up() except -1:
-    cdef int level
     cdef int error = ws_mask_keys_init()
-    cdef str name = os.environ.get("PICOWS_SIMD", "")
 
     if error:
         raise OSError(error, os.strerror(error))
-    for level in range(<int> WS_SIMD_COUNT):
-        if ws_simd_available() >> level & 1:
-            _levels[ws_simd_names[level].decode()] = level
-    try:
-        set_backend(name or ws_simd_names[<int> ws_simd_best()].decode())
-    except ValueError as problem:
-        raise ImportError(f"PICOWS_SIMD={name}: {problem}, or unset PICOWS_SIMD") from None
-    return 0
+    return ws_simd_follow(ws_mask_select)
 
 
 _set_up()

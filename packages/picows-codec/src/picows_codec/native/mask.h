@@ -22,8 +22,8 @@ WS_HIDDEN void ws_mask_neon(uint8_t *dst, const uint8_t *src, size_t size, uint3
 /* The kernel in use: the scalar one until ws_mask_select() was called. */
 WS_HIDDEN extern ws_mask_kernel ws_mask_active;
 
-/* Use the kernel of a level from now on: 0, or -1 (nothing changed) if it is not available. */
-WS_HIDDEN int ws_mask_select(enum ws_simd level);
+/* Use the kernel of a level (enum ws_simd) from now on; the level must be available. */
+WS_HIDDEN void ws_mask_select(int level);
 
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
 #define WS_BIG_ENDIAN 1

@@ -14,10 +14,7 @@ static const ws_mask_kernel kernels[WS_SIMD_COUNT] = {
 
 ws_mask_kernel ws_mask_active = ws_mask_scalar;
 
-int ws_mask_select(enum ws_simd level)
+void ws_mask_select(int level)
 {
-    if (!(ws_simd_available() >> level & 1U))
-        return -1;
     ws_mask_active = kernels[level];
-    return 0;
 }

@@ -87,7 +87,7 @@ WS_HIDDEN uint32_t ws_utf8_neon(uint32_t state, const uint8_t *data, size_t size
 /* The kernel in use: the scalar one until ws_utf8_select() was called. */
 WS_HIDDEN extern ws_utf8_kernel ws_utf8_active;
 
-/* Use the kernel of a level from now on: 0, or -1 (nothing changed) if it is not available. */
-WS_HIDDEN int ws_utf8_select(enum ws_simd level);
+/* Use the kernel of a level (enum ws_simd) from now on; the level must be available. */
+WS_HIDDEN void ws_utf8_select(int level);
 
 #endif

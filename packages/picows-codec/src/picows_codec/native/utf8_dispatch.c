@@ -14,10 +14,7 @@ static const ws_utf8_kernel kernels[WS_SIMD_COUNT] = {
 
 ws_utf8_kernel ws_utf8_active = ws_utf8_scalar;
 
-int ws_utf8_select(enum ws_simd level)
+void ws_utf8_select(int level)
 {
-    if (!(ws_simd_available() >> level & 1U))
-        return -1;
     ws_utf8_active = kernels[level];
-    return 0;
 }
