@@ -38,11 +38,16 @@ def writes_of(source: str) -> Iterator[Tuple[str, str]]:
             yield name, line.strip()
 
 
+def path_of(room: str, suffix: str) -> Path:
+    """Return the file of a room; "folder.room" lies in a folder."""
+    return CODEC.joinpath(*room.split(".")).with_suffix(f".{suffix}")
+
+
 def owners() -> Dict[str, List[str]]:
     """Return the rooms that declare a field, by its name."""
     found: Dict[str, List[str]] = {}
     for room in ROOMS:
-        header = (CODEC / f"{room}.pxd").read_text(encoding="utf-8")
+        header = path_of(room, "pxd").read_text(encoding="utf-8")
         for name in fields_of(ENUM.sub("", header)):
             found.setdefault(name, []).append(room)
     return found
@@ -68,7 +73,7 @@ def test_writes_are_found() -> None:
 @pytest.mark.parametrize("room", ROOMS)
 def test_fields_are_written_where_they_are_declared(room: str, suffix: str) -> None:
     found = owners()
-    source = (CODEC / f"{room}.{suffix}").read_text(encoding="utf-8")
+    source = path_of(room, suffix).read_text(encoding="utf-8")
     foreign = [
         f"{line}   # declared in {', '.join(found[name])}"
         for name, line in writes_of(source)

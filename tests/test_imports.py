@@ -16,7 +16,8 @@ PACKAGES = Path(__file__).resolve().parents[1] / "packages"
 CODEC = PACKAGES / "picows-codec" / "src" / "picows_codec"
 
 # Every module of the codec; each may import from those before it only. So there are no cycles,
-# and nothing depends on stream.
+# and nothing depends on stream. "folder.room" is a file in a folder; a folder's "__init__" comes
+# before its rooms and holds nothing but its docstring.
 ROOMS = (
     "_version",
     "abi",
@@ -59,9 +60,7 @@ ROOMS = (
     "stream",
 )
 NEVER_IN_CODEC = {"asyncio", "logging", "select", "selectors", "socket", "ssl", "uvloop"}
-SOURCES = sorted(
-    path for path in CODEC.iterdir() if path.suffix in {".py", ".pyx", ".pxd"} and path.is_file()
-)
+SOURCES = sorted(path for path in CODEC.rglob("*.p*") if path.suffix in {".py", ".pyx", ".pxd"})
 
 CYTHON_IMPORT = re.compile(
     r"^[ \t]*(?:from[ \t]+(?P<source>[\w.]+)[ \t]+c?import[ \t]+(?P<names>\([^)]*\)|[^\n]+)"
@@ -69,6 +68,11 @@ CYTHON_IMPORT = re.compile(
     re.MULTILINE,
 )
 STRING_OR_COMMENT = re.compile(r'""".*?"""|#[^\n]*', re.DOTALL)
+
+
+def room_of(path: Path) -> str:
+    """Return the name of the room that a source file belongs to."""
+    return ".".join(path.relative_to(CODEC).with_suffix("").parts)
 
 
 def imports_of(path: Path) -> Iterator[str]:
@@ -109,18 +113,19 @@ def _python_imports(text: str) -> Iterator[Tuple[str, List[str]]]:
 
 
 def test_every_room_has_its_place() -> None:
-    assert {path.stem for path in SOURCES} == set(ROOMS)
+    assert {room_of(path) for path in SOURCES} == set(ROOMS)
+    assert len(ROOMS) == len(set(ROOMS))
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(CODEC).as_posix())
 def test_imports_go_one_way(path: Path) -> None:
-    reachable = ROOMS[: ROOMS.index(path.stem)]
+    own = room_of(path)
+    reachable = ROOMS[: ROOMS.index(own)]
     for name in imports_of(path):
-        top, _, rest = name.partition(".")
+        top, _, room = name.partition(".")
         assert top, f"{path.name}: write the import in full, not {name!r}"
         assert top not in NEVER_IN_CODEC, f"{path.name} imports {name}"
-        room = rest.partition(".")[0]
-        if top == "picows_codec" and room != path.stem:  # a .pyx may name its own .pxd
+        if top == "picows_codec" and room != own:  # a .pyx may name its own .pxd
             assert room in reachable, f"{path.name} imports {name}, which is not below it"
 
 

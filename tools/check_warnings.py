@@ -21,7 +21,7 @@ NATIVE_FLAGS = "-std=c11 -O2 -Wall -Wextra -Wconversion -Wshadow -Wpedantic -Wer
 
 def main() -> None:
     """Run both passes and report."""
-    kernels = sorted((CODEC / "src" / "picows_codec" / "native").glob("*.c"))
+    kernels = sorted((CODEC / "src" / "picows_codec").rglob("native/*.c"))
     for kernel in kernels:
         compiler = shlex.split(os.environ.get("CC", "cc"))
         run([*compiler, *shlex.split(NATIVE_FLAGS), str(kernel), "-o", os.devnull])

@@ -206,9 +206,13 @@ def missing_names(root: Path, package: str, lowest: Version) -> Optional[Set[str
     if tag is None:
         return None
     place = "packages/picows-codec/src/picows_codec"
-    now = {path.name: path.read_text("utf-8") for path in (root / place).glob("*.py*")}
+    now = {
+        path.relative_to(root / place).as_posix(): path.read_text("utf-8")
+        for suffix in ("py", "pyi")
+        for path in (root / place).rglob(f"*.{suffix}")
+    }
     then = {}
-    for name in git(root, "ls-tree", "--name-only", f"{tag}:{place}").split():
+    for name in git(root, "ls-tree", "-r", "--name-only", f"{tag}:{place}").split():
         if name.endswith((".py", ".pyi")):
             then[name] = git(root, "show", f"{tag}:{place}/{name}")
     missing = {
@@ -242,8 +246,8 @@ def imported_names(root: Path, package: str) -> Set[Tuple[str, str]]:
 
 def defined_names(files: Dict[str, str], module: str) -> Set[str]:
     """Return what a module of the codec defines at its top."""
-    stem = module.partition(".")[2] or "__init__"
-    text = files.get(f"{stem}.pyi", files.get(f"{stem}.py", ""))
+    stem = module.partition(".")[2].replace(".", "/") or "__init__"
+    text = files.get(f"{stem}.pyi", files.get(f"{stem}.py", files.get(f"{stem}/__init__.py", "")))
     names: Set[str] = set()
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):

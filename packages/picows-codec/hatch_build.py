@@ -1,4 +1,4 @@
-"""Build hook: compile every ``src/picows_codec/*.pyx`` into the wheel.
+"""Build hook: compile every ``.pyx`` file below ``src/picows_codec`` into the wheel.
 
 Why our own: hatch-cython and its fork hatch-cythonize compile inside the source tree, delete every
 ``.c`` file there afterwards (our kernels are hand-written C) and give all extensions the same
@@ -26,7 +26,7 @@ from setuptools.command.build_ext import build_ext
 
 PACKAGE = "picows_codec"
 JOBS = 2
-# Native sources of an extension where they are more than native/<name>.c.
+# Native sources of a room where they are more than native/<name>.c beside it.
 NATIVE = {"mask": ("mask*.c",), "utf8": ("utf8*.c",), "simd": ("cpu.c",)}
 
 DIRECTIVES = {
@@ -89,14 +89,25 @@ class CustomBuildHook(BuildHookInterface[Any]):
             wheel = Path(self.temporary.name, "wheel")
             compile_extensions(mode, Path(self.temporary.name), wheel)
             if mode == "trace":
-                for file in Path(PACKAGE).glob("*.pyx"):
-                    shutil.copy(str(file), str(wheel / PACKAGE))
+                for pyx in compiled_rooms():
+                    shutil.copy(str(pyx), str(wheel / pyx))
             build_data["force_include"][str(wheel / PACKAGE)] = PACKAGE
         finally:
             os.chdir(previous)
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
         self.temporary.cleanup()
+
+
+def compiled_rooms() -> list[Path]:
+    """Return the ``.pyx`` files of the package in the current directory."""
+    rooms = sorted(Path(PACKAGE).rglob("*.pyx"))
+    if not rooms:
+        raise FileNotFoundError(f"no .pyx file in {Path(PACKAGE).resolve()}")
+    if sys.platform == "win32":
+        # It is for file descriptors that a loop watches for readiness.
+        rooms = [pyx for pyx in rooms if "stream" not in pyx.with_suffix("").parts]
+    return rooms
 
 
 def compile_extensions(mode: str, temporary: Path, output: Path) -> None:
@@ -106,14 +117,13 @@ def compile_extensions(mode: str, temporary: Path, output: Path) -> None:
         maps = [f"-ffile-prefix-map={path}=." for path in (Path.cwd(), temporary)]
         compile_flags = [*WARNINGS, *compile_flags, *maps]
     extensions = []
-    for pyx in sorted(Path(PACKAGE).glob("*.pyx")):
-        if sys.platform == "win32" and pyx.stem == "stream":
-            continue  # it is for file descriptors that a loop watches for readiness
-        patterns = NATIVE.get(pyx.stem, (f"{pyx.stem}.c",))
+    for pyx in compiled_rooms():
+        room = pyx.relative_to(PACKAGE).with_suffix("").as_posix()
+        patterns = NATIVE.get(room, (f"{pyx.stem}.c",))
         native = sorted(file for name in patterns for file in (pyx.parent / "native").glob(name))
         extensions.append(
             Extension(
-                f"{PACKAGE}.{pyx.stem}",
+                ".".join(pyx.with_suffix("").parts),
                 [str(pyx), *map(str, native)],
                 include_dirs=[PACKAGE],
                 define_macros=macros,
@@ -121,8 +131,6 @@ def compile_extensions(mode: str, temporary: Path, output: Path) -> None:
                 extra_link_args=link_flags,
             )
         )
-    if not extensions:
-        raise FileNotFoundError(f"no .pyx file in {Path(PACKAGE).resolve()}")
     extensions = cythonize(
         extensions,
         nthreads=JOBS,
@@ -141,5 +149,6 @@ def compile_extensions(mode: str, temporary: Path, output: Path) -> None:
     with ThreadPoolExecutor(JOBS) as pool:
         list(pool.map(compile_one, extensions))
     if mode == "trace":
-        for file in (temporary / PACKAGE).glob("*.c"):
-            shutil.copy(str(file), str(output / PACKAGE))
+        for pyx in compiled_rooms():
+            generated = pyx.with_suffix(".c")
+            shutil.copy(str(temporary / generated), str(output / generated))

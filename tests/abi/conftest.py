@@ -31,11 +31,12 @@ class Declarations:
 
     def __init__(self, source: Path) -> None:
         self.source = source
-        package = source / "picows_codec"
-        package.mkdir(parents=True)
-        for file in Path(picows_codec.__file__).parent.iterdir():
+        installed = Path(picows_codec.__file__).parent
+        for file in installed.rglob("*.p*"):
             if file.suffix in {".py", ".pxd"}:
-                shutil.copy(str(file), str(package))
+                copy = source / "picows_codec" / file.relative_to(installed)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(str(file), str(copy))
 
     def replace(self, name: str, *changes: Tuple[str, str]) -> None:
         """Replace text in a file; each old one is there exactly once."""

@@ -75,5 +75,6 @@ def test_an_extension_offers_its_entry_only(wheels: Dict[str, Path], tmp_path: P
         output = subprocess.run(command, stdout=subprocess.PIPE, encoding="utf-8", check=True)
         names = {line.split()[-1] for line in output.stdout.splitlines()}
         module = extension.name.partition(".")[0]
-        main = f"__pyx_module_is_main_picows_codec__{module}"  # Cython's own, one per module
+        folder = extension.relative_to(tmp_path).parent.parts
+        main = f"__pyx_module_is_main_{'__'.join((*folder, module))}"  # Cython's, one per module
         assert names - {"_init", "_fini", main} == {f"PyInit_{module}"}, extension.name

@@ -52,14 +52,15 @@ def test_codec_ships_every_declaration_stub_and_extension(
     source = packages / "picows-codec" / "src" / "picows_codec"
     assert {"picows_codec/__init__.pxd", "picows_codec/abi.pxd"} <= names
     for suffix in (".py", ".pxd", ".pyi"):
-        for path in source.glob(f"*{suffix}"):
-            assert f"picows_codec/{path.name}" in names
-    for path in source.glob("*.pyx"):
-        if sys.platform == "win32" and path.stem == "stream":
+        for path in source.rglob(f"*{suffix}"):
+            assert f"picows_codec/{path.relative_to(source).as_posix()}" in names
+    for path in source.rglob("*.pyx"):
+        room = path.relative_to(source).with_suffix("").as_posix()
+        if sys.platform == "win32" and "stream" in room.split("/"):
             continue
-        pattern = re.compile(rf"picows_codec/{path.stem}\.[^/]*(so|pyd)")
-        assert any(pattern.fullmatch(entry) for entry in names), path.stem
-        assert f"picows_codec/{path.stem}.pyi" in names, "a compiled module needs a stub"
+        pattern = re.compile(rf"picows_codec/{room}\.[^/]*(so|pyd)")
+        assert any(pattern.fullmatch(entry) for entry in names), room
+        assert f"picows_codec/{room}.pyi" in names, "a compiled module needs a stub"
 
 
 def test_tags(wheels: Dict[str, Path]) -> None:

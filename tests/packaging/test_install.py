@@ -63,20 +63,24 @@ def test_editable_install(
     output = environment.run("import picows_codec.mask as m; print(m.__file__)")
     extension = Path(output.strip())
     assert extension.parent == source / "src" / "picows_codec"
-    assert not list(extension.parent.glob("*.c"))
+    left = {path.parent.name for path in extension.parent.rglob("*.c")}
+    assert left == {"native"}
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a git checkout")
 def test_git_ignores_what_an_editable_install_leaves() -> None:
-    places = [f"packages/picows-codec/src/picows_codec/mask.{end}" for end in ("x.so", "pyd", "c")]
+    source = "packages/picows-codec/src/picows_codec"
+    places = [
+        f"{source}/{room}.{end}" for room in ("mask", "folder/room") for end in ("x.so", "pyd", "c")
+    ]
     command = ["git", "check-ignore", *places]
     outcome = subprocess.run(
         command, cwd=str(ROOT), stdout=subprocess.PIPE, encoding="utf-8", check=False
     )
     assert outcome.stdout.split() == places
-    kernel = "packages/picows-codec/src/picows_codec/native/cpu.c"
-    command = ["git", "check-ignore", kernel]
-    assert subprocess.run(command, cwd=str(ROOT), check=False).returncode == 1
+    for kernel in ("native/cpu.c", "folder/native/kernel.c"):
+        command = ["git", "check-ignore", f"{source}/{kernel}"]
+        assert subprocess.run(command, cwd=str(ROOT), check=False).returncode == 1
 
 
 def test_unknown_kind_of_build(sdists: Dict[str, Path], tmp_path: Path) -> None:
