@@ -136,6 +136,43 @@ cdef inline int _check_header(
     return result
 
 
+# The same rules for what most streams consist of: messages of one frame that has arrived whole. The
+# property tests compare both: a stream in one piece takes this way, byte by byte the other.
+
+cdef inline uint64_t _most_of_a_run(const ws_parser* self) noexcept nogil:
+    """Bytes of payload that such a message may have: its length in two bytes, and the limits."""
+    cdef uint64_t limit = 65535
+    if self.max_frame_size != 0 and self.max_frame_size < limit:
+        limit = self.max_frame_size
+    if self.max_message_size != 0 and self.max_message_size < limit:
+        limit = self.max_message_size
+    return limit
+
+
+cdef inline Py_ssize_t _whole_message(
+        const uint8_t* data, Py_ssize_t size, uint8_t mask_bit, uint64_t limit,
+        int* header_size) noexcept nogil:
+    """The size of the payload if data[0:size] begins with a message that is one frame, all there,
+    and valid in all but its text; else -1. ``mask_bit``: 0x80 where frames must be masked."""
+    cdef uint64_t length
+    cdef int header = 2
+    if size < 4 or (data[0] != 0x80 | WS_OP_BINARY and data[0] != 0x80 | WS_OP_TEXT):
+        return -1
+    length = data[1] ^ mask_bit
+    if length >= 126:
+        if length != 126:
+            return -1
+        length = <uint64_t> data[2] << 8 | data[3]
+        if length < 126:
+            return -1
+        header = 4
+    header += mask_bit >> 5
+    header_size[0] = header
+    if length > limit or header + length > <uint64_t> size:
+        return -1
+    return <Py_ssize_t> length
+
+
 cdef inline int _take_payload(
         ws_parser* self, const ws_frame_header* header, uint8_t* data, size_t size,
         uint64_t offset) noexcept nogil:

@@ -15,7 +15,6 @@ from libc.string cimport memcpy
 from picows_codec.buffers cimport ReadBuffer, ThreadBuffers, count_read
 from picows_codec.constants cimport (
     WS_MAX_HEADER_SIZE,
-    WS_OP_BINARY,
     WS_OP_CLOSE,
     WS_OP_PING,
     WS_OP_PONG,
@@ -31,7 +30,9 @@ from picows_codec.options cimport WSOptions
 from picows_codec.parser cimport (
     _check_header,
     _end_frame,
+    _most_of_a_run,
     _take_payload,
+    _whole_message,
     ws_parser,
     ws_parser_init,
 )
@@ -111,30 +112,6 @@ cdef int _report(Receiver self) except -1:
     return self._on_frame_raised()
 
 
-cdef inline Py_ssize_t _whole_message(
-        const uint8_t* data, Py_ssize_t size, uint8_t mask_bit, uint64_t limit,
-        int* header_size) noexcept nogil:
-    """The size of the payload if data[0:size] begins with a message that is one frame, all there,
-    and valid in all but its text; else -1. Longer ones than 65535 bytes are not looked for."""
-    cdef uint64_t length
-    cdef int header = 2
-    if size < 4 or (data[0] != 0x80 | WS_OP_BINARY and data[0] != 0x80 | WS_OP_TEXT):
-        return -1
-    length = data[1] ^ mask_bit
-    if length >= 126:
-        if length != 126:
-            return -1
-        length = <uint64_t> data[2] << 8 | data[3]
-        if length < 126:
-            return -1
-        header = 4
-    header += mask_bit >> 5
-    header_size[0] = header
-    if length > limit or header + length > <uint64_t> size:
-        return -1
-    return <Py_ssize_t> length
-
-
 cdef Py_ssize_t _take_run(
         Receiver self, ReadBuffer buffer, uint8_t* data, Py_ssize_t size) except -1:
     """Deliver whole messages as long as one follows the other: what most streams consist of.
@@ -145,7 +122,7 @@ cdef Py_ssize_t _take_run(
     """
     cdef const ws_parser* parser = &self._parser
     cdef uint8_t mask_bit = <uint8_t> (parser.expect_masked << 7)
-    cdef uint64_t limit = 65535
+    cdef uint64_t limit = _most_of_a_run(parser)
     cdef uint8_t* start = data
     cdef int header_size
     cdef Py_ssize_t length
@@ -155,10 +132,6 @@ cdef Py_ssize_t _take_run(
     cdef WSTransport transport
     cdef object callback
     cdef bint is_method
-    if parser.max_frame_size != 0 and parser.max_frame_size < limit:
-        limit = parser.max_frame_size
-    if parser.max_message_size != 0 and parser.max_message_size < limit:
-        limit = parser.max_message_size
     length = _whole_message(data, size, mask_bit, limit, &header_size)
     if (
             length < 0 or parser.message_opcode != 0 or not self._state & DELIVERS
