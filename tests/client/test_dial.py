@@ -21,9 +21,9 @@ from picows_client import (
     race,
     ws_connect,
 )
-from picows_client.addresses import resolve
 from picows_client.dial import attempt_at_once, dial
-from picows_client.route import Route
+from picows_client.first_hop import FirstHop
+from picows_client.resolve import resolve
 from tests.client.exchange import Recorder, check_echo, serve_echo
 from tests.support.rawpeer import RawConnection, raw_peer
 
@@ -72,7 +72,7 @@ def closed_port() -> int:
 
 
 async def dialled(url: str, loop: Any = None, **options: Any) -> socket.socket:
-    return await dial(loop or asyncio.get_running_loop(), WSURL.parse(url), Route(**options))
+    return await dial(loop or asyncio.get_running_loop(), WSURL.parse(url), FirstHop(**options))
 
 
 # TCP
@@ -462,7 +462,7 @@ def test_factory_within_the_deadline(run: Run) -> None:
 def test_a_numeric_address_of_this_computer_is_connected_at_once(run: Run) -> None:
     async def main() -> None:
         async with raw_peer(RawConnection.read_to_end) as peer:
-            attempt = attempt_at_once(WSURL.parse(peer.url()), Route())
+            attempt = attempt_at_once(WSURL.parse(peer.url()), FirstHop())
             assert attempt is not None
             with attempt.sock as sock:
                 if not attempt.is_connected:
@@ -485,13 +485,13 @@ def test_a_numeric_address_of_this_computer_is_connected_at_once(run: Run) -> No
     ],
 )
 def test_what_has_to_be_waited_for(url: str, options: Any) -> None:
-    assert attempt_at_once(WSURL.parse(url), Route(**options)) is None
+    assert attempt_at_once(WSURL.parse(url), FirstHop(**options)) is None
 
 
 def test_refused_at_once(run: Run) -> None:
     port = closed_port()
     with pytest.raises(ConnectionRefusedError, match=f"127.0.0.1 port {port}: ") as caught:
-        attempt_at_once(WSURL.parse(f"ws://127.0.0.1:{port}"), Route())
+        attempt_at_once(WSURL.parse(f"ws://127.0.0.1:{port}"), FirstHop())
     assert caught.value.errno == errno.ECONNREFUSED
     assert isinstance(caught.value.__cause__, ConnectionRefusedError)
 

@@ -10,8 +10,8 @@ from typing import Any, Callable, Dict, List
 import pytest
 
 from picows_client import race
-from picows_client.addresses import AddressInfo
 from picows_client.race import first_connected
+from picows_client.resolve import AddressInfo
 from tests.support.loops import other_tasks
 
 Run = Callable[..., Any]

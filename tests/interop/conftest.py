@@ -1,4 +1,4 @@
-"""Every interop test runs plain and over TLS, on the carrier of choice and on the loop's own."""
+"""Every interop test runs plain and over TLS, on the backend of choice and on the loop's own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.certificates import Certificates, issue_certificates
 
 
 @dataclass(frozen=True)
-class Carrier:
+class Setting:
     """What carries the connections of a test; the contexts are None for plain sockets."""
 
     backend: str
@@ -41,11 +41,11 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 
 @pytest.fixture(params=["plain-auto", "plain-loop", "tls-auto", "tls-loop"])
-def carrier(request: pytest.FixtureRequest, certificates: Certificates) -> Carrier:
+def setting(request: pytest.FixtureRequest, certificates: Certificates) -> Setting:
     security, _, backend = request.param.partition("-")
     if security == "plain":
-        return Carrier(backend)
+        return Setting(backend)
     server_context: ssl.SSLContext = create_ssl_context(
         certificates.server_chain, certificates.server_key
     )
-    return Carrier(backend, server_context, certificates.client_context())
+    return Setting(backend, server_context, certificates.client_context())

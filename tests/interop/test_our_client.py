@@ -20,7 +20,7 @@ from picows_client import (
     WSTransport,
     ws_connect,
 )
-from tests.interop.conftest import Carrier
+from tests.interop.conftest import Setting
 from tests.interop.endings import cause_of, closing_of
 from tests.interop.their_servers import SERVERS, TheirServer
 from tests.support.leaks import eventually
@@ -76,17 +76,17 @@ def library(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def connected(library: str, carrier: Carrier) -> Open:
+def connected(library: str, setting: Setting) -> Open:
     """``async with connected(path, **options)``: a session."""
 
     @contextlib.asynccontextmanager
     async def connect(path: str = "/echo", **options: Any) -> AsyncIterator[Session]:
-        async with SERVERS[library](carrier) as server:
+        async with SERVERS[library](setting) as server:
             transport, client = await ws_connect(
                 server.url + path,
                 Collector,
                 subprotocols=["interop.v2", "interop.v1"],
-                **carrier.our_client,
+                **setting.our_client,
                 **options,
             )
             try:
@@ -264,11 +264,11 @@ def test_subprotocol_and_headers(run: Run, connected: Open, library: str) -> Non
     run(main)
 
 
-def test_refusal(run: Run, library: str, carrier: Carrier) -> None:
+def test_refusal(run: Run, library: str, setting: Setting) -> None:
     async def main() -> None:
-        async with SERVERS[library](carrier) as server:
+        async with SERVERS[library](setting) as server:
             with pytest.raises(WSInvalidStatusError) as caught:
-                await ws_connect(f"{server.url}/elsewhere", Collector, **carrier.our_client)
+                await ws_connect(f"{server.url}/elsewhere", Collector, **setting.our_client)
             assert caught.value.status == 403
             assert caught.value.response is not None
             assert caught.value.response.body == b"not here\n"

@@ -26,7 +26,7 @@ from picows_server import (
     WSUpgradeResponseWithListener,
     ws_create_server,
 )
-from tests.interop.conftest import Carrier
+from tests.interop.conftest import Setting
 from tests.interop.endings import cause_of, closing_of
 from tests.interop.their_clients import CLIENTS, Closed, Refused, TheirClient
 from tests.support.leaks import eventually
@@ -133,18 +133,18 @@ def library(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def connected(library: str, carrier: Carrier) -> Open:
+def connected(library: str, setting: Setting) -> Open:
     """``async with connected(path, **options)``: a session."""
 
     @contextlib.asynccontextmanager
     async def connect(path: str = "/echo", **options: Any) -> AsyncIterator[Session]:
-        session = Session(f"{carrier.scheme}://localhost:0")
+        session = Session(f"{setting.scheme}://localhost:0")
         async with await ws_create_server(
-            session.url, session.route, **carrier.our_server, **options
+            session.url, session.route, **setting.our_server, **options
         ) as server:
             session.server = server
             session.url = server.url
-            async with CLIENTS[library](server.url + path, carrier.client_context) as client:
+            async with CLIENTS[library](server.url + path, setting.client_context) as client:
                 session.client = client
                 yield session
 
@@ -326,13 +326,13 @@ def test_refusal(run: Run, connected: Open) -> None:
     run(main)
 
 
-def test_many_clients(run: Run, connected: Open, library: str, carrier: Carrier) -> None:
+def test_many_clients(run: Run, connected: Open, library: str, setting: Setting) -> None:
     async def main() -> None:
         async with connected() as session:
 
             async def visit(number: int) -> None:
                 url = f"{session.url}/echo"
-                async with CLIENTS[library](url, carrier.client_context) as client:
+                async with CLIENTS[library](url, setting.client_context) as client:
                     for message in (f"client {number}", bytes([number]) * 1000):
                         await client.send(message)
                         assert await client.receive() == message

@@ -23,7 +23,7 @@ from aiohttp import WSMsgType, web
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-from tests.interop.conftest import Carrier
+from tests.interop.conftest import Setting
 
 __all__ = ["SERVERS", "TheirServer"]
 
@@ -43,7 +43,7 @@ def _words(path: str) -> List[str]:
 
 
 @contextlib.asynccontextmanager
-async def _serve_websockets(carrier: Carrier) -> AsyncIterator[TheirServer]:
+async def _serve_websockets(setting: Setting) -> AsyncIterator[TheirServer]:
     closes: List[Tuple[Optional[int], str]] = []
 
     async def handle(connection: ServerConnection) -> None:
@@ -82,18 +82,18 @@ async def _serve_websockets(carrier: Carrier) -> AsyncIterator[TheirServer]:
         handle,
         "localhost",
         0,
-        ssl=carrier.server_context,
+        ssl=setting.server_context,
         process_request=check_path,
         process_response=name_peer,
         subprotocols=["interop.v1"],  # type: ignore[list-item]
         max_size=MAX_SIZE,
     ) as server:
         (port,) = {sock.getsockname()[1] for sock in list(server.sockets)[:1]}
-        yield TheirServer(f"{carrier.scheme}://localhost:{port}", closes)
+        yield TheirServer(f"{setting.scheme}://localhost:{port}", closes)
 
 
 @contextlib.asynccontextmanager
-async def _serve_aiohttp(carrier: Carrier) -> AsyncIterator[TheirServer]:
+async def _serve_aiohttp(setting: Setting) -> AsyncIterator[TheirServer]:
     closes: List[Tuple[Optional[int], str]] = []
 
     async def handle(request: web.Request) -> web.StreamResponse:
@@ -129,14 +129,14 @@ async def _serve_aiohttp(carrier: Carrier) -> AsyncIterator[TheirServer]:
     runner = web.AppRunner(application)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, "localhost", 0, ssl_context=carrier.server_context)
+        site = web.TCPSite(runner, "localhost", 0, ssl_context=setting.server_context)
         await site.start()
         port = runner.addresses[0][1]
-        yield TheirServer(f"{carrier.scheme}://localhost:{port}", closes)
+        yield TheirServer(f"{setting.scheme}://localhost:{port}", closes)
     finally:
         await runner.cleanup()
 
 
-Serve = Callable[[Carrier], contextlib.AbstractAsyncContextManager]  # type: ignore[type-arg]
+Serve = Callable[[Setting], contextlib.AbstractAsyncContextManager]  # type: ignore[type-arg]
 
 SERVERS: Dict[str, Serve] = {"websockets": _serve_websockets, "aiohttp": _serve_aiohttp}

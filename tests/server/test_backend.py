@@ -13,7 +13,7 @@ import pytest
 
 from picows_codec import ServerHandshake, WSEndpoint, WSOptions
 from picows_server import WSInvalidOptionError, backend, create_ssl_context
-from picows_server.backend import TlsSettings, choose_backend, has_readers
+from picows_server.backend import ServerTls, choose_backend, has_readers
 from tests.support.certificates import Certificates
 from tests.support.leaks import eventually, leaked_since, open_descriptors
 from tests.support.rawclient import RawClient, upgrade_request
@@ -45,9 +45,9 @@ class LoopWithoutReaders(asyncio.AbstractEventLoop):
     """What a proactor loop looks like."""
 
 
-def tls_settings(certificates: Certificates) -> TlsSettings:
+def tls_settings(certificates: Certificates) -> ServerTls:
     context = create_ssl_context(certificates.server_chain, certificates.server_key)
-    return TlsSettings(context, 1.0)
+    return ServerTls(context, 1.0)
 
 
 def accepted_pair() -> Any:

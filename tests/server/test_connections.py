@@ -21,7 +21,7 @@ from picows_server import (
     WSUpgradeResponse,
     create_ssl_context,
 )
-from picows_server.backend import TlsSettings, choose_backend
+from picows_server.backend import ServerTls, choose_backend
 from picows_server.connections import Connections, ServerProtocol
 from tests.support.certificates import Certificates
 from tests.support.leaks import count_instances, eventually, leaked_since, open_descriptors
@@ -50,7 +50,7 @@ class Site:
         tls = None
         if certificates is not None:
             context = create_ssl_context(certificates.server_chain, certificates.server_key)
-            tls = TlsSettings(context, 1.0)
+            tls = ServerTls(context, 1.0)
         loop = asyncio.get_running_loop()
         self.released = 0
         self.backend = choose_backend(backend, loop, tls, quiet_logger())

@@ -166,7 +166,7 @@ class _Notes(logging.Handler):
         self.texts.append(record.getMessage())
 
 
-def _carrier(transport: Any) -> str:
+def _backend_of(transport: Any) -> str:
     module = type(transport.underlying_transport).__module__
     return "aiofastnet" if module.startswith("aiofastnet") else "loop"
 
@@ -177,11 +177,11 @@ async def _serve(
     from picows_server import WSListener, ws_create_server  # noqa: PLC0415
     from tests.support.rawclient import RawClient  # noqa: PLC0415
 
-    carriers: List[str] = []
+    backends: List[str] = []
 
     class Listener(WSListener):
         def on_ws_connected(self, transport: Any) -> None:
-            carriers.append(_carrier(transport))
+            backends.append(_backend_of(transport))
 
     ours, theirs = contexts
     async with await ws_create_server(
@@ -193,7 +193,7 @@ async def _serve(
                 change()
             async with await RawClient.connect(sockname, context=theirs) as client:
                 assert (await client.upgrade()).status == 101
-    return " ".join(carriers)
+    return " ".join(backends)
 
 
 async def _connect(
@@ -203,7 +203,7 @@ async def _connect(
     from tests.client.exchange import Recorder, check_echo, serve_echo  # noqa: PLC0415
     from tests.support.rawpeer import raw_peer  # noqa: PLC0415
 
-    carriers: List[str] = []
+    backends: List[str] = []
     ours, theirs = contexts
     async with raw_peer(serve_echo, context=theirs) as peer:
         for index in range(3):
@@ -212,9 +212,9 @@ async def _connect(
             transport, listener = await ws_connect(
                 peer.url(), Recorder, logger, ssl_context=ours, backend=backend
             )
-            carriers.append(_carrier(transport))
+            backends.append(_backend_of(transport))
             await check_echo(transport, listener)
-    return " ".join(carriers)
+    return " ".join(backends)
 
 
 def _hello(context: ssl.SSLContext, received: bytes = b"") -> bytes:

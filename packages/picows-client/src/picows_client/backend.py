@@ -15,11 +15,11 @@ import sys
 from typing import Any, ContextManager, Dict, Optional, Sequence, Union
 from weakref import WeakSet
 
+from picows_client.dialogue import TransportDialogue
 from picows_client.logs import Logger
 from picows_client.protocol import ClientProtocol
 from picows_client.tasks import undisturbed
-from picows_client.tls import TlsSettings, naming_failures
-from picows_client.wire import TransportWire
+from picows_client.tls import ClientTls, naming_failures
 from picows_codec import WSInvalidOptionError
 from picows_codec.tls import ENGINE_TIMEOUT, ContextCheck, FastnetLoop, log_loop_tls
 
@@ -39,7 +39,7 @@ else:
 
 __all__ = ["Backend", "check_backend_name", "choose_backend", "has_readers"]
 
-Receiver = Union[ClientProtocol, TransportWire]
+AnyProtocol = Union[ClientProtocol, TransportDialogue]
 
 _NAMES = ("auto", "stream", "aiofastnet", "loop")
 
@@ -60,22 +60,24 @@ class Backend:
         self._loop = loop
 
     async def connect(
-        self, sock: socket.socket, protocol: Receiver, tls: Optional[TlsSettings]
+        self, sock: socket.socket, protocol: AnyProtocol, tls: Optional[ClientTls]
     ) -> None:
         """Make a transport over ``sock``, which belongs to it from then on."""
         raise NotImplementedError
 
-    async def start_tls(self, outer: TransportWire, protocol: Receiver, tls: TlsSettings) -> None:
+    async def start_tls(
+        self, outer: TransportDialogue, protocol: AnyProtocol, tls: ClientTls
+    ) -> None:
         """Make a transport that does TLS inside the one of ``outer``."""
         outer.check_open()
         # Not the protocol itself: it would be told of an end, or get bytes, before its beginning.
-        inner = TransportWire(self._loop)
+        inner = TransportDialogue(self._loop)
         with naming_failures(tls):
             inner.connection_made(await self._start_tls(outer.transport, inner, tls))
         inner.hand_over(protocol)
 
     async def _start_tls(
-        self, transport: asyncio.Transport, protocol: asyncio.BaseProtocol, tls: TlsSettings
+        self, transport: asyncio.Transport, protocol: asyncio.BaseProtocol, tls: ClientTls
     ) -> asyncio.Transport:
         raise NotImplementedError
 
@@ -87,7 +89,7 @@ class StreamBackend(Backend):
     connects_at_once = True
 
     async def connect(
-        self, sock: socket.socket, protocol: Receiver, tls: Optional[TlsSettings]
+        self, sock: socket.socket, protocol: AnyProtocol, tls: Optional[ClientTls]
     ) -> None:
         if not isinstance(protocol, ClientProtocol):
             raise TypeError("picows_codec.stream serves endpoints only")
@@ -105,7 +107,7 @@ class FastnetBackend(Backend):
         self._adapted: Any = FastnetLoop(loop) if has_readers(loop) else loop
 
     async def connect(
-        self, sock: socket.socket, protocol: Receiver, tls: Optional[TlsSettings]
+        self, sock: socket.socket, protocol: AnyProtocol, tls: Optional[ClientTls]
     ) -> None:
         arguments: Dict[str, Any] = {}
         if tls is not None:
@@ -122,7 +124,7 @@ class FastnetBackend(Backend):
             )
 
     async def _start_tls(
-        self, transport: asyncio.Transport, protocol: asyncio.BaseProtocol, tls: TlsSettings
+        self, transport: asyncio.Transport, protocol: asyncio.BaseProtocol, tls: ClientTls
     ) -> asyncio.Transport:
         _CHECK.check(tls.context)
         with self._guarding(transport.get_extra_info("socket"), tls):
@@ -136,7 +138,7 @@ class FastnetBackend(Backend):
                 ssl_shutdown_timeout=tls.shutdown_timeout,
             )
 
-    def _guarding(self, sock: Any, tls: Optional[TlsSettings]) -> ContextManager[None]:
+    def _guarding(self, sock: Any, tls: Optional[ClientTls]) -> ContextManager[None]:
         if tls is None or not isinstance(self._adapted, FastnetLoop):
             return contextlib.nullcontext()
         task: Any = asyncio.current_task()
@@ -154,7 +156,7 @@ class LoopBackend(Backend):
         self._takes_numbers = type(loop).__module__.partition(".")[0] == "uvloop"
 
     async def connect(
-        self, sock: socket.socket, protocol: Receiver, tls: Optional[TlsSettings]
+        self, sock: socket.socket, protocol: AnyProtocol, tls: Optional[ClientTls]
     ) -> None:
         if not self._takes_numbers:
             await self._connect(sock, protocol, tls)
@@ -170,7 +172,7 @@ class LoopBackend(Backend):
         sock.close()
 
     async def _connect(
-        self, sock: socket.socket, protocol: Receiver, tls: Optional[TlsSettings]
+        self, sock: socket.socket, protocol: AnyProtocol, tls: Optional[ClientTls]
     ) -> None:
         is_unix = sock.family == getattr(socket, "AF_UNIX", None)
         create = self._loop.create_unix_connection if is_unix else self._loop.create_connection
@@ -183,7 +185,7 @@ class LoopBackend(Backend):
             await undisturbed(create(lambda: protocol, sock=sock))
 
     async def _start_tls(
-        self, transport: asyncio.Transport, protocol: asyncio.BaseProtocol, tls: TlsSettings
+        self, transport: asyncio.Transport, protocol: asyncio.BaseProtocol, tls: ClientTls
     ) -> asyncio.Transport:
         try:
             inner = await self._loop.start_tls(
@@ -202,7 +204,7 @@ class LoopBackend(Backend):
         return inner
 
 
-def _loop_arguments(tls: TlsSettings) -> Dict[str, Any]:
+def _loop_arguments(tls: ClientTls) -> Dict[str, Any]:
     arguments: Dict[str, Any] = {
         "server_hostname": tls.server_name,
         "ssl_handshake_timeout": ENGINE_TIMEOUT,

@@ -26,12 +26,12 @@ from typing import (
 from picows_client._version import __version__
 from picows_client.backend import check_backend_name
 from picows_client.call import WSConnectCall
+from picows_client.first_hop import SocketFactory, UnixPath, first_hop_of
 from picows_client.logs import Logger, resolve_logger
 from picows_client.opening import Opening
 from picows_client.option_names import MEANINGS
 from picows_client.proxy import parse_proxy_url
 from picows_client.redirects import Headers
-from picows_client.route import SocketFactory, UnixPath, route_of
 from picows_client.tls import check_ssl_context
 from picows_client.url import WSURL
 from picows_codec import (
@@ -233,7 +233,7 @@ async def ws_connect(
             loop=asyncio.get_running_loop(),
             logger=resolve_logger(logger_name),
             options=options,
-            route=route_of(sock, unix_path, socket_factory, local_addr, family),
+            first_hop=first_hop_of(sock, unix_path, socket_factory, local_addr, family),
             proxy=_checked_proxy(proxy, proxy_ssl_context),
             ssl_context=ssl_context,
             proxy_ssl_context=proxy_ssl_context,

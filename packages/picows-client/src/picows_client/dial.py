@@ -13,9 +13,9 @@ import os
 import socket
 from typing import Iterator, Optional, Sequence, Union
 
-from picows_client.addresses import AddressInfo, describe, explain, numeric_addresses, resolve
+from picows_client.first_hop import FirstHop, SocketFactory, check_stream_socket
 from picows_client.race import first_connected
-from picows_client.route import Route, SocketFactory, check_stream_socket
+from picows_client.resolve import AddressInfo, describe, explain, numeric_addresses, resolve
 from picows_client.url import WSURL
 from picows_codec import WSInvalidOptionError
 
@@ -70,34 +70,34 @@ class Attempt:
                 raise
 
 
-def attempt_at_once(url: WSURL, route: Route) -> Optional[Attempt]:
+def attempt_at_once(url: WSURL, first_hop: FirstHop) -> Optional[Attempt]:
     """Begin to connect to ``url``, if nothing has to be waited for before that.
 
     That is by TCP to one numeric address; None: :func:`dial` does it.
 
     The loop must report readiness: a socket that is connecting is of no use to a proactor.
     """
-    if not route.is_plain_tcp:
+    if not first_hop.is_plain_tcp:
         return None
-    addresses = numeric_addresses(url.host, url.port, route.family)
+    addresses = numeric_addresses(url.host, url.port, first_hop.family)
     return Attempt(addresses[0]) if len(addresses) == 1 else None
 
 
-async def dial(loop: asyncio.AbstractEventLoop, url: WSURL, route: Route) -> socket.socket:
-    """Connect to the host of ``url`` by ``route``; the caller owns the returned socket.
+async def dial(loop: asyncio.AbstractEventLoop, url: WSURL, first_hop: FirstHop) -> socket.socket:
+    """Connect to the host of ``url`` as ``first_hop`` says; the caller owns the returned socket.
 
     Raises the system's :class:`OSError`; where several addresses failed, one that names them
     all. What a socket factory raises passes through.
     """
-    sock = route.sock
-    if sock is None and route.socket_factory is not None:
-        sock = await _ask(route.socket_factory, url)
+    sock = first_hop.sock
+    if sock is None and first_hop.socket_factory is not None:
+        sock = await _ask(first_hop.socket_factory, url)
     if sock is not None:
         await _adopt(loop, sock, url)
-    elif route.unix_path is not None:
-        sock = await _connect_unix(os.fspath(route.unix_path))
+    elif first_hop.unix_path is not None:
+        sock = await _connect_unix(os.fspath(first_hop.unix_path))
     else:
-        sock = await _connect_tcp(loop, url, route)
+        sock = await _connect_tcp(loop, url, first_hop)
     if sock.family in _TCP_FAMILIES:
         with _closed_on_error(sock):
             _send_small_frames_at_once(sock)
@@ -133,11 +133,13 @@ async def _adopt(loop: asyncio.AbstractEventLoop, sock: socket.socket, url: WSUR
         await _connect_to(loop, sock, addresses[0])
 
 
-async def _connect_tcp(loop: asyncio.AbstractEventLoop, url: WSURL, route: Route) -> socket.socket:
-    addresses = await resolve(loop, url.host, url.port, route.family)
+async def _connect_tcp(
+    loop: asyncio.AbstractEventLoop, url: WSURL, first_hop: FirstHop
+) -> socket.socket:
+    addresses = await resolve(loop, url.host, url.port, first_hop.family)
     local: Optional[Sequence[AddressInfo]] = None
-    if route.local_addr is not None:
-        local = await resolve(loop, *route.local_addr, route.family)
+    if first_hop.local_addr is not None:
+        local = await resolve(loop, *first_hop.local_addr, first_hop.family)
 
     async def connect(address: AddressInfo) -> socket.socket:
         family, kind, protocol, _, _ = address

@@ -12,13 +12,13 @@ from typing import Any, Callable, Coroutine, Optional, Sequence, Tuple, TypeVar
 
 from picows_client.backend import choose_backend, has_readers
 from picows_client.dial import attempt_at_once, dial
+from picows_client.first_hop import FirstHop
 from picows_client.logs import Logger
 from picows_client.protocol import ClientProtocol
 from picows_client.redirects import Headers, headers_for, redirect_url
-from picows_client.route import Route
 from picows_client.tasks import DeadlinePassed, run_with_deadline, undisturbed
 from picows_client.teardown import abandon
-from picows_client.tls import TlsSettings, encoded_server_name
+from picows_client.tls import ClientTls, encoded_server_name
 from picows_client.trust import DEFAULT_TRUST
 from picows_client.tunnel import connect_through
 from picows_client.url import WSURL
@@ -51,7 +51,7 @@ class Opening:
         loop: asyncio.AbstractEventLoop,
         logger: Logger,
         options: WSOptions,
-        route: Route,
+        first_hop: FirstHop,
         proxy: Optional[WSURL],
         ssl_context: Optional[ssl.SSLContext],
         proxy_ssl_context: Optional[ssl.SSLContext],
@@ -66,7 +66,7 @@ class Opening:
         self._loop = loop
         self._logger = logger
         self._options = options
-        self._route = route
+        self._first_hop = first_hop
         self._proxy = proxy
         self._ssl_context = ssl_context
         self._proxy_ssl_context = proxy_ssl_context
@@ -109,9 +109,9 @@ class Opening:
             url = target
 
     def _is_in_reach(self, target: WSURL, url: WSURL) -> bool:
-        if self._route.sock is not None:
+        if self._first_hop.sock is not None:
             return False  # it is used up
-        leads_to_one_server = self._route.unix_path is not None and self._proxy is None
+        leads_to_one_server = self._first_hop.unix_path is not None and self._proxy is None
         return target.origin == url.origin or not leads_to_one_server
 
     async def _open(self, url: WSURL, headers: Headers) -> Tuple[WSTransport, Any]:
@@ -176,9 +176,9 @@ class Opening:
     async def _dial_first_hop(self, url: WSURL) -> socket.socket:
         if self._proxy is not None:
             return await self._in_time(self._dial_proxy(self._proxy), socket.socket.close)
-        attempt = attempt_at_once(url, self._route) if has_readers(self._loop) else None
+        attempt = attempt_at_once(url, self._first_hop) if has_readers(self._loop) else None
         if attempt is None:
-            return await self._in_time(dial(self._loop, url, self._route), socket.socket.close)
+            return await self._in_time(dial(self._loop, url, self._first_hop), socket.socket.close)
         if not attempt.is_connected:
             try:
                 await self._in_time(attempt.finish(self._loop))
@@ -189,7 +189,7 @@ class Opening:
 
     async def _dial_proxy(self, proxy: WSURL) -> socket.socket:
         try:
-            return await dial(self._loop, proxy, self._route)
+            return await dial(self._loop, proxy, self._first_hop)
         except OSError as error:
             raise WSProxyError(f"cannot reach the proxy {proxy}: {error}") from error
 
@@ -209,7 +209,7 @@ class Opening:
                 f"{self._options.websocket_handshake_timeout} seconds"
             ) from None
 
-    async def _tls_of(self, url: WSURL) -> Optional[TlsSettings]:
+    async def _tls_of(self, url: WSURL) -> Optional[ClientTls]:
         if not url.is_secure:
             return None
         if self._ssl_context is None:
@@ -217,19 +217,19 @@ class Opening:
         name = self._server_hostname
         if name is None or url.origin != self._url.origin:
             name = url.bare_host
-        return TlsSettings(
+        return ClientTls(
             self._ssl_context,
             encoded_server_name(name),
             self._options.close_timeout,
             url.host_and_port,
         )
 
-    async def _tls_of_proxy(self) -> Optional[TlsSettings]:
+    async def _tls_of_proxy(self) -> Optional[ClientTls]:
         if self._proxy is None or self._proxy.scheme != "https":
             return None
         if self._proxy_ssl_context is None:
             self._proxy_ssl_context = await self._default_context()
-        return TlsSettings(
+        return ClientTls(
             self._proxy_ssl_context,
             self._proxy.bare_host,
             self._options.close_timeout,

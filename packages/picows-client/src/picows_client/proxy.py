@@ -15,9 +15,9 @@ from typing import Any, Optional, Tuple
 
 from multidict import CIMultiDict
 
+from picows_client.dialogue import Dialogue
 from picows_client.tasks import DeadlinePassed, run_with_deadline
 from picows_client.url import WSURL, parse_url
-from picows_client.wire import Wire
 from picows_codec import WSInvalidOptionError, WSInvalidURL, WSProxyError
 from picows_codec.headers import ChunkedDecoder, parse_content_length
 from picows_codec.log_text import one_line
@@ -130,17 +130,17 @@ def _check_socks(proxy: WSURL) -> None:
 
 
 async def open_http_tunnel(
-    wire: Wire, proxy: WSURL, server: WSURL, user_agent: Optional[str]
+    dialogue: Dialogue, proxy: WSURL, server: WSURL, user_agent: Optional[str]
 ) -> None:
-    """Ask the HTTP ``proxy`` at the other end of ``wire`` for a tunnel to ``server``.
+    """Ask the HTTP ``proxy`` at the other end of ``dialogue`` for a tunnel to ``server``.
 
-    When it returns, ``wire`` carries the tunnel and nothing else has been read from it.
+    When it returns, ``dialogue`` carries the tunnel and nothing else has been read from it.
 
     Raises :class:`WSProxyError` with the proxy's reason.
     """
     try:
-        await _connect_http(wire, proxy, server, user_agent)
-        if wire.unread_size:
+        await _connect_http(dialogue, proxy, server, user_agent)
+        if dialogue.unread_size:
             # Servers do not speak first, so this comes from the proxy.
             raise _Refusal("it went on talking after its answer")
     except EOFError as error:
@@ -151,15 +151,17 @@ async def open_http_tunnel(
         raise _failure(proxy, server, str(error)) from error
 
 
-async def _connect_http(wire: Wire, proxy: WSURL, server: WSURL, user_agent: Optional[str]) -> None:
+async def _connect_http(
+    dialogue: Dialogue, proxy: WSURL, server: WSURL, user_agent: Optional[str]
+) -> None:
     lines = [f"CONNECT {server.host_and_port} HTTP/1.1", f"Host: {server.host_and_port}"]
     if proxy.basic_credentials is not None:
         lines.append(f"Proxy-Authorization: {proxy.basic_credentials}")
     if user_agent is not None:
         lines.append(f"User-Agent: {user_agent}")
-    await wire.send("\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape"))
+    await dialogue.send("\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape"))
     while True:
-        answer = await wire.read_until(b"\r\n\r\n", _MAX_ANSWER_SIZE)
+        answer = await dialogue.read_until(b"\r\n\r\n", _MAX_ANSWER_SIZE)
         if answer is None:
             raise _Refusal(f"its answer has more than {_MAX_ANSWER_SIZE} bytes")
         status_line = _STATUS_LINE.match(answer)
@@ -170,7 +172,7 @@ async def _connect_http(wire: Wire, proxy: WSURL, server: WSURL, user_agent: Opt
             break  # else interim (RFC 9110, 15.2): another answer follows
     if status >= 300:
         headers = _headers_of(answer)
-        body = await _read_body(wire, headers)
+        body = await _read_body(dialogue, headers)
         raise _Refusal(
             f"HTTP status {status} {_printable(status_line[2] or b'')}".rstrip(),
             status,
@@ -195,7 +197,7 @@ def _headers_of(head: bytes) -> CIMultiDict[str]:
     return headers
 
 
-async def _read_body(wire: Wire, headers: CIMultiDict[str]) -> bytes:
+async def _read_body(dialogue: Dialogue, headers: CIMultiDict[str]) -> bytes:
     """Read what explains a refusal, as far as it comes soon (RFC 9112, 6.3)."""
     is_chunked = "chunked" in headers.get("Transfer-Encoding", "").lower()
     size = _MAX_BODY_SIZE
@@ -205,12 +207,12 @@ async def _read_body(wire: Wire, headers: CIMultiDict[str]) -> bytes:
 
     async def receive() -> None:
         # Of a chunked body the end is found by its last chunk.
-        while wire.unread_size < size and not (is_chunked and _decoded(wire.unread)[1]):
-            await wire.receive()
+        while dialogue.unread_size < size and not (is_chunked and _decoded(dialogue.unread)[1]):
+            await dialogue.receive()
 
     with contextlib.suppress(DeadlinePassed, EOFError, OSError):
         await run_with_deadline(receive(), _BODY_TIMEOUT, lambda _: None)
-    body = wire.unread[:size]
+    body = dialogue.unread[:size]
     return _decoded(body)[0] if is_chunked else body
 
 

@@ -7,7 +7,7 @@ import socket
 from collections import deque
 from typing import Awaitable, Callable, List, Sequence, Set
 
-from picows_client.addresses import AddressInfo
+from picows_client.resolve import AddressInfo
 from picows_client.tasks import settle
 
 __all__ = ["first_connected"]

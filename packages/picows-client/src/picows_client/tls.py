@@ -11,7 +11,7 @@ from picows_codec import WSInvalidOptionError
 from picows_codec.tls import name_tls_failure
 
 __all__ = [
-    "TlsSettings",
+    "ClientTls",
     "build_default_context",
     "check_ssl_context",
     "encoded_server_name",
@@ -20,7 +20,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class TlsSettings:
+class ClientTls:
     """``server_name`` goes into SNI and is what the certificate must name.
 
     ``shutdown_timeout``: seconds that the peer has to answer TLS's own goodbye; None leaves it
@@ -34,7 +34,7 @@ class TlsSettings:
 
 
 @contextmanager
-def naming_failures(tls: Optional[TlsSettings]) -> Iterator[None]:
+def naming_failures(tls: Optional[ClientTls]) -> Iterator[None]:
     """Let errors of a TLS handshake name host, port and the expected name."""
     try:
         yield

@@ -7,11 +7,11 @@ import socket
 from typing import Optional
 
 from picows_client.backend import Backend
+from picows_client.dialogue import SocketDialogue, TransportDialogue
 from picows_client.protocol import ClientProtocol
 from picows_client.proxy import open_http_tunnel, open_socks_tunnel
-from picows_client.tls import TlsSettings
+from picows_client.tls import ClientTls
 from picows_client.url import WSURL
-from picows_client.wire import SocketWire, TransportWire
 from picows_codec import WSProxyError
 
 __all__ = ["connect_through"]
@@ -19,9 +19,9 @@ __all__ = ["connect_through"]
 
 async def connect_through(
     proxy: WSURL,
-    proxy_tls: Optional[TlsSettings],
+    proxy_tls: Optional[ClientTls],
     server: WSURL,
-    tls: Optional[TlsSettings],
+    tls: Optional[ClientTls],
     backend: Backend,
     loop: asyncio.AbstractEventLoop,
     sock: socket.socket,
@@ -38,7 +38,7 @@ async def connect_through(
     if proxy_tls is None:
         try:
             if proxy.scheme == "http":
-                await open_http_tunnel(SocketWire(loop, sock), proxy, server, user_agent)
+                await open_http_tunnel(SocketDialogue(loop, sock), proxy, server, user_agent)
             else:
                 await open_socks_tunnel(loop, sock, proxy, server)
         except BaseException:
@@ -46,17 +46,17 @@ async def connect_through(
             raise
         await backend.connect(sock, protocol, tls)
         return
-    wire = TransportWire(loop)
+    dialogue = TransportDialogue(loop)
     try:
         try:
-            await backend.connect(sock, wire, proxy_tls)
+            await backend.connect(sock, dialogue, proxy_tls)
         except OSError as error:
             raise WSProxyError(f"no TLS with the proxy {proxy}: {error}") from error
-        await open_http_tunnel(wire, proxy, server, user_agent)
+        await open_http_tunnel(dialogue, proxy, server, user_agent)
         if tls is not None:
-            await backend.start_tls(wire, protocol, tls)
+            await backend.start_tls(dialogue, protocol, tls)
         else:
-            wire.hand_over(protocol)
+            dialogue.hand_over(protocol)
     except BaseException:
-        wire.abort()
+        dialogue.abort()
         raise

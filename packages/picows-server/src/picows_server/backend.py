@@ -30,7 +30,7 @@ else:
 if TYPE_CHECKING:
     from picows_server.connections import ServerProtocol
 
-__all__ = ["Backend", "TlsSettings", "choose_backend", "has_readers"]
+__all__ = ["Backend", "ServerTls", "choose_backend", "has_readers"]
 
 # aiofastnet gives every connection two static buffers of half a megabyte altogether. Four TLS
 # records each (16 KiB and room for their headers) let a server hold many connections: only pages
@@ -40,7 +40,7 @@ _TLS_BUFFER_SIZE = 4 * (16 * 1024 + 64)
 _CHECK = ContextCheck(ssl.SSLContext)
 
 
-class TlsSettings:
+class ServerTls:
     """TLS of a server: its context, and how long a shutdown may take.
 
     ``shutdown_timeout`` is in seconds; None leaves it to the backend, which waits for half a
@@ -104,7 +104,7 @@ class LoopBackend(Backend):
     # asyncio's TLS transports emit a ResourceWarning otherwise, whoever ended the connection.
     closes_lost_transports = sys.version_info < (3, 11)
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, tls: Optional[TlsSettings]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, tls: Optional[ServerTls]) -> None:
         super().__init__(loop)
         self.has_tls = tls is not None
         self._arguments: Dict[str, Any] = {}
@@ -131,7 +131,7 @@ class FastnetBackend(Backend):
     closes_lost_transports = LoopBackend.closes_lost_transports
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, tls: Optional[TlsSettings], logger: Logger
+        self, loop: asyncio.AbstractEventLoop, tls: Optional[ServerTls], logger: Logger
     ) -> None:
         self._poller: Optional[Poller] = None
         adapted: Any = loop
@@ -191,7 +191,7 @@ def has_readers(loop: asyncio.AbstractEventLoop) -> bool:
 
 
 def choose_backend(
-    name: str, loop: asyncio.AbstractEventLoop, tls: Optional[TlsSettings], logger: Logger
+    name: str, loop: asyncio.AbstractEventLoop, tls: Optional[ServerTls], logger: Logger
 ) -> Backend:
     """Make the backend called ``name``, or with ``"auto"`` the fastest that serves here.
 
@@ -224,7 +224,7 @@ def choose_backend(
     )
 
 
-def _fastest(loop: asyncio.AbstractEventLoop, tls: Optional[TlsSettings], logger: Logger) -> str:
+def _fastest(loop: asyncio.AbstractEventLoop, tls: Optional[ServerTls], logger: Logger) -> str:
     if _why_not_stream(loop, tls) is None:
         return "stream"
     if tls is None or not HAS_AIOFASTNET:
@@ -236,7 +236,7 @@ def _fastest(loop: asyncio.AbstractEventLoop, tls: Optional[TlsSettings], logger
     return "loop"
 
 
-def _why_not_stream(loop: asyncio.AbstractEventLoop, tls: Optional[TlsSettings]) -> Optional[str]:
+def _why_not_stream(loop: asyncio.AbstractEventLoop, tls: Optional[ServerTls]) -> Optional[str]:
     if tls is not None:
         return "it carries plain sockets, not TLS"
     if not HAS_STREAM:

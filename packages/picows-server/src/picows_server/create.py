@@ -11,7 +11,7 @@ from picows_codec import WSAutoPingStrategy, WSInvalidOptionError, WSOptions
 from picows_codec.calls import returns_call
 from picows_codec.listener_factory import check_order
 from picows_server.address import ServerAddress, parse_server_url
-from picows_server.backend import TlsSettings, choose_backend
+from picows_server.backend import ServerTls, choose_backend
 from picows_server.call import WSCreateServerCall
 from picows_server.listen import (
     ListeningSockets,
@@ -189,17 +189,17 @@ async def ws_create_server(
                 _check_count(name, limit)
         _check_when_full(when_full)
         tls = _tls_settings(address, ssl_context, options)
-        carrier = choose_backend(backend, loop, tls, logger)
+        chosen_backend = choose_backend(backend, loop, tls, logger)
         try:
             listening = await _listen(loop, address, unix_path, given, reuse_address, reuse_port)
         except BaseException:
-            carrier.close()
+            chosen_backend.close()
             raise
         server = WSServer(
             loop,
             address,
             listening,
-            carrier,
+            chosen_backend,
             route,
             options,
             logger,
@@ -247,7 +247,7 @@ async def _listen(
 
 def _tls_settings(
     address: ServerAddress, ssl_context: Optional[ssl.SSLContext], options: WSOptions
-) -> Optional[TlsSettings]:
+) -> Optional[ServerTls]:
     if ssl_context is None:
         if address.is_secure:
             raise WSInvalidOptionError(
@@ -260,7 +260,7 @@ def _tls_settings(
         raise WSInvalidOptionError("ssl_context is for wss:// URLs, not for ws://")
     if ssl_context.protocol == ssl.PROTOCOL_TLS_CLIENT:
         raise WSInvalidOptionError("ssl_context was made for clients (PROTOCOL_TLS_CLIENT)")
-    return TlsSettings(ssl_context, options.close_timeout)
+    return ServerTls(ssl_context, options.close_timeout)
 
 
 def _check_when_full(when_full: object) -> None:

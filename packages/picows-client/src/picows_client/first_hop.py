@@ -11,7 +11,7 @@ from typing import Awaitable, Callable, Optional, Tuple, Union
 from picows_client.url import WSURL
 from picows_codec import WSInvalidOptionError
 
-__all__ = ["Route", "SocketFactory", "UnixPath", "check_stream_socket", "route_of"]
+__all__ = ["FirstHop", "SocketFactory", "UnixPath", "check_stream_socket", "first_hop_of"]
 
 UnixPath = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
 SocketFactory = Callable[
@@ -20,7 +20,7 @@ SocketFactory = Callable[
 
 
 @dataclass(frozen=True)
-class Route:
+class FirstHop:
     """A way to the server, or to the proxy if there is one; by default TCP to the URL's host.
 
     Raises :class:`TypeError` and :class:`WSInvalidOptionError` for what makes no sense.
@@ -68,19 +68,19 @@ class Route:
             raise WSInvalidOptionError(f"local_addr and family have no meaning with {ways[0]}")
 
 
-def route_of(
+def first_hop_of(
     sock: Optional[socket.socket],
     unix_path: Optional[UnixPath],
     socket_factory: Optional[SocketFactory],
     local_addr: Optional[Tuple[str, int]],
     family: int,
-) -> Route:
-    """Make the route of ``ws_connect``'s arguments; raises what :class:`Route` does."""
+) -> FirstHop:
+    """Make the first hop of ``ws_connect``'s arguments; raises what :class:`FirstHop` does."""
     _check_family(family)
     ways = (sock, unix_path, socket_factory, local_addr)
     if ways == (None, None, None, None) and family == _PLAIN.family:
         return _PLAIN
-    return Route(sock, unix_path, socket_factory, local_addr, family)
+    return FirstHop(sock, unix_path, socket_factory, local_addr, family)
 
 
 def check_stream_socket(what: str, sock: object) -> None:
@@ -122,4 +122,4 @@ def _check_local_address(address: object) -> None:
 
 
 # By TCP to the URL's host: what is asked for again and again.
-_PLAIN = Route()
+_PLAIN = FirstHop()

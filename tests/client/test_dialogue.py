@@ -1,4 +1,4 @@
-"""picows_client.wire: reads up to an end, however the bytes arrive."""
+"""picows_client.dialogue: reads up to an end, however the bytes arrive."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any, Callable, List
 
 import pytest
 
-from picows_client.wire import SocketWire, TransportWire, Wire
+from picows_client.dialogue import Dialogue, SocketDialogue, TransportDialogue
 
 Run = Callable[..., Any]
 
 
-class ScriptedWire(Wire):
+class ScriptedDialogue(Dialogue):
     """Receives what a test says, piece by piece."""
 
     def __init__(self, *pieces: bytes) -> None:
@@ -33,12 +33,12 @@ def pieces_of(data: bytes, size: int) -> List[bytes]:
 @pytest.mark.parametrize("size", [1, 2, 3, 100])
 def test_reads(run: Run, size: int) -> None:
     async def main() -> None:
-        wire = ScriptedWire(*pieces_of(b"abc;Head: 1\r\n\r\nde", size))
-        assert await wire.read_until(b";", 100) == b"abc;"
-        assert await wire.read_until(b"\r\n\r\n", 100) == b"Head: 1\r\n\r\n"
+        dialogue = ScriptedDialogue(*pieces_of(b"abc;Head: 1\r\n\r\nde", size))
+        assert await dialogue.read_until(b";", 100) == b"abc;"
+        assert await dialogue.read_until(b"\r\n\r\n", 100) == b"Head: 1\r\n\r\n"
         with pytest.raises(EOFError):
-            await wire.read_until(b"\r\n\r\n", 100)
-        assert wire.unread_size == 2
+            await dialogue.read_until(b"\r\n\r\n", 100)
+        assert dialogue.unread_size == 2
 
     run(main)
 
@@ -47,10 +47,10 @@ def test_reads(run: Run, size: int) -> None:
 def test_limit(run: Run, size: int) -> None:
     async def main() -> None:
         data = b"12345\r\n"
-        assert await ScriptedWire(*pieces_of(data, size)).read_until(b"\r\n", 7) == data
-        assert await ScriptedWire(*pieces_of(data, size)).read_until(b"\r\n", 6) is None
+        assert await ScriptedDialogue(*pieces_of(data, size)).read_until(b"\r\n", 7) == data
+        assert await ScriptedDialogue(*pieces_of(data, size)).read_until(b"\r\n", 6) is None
         with pytest.raises(EOFError):
-            await ScriptedWire(*pieces_of(data[:-1], size)).read_until(b"\r\n", 7)
+            await ScriptedDialogue(*pieces_of(data[:-1], size)).read_until(b"\r\n", 7)
 
     run(main)
 
@@ -60,14 +60,14 @@ def test_socket(run: Run) -> None:
         ours, theirs = socket.socketpair()
         with ours, theirs:
             ours.setblocking(False)
-            wire = SocketWire(asyncio.get_running_loop(), ours)
-            await wire.send(b"question")
+            dialogue = SocketDialogue(asyncio.get_running_loop(), ours)
+            await dialogue.send(b"question")
             assert theirs.recv(100) == b"question"
             theirs.sendall(b"answer")
-            assert await wire.read_until(b"er", 6) == b"answer"
+            assert await dialogue.read_until(b"er", 6) == b"answer"
             theirs.close()
             with pytest.raises(EOFError):
-                await wire.read_until(b"X", 1)
+                await dialogue.read_until(b"X", 1)
 
     run(main)
 
@@ -92,20 +92,20 @@ class FakeTransport(asyncio.Transport):
 
 def test_transport(run: Run) -> None:
     async def main() -> None:
-        wire, transport = TransportWire(asyncio.get_running_loop()), FakeTransport()
-        wire.abort()
+        dialogue, transport = TransportDialogue(asyncio.get_running_loop()), FakeTransport()
+        dialogue.abort()
         with pytest.raises(RuntimeError):
-            _ = wire.transport
-        wire.connection_made(transport)
-        await wire.send(b"question")
-        reading = asyncio.ensure_future(wire.read_until(b"er", 6))
+            _ = dialogue.transport
+        dialogue.connection_made(transport)
+        await dialogue.send(b"question")
+        reading = asyncio.ensure_future(dialogue.read_until(b"er", 6))
         for piece in (b"ans", b"", b"werXY"):
             await asyncio.sleep(0)
-            wire.data_received(piece)
+            dialogue.data_received(piece)
         assert await reading == b"answer"
 
-        other = TransportWire(asyncio.get_running_loop())
-        wire.hand_over(other)
+        other = TransportDialogue(asyncio.get_running_loop())
+        dialogue.hand_over(other)
         assert other.transport is transport
         assert await other.read_until(b"Y", 2) == b"XY"
         other.abort()
@@ -117,20 +117,20 @@ def test_transport(run: Run) -> None:
 def test_transport_that_ends(run: Run) -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        wire, transport = TransportWire(loop), FakeTransport()
-        wire.connection_made(transport)
-        wire.check_open()
-        reading = asyncio.ensure_future(wire.read_until(b"X", 1))
+        dialogue, transport = TransportDialogue(loop), FakeTransport()
+        dialogue.connection_made(transport)
+        dialogue.check_open()
+        reading = asyncio.ensure_future(dialogue.read_until(b"X", 1))
         await asyncio.sleep(0)
-        wire.eof_received()
+        dialogue.eof_received()
         with pytest.raises(EOFError):
             await reading
         with pytest.raises(ConnectionResetError, match="the peer closed"):
-            wire.hand_over(TransportWire(loop))
-        wire.connection_lost(ZeroDivisionError())
+            dialogue.hand_over(TransportDialogue(loop))
+        dialogue.connection_lost(ZeroDivisionError())
         with pytest.raises(ZeroDivisionError):
-            wire.check_open()
+            dialogue.check_open()
         with pytest.raises(ZeroDivisionError):
-            await wire.read_until(b"X", 1)
+            await dialogue.read_until(b"X", 1)
 
     run(main)

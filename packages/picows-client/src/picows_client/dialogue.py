@@ -1,6 +1,6 @@
 """Talking over a socket or a transport before the connection's own protocol is there.
 
-What is read beyond the end that was asked for stays in the wire: it belongs to the connection.
+What is read beyond the end that was asked for stays in the dialogue: it belongs to the connection.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from typing import Optional, Union
 
 from picows_client.protocol import ClientProtocol
 
-__all__ = ["SocketWire", "TransportWire", "Wire"]
+__all__ = ["Dialogue", "SocketDialogue", "TransportDialogue"]
 
 # Bytes; a proxy's answer is rarely longer.
 _READ_SIZE = 4096
 
 
-class Wire:
+class Dialogue:
     """Ordered bytes in both directions; subclasses say how they travel."""
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ class Wire:
         return data
 
 
-class SocketWire(Wire):
+class SocketDialogue(Dialogue):
     """A connected, non-blocking socket, which stays the caller's."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
@@ -80,7 +80,7 @@ class SocketWire(Wire):
         self._received += data
 
 
-class TransportWire(Wire, asyncio.Protocol):
+class TransportDialogue(Dialogue, asyncio.Protocol):
     """The first protocol of an asyncio transport, which can hand it over to another one."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -103,7 +103,7 @@ class TransportWire(Wire, asyncio.Protocol):
         if self._ended:
             raise self._error or ConnectionResetError("the peer closed the connection")
 
-    def hand_over(self, protocol: Union[ClientProtocol, TransportWire]) -> None:
+    def hand_over(self, protocol: Union[ClientProtocol, TransportDialogue]) -> None:
         """Let ``protocol`` have the transport, and what nobody has read. Raises OSError."""
         self.check_open()
         self.transport.set_protocol(protocol)

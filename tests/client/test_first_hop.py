@@ -1,4 +1,4 @@
-"""picows_client.route: which ways to the first hop make sense."""
+"""picows_client.first_hop: which ways to the first hop make sense."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Dict, Iterator, Type
 import pytest
 
 from picows_client import WSInvalidOptionError
-from picows_client.route import Route
+from picows_client.first_hop import FirstHop
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def sock() -> Iterator[socket.socket]:
 
 
 def test_default() -> None:
-    assert Route() == Route(None, None, None, None, 0)
+    assert FirstHop() == FirstHop(None, None, None, None, 0)
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_default() -> None:
     ],
 )
 def test_possible(options: Dict[str, Any]) -> None:
-    Route(**options)
+    FirstHop(**options)
 
 
 @pytest.mark.parametrize(
@@ -65,27 +65,27 @@ def test_possible(options: Dict[str, Any]) -> None:
 )
 def test_impossible(options: Dict[str, Any], error_type: Type[Exception], reason: str) -> None:
     with pytest.raises(error_type, match=reason):
-        Route(**options)
+        FirstHop(**options)
 
 
 def test_given_socket(sock: socket.socket) -> None:
-    Route(sock)
+    FirstHop(sock)
     for other in ({"unix_path": "a"}, {"socket_factory": print}):
         with pytest.raises(WSInvalidOptionError, match="exclude each other"):
-            Route(sock, **other)  # type: ignore[arg-type]
+            FirstHop(sock, **other)  # type: ignore[arg-type]
     with pytest.raises(WSInvalidOptionError, match="no meaning with sock"):
-        Route(sock, local_addr=("127.0.0.1", 0))
+        FirstHop(sock, local_addr=("127.0.0.1", 0))
 
 
 def test_datagram_socket() -> None:
     with socket.socket(type=socket.SOCK_DGRAM) as sock, pytest.raises(
         WSInvalidOptionError, match="stream socket"
     ):
-        Route(sock)
+        FirstHop(sock)
 
 
 def test_tls_socket(client_context: ssl.SSLContext, sock: socket.socket) -> None:
     with client_context.wrap_socket(
         sock, server_hostname="localhost", do_handshake_on_connect=False
     ) as tls_sock, pytest.raises(TypeError, match="plain socket"):
-        Route(tls_sock)
+        FirstHop(tls_sock)
