@@ -39,8 +39,8 @@ from picows_codec import (
     WSTransport,
     WSUsageError,
     handshake,
-    keepalive,
 )
+from picows_codec.connection import keepalive
 
 __all__ = ["Habits", "ListenerFault", "Session"]
 

@@ -11,7 +11,16 @@ import pytest
 CODEC = Path(__file__).resolve().parents[1] / "packages" / "picows-codec" / "src" / "picows_codec"
 
 # The rooms whose classes make up a connection.
-ROOMS = ("deadlines", "state", "sender", "receiver", "closing", "progress", "keepalive", "endpoint")
+ROOMS = (
+    "deadlines",
+    "connection.state",
+    "connection.sender",
+    "connection.receiver",
+    "connection.closing",
+    "connection.progress",
+    "connection.keepalive",
+    "connection.endpoint",
+)
 
 # A line that declares a field: a type, a name, perhaps the size of an array and a comment.
 FIELD = re.compile(r"^ +(?:cdef )?(?:unsigned )?[\w.]+\*? \*?(\w+)(?:\[\w+\])? *(?:#.*)?$")
@@ -55,12 +64,12 @@ def owners() -> Dict[str, List[str]]:
 
 def test_fields_are_found() -> None:
     found = owners()
-    assert found["_state"] == ["state"]
-    assert found["_pending"] == ["sender"]
-    assert found["_head"] == ["receiver"]
-    assert found["_cause"] == ["closing"]
-    assert found["_keepalive"] == ["endpoint"]
-    assert found["due"] == ["progress", "progress", "keepalive"]
+    assert found["_state"] == ["connection.state"]
+    assert found["_pending"] == ["connection.sender"]
+    assert found["_head"] == ["connection.receiver"]
+    assert found["_cause"] == ["connection.closing"]
+    assert found["_keepalive"] == ["connection.endpoint"]
+    assert found["due"] == ["connection.progress", "connection.progress", "connection.keepalive"]
     assert len(found) >= 60
 
 

@@ -1,4 +1,4 @@
-"""The diagram of a connection's states in ARCHITECTURE.md, from the table of picows_codec.state.
+"""The diagram of a connection's states in ARCHITECTURE.md, from the table in connection.state.
 
 Run with the codec installed: compares; ``--write`` brings the document up to date.
 """
@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import List
 
-from picows_codec.state import TRANSITIONS, allows
+from picows_codec.connection.state import TRANSITIONS, allows
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "ARCHITECTURE.md"
 BEGIN, END = "<!-- states: begin -->\n", "<!-- states: end -->\n"

@@ -1,4 +1,4 @@
-"""picows_codec.state: the table itself, and connections that are driven through all of it."""
+"""The table of a connection's states, and connections that are driven through all of it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, List
 import pytest
 
 from picows_codec import WSState, WSStateError
-from picows_codec.state import TRANSITIONS, allows, state_of
+from picows_codec.connection.state import TRANSITIONS, allows, state_of
 from tests.support import frames
 from tests.support.connection import Connection, Recorder, both_roles
 from tools import states

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from picows_codec._version import __version__
 from picows_codec.close import encode_close_payload
+from picows_codec.connection.endpoint import WSEndpoint
 from picows_codec.constants import WSAutoPingStrategy, WSCloseCode, WSMsgType
 from picows_codec.disconnect import (
     WSCloseHandshake,
@@ -16,7 +17,6 @@ from picows_codec.disconnect import (
     WSDisconnectKind,
     WSState,
 )
-from picows_codec.endpoint import WSEndpoint
 from picows_codec.errors import (
     WSCloseTimeout,
     WSConnectionError,

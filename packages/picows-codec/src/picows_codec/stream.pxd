@@ -4,8 +4,8 @@ from cpython.object cimport PyObject
 from libc.stdint cimport uint8_t
 
 from picows_codec.buffers cimport ThreadBuffers
-from picows_codec.endpoint cimport WSEndpoint
-from picows_codec.sender cimport Wire
+from picows_codec.connection.endpoint cimport WSEndpoint
+from picows_codec.connection.sender cimport Wire
 from picows_codec.write_queue cimport WriteQueue
 
 cdef class Callbacks:

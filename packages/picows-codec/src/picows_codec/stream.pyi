@@ -5,8 +5,8 @@ from typing import Any, final
 
 from typing_extensions import Buffer
 
-from picows_codec.endpoint import WSEndpoint
-from picows_codec.sender import Wire
+from picows_codec.connection.endpoint import WSEndpoint
+from picows_codec.connection.sender import Wire
 
 @final
 class Callbacks: ...

@@ -18,8 +18,8 @@ from libc.stdint cimport uint8_t
 from libc.string cimport memset
 
 from picows_codec.buffers cimport ReadBuffer, thread_buffers
-from picows_codec.endpoint cimport WSEndpoint
-from picows_codec.sender cimport Wire
+from picows_codec.connection.endpoint cimport WSEndpoint
+from picows_codec.connection.sender cimport Wire
 from picows_codec.write_queue cimport WriteQueue
 
 from os import strerror

@@ -13,6 +13,7 @@ from cpython.object cimport PyObject
 from libc.stdint cimport uint8_t
 
 from picows_codec.close cimport encode_close_payload
+from picows_codec.connection.sender cimport Sender
 from picows_codec.constants cimport (
     WS_MAX_HEADER_SIZE,
     WS_OP_BINARY,
@@ -22,7 +23,6 @@ from picows_codec.constants cimport (
 )
 from picows_codec.exports cimport PICOWS_FREE_THREADED, picows_count_export
 from picows_codec.frames cimport WSMessage
-from picows_codec.sender cimport Sender
 
 from picows_codec.errors import WSInvalidFrameError, WSInvalidOptionError, WSStateError
 from picows_codec.socket_address import format_address

@@ -6,20 +6,20 @@ a timeout, and not for each frame.
 
 cimport cython
 
-from picows_codec.closing cimport Closing
-from picows_codec.constants cimport (
-    WS_CLOSE_INTERNAL_ERROR,
-    WS_CLOSE_POLICY_VIOLATION,
-    ws_close_code_member,
-)
-from picows_codec.deadlines cimport SECOND_LOOK
-from picows_codec.receiver cimport (
+from picows_codec.connection.closing cimport Closing
+from picows_codec.connection.receiver cimport (
     HEARD_FOR_DATA,
     HEARD_FOR_VERDICT,
     LATE_DATA,
     LATE_FRAME,
     LATE_MESSAGE,
 )
+from picows_codec.constants cimport (
+    WS_CLOSE_INTERNAL_ERROR,
+    WS_CLOSE_POLICY_VIOLATION,
+    ws_close_code_member,
+)
+from picows_codec.deadlines cimport SECOND_LOOK
 
 from sys import byteorder as _BYTE_ORDER
 

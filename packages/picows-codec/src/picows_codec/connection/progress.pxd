@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint8_t
 
-from picows_codec.closing cimport Closing
+from picows_codec.connection.closing cimport Closing
 
 cdef class StallWatch:
     """Exists while a frame, a message or the write queue of a connection is unfinished."""

@@ -6,14 +6,14 @@ library has eight random bytes as its payload, and its pong is recognised by the
 
 cimport cython
 
-from picows_codec.closing cimport Closing
+from picows_codec.connection.closing cimport Closing
+from picows_codec.connection.progress cimport bytes_taken
+from picows_codec.connection.receiver cimport HEARD_FOR_IDLE, HEARD_FOR_VERDICT
 from picows_codec.constants cimport WS_CLOSE_INTERNAL_ERROR, WS_OP_PONG
 from picows_codec.deadlines cimport SECOND_LOOK
 from picows_codec.frames cimport WSFrame
 from picows_codec.listener cimport WSListener
 from picows_codec.options cimport WSOptions
-from picows_codec.progress cimport bytes_taken
-from picows_codec.receiver cimport HEARD_FOR_IDLE, HEARD_FOR_VERDICT
 
 from os import urandom
 from time import perf_counter

@@ -13,6 +13,8 @@ from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcpy
 
 from picows_codec.buffers cimport ReadBuffer, ThreadBuffers, count_read
+from picows_codec.connection.sender cimport begin_read, end_read, expect_more, reraise
+from picows_codec.connection.state cimport CONNECTING, DELIVERS, READS
 from picows_codec.constants cimport (
     WS_MAX_HEADER_SIZE,
     WS_OP_CLOSE,
@@ -36,8 +38,6 @@ from picows_codec.parser cimport (
     ws_parser,
     ws_parser_init,
 )
-from picows_codec.sender cimport begin_read, end_read, expect_more, reraise
-from picows_codec.state cimport CONNECTING, DELIVERS, READS
 from picows_codec.transport cimport WSTransport, _new_transport
 from picows_codec.utf8 cimport ws_utf8_valid
 

@@ -1,7 +1,7 @@
 from typing_extensions import disjoint_base
 
+from picows_codec.connection.receiver import Receiver
 from picows_codec.disconnect import WSDisconnectCause
-from picows_codec.receiver import Receiver
 from picows_codec.socket_address import SocketAddress
 
 @disjoint_base

@@ -3,12 +3,12 @@
 from libc.stdint cimport uint8_t
 
 from picows_codec.buffers cimport ReadBuffer
+from picows_codec.connection.sender cimport Sender
 from picows_codec.frame_header cimport ws_frame_header
 from picows_codec.frames cimport WSFrame
 from picows_codec.listener cimport WSListener
 from picows_codec.options cimport WSOptions
 from picows_codec.parser cimport ws_parser
-from picows_codec.sender cimport Sender
 from picows_codec.transport cimport WSTransport
 
 cdef enum:

@@ -24,6 +24,15 @@ from libc.stdint cimport uint8_t
 
 from picows_codec.buffers cimport current_thread, shared_local, shared_remote
 from picows_codec.close cimport encode_close_payload
+from picows_codec.connection.receiver cimport HEARD_FOR_VERDICT
+from picows_codec.connection.state cimport (
+    ABORTS,
+    CONNECTING,
+    DELIVERS,
+    FAILS,
+    SENDS_CLOSE,
+    close_info,
+)
 from picows_codec.constants cimport (
     WS_CLOSE_INTERNAL_ERROR,
     WS_CLOSE_MESSAGE_TOO_BIG,
@@ -33,15 +42,6 @@ from picows_codec.constants cimport (
 )
 from picows_codec.deadlines cimport SECOND_LOOK, sweeper_for
 from picows_codec.listener cimport WSMessageListener
-from picows_codec.receiver cimport HEARD_FOR_VERDICT
-from picows_codec.state cimport (
-    ABORTS,
-    CONNECTING,
-    DELIVERS,
-    FAILS,
-    SENDS_CLOSE,
-    close_info,
-)
 
 from picows_codec.disconnect import WSDisconnectCause, WSDisconnectKind
 from picows_codec.errors import WSCloseTimeout, WSConnectionError, WSProtocolError, WSSlowConsumer

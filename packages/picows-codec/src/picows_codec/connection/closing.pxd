@@ -2,8 +2,8 @@
 
 from libc.stdint cimport uint8_t
 
+from picows_codec.connection.receiver cimport Receiver
 from picows_codec.deadlines cimport Sweeper
-from picows_codec.receiver cimport Receiver
 
 cdef class Closing(Receiver):
     cdef:

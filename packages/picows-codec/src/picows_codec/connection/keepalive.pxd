@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint8_t
 
-from picows_codec.closing cimport Closing
+from picows_codec.connection.closing cimport Closing
 from picows_codec.frames cimport WSFrame
 
 cdef class KeepAlive:

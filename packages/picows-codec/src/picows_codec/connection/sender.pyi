@@ -2,7 +2,7 @@ from typing import Any
 
 from typing_extensions import disjoint_base
 
-from picows_codec.state import ConnectionState
+from picows_codec.connection.state import ConnectionState
 
 @disjoint_base
 class Wire: ...

@@ -3,10 +3,10 @@
 from libc.stdint cimport uint8_t
 
 from picows_codec.buffers cimport ReadBuffer
-from picows_codec.closing cimport Closing
+from picows_codec.connection.closing cimport Closing
+from picows_codec.connection.keepalive cimport KeepAlive
+from picows_codec.connection.progress cimport DataWatch, StallWatch
 from picows_codec.handshake cimport OpeningHandshake
-from picows_codec.keepalive cimport KeepAlive
-from picows_codec.progress cimport DataWatch, StallWatch
 
 cdef class WSEndpoint(Closing):
     cdef:

@@ -13,18 +13,12 @@ from libc.string cimport memcpy
 
 from picows_codec.buffers cimport ReadBuffer
 from picows_codec.callbacks cimport check_callbacks
-from picows_codec.closing cimport Closing, drop_tracebacks
-from picows_codec.constants cimport WS_OP_PONG
-from picows_codec.deadlines cimport SECOND_LOOK, is_due, time_left
-from picows_codec.frames cimport WSFrame
-from picows_codec.handshake cimport OpeningHandshake
-from picows_codec.keepalive cimport KeepAlive, new_keepalive
-from picows_codec.listener cimport WSListener
-from picows_codec.options cimport WSOptions
-from picows_codec.progress cimport DataWatch, StallWatch
-from picows_codec.receiver cimport HEARD_FOR_VERDICT
-from picows_codec.sender cimport expect_more
-from picows_codec.state cimport (
+from picows_codec.connection.closing cimport Closing, drop_tracebacks
+from picows_codec.connection.keepalive cimport KeepAlive, new_keepalive
+from picows_codec.connection.progress cimport DataWatch, StallWatch
+from picows_codec.connection.receiver cimport HEARD_FOR_VERDICT
+from picows_codec.connection.sender cimport expect_more
+from picows_codec.connection.state cimport (
     CLOSED,
     CONNECTING,
     DELIVERS,
@@ -37,6 +31,12 @@ from picows_codec.state cimport (
     READS,
     RECEIVES_EOF,
 )
+from picows_codec.constants cimport WS_OP_PONG
+from picows_codec.deadlines cimport SECOND_LOOK, is_due, time_left
+from picows_codec.frames cimport WSFrame
+from picows_codec.handshake cimport OpeningHandshake
+from picows_codec.listener cimport WSListener
+from picows_codec.options cimport WSOptions
 from picows_codec.transport cimport WSTransport
 
 from picows_codec.disconnect import WSDisconnectKind

@@ -3,8 +3,8 @@
 from libc.stdint cimport uint8_t
 
 from picows_codec.buffers cimport ThreadBuffers, WriteBuffer
+from picows_codec.connection.state cimport ConnectionState, ws_event
 from picows_codec.options cimport WSOptions
-from picows_codec.state cimport ConnectionState, ws_event
 
 # Values of Sender._burst. Where a turn of the loop begins is not known; to be told of its end costs
 # a callback of the loop. So it is asked for by the second frame in a row, without a

@@ -17,6 +17,7 @@ from libc.string cimport memcpy
 
 from picows_codec.buffers cimport WriteBuffer, current_thread, thread_buffers
 from picows_codec.close cimport ws_check_close_payload
+from picows_codec.connection.state cimport MAY_SEND, SENDS_CLOSE
 from picows_codec.constants cimport (
     WS_MAX_CONTROL_PAYLOAD_SIZE,
     WS_MAX_HEADER_SIZE,
@@ -31,7 +32,6 @@ from picows_codec.constants cimport (
 from picows_codec.frame_header cimport ws_encode_frame_header
 from picows_codec.mask cimport ws_mask, ws_mask_copy, ws_masking_key
 from picows_codec.options cimport WSOptions
-from picows_codec.state cimport MAY_SEND, SENDS_CLOSE
 
 from picows_codec.errors import (
     WSInvalidCloseError,

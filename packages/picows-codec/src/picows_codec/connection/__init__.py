@@ -1,0 +1,1 @@
+"""The private rooms that make up one connection: the state, the two halves, the end of it."""
