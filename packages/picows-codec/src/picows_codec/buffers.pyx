@@ -83,7 +83,7 @@ cdef class ThreadBuffers:
             dropped = self._read
             self._read = buffer
         if dropped is not None:
-            dropped.view = None     # it refers to its buffer: a circle
+            dropped.view = None     # it refers to its buffer: a reference cycle
 
     cdef WriteBuffer take_write(self):
         cdef WriteBuffer buffer = self._write

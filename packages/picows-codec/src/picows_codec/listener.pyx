@@ -200,7 +200,7 @@ cdef class WSMessageListener(WSListener):
         return 0
 
     cdef int _closed(self) except -1:
-        self._on_message = None     # a bound method of this very object: a circle
+        self._on_message = None     # a bound method of this object: a reference cycle
         self._assembly = None
         return 0
 

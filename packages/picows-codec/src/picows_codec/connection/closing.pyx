@@ -392,8 +392,8 @@ cdef str _written_callback(object listener, object error):
 
 
 cdef int drop_tracebacks(object error) except -1:
-    """Of an exception that a cause is to keep, and of those that it came from: they were logged,
-    and their frames would tie the connection into a circle."""
+    """Remove the tracebacks of an exception that a cause keeps, and of those that it came from.
+    They were logged, and their frames would make a reference cycle with the connection."""
     cdef list found = [error]
     for each in found:      # grows
         each.__traceback__ = None

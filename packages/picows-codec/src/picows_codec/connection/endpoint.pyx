@@ -142,7 +142,7 @@ cdef class WSEndpoint(Closing):
             raise
 
     def _keep_loop_awake(self):
-        """busy_poll, where the loop receives: it polls in every turn instead of sleeping."""
+        """busy_poll, where the loop receives: it polls in every iteration instead of sleeping."""
         if self._state != CLOSED:
             self._loop.call_soon(self._keep_loop_awake)
 
@@ -546,16 +546,17 @@ cdef class WSEndpoint(Closing):
 
     cdef int _watch_stalls(self) except -1:
         """A frame or a full write queue is now unfinished: look again after stall_timeout."""
+        cdef StallWatch stalls
         cdef double now
         if (
                 self._stalls is not None or self._state != OPEN
                 or self._options.stall_timeout is None):
             return 0
         now = self._sweeper.now()
-        self._stalls = StallWatch.__new__(StallWatch)
-        self._stalls.mark(self, now, self._queue_matters())
-        if self._stalls.due == 0:
-            self._stalls = None
+        stalls = StallWatch.__new__(StallWatch)
+        stalls.mark(self, now, self._queue_matters())
+        if stalls.due != 0:
+            self._stalls = stalls
         return self._watch_open(now)
 
     # Pings and pongs

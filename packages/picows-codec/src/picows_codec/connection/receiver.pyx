@@ -117,8 +117,8 @@ cdef Py_ssize_t _take_run(
     """Deliver whole messages as long as one follows the other: what most streams consist of.
 
     Does in one go what is done step by step for all other frames, in a third of the instructions;
-    the look at what follows a frame is the next one's check. Returns how many bytes it has taken;
-    0 is: something else is next.
+    the look at what follows a frame is the next one's check. Returns how many bytes it has taken,
+    0 if what comes next is no such message.
     """
     cdef const ws_parser* parser = &self._parser
     cdef uint8_t mask_bit = <uint8_t> (parser.expect_masked << 7)

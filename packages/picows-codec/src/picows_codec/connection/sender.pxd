@@ -6,9 +6,9 @@ from picows_codec.buffers cimport ThreadBuffers, WriteBuffer
 from picows_codec.connection.state cimport ConnectionState, ws_event
 from picows_codec.options cimport WSOptions
 
-# Values of Sender._burst. Where a turn of the loop begins is not known; to be told of its end costs
+# Values of Sender._burst. Nothing tells where a loop iteration begins; to be told of its end costs
 # a callback of the loop. So it is asked for by the second frame in a row, without a
-# read in between, and never for a frame that is alone in its turn and answers something.
+# read in between, and never for a frame that is alone in its iteration and answers something.
 cdef enum:
     NOTHING_SENT = 0
     ONE_SENT = 1
@@ -45,7 +45,7 @@ cdef class Sender(ConnectionState):
         int _corks                  # depth of cork() blocks
         bint _coalesces             # coalesce_writes
         bint _in_read               # inside the callback of a read
-        uint8_t _burst              # what was sent since the last turn of the loop: see sender.pyx
+        uint8_t _burst              # what was sent in this loop iteration: see sender.pyx
         Py_ssize_t _burst_limit     # bytes that may be held back
         unsigned long _burst_read   # the thread's count of reads at that time
         bint _more_to_come          # more frames of this read will be delivered: hold replies

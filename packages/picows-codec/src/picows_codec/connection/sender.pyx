@@ -5,9 +5,9 @@ client), and leaves at once, unless a cork, a read with more frames to deliver, 
 back. Called per frame; watched by the outbound and echo benches.
 
 A burst (``coalesce_writes``): more than one frame within a callback of a read, or more than two in
-one turn of the loop. The first frame leaves at once, in any case; those that share its turn leave
-together at the end of the callback or turn. A write costs as much as many small frames (see the
-outbound benches), so that sending nothing but frames gets the last of them out earlier.
+one loop iteration. The first frame always leaves at once. The others leave together at the end of
+the callback or the iteration: a write costs as much as many small frames (see the outbound
+benches), so that even the last frame leaves earlier than after a write for each.
 """
 
 cimport cython
@@ -302,7 +302,7 @@ cdef class Sender(ConnectionState):
     # Frames to bytes
 
     cdef bint _joins_burst(self) except -1:
-        """Whether the frame about to be sent waits for others of the same turn."""
+        """Whether the frame about to be sent waits for others of the same loop iteration."""
         if self._write_paused:
             return False        # it goes to the queue, which costs nothing
         if self._burst == NOTHING_SENT or self._burst_read != self._buffers.reads:
@@ -318,7 +318,7 @@ cdef class Sender(ConnectionState):
         return False
 
     def _end_of_turn(self):
-        """The loop's next turn has begun: what was held back leaves."""
+        """The next loop iteration has begun: send what was held back."""
         self._burst = NOTHING_SENT
         if self._pending is not None and self._corks == 0 and not self._more_to_come:
             self._flush()
