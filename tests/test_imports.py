@@ -29,6 +29,8 @@ ROOMS = (
     "socket_address",
     "waiting",
     "option_names",
+    "option_table",
+    "option_types",
     "calls",
     "listener_factory",
     "tls",

@@ -260,11 +260,10 @@ def defined_names(files: Dict[str, str], module: str) -> Set[str]:
 
 
 def option_names(files: Dict[str, str]) -> Set[str]:
-    """Return the keywords of WSOptions."""
-    for node in ast.walk(ast.parse(files.get("options.pyi", ""))):
-        if isinstance(node, ast.FunctionDef) and node.name == "__init__":
-            return {argument.arg for argument in node.args.kwonlyargs}
-    return set()
+    """Return the keys of WSConnectionOptions, which are the keywords of WSOptions."""
+    tree = ast.parse(files.get("option_types.py", ""))
+    annotated = (node.target for node in ast.walk(tree) if isinstance(node, ast.AnnAssign))
+    return {target.id for target in annotated if isinstance(target, ast.Name)}
 
 
 def sections(root: Path, package: str) -> List[Section]:

@@ -8,6 +8,8 @@ import errno
 import functools
 import inspect
 import logging
+import pydoc
+import re
 import socket
 import ssl
 from typing import Any, Callable, Dict, List, Tuple, Type
@@ -713,6 +715,14 @@ def test_options_are_those_of_the_codec() -> None:
         expected = getattr(defaults, name)
         if name != "write_low_watermark":  # None: a quarter of the high one
             assert parameters[name].default == expected, name
+
+
+def test_help_shows_every_option() -> None:
+    shown = pydoc.render_doc(ws_connect, renderer=pydoc.plaintext)
+    for name in WSOptions.names():
+        assert re.search(rf"[ (]{name}: ", shown), name
+        assert re.search(rf"^ +``{name}`` \(.+\): \w", shown, re.MULTILINE), name
+    assert "``auto_ping_idle_timeout`` (10.0): " in shown
 
 
 def test_every_option_is_passed_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

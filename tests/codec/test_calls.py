@@ -12,6 +12,7 @@ from typing import Any, Callable, ClassVar, List
 import pytest
 
 from picows_codec.calls import OpeningCall, returns_call
+from picows_codec.option_table import OPTIONS, described_options
 
 Run = Callable[..., Any]
 
@@ -24,8 +25,8 @@ class Call(OpeningCall[str]):
         self.ended.append(opened)
 
 
-@returns_call(Call, {"ssl": "write ssl_context="})
-async def make(url: str, *, ssl_context: object = None, fails: bool = False) -> str:
+@returns_call(Call, {"ssl": "write ssl_context="}, is_server=True)
+async def make(url: str, *, ssl_context: object = None, fails: bool = False, **options: Any) -> str:
     """Make it."""
     await asyncio.sleep(0)
     if fails:
@@ -212,13 +213,24 @@ def test_forgotten() -> None:
 
 def test_what_can_be_seen_of_the_function() -> None:
     assert make.__name__ == "make"
-    assert make.__doc__ == "Make it."
-    assert list(inspect.signature(make).parameters) == ["url", "ssl_context", "fails"]
+    parameters = inspect.signature(make).parameters
+    names = [option.name for option in OPTIONS]
+    assert list(parameters) == ["url", "ssl_context", "fails", *names]
+    for option in OPTIONS:
+        parameter = parameters[option.name]
+        assert parameter.kind is inspect.Parameter.KEYWORD_ONLY
+        assert parameter.default is option.server_default
+        assert parameter.annotation == option.type
+    assert make.__doc__.startswith("Make it.\n\nOptions of the connection\n    ``")
+    assert make.__doc__.endswith(described_options(is_server=True))
+    assert make.__wrapped__.__doc__ == "Make it."
 
 
 @pytest.mark.parametrize(
     ("options", "text"),
     [
+        ({"options": {}}, r"^make\(\) has no option 'options'"),
+        ({"max_frame_sise": 1}, r"'max_frame_sise': did you mean 'max_frame_size'\?"),
         ({"ssl": True}, r"^make\(\) has no option 'ssl': write ssl_context=$"),
         ({"sslcontext": 1}, "'sslcontext': did you mean 'ssl_context'"),
         ({"x1": 1, "ssl": 2}, r"no option 'x1'; 'ssl': write"),

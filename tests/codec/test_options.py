@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import sys
 from typing import Any
 
@@ -66,6 +67,11 @@ def test_defaults() -> None:
     assert {name: getattr(options, name) for name in WSOptions.names()} == DEFAULTS
 
 
+def test_docstring_has_every_option() -> None:
+    found = re.findall(r"^    ``(\w+)`` \(", str(WSOptions.__doc__), re.MULTILINE)
+    assert tuple(found) == WSOptions.names()
+
+
 def test_names_are_all_arguments_in_order() -> None:
     assert WSOptions.names() == tuple(DEFAULTS)
 
@@ -90,9 +96,18 @@ def test_options_are_keywords_only() -> None:
         WSOptions(True)
 
 
-def test_unknown_option() -> None:
-    with pytest.raises(TypeError, match="max_frame_sise"):
-        WSOptions(max_frame_sise=1024)
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("max_frame_sise", "'max_frame_sise': did you mean 'max_frame_size'?"),
+        ("max_size", "'max_size': write max_message_size= and max_frame_size= (bytes)"),
+        ("proxy", "'proxy'"),
+    ],
+)
+def test_unknown_option(name: str, text: str) -> None:
+    with pytest.raises(TypeError) as caught:
+        make(name, 1024)
+    assert str(caught.value) == f"WSOptions() has no option {text}"
 
 
 def test_repr_names_every_option() -> None:

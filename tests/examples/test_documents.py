@@ -12,7 +12,6 @@ from typing import Dict, List
 
 import pytest
 
-from picows_codec import WSOptions
 from tests.examples.conftest import ROOT, Examples
 
 DOCUMENTS = sorted(
@@ -237,12 +236,6 @@ def test_embedding_runs() -> None:
     namespace: Dict[str, object] = {"__name__": "embedding"}
     for block in blocks(ROOT / "docs" / "embedding.md"):
         exec(compile(block, "embedding.md", "exec"), namespace)
-
-
-def test_options_are_documented() -> None:
-    guide = (ROOT / "docs" / "guide.md").read_text("utf-8")
-    documented = re.findall(r"^\| `(\w+)` \| .* \| .* \| .* \|$", guide, re.MULTILINE)
-    assert [name for name in documented if name in WSOptions.names()] == list(WSOptions.names())
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())

@@ -113,7 +113,7 @@ def test_a_codec_that_others_need(
     """A name and an option that the lowest allowed codec does not have."""
     repository.news("picows-codec", "- An option and a function")
     repository.edit(
-        "picows-codec", "options.pyi", "busy_poll: bool = False", "busy_poll: bool, later: int"
+        "picows-codec", "option_types.py", "busy_poll: bool", "later: int\n    busy_poll: bool"
     )
     repository.edit("picows-codec", "disconnect.py", "from __future__", "NEW = 1\nfrom __future__")
     client = "from __future__ import annotations\nfrom picows_codec.disconnect import NEW\n"

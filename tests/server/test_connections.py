@@ -55,12 +55,12 @@ class Site:
         self.released = 0
         self.backend = choose_backend(backend, loop, tls, quiet_logger())
         self.connections = Connections(
-            loop,
-            self.backend,
-            route,
-            WSOptions(**options),
-            logger or logging.getLogger("picows.test"),
-            self._count_released,
+            loop=loop,
+            backend=self.backend,
+            route=route,
+            options=WSOptions(**options),
+            logger=logger or logging.getLogger("picows.test"),
+            released=self._count_released,
             max_connections=max_connections,
             max_pending_handshakes=max_pending_handshakes,
         )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import inspect
+import pydoc
+import re
 import socket
 import ssl
 from pathlib import Path
@@ -381,6 +383,34 @@ def test_every_option_of_a_connection_is_spelled_out() -> None:
             assert parameters[name].default is None
         else:
             assert parameters[name].default == getattr(defaults, name)
+
+
+def test_help_shows_every_option() -> None:
+    shown = pydoc.render_doc(ws_create_server, renderer=pydoc.plaintext)
+    for name in WSOptions.names():
+        assert re.search(rf"[ (]{name}: ", shown), name
+        assert re.search(rf"^ +``{name}`` \(.+\): \w", shown, re.MULTILINE), name
+    assert "``auto_ping_idle_timeout`` (20.0): " in shown
+    assert "10.0" not in shown
+
+
+@pytest.mark.parametrize(("given", "idle"), [({}, 20.0), ({"auto_ping_idle_timeout": 3}, 3.0)])
+async def test_defaults_of_the_server_reach_the_connections(
+    given: Dict[str, Any], idle: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: List[WSOptions] = []
+
+    def record(**options: Any) -> WSOptions:
+        made.append(WSOptions(**options))
+        return made[-1]
+
+    monkeypatch.setattr(create, "WSOptions", record)
+    async with await ws_create_server(ANY_PORT, Echo, **given):
+        (options,) = made
+        assert options.auto_ping_idle_timeout == idle
+        assert options.auto_ping_reply_timeout == 20.0
+        for name in set(WSOptions.names()) - {"auto_ping_idle_timeout", "auto_ping_reply_timeout"}:
+            assert getattr(options, name) == getattr(WSOptions(), name)
 
 
 async def test_options_reach_the_connections(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,9 +7,10 @@ import logging
 import ssl
 from typing import List, Optional, Tuple
 
-from typing_extensions import assert_type
+from typing_extensions import Unpack, assert_type
 
 from picows_client import (
+    WSAutoPingStrategy,
     WSCloseCode,
     WSCloseHandshake,
     WSDisconnectCause,
@@ -24,6 +25,7 @@ from picows_client import (
     WSUpgradeResponse,
     ws_connect,
 )
+from picows_codec.option_types import WSConnectionOptions
 
 
 class ClientListener(WSListener):
@@ -111,7 +113,25 @@ async def factories_and_options(url: str, context: ssl.SSLContext) -> None:
     await ws_connect(url, ClientListener, extra_headers=[("A", "1"), ("A", "2")])
     await ws_connect(url, ClientListener, no_such_option=1)  # type: ignore[call-arg]
     await ws_connect(url, ClientListener, enable_auto_ping="yes")  # type: ignore[arg-type]
+    await ws_connect(url, ClientListener, max_frame_size=None)  # type: ignore[arg-type]
     await ws_connect(url, object)  # type: ignore[type-var]
+
+
+async def my_connect(url: str, **options: Unpack[WSConnectionOptions]) -> WSTransport:
+    transport, _ = await ws_connect(url, ClientListener, proxy=None, **options)
+    await ws_connect(url, ClientListener, close_timeout=1.0)
+    return transport
+
+
+async def options_passed_on(url: str, options: WSConnectionOptions) -> None:
+    await my_connect(url, data_timeout=None, auto_ping_strategy=WSAutoPingStrategy.PING_WHEN_IDLE)
+    await my_connect(url, **options)
+    await ws_connect(url, ClientListener, **options)
+    options["write_low_watermark"] = None
+    await my_connect(url, coalesce_writes=1)  # type: ignore[arg-type]
+    await my_connect(url, auto_ping_strategy=1)  # type: ignore[arg-type]
+    await my_connect(url, close_timeout="1")  # type: ignore[arg-type]
+    await my_connect(url, backend="loop")  # type: ignore[call-arg]
 
 
 async def transport_members(transport: WSTransport) -> None:

@@ -33,6 +33,9 @@ def endpoint(loop: asyncio.AbstractEventLoop) -> asyncio.BufferedProtocol:
     options = WSOptions(max_frame_size=1 << 16, websocket_handshake_timeout=None)
     assert_type(options.websocket_handshake_timeout, Optional[float])
     WSOptions(1)  # type: ignore[call-arg, arg-type]
+    WSOptions(max_frame_sise=1)  # type: ignore[call-arg]
+    WSOptions(max_frame_size="1")  # type: ignore[arg-type]
+    WSOptions(max_frame_size=None)  # type: ignore[arg-type]
     handshake = ServerHandshake(reject, options=options)
     return Protocol(options, handshake, loop, logging.getLogger(__name__))
 

@@ -75,6 +75,9 @@ async def rooms(context: ssl.SSLContext) -> None:
     await ws_create_server("ws://:0", ServerClientListener, reuse_port=True)
     await ws_create_server("ws://:0", route, reuse_port="yes")  # type: ignore[arg-type]
     await ws_create_server("ws://:0", route, max_redirects=1)  # type: ignore[call-arg]
+    await ws_create_server("ws://:0", route, auto_ping_idle_timeout=5, busy_poll=True)
+    await ws_create_server("ws://:0", route, auto_ping_idle_timeout=None)  # type: ignore[arg-type]
+    await ws_create_server("ws://:0", route, max_frame_sise=1)  # type: ignore[call-arg]
     await ws_create_server("ws://:0", 5)  # type: ignore[arg-type]
 
 

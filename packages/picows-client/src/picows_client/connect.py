@@ -8,7 +8,6 @@ import ssl
 import sys
 from collections import abc  # faster to check against than typing
 from functools import lru_cache, partial
-from inspect import signature
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -35,7 +34,6 @@ from picows_client.redirects import Headers
 from picows_client.tls import check_ssl_context
 from picows_client.url import WSURL
 from picows_codec import (
-    WSAutoPingStrategy,
     WSInvalidOptionError,
     WSListener,
     WSOptions,
@@ -49,7 +47,9 @@ from picows_codec.headers import is_field_value
 from picows_codec.listener_factory import bind_listener_factory, check_order
 
 if TYPE_CHECKING:
-    from typing_extensions import ParamSpec
+    from typing_extensions import ParamSpec, Unpack
+
+    from picows_codec.option_types import WSConnectionOptions
 
     _P = ParamSpec("_P")
 
@@ -64,7 +64,9 @@ USER_AGENT = f"picows-client/{__version__} Python/{sys.version_info[0]}.{sys.ver
 def _returns_call(
     function: Callable[_P, Coroutine[Any, Any, Tuple[WSTransport, ListenerT]]],
 ) -> Callable[_P, WSConnectCall[ListenerT]]:
-    call: Callable[_P, WSConnectCall[ListenerT]] = returns_call(WSConnectCall, MEANINGS)(function)
+    call: Callable[_P, WSConnectCall[ListenerT]] = returns_call(
+        WSConnectCall, MEANINGS, is_server=False
+    )(function)
     return call
 
 
@@ -92,28 +94,7 @@ async def ws_connect(
     local_addr: Optional[Tuple[str, int]] = None,
     family: int = 0,
     backend: str = "auto",
-    disconnect_on_exception: bool = True,
-    websocket_handshake_timeout: Optional[float] = 5.0,
-    close_timeout: Optional[float] = 5.0,
-    stall_timeout: Optional[float] = 60.0,
-    data_timeout: Optional[float] = None,
-    enable_auto_ping: bool = False,
-    auto_ping_idle_timeout: float = 10.0,
-    auto_ping_reply_timeout: float = 10.0,
-    auto_ping_strategy: WSAutoPingStrategy = WSAutoPingStrategy.PING_WHEN_IDLE,
-    enable_auto_pong: bool = True,
-    max_frame_size: int = 16777216,
-    max_message_size: int = 16777216,
-    max_fragments_per_message: int = 131072,
-    max_handshake_line_size: int = 8192,
-    max_handshake_headers: int = 128,
-    max_handshake_size: int = 65536,
-    write_high_watermark: int = 65536,
-    write_low_watermark: Optional[int] = None,
-    max_write_queue_size: int = 16777216,
-    read_buffer_init_size: int = 131072,
-    coalesce_writes: bool = True,
-    busy_poll: bool = False,
+    **options: Unpack[WSConnectionOptions],
 ) -> Tuple[WSTransport, ListenerT]:
     """Open a WebSocket connection (RFC 6455) in the running event loop.
 
@@ -178,13 +159,8 @@ async def ws_connect(
         the second for TLS, where they are available, else the third. The third also for TLS
         contexts that aiofastnet cannot carry; to name it raises an error then (see the guide).
 
-        ``websocket_handshake_timeout``: seconds for everything together: dialling, proxy, TLS,
-        redirects and upgrade. None: no limit.
-
-        ``close_timeout``: seconds that a closing handshake may take before the connection is
-        aborted. None: no limit.
-
-        All other options apply to the open connection; see :class:`picows_codec.WSOptions`.
+        ``options``: those listed at the end. ``websocket_handshake_timeout`` is the limit for
+        everything together: dialling, proxy, TLS, redirects and upgrade.
 
     Raises
         :class:`WSInvalidURL`, :class:`WSInvalidOptionError`, :class:`TypeError`: the call is
@@ -199,30 +175,7 @@ async def ws_connect(
     """
     try:
         check_order("ws_connect", url, listener_factory)
-        options = _options_of(
-            disconnect_on_exception,
-            websocket_handshake_timeout,
-            close_timeout,
-            stall_timeout,
-            data_timeout,
-            enable_auto_ping,
-            auto_ping_idle_timeout,
-            auto_ping_reply_timeout,
-            auto_ping_strategy,
-            enable_auto_pong,
-            max_frame_size,
-            max_message_size,
-            max_fragments_per_message,
-            max_handshake_line_size,
-            max_handshake_headers,
-            max_handshake_size,
-            write_high_watermark,
-            write_low_watermark,
-            max_write_queue_size,
-            read_buffer_init_size,
-            coalesce_writes,
-            busy_poll,
-        )
+        checked_options = _options_of(options)
         check_ssl_context("ssl_context", ssl_context)
         check_ssl_context("proxy_ssl_context", proxy_ssl_context)
         check_backend_name(backend)
@@ -232,7 +185,7 @@ async def ws_connect(
             _bound_factory(listener_factory),
             loop=asyncio.get_running_loop(),
             logger=resolve_logger(logger_name),
-            options=options,
+            options=checked_options,
             first_hop=first_hop_of(sock, unix_path, socket_factory, local_addr, family),
             proxy=_checked_proxy(proxy, proxy_ssl_context),
             ssl_context=ssl_context,
@@ -250,26 +203,18 @@ async def ws_connect(
         raise
 
 
-# Parameters of ws_connect that are options of the endpoint: the last ones, in this order.
-_PARAMETERS = tuple(signature(ws_connect).parameters)
-_OPTIONS = _PARAMETERS[_PARAMETERS.index("disconnect_on_exception") :]
-
-
 @lru_cache(maxsize=32, typed=True)
-def _remembered_options(*values: Any) -> WSOptions:
-    return WSOptions(**dict(zip(_OPTIONS, values)))
+def _remembered_options(**options: Any) -> WSOptions:
+    return WSOptions(**options)
 
 
-def _options_of(*values: Any) -> WSOptions:
-    """Make the options, or take those of an earlier call with the same values: they never change.
-
-    ``values`` are in the order of ``ws_connect``'s parameters.
-    """
+def _options_of(options: WSConnectionOptions) -> WSOptions:
+    """Make the options, or take those of an earlier call with the same ones: they never change."""
     try:
-        return _remembered_options(*values)
+        return _remembered_options(**options)
     except TypeError:
         pass  # also of what cannot be looked up; the options say what is wrong with it
-    return WSOptions(**dict(zip(_OPTIONS, values)))
+    return WSOptions(**options)
 
 
 def _bound_factory(factory: Any) -> Callable[..., Any]:

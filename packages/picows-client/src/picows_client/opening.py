@@ -144,15 +144,15 @@ class Opening:
             if self._proxy is not None:
                 await self._in_time(
                     connect_through(
-                        self._proxy,
-                        proxy_tls,
-                        url,
-                        tls,
-                        backend,
-                        self._loop,
-                        sock,
-                        protocol,
-                        _user_agent_of(headers),
+                        proxy=self._proxy,
+                        proxy_tls=proxy_tls,
+                        server=url,
+                        tls=tls,
+                        backend=backend,
+                        loop=self._loop,
+                        sock=sock,
+                        protocol=protocol,
+                        user_agent=_user_agent_of(headers),
                     )
                 )
             elif backend.connects_at_once:

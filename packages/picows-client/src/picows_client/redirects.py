@@ -40,10 +40,10 @@ def redirect_url(url: WSURL, error: WSInvalidStatusError) -> Optional[WSURL]:
             f"{url.for_log} redirects (status {response.status}) to {named}: {reason}",
             "Location",
             locations[0],
-            error.raw_header,
-            error.raw_body,
-            response,
-            response.status,
+            raw_header=error.raw_header,
+            raw_body=error.raw_body,
+            response=response,
+            status=response.status,
         )
 
     if len(locations) > 1:

@@ -18,6 +18,7 @@ __all__ = ["connect_through"]
 
 
 async def connect_through(
+    *,
     proxy: WSURL,
     proxy_tls: Optional[ClientTls],
     server: WSURL,

@@ -190,7 +190,9 @@ def parse_url(url: str, default_ports: Mapping[str, int]) -> WSURL:
         raise _invalid(url, "it has a lone surrogate, which has no UTF-8 form") from None
     if port is None:
         port = default_ports[scheme]
-    return WSURL(scheme, host, port, "/" + path, query, username, password)
+    return WSURL(
+        scheme, host, port, path="/" + path, query=query, username=username, password=password
+    )
 
 
 def _check_is_str(url: object) -> None:

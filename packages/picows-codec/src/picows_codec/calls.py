@@ -7,6 +7,7 @@ from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Callable, Coroutine, Generator, Mapping, TypeVar
 
 from picows_codec.option_names import explain_option
+from picows_codec.option_table import OPTIONS, described_options
 
 __all__ = ["OpeningCall", "returns_call"]
 
@@ -77,31 +78,50 @@ class OpeningCall(Coroutine[Any, Any, T]):
 
 
 def returns_call(
-    call_type: Callable[[Coroutine[Any, Any, Any]], Any], meanings: Mapping[str, str]
+    call_type: Callable[[Coroutine[Any, Any, Any]], Any],
+    meanings: Mapping[str, str],
+    *,
+    is_server: bool,
 ) -> Callable[[Any], Any]:
-    """Let a coroutine function return an :class:`OpeningCall`, and explain names it does not know.
+    """Let a coroutine function with ``**options`` return an :class:`OpeningCall`.
 
-    ``meanings``: what other libraries' names of options are here; see :func:`explain_option`.
-    The name, the docstring and the signature of the function stay.
+    The name of the function stays. Its signature gets every option in the place of ``**options``,
+    and its docstring a line for each. A name that is no parameter is explained; ``meanings``: what
+    other libraries' names of options are here, see :func:`explain_option`.
     """
 
     def decorate(function: Any) -> Any:
-        known = tuple(inspect.signature(function).parameters)
+        signature = _with_options(inspect.signature(function), is_server)
+        known = signature.parameters
 
         def call(*args: Any, **options: Any) -> Any:
-            try:
-                coroutine = function(*args, **options)
-            except TypeError:
+            if not known.keys() >= options.keys():
                 unknown = [name for name in options if name not in known]
-                if not unknown:
-                    raise
-                text = "; ".join(explain_option(name, known, meanings) for name in unknown)
-                raise TypeError(f"{function.__name__}() has no option {text}") from None
-            return call_type(coroutine)
+                text = "; ".join(explain_option(name, tuple(known), meanings) for name in unknown)
+                raise TypeError(f"{function.__name__}() has no option {text}")
+            return call_type(function(*args, **options))
 
         update_wrapper(call, function)
+        call.__signature__ = signature  # type: ignore[attr-defined]
+        if call.__doc__ is not None:  # python -OO
+            call.__doc__ = f"{inspect.cleandoc(call.__doc__)}\n\nOptions of the connection\n"
+            call.__doc__ += described_options(is_server=is_server)
         # From Python 3.12 on frameworks and mocks take it for the coroutine function that it was.
         mark = getattr(inspect, "markcoroutinefunction", None)
         return call if mark is None else mark(call)
 
     return decorate
+
+
+def _with_options(signature: inspect.Signature, is_server: bool) -> inspect.Signature:
+    *own, _ = signature.parameters.values()  # the last is **options
+    options = [
+        inspect.Parameter(
+            option.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=option.default_of(is_server=is_server),
+            annotation=option.type,
+        )
+        for option in OPTIONS
+    ]
+    return signature.replace(parameters=[*own, *options])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import Mapping, Sequence
 
-__all__ = ["SHARED_MEANINGS", "explain_option"]
+__all__ = ["CONNECTION_MEANINGS", "SHARED_MEANINGS", "explain_option"]
 
 _PINGS = "write enable_auto_ping=True and auto_ping_idle_timeout= (seconds)"
 _PONGS = "write enable_auto_ping=True and auto_ping_reply_timeout= (seconds)"
@@ -15,24 +15,28 @@ _FACTORY = "pass a listener class or a callable that makes a listener, after the
 _CALLBACK = "write it as a method of the listener"
 _COMPRESSION = "leave it out: frames are not compressed"
 
-# Names of websockets, aiohttp, uvicorn, Tornado, asyncio and older picows that mean the same on
-# a client and on a server.
-SHARED_MEANINGS = {
+# Names of websockets, aiohttp, uvicorn, Tornado, asyncio and older picows for what WSOptions has.
+CONNECTION_MEANINGS = {
     "ping_interval": _PINGS,
     "ping_timeout": _PONGS,
     "heartbeat": _PINGS,
     "auto_ping_interval": _PINGS,
     "keepalive": _PINGS,
     "autoping": "write enable_auto_pong=, which answers pings",
-    "autoclose": "leave it out: CLOSE frames are answered, after on_ws_frame has seen them",
-    "uri": "the URL is the first argument, url",
     "max_size": _SIZE,
     "max_msg_size": _SIZE,
-    "max_queue": _QUEUE,
     "read_limit": "write read_buffer_init_size= (bytes)",
     "write_limit": "set write_high_watermark= and write_low_watermark= (bytes)",
     "ssl_shutdown_timeout": "write close_timeout= (seconds)",
     "receive_timeout": "write data_timeout= (seconds)",
+}
+
+# More names that mean the same on a client and on a server.
+SHARED_MEANINGS = {
+    **CONNECTION_MEANINGS,
+    "autoclose": "leave it out: CLOSE frames are answered, after on_ws_frame has seen them",
+    "uri": "the URL is the first argument, url",
+    "max_queue": _QUEUE,
     "compression": _COMPRESSION,
     "compress": _COMPRESSION,
     "compression_options": _COMPRESSION,

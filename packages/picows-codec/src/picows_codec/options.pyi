@@ -1,6 +1,10 @@
+# Written by tools/options.py from option_table.py.
 from typing import final
 
+from typing_extensions import Unpack
+
 from picows_codec.constants import WSAutoPingStrategy
+from picows_codec.option_types import WSConnectionOptions
 
 __all__ = ["WSOptions"]
 
@@ -50,31 +54,6 @@ class WSOptions:
     def coalesce_writes(self) -> bool: ...
     @property
     def busy_poll(self) -> bool: ...
-    def __init__(
-        self,
-        *,
-        disconnect_on_exception: bool = True,
-        websocket_handshake_timeout: float | None = 5.0,
-        close_timeout: float | None = 5.0,
-        stall_timeout: float | None = 60.0,
-        data_timeout: float | None = None,
-        enable_auto_ping: bool = False,
-        auto_ping_idle_timeout: float = 10.0,
-        auto_ping_reply_timeout: float = 10.0,
-        auto_ping_strategy: WSAutoPingStrategy = ...,
-        enable_auto_pong: bool = True,
-        max_frame_size: int = 16777216,
-        max_message_size: int = 16777216,
-        max_fragments_per_message: int = 131072,
-        max_handshake_line_size: int = 8192,
-        max_handshake_headers: int = 128,
-        max_handshake_size: int = 65536,
-        write_high_watermark: int = 65536,
-        write_low_watermark: int | None = None,
-        max_write_queue_size: int = 16777216,
-        read_buffer_init_size: int = 131072,
-        coalesce_writes: bool = True,
-        busy_poll: bool = False,
-    ) -> None: ...
+    def __init__(self, **options: Unpack[WSConnectionOptions]) -> None: ...
     @staticmethod
     def names() -> tuple[str, ...]: ...

@@ -72,13 +72,13 @@ class Connections:
 
     def __init__(
         self,
+        *,
         loop: asyncio.AbstractEventLoop,
         backend: Backend,
         route: Route,
         options: WSOptions,
         logger: Logger,
         released: Callable[[], None],
-        *,
         max_connections: Optional[int],
         max_pending_handshakes: Optional[int],
         refuses_when_full: bool = False,

@@ -7,9 +7,10 @@ import socket
 import ssl
 from typing import TYPE_CHECKING, Any, Callable, Coroutine, Iterable, List, Optional, Union
 
-from picows_codec import WSAutoPingStrategy, WSInvalidOptionError, WSOptions
+from picows_codec import WSInvalidOptionError, WSOptions
 from picows_codec.calls import returns_call
 from picows_codec.listener_factory import check_order
+from picows_codec.option_table import SERVER_DEFAULTS
 from picows_server.address import ServerAddress, parse_server_url
 from picows_server.backend import ServerTls, choose_backend
 from picows_server.call import WSCreateServerCall
@@ -27,7 +28,9 @@ from picows_server.routing import ListenerFactory, make_route
 from picows_server.server import WSServer
 
 if TYPE_CHECKING:
-    from typing_extensions import ParamSpec
+    from typing_extensions import ParamSpec, Unpack
+
+    from picows_codec.option_types import WSConnectionOptions
 
     _P = ParamSpec("_P")
 
@@ -37,7 +40,9 @@ __all__ = ["ws_create_server"]
 def _returns_call(
     function: Callable[_P, Coroutine[Any, Any, WSServer]],
 ) -> Callable[_P, WSCreateServerCall]:
-    call: Callable[_P, WSCreateServerCall] = returns_call(WSCreateServerCall, MEANINGS)(function)
+    call: Callable[_P, WSCreateServerCall] = returns_call(
+        WSCreateServerCall, MEANINGS, is_server=True
+    )(function)
     return call
 
 
@@ -58,28 +63,7 @@ async def ws_create_server(
     max_pending_handshakes: Optional[int] = 1024,
     max_connections: Optional[int] = None,
     when_full: str = "wait",
-    disconnect_on_exception: bool = True,
-    websocket_handshake_timeout: Optional[float] = 5.0,
-    close_timeout: Optional[float] = 5.0,
-    stall_timeout: Optional[float] = 60.0,
-    data_timeout: Optional[float] = None,
-    enable_auto_ping: bool = False,
-    auto_ping_idle_timeout: float = 20.0,
-    auto_ping_reply_timeout: float = 20.0,
-    auto_ping_strategy: WSAutoPingStrategy = WSAutoPingStrategy.PING_WHEN_IDLE,
-    enable_auto_pong: bool = True,
-    max_frame_size: int = 16 * 1024 * 1024,
-    max_message_size: int = 16 * 1024 * 1024,
-    max_fragments_per_message: int = 131072,
-    max_handshake_line_size: int = 8192,
-    max_handshake_headers: int = 128,
-    max_handshake_size: int = 65536,
-    write_high_watermark: int = 65536,
-    write_low_watermark: Optional[int] = None,
-    max_write_queue_size: int = 16 * 1024 * 1024,
-    read_buffer_init_size: int = 131072,
-    coalesce_writes: bool = True,
-    busy_poll: bool = False,
+    **options: Unpack[WSConnectionOptions],
 ) -> WSServer:
     """Start a WebSocket server (RFC 6455) in the running event loop.
 
@@ -135,13 +119,9 @@ async def ws_create_server(
         second for ``wss://``, and the third where those are not available. The third also for
         TLS contexts that aiofastnet cannot carry; to name it raises an error then (see the guide).
 
-        ``websocket_handshake_timeout``: seconds for the upgrade request to arrive and, before
-        that, for the TLS handshake. None: no limit.
-
-        ``close_timeout``: seconds that a closing handshake may take, also when the server is
-        closed, before the connection is aborted. None: no limit.
-
-        All other options apply to each connection; see :class:`picows_codec.WSOptions`.
+        ``options``: those listed at the end, for each connection. ``websocket_handshake_timeout``
+        is the limit for the upgrade request to arrive and, before that, for the TLS handshake;
+        ``close_timeout`` is the limit also when the server is closed.
 
     Raises :class:`WSInvalidURL` and :class:`WSInvalidOptionError` for a URL or an option that
     makes no sense here, :class:`TypeError` for a wrong type, and :class:`OSError` if the address
@@ -153,30 +133,7 @@ async def ws_create_server(
         address = parse_server_url(url)
         route = make_route(listener_factory, address.path)
         logger = resolve_logger(logger_name)
-        options = WSOptions(
-            disconnect_on_exception=disconnect_on_exception,
-            websocket_handshake_timeout=websocket_handshake_timeout,
-            close_timeout=close_timeout,
-            stall_timeout=stall_timeout,
-            data_timeout=data_timeout,
-            enable_auto_ping=enable_auto_ping,
-            auto_ping_idle_timeout=auto_ping_idle_timeout,
-            auto_ping_reply_timeout=auto_ping_reply_timeout,
-            auto_ping_strategy=auto_ping_strategy,
-            enable_auto_pong=enable_auto_pong,
-            max_frame_size=max_frame_size,
-            max_message_size=max_message_size,
-            max_fragments_per_message=max_fragments_per_message,
-            max_handshake_line_size=max_handshake_line_size,
-            max_handshake_headers=max_handshake_headers,
-            max_handshake_size=max_handshake_size,
-            write_high_watermark=write_high_watermark,
-            write_low_watermark=write_low_watermark,
-            max_write_queue_size=max_write_queue_size,
-            read_buffer_init_size=read_buffer_init_size,
-            coalesce_writes=coalesce_writes,
-            busy_poll=busy_poll,
-        )
+        checked_options = WSOptions(**{**SERVER_DEFAULTS, **options})
         _check_flag("reuse_address", reuse_address, is_optional=True)
         _check_flag("reuse_port", reuse_port)
         _check_flag("start_serving", start_serving)
@@ -188,7 +145,7 @@ async def ws_create_server(
             if limit is not None:
                 _check_count(name, limit)
         _check_when_full(when_full)
-        tls = _tls_settings(address, ssl_context, options)
+        tls = _tls_settings(address, ssl_context, checked_options)
         chosen_backend = choose_backend(backend, loop, tls, logger)
         try:
             listening = await _listen(loop, address, unix_path, given, reuse_address, reuse_port)
@@ -196,13 +153,13 @@ async def ws_create_server(
             chosen_backend.close()
             raise
         server = WSServer(
-            loop,
-            address,
-            listening,
-            chosen_backend,
-            route,
-            options,
-            logger,
+            loop=loop,
+            address=address,
+            listening=listening,
+            backend=chosen_backend,
+            route=route,
+            options=checked_options,
+            logger=logger,
             backlog=backlog,
             max_connections=max_connections,
             max_pending_handshakes=max_pending_handshakes,

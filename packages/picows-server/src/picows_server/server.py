@@ -27,6 +27,7 @@ class WSServer(asyncio.AbstractServer):
 
     def __init__(
         self,
+        *,
         loop: asyncio.AbstractEventLoop,
         address: ServerAddress,
         listening: ListeningSockets,
@@ -34,7 +35,6 @@ class WSServer(asyncio.AbstractServer):
         route: Route,
         options: WSOptions,
         logger: Logger,
-        *,
         backlog: int,
         max_connections: Optional[int],
         max_pending_handshakes: Optional[int],
@@ -48,12 +48,12 @@ class WSServer(asyncio.AbstractServer):
         self._logger = logger
         self._backlog = backlog
         self._connections = Connections(
-            loop,
-            backend,
-            route,
-            options,
-            logger,
-            self._connection_released,
+            loop=loop,
+            backend=backend,
+            route=route,
+            options=options,
+            logger=logger,
+            released=self._connection_released,
             max_connections=max_connections,
             max_pending_handshakes=max_pending_handshakes,
             refuses_when_full=refuses_when_full,
