@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import List, Optional, Tuple
+from typing import Any, List, Optional, Tuple
 
 from typing_extensions import assert_type
 
@@ -29,10 +29,10 @@ def reject(request: WSUpgradeRequest) -> WSUpgradeResponse:
     return WSUpgradeResponse.create_error_response(403, f"not {request.path}")
 
 
-def endpoint(loop: asyncio.AbstractEventLoop) -> asyncio.BufferedProtocol:
+def endpoint(loop: asyncio.AbstractEventLoop, anything: Any) -> asyncio.BufferedProtocol:
     options = WSOptions(max_frame_size=1 << 16, websocket_handshake_timeout=None)
     assert_type(options.websocket_handshake_timeout, Optional[float])
-    WSOptions(1)  # type: ignore[call-arg, arg-type]
+    WSOptions(anything)  # type: ignore[call-arg]
     WSOptions(max_frame_sise=1)  # type: ignore[call-arg]
     WSOptions(max_frame_size="1")  # type: ignore[arg-type]
     WSOptions(max_frame_size=None)  # type: ignore[arg-type]
