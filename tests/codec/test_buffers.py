@@ -96,7 +96,7 @@ def test_buffers_end_with_their_thread() -> None:
         thread.start()
         thread.join()
     assert during == [before[0] + 1] * 3
-    # The loop that lends a view of its buffer makes a reference cycle of the two, until they are reused.
+    # Lending a view of a buffer makes a reference cycle of the two, until they are reused.
     gc.collect()
     assert (count_instances(ThreadBuffers), count_instances(ReadBuffer)) == before
 

@@ -2,7 +2,7 @@
 
 Each method of the transport gets foreign objects in each of its arguments, in every state of the
 connection. The samples with their messages are in ``test_sender.py`` and
-``test_endpoint_closing.py``.
+``test_closing.py``.
 """
 
 from __future__ import annotations

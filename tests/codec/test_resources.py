@@ -2,52 +2,26 @@
 
 from __future__ import annotations
 
-import sys
 import tracemalloc
-from typing import Any, Iterator, List
+from typing import Any, Iterator
 
 import pytest
 
 from picows_codec import (
     WSAutoPingStrategy,
     WSDisconnectKind,
-    WSFrame,
-    WSListener,
-    WSMessage,
-    WSMessageListener,
     WSState,
     WSTransport,
 )
 from tests.support import frames
 from tests.support.connection import Connection, Recorder, both_roles
 from tests.support.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frame
+from tests.support.listeners import Counter, Gatherer
 
 # Bytes that a connection may take besides what its options allow it.
 SLACK = 64 * 1024
 # The write buffer of a thread, which may be on its way into the queue (bytes).
 WRITE_BUFFER = 128 * 1024
-
-
-class Counter(WSListener):
-    """Keeps nothing."""
-
-    def __init__(self) -> None:
-        self.frames = 0
-        self.ends = 0
-
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        self.frames += 1
-
-    def on_ws_disconnected(self, transport: WSTransport) -> None:
-        self.ends += 1
-
-
-class Gatherer(WSMessageListener):
-    def __init__(self) -> None:
-        self.messages: List[int] = []
-
-    def on_ws_message(self, transport: WSTransport, message: WSMessage) -> None:
-        self.messages.append(len(message))
 
 
 class Memory:
@@ -195,162 +169,6 @@ def test_a_peer_that_falls_silent_in_a_frame(role: str) -> None:
 
 
 @both_roles
-@pytest.mark.parametrize("size", [100, 1000, 1_000_000])
-@pytest.mark.parametrize("arrived", [1, 3, 50])
-def test_a_frame_that_stalls(role: str, size: int, arrived: int) -> None:
-    connection = Connection(role, Counter())
-    connection.feed(connection.build(BINARY, bytes(size))[:arrived])
-    connection.loop.advance(59.9)
-    assert connection.ws.state is WSState.OPEN
-    connection.loop.advance(0.2)
-    assert connection.sent() == [Frame(CLOSE, frames.close_payload(1008, b"unfinished frame"))]
-    connection.loop.advance(1.1)
-    assert connection.transport.lost
-    assert connection.cause is not None
-    assert connection.cause.kind is WSDisconnectKind.PROTOCOL_ERROR
-    assert "stall_timeout (60.0 seconds)" in str(connection.cause)
-    assert connection.listener.ends == 1
-    assert not connection.loop.timers
-
-
-@both_roles
-def test_a_message_that_stalls(role: str) -> None:
-    """Of one that is gathered; who gets frames keeps nothing of them."""
-    for listener, ends in ((Gatherer(), True), (Counter(), False)):
-        connection = Connection(role, listener)
-        for _ in range(10):
-            connection.receive(BINARY if not _ else CONTINUATION, b"x", fin=False)
-            connection.loop.advance(45.0)
-        assert connection.ws.state is WSState.OPEN
-        connection.receive(PING, b"of no help")
-        connection.sent()
-        connection.loop.advance(80.0)
-        assert (connection.ws.state is not WSState.OPEN) == ends
-        if ends:
-            expected = frames.close_payload(1008, b"unfinished message")
-            assert connection.sent() == [Frame(CLOSE, expected)]
-    # Messages that end and begin are others.
-    connection = Connection(role, Gatherer())
-    connection.receive(BINARY, b"x", fin=False)
-    for _ in range(20):
-        connection.loop.advance(40.0)
-        connection.feed(
-            connection.build(CONTINUATION, b"x"), connection.build(BINARY, b"x", fin=False)
-        )
-    assert connection.ws.state is WSState.OPEN
-    connection.receive(CONTINUATION, b"x")
-    connection.loop.advance(200.0)
-    assert connection.ws.state is WSState.OPEN
-    assert not connection.loop.timers
-
-
-@both_roles
-def test_a_large_fragment_is_no_stalled_message(role: str) -> None:
-    connection = Connection(role, Gatherer(), stall_timeout=5.0)
-    connection.receive(BINARY, b"x", fin=False)
-    stream = connection.build(CONTINUATION, bytes(1_000_000))
-    for start in range(0, len(stream), 70_000):
-        connection.feed(stream[start : start + 70_000])
-        connection.loop.advance(4.9)
-    assert connection.ws.state is WSState.OPEN
-    assert connection.listener.messages == [1_000_001]
-
-
-@both_roles
-def test_bytes_that_trickle_do_not_stretch_stall_timeout(role: str) -> None:
-    connection = Connection(role, stall_timeout=5.0)
-    connection.feed(frames.header(BINARY, 1_000_000, key=connection.key))
-    for _ in range(51):
-        connection.feed(bytes(1000))
-        connection.loop.advance(0.1)
-    assert [frame.opcode for frame in connection.sent()] == [CLOSE]
-
-
-@both_roles
-def test_a_slow_frame_that_goes_on_is_not_stalled(role: str) -> None:
-    connection = Connection(role, Counter(), stall_timeout=5.0)
-    stream = connection.build(BINARY, bytes(1_000_000))
-    for start in range(0, len(stream), 70_000):
-        connection.feed(stream[start : start + 70_000])
-        connection.loop.advance(4.9)
-    assert connection.ws.state is WSState.OPEN
-    assert connection.listener.frames == 1
-
-
-@both_roles
-def test_frames_in_pieces_are_not_stalled(role: str) -> None:
-    """There is an unfinished frame at every look, but never the same."""
-    connection = Connection(role, Counter(), stall_timeout=5.0)
-    stream = connection.build(BINARY, b"x" * 1000)
-    connection.feed(stream[:500])
-    for count in range(1, 100):
-        connection.loop.advance(2.0)
-        connection.feed(stream[500:] + stream[: count % len(stream) or 1])
-        assert connection.listener.frames == count
-        connection.loop.advance(2.0)
-        connection.feed(stream[count % len(stream) or 1 : 500])
-    assert connection.ws.state is WSState.OPEN
-    # And nothing is watched where nothing is under way.
-    connection.feed(stream[500:])
-    connection.loop.advance(10.0)
-    assert not connection.loop.timers
-
-
-@both_roles
-def test_a_frame_that_is_not_read_here_is_not_stalled(role: str) -> None:
-    connection = Connection(role, Counter(), stall_timeout=5.0)
-    stream = connection.build(BINARY, bytes(1000))
-    connection.feed(stream[:500])
-    connection.ws.underlying_transport.pause_reading()
-    connection.loop.advance(60.0)
-    connection.ws.underlying_transport.resume_reading()
-    connection.feed(stream[500:])
-    assert connection.listener.frames == 1
-    assert connection.ws.state is WSState.OPEN
-
-
-@both_roles
-def test_without_stall_timeout(role: str) -> None:
-    connection = Connection(role, Counter(), stall_timeout=None, room=0)
-    connection.ws.send(BINARY, bytes(100_000))
-    connection.feed(connection.build(BINARY, bytes(1000))[:500])
-    connection.loop.advance(1e6)
-    assert connection.ws.state is WSState.OPEN
-    assert not connection.loop.timers
-
-
-@both_roles
-def test_stalls_and_pings_share_a_deadline(role: str) -> None:
-    connection = Connection(
-        role,
-        stall_timeout=30.0,
-        enable_auto_ping=True,
-        auto_ping_idle_timeout=4.0,
-        auto_ping_reply_timeout=4.0,
-    )
-    connection.feed(frames.header(BINARY, 1_000_000, key=connection.key))
-    pings = 0
-    for _ in range(290):
-        connection.feed(b"x")
-        connection.loop.advance(0.1)
-        pings += len(connection.sent())
-    assert pings == 0
-    assert connection.ws.state is WSState.OPEN
-    connection.loop.advance(1.1)
-    assert connection.sent()[-1] == Frame(CLOSE, frames.close_payload(1008, b"unfinished frame"))
-    # A finished frame leaves the pings as they were.
-    connection = Connection(role, Counter(), enable_auto_ping=True, auto_ping_idle_timeout=50.0)
-    stream = connection.build(BINARY, bytes(1000))
-    connection.feed(stream[:500])
-    connection.loop.advance(1.0)
-    connection.feed(stream[500:])
-    connection.loop.advance(48.9)
-    assert connection.sent() == []
-    connection.loop.advance(13.0)
-    assert [frame.opcode for frame in connection.sent()] == [PING]
-
-
-@both_roles
 @pytest.mark.parametrize("graceful", [True, False])
 def test_bytes_do_not_stretch_the_closing_handshake(role: str, graceful: bool) -> None:
     connection = Connection(role, Counter(), close_timeout=5.0)
@@ -406,67 +224,6 @@ def test_a_flood_of_pings_ends(role: str) -> None:
     assert "stall_timeout (60.0 seconds)" in str(connection.cause)
     assert connection.cause.unsent_bytes > 65536
     assert connection.listener.ends == 1
-
-
-@both_roles
-@pytest.mark.parametrize("step", [0, 1000, 70_000])
-def test_a_queue_that_stalls(role: str, step: int) -> None:
-    """A peer that takes too little within stall_timeout is cut off; one that takes enough is not,
-    however long it needs."""
-    connection = Connection(role, room=0, stall_timeout=5.0)
-    connection.ws.send(BINARY, bytes(2_000_000))
-    for _ in range(12):
-        connection.drain(step)
-        connection.loop.advance(2.0)
-    if step == 70_000:
-        assert connection.ws.state is WSState.OPEN
-        connection.drain()
-        connection.loop.advance(10.0)
-        assert connection.ws.state is WSState.OPEN
-        assert not connection.loop.timers
-        return
-    assert connection.transport.lost
-    assert connection.cause is not None
-    assert connection.cause.kind is WSDisconnectKind.SLOW_CONSUMER
-    assert connection.cause.unsent_bytes > 1_900_000
-
-
-@both_roles
-def test_progress_of_a_queue_that_is_not_seen(role: str) -> None:
-    """Below the loop's TLS is a queue that it does not count: what the peer confirmed tells."""
-    acknowledged = 0
-
-    class Socket:
-        def getsockopt(self, *names: int) -> bytes:
-            assert names == (6, 11, 128)
-            return bytes(120) + acknowledged.to_bytes(8, sys.byteorder)
-
-    connection = Connection(role, room=0, stall_timeout=5.0)
-    connection.transport.get_extra_info = lambda name, default=None: (
-        Socket() if name == "socket" else default
-    )
-    connection.ws.send(BINARY, bytes(2_000_000))
-    for _ in range(12):
-        acknowledged += 70_000
-        connection.loop.advance(2.0)
-    assert connection.ws.state is WSState.OPEN
-    for _ in range(6):
-        connection.loop.advance(2.0)
-    assert connection.transport.lost
-    assert connection.cause is not None
-    assert connection.cause.kind is WSDisconnectKind.SLOW_CONSUMER
-
-
-@both_roles
-def test_pauses_that_come_and_go_are_no_stall(role: str) -> None:
-    connection = Connection(
-        role, room=0, stall_timeout=5.0, write_high_watermark=1000, write_low_watermark=0
-    )
-    for _ in range(50):
-        connection.ws.send(BINARY, bytes(2000))  # paused
-        connection.loop.advance(2.0)
-        connection.drain()  # and resumed
-    assert connection.ws.state is WSState.OPEN
 
 
 @both_roles

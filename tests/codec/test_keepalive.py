@@ -9,11 +9,9 @@ import pytest
 from picows_codec import (
     WSAutoPingStrategy,
     WSConnectionError,
-    WSDataTimeout,
     WSDisconnectKind,
     WSFrame,
     WSListener,
-    WSMessageListener,
     WSPingTimeout,
     WSSlowConsumer,
     WSState,
@@ -23,6 +21,7 @@ from picows_codec import (
 from tests.support import frames
 from tests.support.connection import Connection, Recorder, both_roles
 from tests.support.frames import BINARY, CLOSE, PING, PONG, TEXT, Frame
+from tests.support.listeners import OwnPings
 
 IDLE, REPLY = 10.0, 4.0
 # The peer's silence is looked at four times within the idle timeout.
@@ -212,18 +211,6 @@ def test_one_timer_for_all_connections_of_a_loop(role: str) -> None:
 
 
 # Pings of the listener's own
-
-
-class OwnPings(Recorder):
-    """Pings with TEXT frames, and takes "pong" for the answer."""
-
-    def send_user_specific_ping(self, transport: WSTransport) -> None:
-        transport.send(TEXT, b"ping")
-        self._event("send_user_specific_ping", transport)
-
-    def is_user_specific_pong(self, frame: WSFrame) -> bool:
-        self._event("is_user_specific_pong", self.transport)
-        return frame.get_payload_as_bytes() == b"pong"
 
 
 @both_roles
@@ -596,164 +583,6 @@ def test_a_ping_that_this_side_holds_back(role: str) -> None:
     connection.receive(PONG, payload)
     connection.loop.advance(1.0)
     assert connection.ws.state is WSState.OPEN
-
-
-# data_timeout
-
-DATA = 8.0
-
-
-def fed(role: str, listener: Any = None, **options: Any) -> Connection:
-    return Connection(role, listener, data_timeout=DATA, **options)
-
-
-def check_data_timeout(connection: Connection) -> None:
-    (frame,) = [each for each in connection.sent() if each.opcode == CLOSE]
-    assert frame.payload == frames.close_payload(1011, b"data timeout")
-    assert connection.cause is not None
-    assert connection.cause.kind is WSDisconnectKind.DATA_TIMEOUT
-    assert isinstance(connection.cause.exception, WSDataTimeout)
-    assert "data_timeout (8.0 seconds)" in str(connection.cause)
-
-
-class Gatherer(WSMessageListener):
-    pass
-
-
-@both_roles
-@pytest.mark.parametrize("gathers", [False, True])
-def test_data_timeout(role: str, gathers: bool) -> None:
-    connection = fed(role, Gatherer() if gathers else None)
-    connection.loop.advance(DATA - 0.1)
-    assert connection.ws.state is WSState.OPEN
-    connection.loop.advance(0.2)
-    check_data_timeout(connection)
-
-
-@both_roles
-@pytest.mark.parametrize("gathers", [False, True])
-@pytest.mark.parametrize("pings", [False, True])
-@pytest.mark.parametrize("size", [0, 10, 70_000])
-@pytest.mark.parametrize("kind", ["TEXT", "BINARY", "fragments", "pieces"])
-def test_data_frames_keep_the_connection(
-    role: str, gathers: bool, pings: bool, size: int, kind: str
-) -> None:
-    connection = fed(
-        role,
-        Gatherer() if gathers else None,
-        enable_auto_ping=pings,
-        auto_ping_idle_timeout=1.0,
-        auto_ping_reply_timeout=1000.0,
-    )
-    if kind == "fragments":
-        connection.receive(BINARY, b"x", fin=False)
-    for _ in range(10):
-        connection.loop.advance(DATA - 0.1)
-        if kind == "pieces":
-            stream = connection.build(BINARY, b"x" * size)
-            connection.feed(stream[:1], stream[1:])
-        elif kind == "fragments":
-            connection.receive(0, b"x" * size, fin=False)
-        else:
-            connection.receive(TEXT if kind == "TEXT" else BINARY, b"x" * size)
-        assert connection.ws.state is WSState.OPEN
-    connection.sent()
-    connection.loop.advance(1.25 * DATA + 0.1)
-    check_data_timeout(connection)
-
-
-@both_roles
-@pytest.mark.parametrize("gathers", [False, True])
-def test_control_frames_are_no_data(role: str, gathers: bool) -> None:
-    connection = fed(role, Gatherer() if gathers else None, enable_auto_ping=True)
-    connection.ws.send_ping()
-    for _ in range(9):
-        connection.receive(PING, b"x")
-        connection.receive(PONG, b"x")
-        connection.loop.advance(1.0)
-    connection.loop.advance(2.0)
-    check_data_timeout(connection)
-
-
-@both_roles
-@pytest.mark.parametrize("with_data", [False, True])
-@pytest.mark.parametrize("data_first", [False, True])
-def test_pongs_of_the_listener_are_no_data(role: str, with_data: bool, data_first: bool) -> None:
-    connection = fed(
-        role,
-        OwnPings(),
-        enable_auto_ping=True,
-        auto_ping_idle_timeout=1.0,
-        auto_ping_strategy=WSAutoPingStrategy.PING_PERIODICALLY,
-    )
-    for _ in range(100):
-        connection.loop.advance(0.2)
-        if with_data and data_first:
-            connection.receive(TEXT, b"data")
-        if connection.sent():
-            connection.receive(TEXT, b"pong")
-        if with_data and not data_first:
-            connection.receive(TEXT, b"data")
-    if with_data:
-        assert connection.ws.state is WSState.OPEN
-    else:
-        assert connection.cause is not None
-        assert connection.cause.kind is WSDisconnectKind.DATA_TIMEOUT
-
-
-@both_roles
-def test_a_slow_frame_is_data(role: str) -> None:
-    connection = fed(role, stall_timeout=None)
-    stream = connection.build(BINARY, bytes(300_000))
-    for start in range(0, len(stream), 10_000):
-        connection.feed(stream[start : start + 10_000])
-        connection.loop.advance(DATA / 2)
-    assert connection.listener.frames == [(BINARY, bytes(300_000), True)]
-    connection.feed(stream[:1000])
-    connection.loop.advance(1.25 * DATA + 0.1)
-    check_data_timeout(connection)
-
-
-@both_roles
-def test_data_that_this_side_does_not_read(role: str) -> None:
-    connection = fed(role)
-    below = connection.ws.underlying_transport
-    connection.loop.advance(DATA - 1.0)
-    below.pause_reading()
-    connection.loop.advance(10 * DATA)
-    below.resume_reading()
-    connection.loop.advance(DATA - 0.1)
-    assert connection.ws.state is WSState.OPEN
-    connection.receive(TEXT, b"waited")
-    connection.loop.advance(DATA - 0.1)
-    assert connection.ws.state is WSState.OPEN
-    connection.loop.advance(DATA / 2 + 0.3)
-    check_data_timeout(connection)
-
-
-@both_roles
-def test_data_while_the_loop_was_blocked(role: str) -> None:
-    connection = fed(role)
-    connection.loop.advance(DATA - 0.1)
-    connection.loop.clock.now += 100.0
-    connection.loop.advance(4.9)
-    connection.receive(TEXT, b"x")
-    connection.loop.advance(DATA - 0.1)
-    assert connection.ws.state is WSState.OPEN
-
-
-@both_roles
-def test_data_timeout_in_a_closing_handshake(role: str) -> None:
-    connection = fed(role, close_timeout=100.0)
-    connection.ws.send_close()
-    connection.loop.advance(99.0)
-    assert connection.ws.state is WSState.CLOSING
-
-
-@both_roles
-def test_no_data_timeout_no_timer(role: str) -> None:
-    connection = Connection(role)
-    assert not connection.loop.timers
 
 
 # The slow peer

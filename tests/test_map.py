@@ -1,0 +1,95 @@
+"""Test files mirror the sources: every room has a file of its own, every file a room."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Dict, Set
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("codec", "client", "server")
+
+# Rooms that are tested in another file, and in which.
+ELSEWHERE: Dict[str, Dict[str, str]] = {
+    "codec": {
+        "_version": "packaging/test_release.py",
+        "abi": "abi/test_guard.py",
+        "waiting": "codec/test_transport.py",
+        "write_queue": "codec/test_stream.py",
+    },
+    "client": {
+        "_version": "packaging/test_release.py",
+        "logs": "client/test_connect.py",
+        "opening": "client/test_connect.py",
+        "protocol": "client/test_connect.py",
+        "resolve": "client/test_dial.py",
+        "teardown": "client/test_faults.py",
+        "tunnel": "client/test_proxy.py",
+    },
+    "server": {"_version": "packaging/test_release.py"},
+}
+
+# What several rooms do together.
+TOGETHER: Dict[str, Dict[str, str]] = {
+    "codec": {
+        "connection_log": "what the log says of a connection",
+        "endpoint_faults": "what listeners and transports fail at",
+        "misuse": "wrong arguments, wrong states",
+        "resources": "what a hostile peer can make a connection hold",
+        "violations": "what breaks the RFC, either way",
+    },
+    "client": {
+        "addresses": "addresses of requests and transports",
+        "cancel": "cancelling at every step",
+        "compiled_programs": "compiled listeners",
+        "faults": "what fails while a connection opens",
+        "hostile_servers": "what a server can do to a client",
+        "sealed": "nothing is imported or opened late",
+        "tls_contexts": "what an SSLContext can carry",
+        "tls_failures": "what a failed TLS handshake says",
+    },
+    "server": {
+        "addresses": "addresses of requests and transports",
+        "connection_log": "what the log says of a connection",
+        "faults": "what fails while a connection opens",
+        "hostile_peers": "what a client can do to a server",
+        "sealed": "nothing is imported or opened late",
+        "tls_contexts": "what an SSLContext can carry",
+        "tls_failures": "what a failed TLS handshake says",
+    },
+}
+
+
+def rooms_of(package: str) -> Set[str]:
+    """Return the rooms of a package, ``folder.room`` where they lie in a folder."""
+    source = ROOT / "packages" / f"picows-{package}" / "src" / f"picows_{package}"
+    return {
+        ".".join(path.relative_to(source).with_suffix("").parts)
+        for path in source.rglob("*.py*")
+        if path.suffix in {".py", ".pyx"} and path.stem != "__init__"
+    }
+
+
+def tests_of(package: str) -> Set[str]:
+    """Return what the test files of a package are named after."""
+    return {path.stem[5:] for path in (ROOT / "tests" / package).rglob("test_*.py")}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_room_has_its_test_file(package: str) -> None:
+    found = tests_of(package)
+    rooms = {room for room in rooms_of(package) if room.rpartition(".")[2] not in found}
+    assert rooms == set(ELSEWHERE[package])
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_test_file_has_its_room(package: str) -> None:
+    rooms = {room.rpartition(".")[2] for room in rooms_of(package)}
+    assert tests_of(package) - rooms == set(TOGETHER[package])
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_files_elsewhere_exist(package: str) -> None:
+    for file in ELSEWHERE[package].values():
+        assert (ROOT / "tests" / file).is_file(), file
