@@ -226,6 +226,15 @@ def test_what_can_be_seen_of_the_function() -> None:
     assert make.__wrapped__.__doc__ == "Make it."
 
 
+def test_without_docstrings() -> None:
+    """As under python -OO."""
+
+    async def bare(**options: Any) -> str:
+        return "made"
+
+    assert returns_call(Call, {}, is_server=False)(bare).__doc__ is None
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [

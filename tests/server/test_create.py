@@ -373,7 +373,7 @@ async def test_context_of_another_type(context: Any) -> None:
 # Options
 
 
-def test_every_option_of_a_connection_is_spelled_out() -> None:
+def test_signature_has_every_option_with_the_servers_default() -> None:
     parameters = inspect.signature(ws_create_server).parameters
     defaults = WSOptions()
     for name in WSOptions.names():
