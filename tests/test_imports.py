@@ -15,10 +15,11 @@ import pytest
 PACKAGES = Path(__file__).resolve().parents[1] / "packages"
 CODEC = PACKAGES / "picows-codec" / "src" / "picows_codec"
 
-# Every module of the codec; each may import from those before it only. So there are no cycles,
-# and nothing depends on stream. "folder.room" is a file in a folder; a folder's "__init__" comes
-# before its rooms and holds nothing but its docstring.
-ROOMS = (
+# Every module of a package; each may import from those before it only, for types too. So there are
+# no cycles, and nothing depends on the codec's stream. "folder.room" is a file in a folder; a
+# folder's "__init__" comes before its rooms and holds nothing but its docstring. Stubs are not
+# looked at: the objects that they describe know each other.
+CODEC_ROOMS = (
     "_version",
     "abi",
     "constants",
@@ -32,7 +33,6 @@ ROOMS = (
     "option_table",
     "option_types",
     "calls",
-    "listener_factory",
     "tls",
     "simd",
     "mask",
@@ -48,6 +48,7 @@ ROOMS = (
     "frames",
     "deadlines",
     "handshake",
+    "listener_factory",
     "connection.__init__",
     "connection.state",
     "connection.sender",
@@ -62,8 +63,63 @@ ROOMS = (
     "__init__",
     "stream",
 )
+CLIENT_ROOMS = (
+    "_version",
+    "logs",
+    "option_names",
+    "url",
+    "tls",
+    "trust",
+    "tasks",
+    "protocol",
+    "dialogue",
+    "backend",
+    "teardown",
+    "resolve",
+    "race",
+    "first_hop",
+    "dial",
+    "proxy",
+    "tunnel",
+    "redirects",
+    "opening",
+    "call",
+    "connect",
+    "__init__",
+)
+SERVER_ROOMS = (
+    "_version",
+    "logs",
+    "option_names",
+    "address",
+    "tls",
+    "tls_deadline",
+    "routing",
+    "limits",
+    "listen",
+    "accept",
+    "protocol",
+    "backend",
+    "connections",
+    "server",
+    "call",
+    "create",
+    "__init__",
+)
+ROOMS = {
+    "picows_codec": CODEC_ROOMS,
+    "picows_client": CLIENT_ROOMS,
+    "picows_server": SERVER_ROOMS,
+}
+# An error holds the response that it is about, and reading a response raises errors.
+TYPES_FROM_ABOVE = {("errors", "handshake")}
 NEVER_IN_CODEC = {"asyncio", "logging", "select", "selectors", "socket", "ssl", "uvloop"}
-SOURCES = sorted(path for path in CODEC.rglob("*.p*") if path.suffix in {".py", ".pyx", ".pxd"})
+SOURCES = sorted(
+    path
+    for package in ROOMS
+    for path in (PACKAGES / package.replace("_", "-") / "src" / package).rglob("*.p*")
+    if path.suffix in {".py", ".pyx", ".pxd"}
+)
 
 CYTHON_IMPORT = re.compile(
     r"^[ \t]*(?:from[ \t]+(?P<source>[\w.]+)[ \t]+c?import[ \t]+(?P<names>\([^)]*\)|[^\n]+)"
@@ -73,19 +129,24 @@ CYTHON_IMPORT = re.compile(
 STRING_OR_COMMENT = re.compile(r'""".*?"""|#[^\n]*', re.DOTALL)
 
 
-def room_of(path: Path) -> str:
-    """Return the name of the room that a source file belongs to."""
-    return ".".join(path.relative_to(CODEC).with_suffix("").parts)
+def place_of(path: Path) -> Tuple[str, str]:
+    """Return the package and the room that a source file belongs to."""
+    package, *folders = path.relative_to(PACKAGES).with_suffix("").parts[2:]
+    return package, ".".join(folders)
 
 
-def imports_of(path: Path) -> Iterator[str]:
-    """Yield the dotted names that a source file imports when it is compiled or run."""
+def imports_of(path: Path, *, for_types: bool = False) -> Iterator[str]:
+    """Yield the dotted names that a source file imports when it is compiled or run.
+
+    ``for_types``: also what only a type checker imports.
+    """
     text = path.read_text(encoding="utf-8")
-    pairs = _python_imports(text) if path.suffix == ".py" else _cython_imports(text)
+    is_python = path.suffix == ".py"
+    pairs = _python_imports(text, for_types=for_types) if is_python else _cython_imports(text)
     for source, names in pairs:
-        if source == "picows_codec":
+        if source in ROOMS:
             for name in names:
-                yield f"picows_codec.{name}"
+                yield f"{source}.{name}"
         else:
             yield source
 
@@ -100,11 +161,12 @@ def _cython_imports(text: str) -> Iterator[Tuple[str, List[str]]]:
                 yield module.split()[0], []
 
 
-def _python_imports(text: str) -> Iterator[Tuple[str, List[str]]]:
+def _python_imports(text: str, *, for_types: bool) -> Iterator[Tuple[str, List[str]]]:
     pending: List[ast.AST] = [ast.parse(text)]
     while pending:
         node = pending.pop()
-        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
+        is_for_types = isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
+        if isinstance(node, ast.If) and is_for_types and not for_types:
             pending.extend(node.orelse)
             continue
         if isinstance(node, ast.Import):
@@ -115,21 +177,40 @@ def _python_imports(text: str) -> Iterator[Tuple[str, List[str]]]:
         pending.extend(ast.iter_child_nodes(node))
 
 
-def test_every_room_has_its_place() -> None:
-    assert {room_of(path) for path in SOURCES} == set(ROOMS)
-    assert len(ROOMS) == len(set(ROOMS))
+@pytest.mark.parametrize("package", ROOMS)
+def test_every_room_has_its_place(package: str) -> None:
+    found = {room for owner, room in map(place_of, SOURCES) if owner == package}
+    assert found == set(ROOMS[package])
+    assert len(ROOMS[package]) == len(set(ROOMS[package]))
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(CODEC).as_posix())
+@pytest.mark.parametrize(
+    ("title", "package"),
+    [("The rooms of the client", "picows_client"), ("The rooms of the server", "picows_server")],
+)
+def test_rooms_are_described_in_their_order(title: str, package: str) -> None:
+    text = (PACKAGES.parent / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    table = text.split(f"## {title}\n\n")[1].split("\n\n")[0]
+    cells = (row.split("|")[1] for row in table.splitlines()[2:])
+    described = [name for cell in cells for name in re.findall(r"`(\w+)`", cell)]
+    assert described == [name for name in ROOMS[package] if not name.startswith("_")]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: "/".join(path.parts[-2:]))
 def test_imports_go_one_way(path: Path) -> None:
-    own = room_of(path)
-    reachable = ROOMS[: ROOMS.index(own)]
-    for name in imports_of(path):
+    package, own = place_of(path)
+    reachable = ROOMS[package][: ROOMS[package].index(own)]
+    for name in imports_of(path, for_types=True):
         top, _, room = name.partition(".")
         assert top, f"{path.name}: write the import in full, not {name!r}"
-        assert top not in NEVER_IN_CODEC, f"{path.name} imports {name}"
-        if top == "picows_codec" and room != own:  # a .pyx may name its own .pxd
+        if top != package:
+            assert top == "picows_codec" or top not in ROOMS, f"{path.name} imports {name}"
+        elif room != own and (own, room) not in TYPES_FROM_ABOVE:  # a .pyx may name its own .pxd
             assert room in reachable, f"{path.name} imports {name}, which is not below it"
+    for name in imports_of(path):
+        if package == "picows_codec":
+            assert name.partition(".")[0] not in NEVER_IN_CODEC, f"{path.name} imports {name}"
+        assert name not in {f"{package}.{room}" for room in ROOMS[package][len(reachable) + 1 :]}
 
 
 def test_imports_are_found() -> None:
@@ -142,17 +223,11 @@ def test_imports_are_found() -> None:
         ("a.b", ["c", "d"])
     ]
     assert list(_cython_imports("    from . cimport frame\n")) == [(".", ["frame"])]
+    typed = "if TYPE_CHECKING:\n    import a\nelse:\n    from b import c\n"
+    assert {name for name, _ in _python_imports(typed, for_types=False)} == {"b"}
+    assert {name for name, _ in _python_imports(typed, for_types=True)} == {"a", "b"}
     assert "picows_codec.frames" in set(imports_of(CODEC / "transport.pyx"))
     assert "picows_codec.listener" in set(imports_of(CODEC / "__init__.pxd"))
-
-
-@pytest.mark.parametrize(("package", "other"), [("client", "server"), ("server", "client")])
-def test_client_and_server_know_only_the_codec(package: str, other: str) -> None:
-    sources = sorted((PACKAGES / f"picows-{package}" / "src").rglob("*.py"))
-    assert sources
-    for path in sources:
-        for name in imports_of(path):
-            assert name.partition(".")[0] != f"picows_{other}", f"{path.name} imports {name}"
 
 
 @pytest.mark.parametrize(

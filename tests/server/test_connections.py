@@ -22,7 +22,8 @@ from picows_server import (
     create_ssl_context,
 )
 from picows_server.backend import ServerTls, choose_backend
-from picows_server.connections import Connections, ServerProtocol
+from picows_server.connections import Connections
+from picows_server.protocol import ServerProtocol
 from tests.support.certificates import Certificates
 from tests.support.leaks import count_instances, eventually, leaked_since, open_descriptors
 from tests.support.rawclient import RawClient, upgrade_request

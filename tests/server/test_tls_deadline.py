@@ -13,7 +13,7 @@ from typing import Any, AsyncIterator, List, Optional, Tuple
 import pytest
 
 from picows_server import WSListener, WSServer, backend, ws_create_server
-from picows_server.connections import ServerProtocol
+from picows_server.protocol import ServerProtocol
 from tests.support.certificates import Certificates
 from tests.support.leaks import count_instances, eventually
 from tests.support.rawclient import upgrade_request

@@ -7,11 +7,12 @@ import functools
 import socket
 import ssl
 import sys
-from typing import TYPE_CHECKING, Any, ContextManager, Coroutine, Dict, Optional
+from typing import Any, ContextManager, Coroutine, Dict, Optional
 
 from picows_codec import WSInvalidOptionError
 from picows_codec.tls import ENGINE_TIMEOUT, ContextCheck, FastnetLoop, log_loop_tls
 from picows_server.logs import Logger
+from picows_server.protocol import ServerProtocol
 
 try:
     from picows_codec.stream import Poller, attach
@@ -26,9 +27,6 @@ except ImportError:  # needs Python 3.9
     HAS_AIOFASTNET = False
 else:
     HAS_AIOFASTNET = True
-
-if TYPE_CHECKING:
-    from picows_server.connections import ServerProtocol
 
 __all__ = ["Backend", "ServerTls", "choose_backend", "has_readers"]
 

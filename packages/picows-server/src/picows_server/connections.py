@@ -9,7 +9,6 @@ from typing import Callable, Dict, List, Optional, Set, Tuple
 
 from picows_codec import (
     ServerHandshake,
-    WSEndpoint,
     WSListener,
     WSOptions,
     WSState,
@@ -23,10 +22,11 @@ from picows_codec.tls import describe_tls_failure
 from picows_server.backend import Backend, has_readers
 from picows_server.limits import LimitWatch
 from picows_server.logs import Logger
+from picows_server.protocol import ProtocolOwner, ServerProtocol
 from picows_server.routing import Route, RouteResult
 from picows_server.tls_deadline import TlsDeadline
 
-__all__ = ["Connections", "ServerProtocol"]
+__all__ = ["Connections"]
 
 # Turns of the loop after which a transport that gave up has closed its socket; asyncio,
 # aiofastnet and uvloop need two or three.
@@ -36,34 +36,7 @@ _CLOSING_TURNS = 16
 _RETRY_AFTER = 5
 
 
-class ServerProtocol(WSEndpoint, asyncio.BufferedProtocol):
-    """An endpoint that its server counts while it has a transport."""
-
-    __slots__ = ("_connections",)
-
-    def __init__(self, connections: Connections, peer: object) -> None:
-        super().__init__(
-            connections.options,
-            ServerHandshake(connections.route, options=connections.options),
-            connections.loop,
-            connections.logger,
-            shared_reads=connections.shared_reads,
-            remote_address=peer,
-        )
-        self._connections = connections
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Join the server's connections, then start the opening handshake."""
-        self._connections.connection_made(self)
-        super().connection_made(transport)
-
-    def connection_lost(self, exc: Optional[Exception]) -> None:
-        """Leave the server's connections, then tell the listener."""
-        self._connections.connection_lost(self)
-        super().connection_lost(exc)
-
-
-class Connections:
+class Connections(ProtocolOwner):
     """Every connection of one server; room for new ones, and the ways to end them.
 
     ``released`` is called when a connection has opened or ended: there may be room for another
@@ -83,15 +56,15 @@ class Connections:
         max_pending_handshakes: Optional[int],
         refuses_when_full: bool = False,
     ) -> None:
-        self.loop = loop
-        self.route = route
+        self._loop = loop
+        self._route = route
         self._refuses_when_full = refuses_when_full
         if refuses_when_full and max_connections is not None:
-            self.route = functools.partial(_route_with_limit, self._is_full, route)
-        self.options = options
-        self.logger = logger
+            self._route = functools.partial(_route_with_limit, self._is_full, route)
+        self._options = options
+        self._logger = logger
         # Loops that only report completion receive into a buffer ahead of time.
-        self.shared_reads = has_readers(loop)
+        self._shared_reads = has_readers(loop)
         self._backend = backend
         self._released = released
         self._max_connections = max_connections
@@ -141,11 +114,19 @@ class Connections:
 
     def add(self, sock: socket.socket, peer: object) -> None:
         """Serve a socket that was just accepted, from the address ``peer``."""
-        protocol = ServerProtocol(self, peer)
+        protocol = ServerProtocol(
+            self,
+            self._options,
+            ServerHandshake(self._route, options=self._options),
+            self._loop,
+            self._logger,
+            shared_reads=self._shared_reads,
+            remote_address=peer,
+        )
         connecting = self._backend.connect(sock, protocol)
         if connecting is not None:
-            task = self.loop.create_task(connecting)
-            deadline = TlsDeadline(self.loop, task, self.options.websocket_handshake_timeout)
+            task = self._loop.create_task(connecting)
+            deadline = TlsDeadline(self._loop, task, self._options.websocket_handshake_timeout)
             self._connecting[protocol] = deadline
             done = functools.partial(self._connecting_done, protocol, sock, peer, deadline)
             task.add_done_callback(done)
@@ -179,7 +160,6 @@ class Connections:
             transport.disconnect(graceful=False)
 
     def connection_made(self, protocol: ServerProtocol) -> None:
-        """``protocol`` has a transport, and begins with the opening handshake."""
         deadline = self._connecting.pop(protocol, None)
         if deadline is not None:
             deadline.stop()
@@ -188,7 +168,6 @@ class Connections:
         protocol.opened.add_done_callback(functools.partial(self._opened, protocol))
 
     def connection_lost(self, protocol: ServerProtocol) -> None:
-        """``protocol`` has lost its transport."""
         if self._backend.closes_lost_transports and protocol.transport is not None:
             below = protocol.transport.underlying_transport
             if below is not None:
@@ -251,7 +230,7 @@ class Connections:
         # A transport that gives up still watches its socket; closing that earlier would leave a
         # stale number in the selector. If no transport has it, nobody else closes it.
         if turns and sock.fileno() >= 0:
-            self.loop.call_soon(self._let_go, protocol, sock, turns - 1)
+            self._loop.call_soon(self._let_go, protocol, sock, turns - 1)
             return
         sock.close()
         protocol.give_up()
@@ -262,7 +241,7 @@ class Connections:
     def _log_failure(self, peer: object, error: BaseException) -> None:
         # What a peer can cause is not worth a traceback. An ssl.SSLError is an OSError.
         if isinstance(error, (OSError, asyncio.TimeoutError)):
-            self.logger.info(
+            self._logger.info(
                 "%s: the TLS handshake failed: %s"
                 if self._backend.has_tls
                 else "%s: the connection was lost before it was served: %s",
@@ -270,7 +249,7 @@ class Connections:
                 describe_tls_failure(error),
             )
         else:
-            self.logger.error(
+            self._logger.error(
                 "%s: the connection could not be served", format_address(peer), exc_info=error
             )
 

@@ -1,0 +1,60 @@
+"""The codec's endpoint as asyncio and a server's connections want to see it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Optional
+
+from picows_codec import ServerHandshake, WSEndpoint, WSOptions
+from picows_server.logs import Logger
+
+__all__ = ["ProtocolOwner", "ServerProtocol"]
+
+
+class ProtocolOwner:
+    """What is told when each :class:`ServerProtocol` gets its transport, and when it loses it."""
+
+    def connection_made(self, protocol: ServerProtocol) -> None:
+        """``protocol`` has a transport, and begins with the opening handshake."""
+        raise NotImplementedError
+
+    def connection_lost(self, protocol: ServerProtocol) -> None:
+        """``protocol`` has lost its transport."""
+        raise NotImplementedError
+
+
+class ServerProtocol(WSEndpoint, asyncio.BufferedProtocol):
+    """A server's end of a connection, which tells its owner when it begins and ends."""
+
+    __slots__ = ("_owner",)
+
+    def __init__(
+        self,
+        owner: ProtocolOwner,
+        options: WSOptions,
+        handshake: ServerHandshake,
+        loop: asyncio.AbstractEventLoop,
+        logger: Logger,
+        *,
+        shared_reads: bool,
+        remote_address: object,
+    ) -> None:
+        super().__init__(
+            options,
+            handshake,
+            loop,
+            logger,
+            shared_reads=shared_reads,
+            remote_address=remote_address,
+        )
+        self._owner = owner
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Join the server's connections, then start the opening handshake."""
+        self._owner.connection_made(self)
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: Optional[Exception]) -> None:
+        """Leave the server's connections, then tell the listener."""
+        self._owner.connection_lost(self)
+        super().connection_lost(exc)
