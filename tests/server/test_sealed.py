@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
+import logging
 import os
 import ssl
 import sys
+import tempfile
 from pathlib import Path
-from typing import AsyncIterator, List, Optional
+from typing import Any, AsyncIterator, List, Optional
 
 import pytest
 
+from picows_server import ws_create_server
 from tests.support.certificates import Certificates
 from tests.support.loops import run
 from tests.support.rawclient import RawClient
-from tests.support.servers import PLAIN_BACKENDS, TLS_BACKENDS
+from tests.support.servers import PLAIN_BACKENDS, TLS_BACKENDS, Echo, needs_aiofastnet, sockname
 
 _ROOT = Path(__file__).parents[2]
 
@@ -158,3 +162,45 @@ def test_sealed_tls_server(
         _check_log(server.log)
 
     run(main)
+
+
+@needs_aiofastnet
+@pytest.mark.parametrize("backend", ["auto", "aiofastnet"])
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOENT])
+async def test_no_file_for_a_client_certificate(
+    backend: str,
+    number: int,
+    certificates: Certificates,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    error = OSError(number, os.strerror(number), "/tmp/name")
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise error.with_traceback(None)
+
+    context = certificates.server_context()
+    context.load_verify_locations(certificates.authority)
+    context.verify_mode = ssl.CERT_REQUIRED
+    # No limit of time: a server that is not told keeps the connection.
+    async with ws_create_server(
+        "wss://127.0.0.1:0/",
+        Echo,
+        ssl_context=context,
+        backend=backend,
+        websocket_handshake_timeout=None,
+    ) as server:
+        client_context = certificates.client_context(with_certificate=True)
+        monkeypatch.setattr(tempfile, "NamedTemporaryFile", refuse)
+        with caplog.at_level(logging.INFO, "picows.server"), contextlib.suppress(OSError):
+            async with await RawClient.connect(sockname(server), context=client_context) as client:
+                await client.read_to_end()
+        monkeypatch.undo()
+        async with await RawClient.connect(sockname(server), context=client_context) as client:
+            assert (await client.upgrade("/")).status == 101
+    (line,) = [record for record in caplog.records if "TLS handshake failed" in record.getMessage()]
+    assert line.levelno == logging.WARNING
+    assert line.getMessage().endswith(
+        ": the TLS handshake failed: aiofastnet opens a file to decode the peer's certificate, "
+        f"and could not ({error}); backend='loop' needs none"
+    )

@@ -5,6 +5,8 @@ Nothing here imports ssl or asyncio: contexts, errors and loops are looked at by
 
 from __future__ import annotations
 
+import errno
+import sys
 from contextlib import contextmanager
 from typing import Any, Callable, Iterator
 
@@ -15,6 +17,7 @@ __all__ = [
     "ContextCheck",
     "FastnetLoop",
     "describe_tls_failure",
+    "is_file_failure",
     "log_loop_tls",
     "name_tls_failure",
 ]
@@ -26,6 +29,27 @@ ENGINE_TIMEOUT = 24 * 3600.0
 _CLOSED = "the peer closed the connection"
 _ENDS = (ConnectionResetError, BrokenPipeError)
 _ENDS_OF_SSL = frozenset(("SSLEOFError", "SSLSyscallError", "SSLZeroReturnError"))
+
+# What the system says when a file cannot be opened or written.
+_FILE_ERRORS = frozenset(
+    getattr(errno, name)
+    for name in (
+        "EACCES",
+        "EDQUOT",
+        "EEXIST",
+        "EMFILE",
+        "ENFILE",
+        "ENOENT",
+        "ENOSPC",
+        "ENOTDIR",
+        "EPERM",
+        "EROFS",
+    )
+    if hasattr(errno, name)
+)
+
+# Turns of the loop after which a task has heard of the end of its handshake, if it ever will.
+_TURNS = 5
 
 _PROTOCOL_TLS_CLIENT, _PROTOCOL_TLS_SERVER = 16, 17
 
@@ -160,13 +184,15 @@ class FastnetLoop:
     during the TLS handshake to the loop's exception handler, as the class ConnectionResetError
     where an exception is expected, which the logging module cannot print.
 
+    A handshake whose transport gives up its descriptor is over, and its task is told: aiofastnet
+    (1.2) decodes a certificate by a temporary file, and wakes nobody where none can be made.
+
     With a poller one event of the loop serves all connections that are ready.
     """
 
     def __init__(self, loop: Any, poller: Any = None) -> None:
         self._loop = loop
         self._watcher = watcher = loop if poller is None else poller
-        self.remove_reader = watcher.remove_reader
         self.remove_writer = watcher.remove_writer
         self._guards: dict[int, _Guard] = {}
 
@@ -179,17 +205,24 @@ class FastnetLoop:
         A context may be changed while a handshake is under way, and then calls what crashes: see
         :class:`ContextCheck`. ``stop`` is called instead, which cancels what is inside; that raises
         :class:`ConnectionAbortedError` then, with the reason.
+
+        ``stop`` is also called where aiofastnet gave up and what is inside still waits. If that was
+        for the lack of a file, an :class:`OSError` with its ``errno`` says so.
         """
         guard = self._guards[fd] = _Guard(why_not, stop)
         del stop  # leads to the task, whose exception's traceback leads to this frame
         try:
             yield
-        except BaseException:
-            if guard.reason is None:
-                raise
-            raise ConnectionAbortedError(
-                f"the ssl_context was changed during the handshake: {guard.reason}"
-            ) from None
+        except BaseException as error:
+            if guard.reason is not None:
+                raise ConnectionAbortedError(
+                    f"the ssl_context was changed during the handshake: {guard.reason}"
+                ) from None
+            if guard.was_stopped:
+                raise _build_loss(*guard.loss) from None
+            if is_file_failure(error):
+                raise _build_loss(*_describe_loss(error)) from None
+            raise
         finally:
             guard.stop = None
             if self._guards.get(fd) is guard:
@@ -198,6 +231,15 @@ class FastnetLoop:
     def add_reader(self, fd: int, callback: Callable[[], object]) -> None:
         """As the loop's."""
         self._watch(self._watcher.add_reader, fd, callback)
+
+    def remove_reader(self, fd: int) -> bool:
+        """As the loop's."""
+        guard = self._guards.get(fd) if self._guards else None
+        if guard is not None:
+            # Transports call this while they handle the exception that ends them.
+            guard.note_loss(sys.exc_info()[1], self._loop.call_soon)
+        removed: bool = self._watcher.remove_reader(fd)
+        return removed
 
     def add_writer(self, fd: int, callback: Callable[[], object]) -> None:
         """As the loop's."""
@@ -220,17 +262,40 @@ class FastnetLoop:
 
 
 class _Guard:
-    """Of one TLS handshake, until ``stop`` is None; ``reason`` is why it was stopped, if it was."""
+    """Of one TLS handshake, until ``stop`` is None.
 
-    __slots__ = ("_why_not", "reason", "stop")
+    ``reason``: the context was changed, and how. ``loss``: the descriptor was given up, and the
+    arguments of :func:`_build_loss`; ``was_stopped``: for this.
+    """
+
+    __slots__ = ("_why_not", "loss", "reason", "stop", "was_stopped")
 
     def __init__(self, why_not: Callable[[], str | None], stop: Callable[[], object]) -> None:
         self._why_not = why_not
         self.stop: Callable[[], object] | None = stop
         self.reason: str | None = None
+        self.loss: Any = None
+        self.was_stopped = False
+
+    def note_loss(self, error: BaseException | None, call_soon: Any) -> None:
+        """The transport does not watch its descriptor any more, perhaps because of ``error``."""
+        # Not the error: its traceback leads to this guard.
+        self.loss = _describe_loss(error)
+        call_soon(self._look, call_soon, _TURNS)
+
+    def _look(self, call_soon: Any, turns: int) -> None:
+        if self.stop is None or self.reason is not None or self.loss is None:
+            return  # over, or it was only a pause
+        if turns:
+            call_soon(self._look, call_soon, turns - 1)
+        elif not self.was_stopped:
+            self.was_stopped = True
+            self.stop()
 
     def around(self, add: Any, fd: int, callback: Any) -> Callable[[], None]:
         """Return what is to be called instead of a transport's ``callback``."""
+        if not self.was_stopped:
+            self.loss = None
 
         def guarded() -> None:
             if self.stop is None:
@@ -246,13 +311,41 @@ class _Guard:
         return guarded
 
 
+def is_file_failure(error: BaseException) -> bool:
+    """Whether the system refused a file, which is no fault of the peer."""
+    # The numbers of ssl's errors are others.
+    return (
+        isinstance(error, OSError)
+        and type(error).__module__ == "builtins"
+        and error.errno in _FILE_ERRORS
+    )
+
+
+def _describe_loss(error: BaseException | None) -> tuple[int | None, str]:
+    if error is None:
+        return None, "aiofastnet gave the connection up; backend='loop' may do"
+    if isinstance(error, OSError) and is_file_failure(error):
+        return error.errno, (
+            "aiofastnet opens a file to decode the peer's certificate, and could not "
+            f"({error}); backend='loop' needs none"
+        )
+    words = str(error) or type(error).__name__
+    return None, f"aiofastnet gave the connection up ({words}); backend='loop' may do"
+
+
+def _build_loss(number: int | None, text: str) -> OSError:
+    return ConnectionAbortedError(text) if number is None else OSError(number, text)
+
+
 def describe_tls_failure(error: BaseException, expected_name: str | None = None) -> str:
     """Say in OpenSSL's words why a TLS handshake failed, the same on every backend.
 
     ``expected_name`` is what a client wanted to find in the certificate.
     """
     reason = getattr(error, "reason", None)
-    if not isinstance(reason, str) or not reason:
+    if is_file_failure(error):
+        words = str(getattr(error, "strerror", ""))
+    elif not isinstance(reason, str) or not reason:
         # Backends differ in how they see an end: EOF, a reset, an error while writing.
         is_end = isinstance(error, _ENDS) or type(error).__name__ in _ENDS_OF_SSL
         words = _CLOSED if is_end else str(error) or type(error).__name__

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import socket
 from typing import Callable, Dict, List, Optional, Set, Tuple
 
@@ -18,7 +19,7 @@ from picows_codec import (
     encode_close_payload,
 )
 from picows_codec.socket_address import format_address
-from picows_codec.tls import describe_tls_failure
+from picows_codec.tls import describe_tls_failure, is_file_failure
 from picows_server.backend import Backend, has_readers
 from picows_server.limits import LimitWatch
 from picows_server.logs import Logger
@@ -241,7 +242,8 @@ class Connections(ProtocolOwner):
     def _log_failure(self, peer: object, error: BaseException) -> None:
         # What a peer can cause is not worth a traceback. An ssl.SSLError is an OSError.
         if isinstance(error, (OSError, asyncio.TimeoutError)):
-            self._logger.info(
+            self._logger.log(
+                logging.WARNING if is_file_failure(error) else logging.INFO,
                 "%s: the TLS handshake failed: %s"
                 if self._backend.has_tls
                 else "%s: the connection was lost before it was served: %s",
