@@ -3,31 +3,17 @@
 from __future__ import annotations
 
 import base64
-import ipaddress
-import re
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Mapping, Optional, Tuple
-from urllib.parse import quote, unquote, urljoin
+from urllib.parse import urljoin
 
 from picows_codec import WSInvalidURL
+from picows_codec.url_grammar import DEFAULT_PORTS, host_in_url, split_url
 
 __all__ = ["WSURL", "WSParsedURL", "parse_url"]
 
-_SERVER_PORTS = {"ws": 80, "wss": 443}
 _HTTP_TWINS = {"ws": "http", "wss": "https"}
-_MAX_PORT = 65535
-
-_SPACE_OR_CONTROL = re.compile(r"[\x00-\x20\x7f]")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
-_HOST_NAME = re.compile(r"[a-z0-9._-]+")
-_USERINFO = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:-]|%[0-9A-Fa-f]{2}|[^\x00-\x7f])*")
-_ZONE = re.compile(r"[A-Za-z0-9._~-]+")
-
-# What stays as it is in a path or query; everything else is percent-encoded as UTF-8. "%" is
-# among it because the caller's own percent-encoding must survive.
-_SAFE_IN_TARGET = "%/:@!$&'()*+,;=?[]"
 
 
 @dataclass(frozen=True)
@@ -60,7 +46,7 @@ class WSURL:
         # Programs connect to the same few URLs again and again. What may be secret is not kept.
         _check_is_str(url)
         if "@" in url or "?" in url:
-            return parse_url(url, _SERVER_PORTS)
+            return parse_url(url, DEFAULT_PORTS)
         return _parse_server_url(url)
 
     @property
@@ -98,12 +84,12 @@ class WSURL:
     @property
     def host_and_port(self) -> str:
         """``host:port`` for other computers: IPv6 in brackets, but without its zone."""
-        return f"{_bracketed(self.host.partition('%')[0])}:{self.port}"
+        return f"{host_in_url(self.host.partition('%')[0])}:{self.port}"
 
     @cached_property
     def host_header(self) -> str:
         """The ``Host`` header: :attr:`host_and_port`, or without the port if it is the default."""
-        is_default = self.port == _SERVER_PORTS.get(self.scheme)
+        is_default = self.port == DEFAULT_PORTS.get(self.scheme)
         return self.host_and_port.rpartition(":")[0] if is_default else self.host_and_port
 
     @property
@@ -148,8 +134,7 @@ class WSURL:
 
     @property
     def _base(self) -> str:
-        host = _bracketed(self.host.replace("%", "%25"))
-        return f"{self.scheme}://{host}:{self.port}"
+        return f"{self.scheme}://{host_in_url(self.host)}:{self.port}"
 
 
 WSParsedURL = WSURL
@@ -162,36 +147,16 @@ def parse_url(url: str, default_ports: Mapping[str, int]) -> WSURL:
     Raises :class:`TypeError` and :class:`WSInvalidURL` as :meth:`WSURL.parse` does.
     """
     _check_is_str(url)
-    blank = _SPACE_OR_CONTROL.search(url)
-    if blank:
-        code = ord(blank.group())
-        raise _invalid(
-            url, f"{blank.group()!r} at position {blank.start()}; write it as %{code:02X}"
-        )
-    scheme, separator, rest = url.partition("://")
-    scheme = scheme.lower()
-    if not separator or scheme not in default_ports:
-        schemes = " or ".join(f"{name}://" for name in default_ports)
-        raise _invalid(url, f"it must begin with {schemes}")
-    if "#" in rest:
-        raise _invalid(
-            url, "a fragment is not allowed (RFC 6455, 3); write # as %23 or leave it out"
-        )
-    before_query, _, query = rest.partition("?")
-    authority, _, path = before_query.partition("/")
-    if _STRAY_PERCENT.search(path) or _STRAY_PERCENT.search(query):
-        raise _invalid(url, "% without two hexadecimal digits; write it as %25")
-    userinfo, at, host_and_port = authority.rpartition("@")
-    username, password = _split_userinfo(url, userinfo) if at else (None, None)
-    host, port = _split_host_and_port(url, host_and_port)
-    try:
-        path, query = quote(path, _SAFE_IN_TARGET), quote(query, _SAFE_IN_TARGET)
-    except UnicodeEncodeError:
-        raise _invalid(url, "it has a lone surrogate, which has no UTF-8 form") from None
-    if port is None:
-        port = default_ports[scheme]
+    parts = split_url(url, default_ports)
+    port = default_ports[parts.scheme] if parts.port is None else parts.port
     return WSURL(
-        scheme, host, port, path="/" + path, query=query, username=username, password=password
+        parts.scheme,
+        parts.host,
+        port,
+        parts.path,
+        parts.query or "",
+        parts.username,
+        parts.password,
     )
 
 
@@ -203,92 +168,4 @@ def _check_is_str(url: object) -> None:
 
 @lru_cache(maxsize=128)
 def _parse_server_url(url: str) -> WSURL:
-    return parse_url(url, _SERVER_PORTS)
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
-
-
-def _split_userinfo(url: str, userinfo: str) -> Tuple[str, str]:
-    if "@" in userinfo:
-        raise _invalid(url, "more than one @; inside user and password write it as %40")
-    # Strict: what is a host to one parser must not be a user to another.
-    if not _USERINFO.fullmatch(userinfo):
-        raise _invalid(url, "user or password have a character that must be percent-encoded")
-    try:
-        username, password = (
-            unquote(part, errors="strict") for part in userinfo.partition(":")[::2]
-        )
-        (username + password).encode()
-    except UnicodeError:
-        raise _invalid(url, "user or password are not UTF-8") from None
-    # RFC 7617, 2
-    if ":" in username or _CONTROL.search(username + password):
-        raise _invalid(
-            url, "a user must not have a colon, nor user or password a control character"
-        )
-    return username, password
-
-
-def _split_host_and_port(url: str, authority: str) -> Tuple[str, Optional[int]]:
-    if authority.startswith("["):
-        literal, bracket, tail = authority[1:].partition("]")
-        if not bracket or (tail and not tail.startswith(":")):
-            raise _invalid(url, "an IPv6 address is written as [address] or [address]:port")
-        return _ipv6_host(url, literal), _port(url, tail[1:])
-    host, _, port = authority.partition(":")
-    if ":" in port:
-        raise _invalid(url, "more than one colon; an IPv6 address is written in brackets")
-    if not host:
-        raise _invalid(url, "there is no host")
-    return _named_host(url, host), _port(url, port)
-
-
-def _named_host(url: str, host: str) -> str:
-    try:
-        name = host.encode("idna").decode("ascii").lower()
-    except UnicodeError as error:
-        raise _invalid(url, f"{host!r} is not a host name: {error}") from None
-    # Only now: IDNA may turn other scripts' characters into ASCII delimiters.
-    if not _HOST_NAME.fullmatch(name):
-        raise _invalid(url, f"{host!r} is not a host name")
-    # A name cannot end in a number (RFC 3696, 2), so this was meant as an address.
-    if name.rpartition(".")[2].isdigit():
-        try:
-            ipaddress.IPv4Address(name)
-        except ValueError:
-            raise _invalid(url, f"{host!r} is not an IPv4 address") from None
-    return name
-
-
-def _ipv6_host(url: str, literal: str) -> str:
-    # RFC 6874: inside a URL the "%" before a zone is itself written "%25".
-    address, percent, zone = literal.replace("%25", "%", 1).partition("%")
-    try:
-        host = str(ipaddress.IPv6Address(address))
-    except ValueError:
-        raise _invalid(url, f"{literal!r} is not an IPv6 address") from None
-    if percent and not _ZONE.fullmatch(zone):
-        raise _invalid(url, f"{zone!r} is not an IPv6 zone")
-    return host + percent + zone
-
-
-def _port(url: str, text: str) -> Optional[int]:
-    if not text:
-        return None  # "host:" is allowed, and means the default (RFC 3986, 3.2.3)
-    # isdigit() alone also takes other scripts' digits, which int() would understand.
-    is_number = text.isascii() and text.isdigit() and len(text) <= len(str(_MAX_PORT))
-    if not is_number or not 1 <= int(text) <= _MAX_PORT:
-        raise _invalid(url, f"{text!r} is not a port from 1 to {_MAX_PORT}")
-    return int(text)
-
-
-def _invalid(url: str, message: str) -> WSInvalidURL:
-    # Errors end up in logs, where a password has no place, nor has a query, which may hold one.
-    before, at, after = url.rpartition("@")
-    user, colon, _ = before.partition("://")[2].partition(":")
-    if at and colon:
-        url = f"{before.partition('://')[0]}://{user}:***@{after}"
-    place, mark, _ = url.partition("?")
-    return WSInvalidURL(f"{place}?..." if mark else url, message)
+    return parse_url(url, DEFAULT_PORTS)

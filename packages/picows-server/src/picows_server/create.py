@@ -11,7 +11,6 @@ from picows_codec import WSInvalidOptionError, WSOptions
 from picows_codec.calls import returns_call
 from picows_codec.listener_factory import check_order
 from picows_codec.option_table import SERVER_DEFAULTS
-from picows_server.address import ServerAddress, parse_server_url
 from picows_server.backend import ServerTls, choose_backend
 from picows_server.call import WSCreateServerCall
 from picows_server.listen import (
@@ -26,6 +25,7 @@ from picows_server.logs import Logger, resolve_logger
 from picows_server.option_names import MEANINGS
 from picows_server.routing import ListenerFactory, make_route
 from picows_server.server import WSServer
+from picows_server.url import ServerURL, parse_server_url
 
 if TYPE_CHECKING:
     from typing_extensions import ParamSpec, Unpack
@@ -130,8 +130,8 @@ async def ws_create_server(
     with given_sockets(sock) as given:
         check_order("ws_create_server", url, listener_factory)
         loop = asyncio.get_running_loop()
-        address = parse_server_url(url)
-        route = make_route(listener_factory, address.path)
+        parsed_url = parse_server_url(url)
+        route = make_route(listener_factory, parsed_url.path)
         logger = resolve_logger(logger_name)
         checked_options = WSOptions(**{**SERVER_DEFAULTS, **options})
         _check_flag("reuse_address", reuse_address, is_optional=True)
@@ -145,16 +145,16 @@ async def ws_create_server(
             if limit is not None:
                 _check_count(name, limit)
         _check_when_full(when_full)
-        tls = _tls_settings(address, ssl_context, checked_options)
+        tls = _tls_settings(parsed_url, ssl_context, checked_options)
         chosen_backend = choose_backend(backend, loop, tls, logger)
         try:
-            listening = await _listen(loop, address, unix_path, given, reuse_address, reuse_port)
+            listening = await _listen(loop, parsed_url, unix_path, given, reuse_address, reuse_port)
         except BaseException:
             chosen_backend.close()
             raise
         server = WSServer(
             loop=loop,
-            address=address,
+            url=parsed_url,
             listening=listening,
             backend=chosen_backend,
             route=route,
@@ -176,7 +176,7 @@ async def ws_create_server(
 
 async def _listen(
     loop: asyncio.AbstractEventLoop,
-    address: ServerAddress,
+    url: ServerURL,
     unix_path: Optional[UnixPath],
     given: Optional[List[socket.socket]],
     reuse_address: Optional[bool],
@@ -195,25 +195,25 @@ async def _listen(
         return bind_unix(unix_path)
     return await bind_tcp(
         loop,
-        address.host,
-        address.port,
+        url.host,
+        url.port,
         reuse_address=reuse_address,
         reuse_port=reuse_port,
     )
 
 
 def _tls_settings(
-    address: ServerAddress, ssl_context: Optional[ssl.SSLContext], options: WSOptions
+    url: ServerURL, ssl_context: Optional[ssl.SSLContext], options: WSOptions
 ) -> Optional[ServerTls]:
     if ssl_context is None:
-        if address.is_secure:
+        if url.is_secure:
             raise WSInvalidOptionError(
                 "a wss:// server needs ssl_context; create_ssl_context(certfile, keyfile) makes one"
             )
         return None
     if not isinstance(ssl_context, ssl.SSLContext):
         raise TypeError(f"ssl_context must be an ssl.SSLContext, not {type(ssl_context).__name__}")
-    if not address.is_secure:
+    if not url.is_secure:
         raise WSInvalidOptionError("ssl_context is for wss:// URLs, not for ws://")
     if ssl_context.protocol == ssl.PROTOCOL_TLS_CLIENT:
         raise WSInvalidOptionError("ssl_context was made for clients (PROTOCOL_TLS_CLIENT)")

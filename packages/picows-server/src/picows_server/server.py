@@ -8,12 +8,12 @@ from typing import Optional, Tuple
 
 from picows_codec import WSCloseCode, WSOptions, WSStateError
 from picows_server.accept import Acceptor, AwaitingAcceptor, ReadinessAcceptor
-from picows_server.address import ServerAddress
 from picows_server.backend import Backend, has_readers
 from picows_server.connections import Connections
 from picows_server.listen import ListeningSockets
 from picows_server.logs import Logger
 from picows_server.routing import Route
+from picows_server.url import ServerURL
 
 __all__ = ["WSServer"]
 
@@ -29,7 +29,7 @@ class WSServer(asyncio.AbstractServer):
         self,
         *,
         loop: asyncio.AbstractEventLoop,
-        address: ServerAddress,
+        url: ServerURL,
         listening: ListeningSockets,
         backend: Backend,
         route: Route,
@@ -41,7 +41,7 @@ class WSServer(asyncio.AbstractServer):
         refuses_when_full: bool,
     ) -> None:
         self._loop = loop
-        self._address = address
+        self._url = url
         self._listening = listening
         self._backend = backend
         self._close_timeout = options.close_timeout
@@ -64,7 +64,7 @@ class WSServer(asyncio.AbstractServer):
         self._abort_timer: Optional[asyncio.TimerHandle] = None
         self._forever: Optional[asyncio.Future[None]] = None
         # Kept for after close(), when the sockets can no longer be asked.
-        self._urls = tuple(address.url(port) for port in self._ports())
+        self._urls = tuple(url.with_port(port) for port in self._ports())
 
     def __repr__(self) -> str:
         state = "closed" if self._is_closing else "serving" if self.is_serving() else "idle"
@@ -235,5 +235,5 @@ class WSServer(asyncio.AbstractServer):
     def _ports(self) -> Tuple[int, ...]:
         names = (sock.getsockname() for sock in self._listening.sockets)
         # The name of a Unix socket is its path.
-        ports = (name[1] if isinstance(name, tuple) else self._address.port for name in names)
+        ports = (name[1] if isinstance(name, tuple) else self._url.port for name in names)
         return tuple(dict.fromkeys(ports))
