@@ -29,6 +29,7 @@ CODEC_ROOMS = (
     "log_text",
     "disconnect",
     "socket_address",
+    "readiness",
     "waiting",
     "option_names",
     "option_table",

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-import sys
 from pathlib import Path
 from typing import Any, Callable, Optional
 
 import pytest
 
 from picows_client import WSInvalidOptionError, backend
-from picows_client.backend import choose_backend, has_readers
+from picows_client.backend import choose_backend
 
 Run = Callable[..., Any]
 
@@ -29,15 +28,6 @@ def has_aiofastnet(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(backend, "HAS_AIOFASTNET", request.param)
     present: bool = request.param
     return present
-
-
-def test_readiness(run: Run) -> None:
-    async def main() -> None:
-        assert has_readers(asyncio.get_running_loop())
-
-    assert not has_readers(CompletionLoop())
-    if sys.platform != "win32":
-        run(main)
 
 
 def test_auto_for_plain_sockets(

@@ -15,6 +15,7 @@ from tests.support.memory import MemoryTransport
 def test_names() -> None:
     assert socket_address.__all__ == [
         "SocketAddress",
+        "UnixPath",
         "format_address",
         "pack_address",
         "unpack_address",

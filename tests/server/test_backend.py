@@ -12,8 +12,9 @@ from typing import Any, Dict, List
 import pytest
 
 from picows_codec import ServerHandshake, WSEndpoint, WSOptions
+from picows_codec.readiness import has_readers
 from picows_server import WSInvalidOptionError, backend, create_ssl_context
-from picows_server.backend import ServerTls, choose_backend, has_readers
+from picows_server.backend import ServerTls, choose_backend
 from tests.support.certificates import Certificates
 from tests.support.leaks import eventually, leaked_since, open_descriptors
 from tests.support.rawclient import RawClient, upgrade_request
@@ -87,10 +88,6 @@ def test_auto_without_readers(certificates: Certificates) -> None:
 def test_auto_without_stream(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backend, "HAS_STREAM", False)
     assert choose_backend("auto", LoopWithoutReaders(), None, LOGGER).name == "loop"
-
-
-async def test_has_readers() -> None:
-    assert has_readers(asyncio.get_running_loop())
 
 
 async def test_what_is_not_available_says_why(

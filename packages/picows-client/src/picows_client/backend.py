@@ -21,6 +21,7 @@ from picows_client.protocol import ClientProtocol
 from picows_client.tasks import undisturbed
 from picows_client.tls import ClientTls, naming_failures
 from picows_codec import WSInvalidOptionError
+from picows_codec.readiness import has_readers
 from picows_codec.tls import ENGINE_TIMEOUT, ContextCheck, FastnetLoop, log_loop_tls
 
 try:
@@ -37,7 +38,7 @@ except ImportError:  # needs Python 3.9
 else:
     HAS_AIOFASTNET = True
 
-__all__ = ["Backend", "check_backend_name", "choose_backend", "has_readers"]
+__all__ = ["Backend", "check_backend_name", "choose_backend"]
 
 AnyProtocol = Union[ClientProtocol, TransportDialogue]
 
@@ -212,11 +213,6 @@ def _loop_arguments(tls: ClientTls) -> Dict[str, Any]:
     if sys.version_info >= (3, 11):
         arguments["ssl_shutdown_timeout"] = tls.shutdown_timeout
     return arguments
-
-
-def has_readers(loop: asyncio.AbstractEventLoop) -> bool:
-    """Whether the loop reports readiness (uvloop, selector loops) or completion (proactor)."""
-    return type(loop).add_reader is not asyncio.AbstractEventLoop.add_reader
 
 
 def check_backend_name(name: str) -> None:

@@ -25,7 +25,7 @@ from typing import (
 from picows_client._version import __version__
 from picows_client.backend import check_backend_name
 from picows_client.call import WSConnectCall
-from picows_client.first_hop import SocketFactory, UnixPath, first_hop_of
+from picows_client.first_hop import SocketFactory, first_hop_of
 from picows_client.logs import Logger, resolve_logger
 from picows_client.opening import Opening
 from picows_client.option_names import MEANINGS
@@ -45,6 +45,7 @@ from picows_codec import (
 from picows_codec.calls import returns_call
 from picows_codec.headers import is_field_value
 from picows_codec.listener_factory import bind_listener_factory, check_order
+from picows_codec.socket_address import UnixPath
 
 if TYPE_CHECKING:
     from typing_extensions import ParamSpec, Unpack

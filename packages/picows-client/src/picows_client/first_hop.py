@@ -10,10 +10,10 @@ from typing import Awaitable, Callable, Optional, Tuple, Union
 
 from picows_client.url import WSURL
 from picows_codec import WSInvalidOptionError
+from picows_codec.socket_address import UnixPath
 
-__all__ = ["FirstHop", "SocketFactory", "UnixPath", "check_stream_socket", "first_hop_of"]
+__all__ = ["FirstHop", "SocketFactory", "check_stream_socket", "first_hop_of"]
 
-UnixPath = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
 SocketFactory = Callable[
     [WSURL], Union[Optional[socket.socket], Awaitable[Optional[socket.socket]]]
 ]

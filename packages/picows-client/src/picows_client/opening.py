@@ -10,7 +10,7 @@ import socket
 import ssl
 from typing import Any, Callable, Coroutine, Optional, Sequence, Tuple, TypeVar
 
-from picows_client.backend import choose_backend, has_readers
+from picows_client.backend import choose_backend
 from picows_client.dial import attempt_at_once, dial
 from picows_client.first_hop import FirstHop
 from picows_client.logs import Logger
@@ -34,6 +34,7 @@ from picows_codec import (
     WSUpgradeResponse,
 )
 from picows_codec.deadlines import time_left
+from picows_codec.readiness import has_readers
 
 __all__ = ["Opening"]
 

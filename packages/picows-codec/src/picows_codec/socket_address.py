@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from typing import Tuple, Union
 
 from picows_codec.log_text import one_line
 
-__all__ = ["SocketAddress", "format_address", "pack_address", "unpack_address"]
+__all__ = ["SocketAddress", "UnixPath", "format_address", "pack_address", "unpack_address"]
 
 # Of IPv4; of IPv6, with flow label and scope; the path of a Unix socket; its name in Linux's
 # abstract namespace; None where it is not known.
 SocketAddress = Union[Tuple[str, int], Tuple[str, int, int, int], str, bytes, None]
+
+# What a caller may give as the path of a Unix socket.
+UnixPath = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
 
 # Before the octets of a packed address. It makes the number negative: an int of another kind of
 # socket is an address itself.

@@ -10,6 +10,7 @@ import sys
 from typing import Any, ContextManager, Coroutine, Dict, Optional
 
 from picows_codec import WSInvalidOptionError
+from picows_codec.readiness import has_readers
 from picows_codec.tls import ENGINE_TIMEOUT, ContextCheck, FastnetLoop, log_loop_tls
 from picows_server.logs import Logger
 from picows_server.protocol import ServerProtocol
@@ -28,7 +29,7 @@ except ImportError:  # needs Python 3.9
 else:
     HAS_AIOFASTNET = True
 
-__all__ = ["Backend", "ServerTls", "choose_backend", "has_readers"]
+__all__ = ["Backend", "ServerTls", "choose_backend"]
 
 # aiofastnet gives every connection two static buffers of half a megabyte altogether. Four TLS
 # records each (16 KiB and room for their headers) let a server hold many connections: only pages
@@ -181,11 +182,6 @@ class FastnetBackend(Backend):
         if self._poller is not None:
             self._poller.close()
             self._poller = None
-
-
-def has_readers(loop: asyncio.AbstractEventLoop) -> bool:
-    """Whether the loop reports readiness (uvloop, selector loops) or completion (proactor)."""
-    return type(loop).add_reader is not asyncio.AbstractEventLoop.add_reader
 
 
 def choose_backend(

@@ -18,9 +18,10 @@ from picows_codec import (
     WSUpgradeResponse,
     encode_close_payload,
 )
+from picows_codec.readiness import has_readers
 from picows_codec.socket_address import format_address
 from picows_codec.tls import describe_tls_failure, is_file_failure
-from picows_server.backend import Backend, has_readers
+from picows_server.backend import Backend
 from picows_server.limits import LimitWatch
 from picows_server.logs import Logger
 from picows_server.protocol import ProtocolOwner, ServerProtocol

@@ -11,11 +11,11 @@ from picows_codec import WSInvalidOptionError, WSOptions
 from picows_codec.calls import returns_call
 from picows_codec.listener_factory import check_order
 from picows_codec.option_table import SERVER_DEFAULTS
+from picows_codec.socket_address import UnixPath
 from picows_server.backend import ServerTls, choose_backend
 from picows_server.call import WSCreateServerCall
 from picows_server.listen import (
     ListeningSockets,
-    UnixPath,
     adopt_sockets,
     bind_tcp,
     bind_unix,

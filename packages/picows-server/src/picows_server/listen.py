@@ -14,17 +14,15 @@ from collections import abc
 from typing import Iterable, Iterator, List, Optional, Sequence, Tuple, Union
 
 from picows_codec import WSInvalidOptionError
+from picows_codec.socket_address import UnixPath
 
 __all__ = [
     "ListeningSockets",
-    "UnixPath",
     "adopt_sockets",
     "bind_tcp",
     "bind_unix",
     "given_sockets",
 ]
-
-UnixPath = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
 
 # What getaddrinfo returns: family, type, protocol, canonical name, address.
 _AddressInfo = Tuple[int, int, int, str, Tuple[object, ...]]

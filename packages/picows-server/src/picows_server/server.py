@@ -7,8 +7,9 @@ from asyncio.trsock import TransportSocket
 from typing import Optional, Tuple
 
 from picows_codec import WSCloseCode, WSOptions, WSStateError
+from picows_codec.readiness import has_readers
 from picows_server.accept import Acceptor, AwaitingAcceptor, ReadinessAcceptor
-from picows_server.backend import Backend, has_readers
+from picows_server.backend import Backend
 from picows_server.connections import Connections
 from picows_server.listen import ListeningSockets
 from picows_server.logs import Logger
