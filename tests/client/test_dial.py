@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import os
 import socket
 import ssl
 import sys
 from pathlib import Path
-from typing import Any, Callable, List, Optional, Tuple
+from typing import Any, Callable, Iterator, List, Optional, Tuple
 
 import pytest
 
@@ -18,6 +19,7 @@ from picows_client import (
     WSHandshakeError,
     WSHandshakeTimeout,
     WSInvalidOptionError,
+    WSProxyError,
     race,
     ws_connect,
 )
@@ -33,10 +35,16 @@ Run = Callable[..., Any]
 class FakeResolver:
     """A loop whose resolver knows what a test says, and whose connects to some ports hang."""
 
-    def __init__(self, *found: Tuple[str, int], hanging: Tuple[int, ...] = ()) -> None:
+    def __init__(
+        self,
+        *found: Tuple[str, int],
+        hanging: Tuple[int, ...] = (),
+        failure: Optional[OSError] = None,
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._found = found
         self._hanging = hanging
+        self._failure = failure
         self.asked: List[str] = []
 
     def __getattr__(self, name: str) -> Any:
@@ -44,6 +52,8 @@ class FakeResolver:
 
     async def getaddrinfo(self, host: str, port: int, **options: Any) -> Any:
         self.asked.append(host)
+        if self._failure is not None:
+            raise self._failure
         if not self._found:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return [
@@ -120,6 +130,51 @@ def test_unknown_name(run: Run) -> None:
             await dialled("ws://server.example", FakeResolver())
         assert caught.value.errno == socket.EAI_NONAME
         assert isinstance(caught.value.__cause__, socket.gaierror)
+
+    run(main)
+
+
+@contextlib.contextmanager
+def no_descriptors_left() -> Iterator[None]:
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest_free = os.dup(0)
+    os.close(lowest_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "named"),
+    [
+        ("ws://127.0.0.1:7", {}, "127.0.0.1 port 7"),
+        ("ws://[::1]:7", {}, "::1 port 7"),
+        ("ws://127.0.0.1:7", {"local_addr": ("127.0.0.1", 0)}, "127.0.0.1 port 7"),
+        ("ws://localhost", {"proxy": "http://127.0.0.1:7"}, "127.0.0.1 port 7"),
+        ("ws://localhost", {"unix_path": "/some/path"}, "the Unix socket '/some/path'"),
+    ],
+)
+def test_no_descriptors_left(run: Run, url: str, options: Any, named: str) -> None:
+    async def main() -> None:
+        with no_descriptors_left(), pytest.raises(OSError, match="Too many open files") as caught:
+            await ws_connect(url, Recorder, **options)
+        error = caught.value.__cause__ if isinstance(caught.value, WSProxyError) else caught.value
+        assert isinstance(error, OSError)
+        assert error.errno == errno.EMFILE
+        assert error.strerror == f"cannot connect to {named}: Too many open files"
+
+    run(main)
+
+
+def test_no_descriptors_left_for_a_name(run: Run) -> None:
+    async def main() -> None:
+        loop = FakeResolver(failure=OSError(errno.EMFILE, "Too many open files"))
+        with pytest.raises(OSError, match=r"cannot resolve 'a\.example': Too many") as caught:
+            await resolve(loop, "a.example", 80, 0)  # type: ignore[arg-type]
+        assert caught.value.errno == errno.EMFILE
 
     run(main)
 

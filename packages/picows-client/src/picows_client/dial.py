@@ -43,7 +43,7 @@ class Attempt:
 
     def __init__(self, address: AddressInfo) -> None:
         self._address = address
-        self.sock = socket.socket(address[0], address[1] | _NON_BLOCKING, address[2])
+        self.sock = _open_socket(address, _NON_BLOCKING)
         try:
             if not _NON_BLOCKING:
                 self.sock.setblocking(False)
@@ -142,8 +142,7 @@ async def _connect_tcp(
         local = await resolve(loop, *first_hop.local_addr, first_hop.family)
 
     async def connect(address: AddressInfo) -> socket.socket:
-        family, kind, protocol, _, _ = address
-        sock = socket.socket(family, kind, protocol)
+        sock = _open_socket(address)
         with _closed_on_error(sock):
             sock.setblocking(False)
             if local is not None:
@@ -155,7 +154,10 @@ async def _connect_tcp(
 
 
 async def _connect_unix(path: Union[str, bytes]) -> socket.socket:
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    except OSError as error:
+        raise explain(error, f"cannot connect to the Unix socket {path!r}") from error
     with _closed_on_error(sock):
         sock.setblocking(False)
         while True:
@@ -168,6 +170,13 @@ async def _connect_unix(path: Union[str, bytes]) -> socket.socket:
                 raise explain(error, f"cannot connect to the Unix socket {path!r}") from error
             else:
                 return sock
+
+
+def _open_socket(address: AddressInfo, flags: int = 0) -> socket.socket:
+    try:
+        return socket.socket(address[0], address[1] | flags, address[2])
+    except OSError as error:  # no descriptors left, or a family that this system lacks
+        raise explain(error, f"cannot connect to {describe(address)}") from error
 
 
 async def _connect_to(

@@ -20,7 +20,8 @@ async def resolve(
 ) -> List[AddressInfo]:
     """Find the addresses of ``host`` in the order in which they should be tried.
 
-    Raises :class:`socket.gaierror`, an :class:`OSError`, that names the host.
+    Raises :class:`socket.gaierror`, an :class:`OSError`, or what else the system says, that names
+    the host.
     """
     # An address needs no resolver, and so no thread of the loop's executor.
     found: Sequence[AddressInfo] = numeric_addresses(host, port, family)
@@ -31,6 +32,8 @@ async def resolve(
             raise socket.gaierror(
                 error.errno, f"cannot resolve {host!r}: {error.strerror}"
             ) from error
+        except OSError as error:  # of the machine, no descriptors left for one
+            raise explain(error, f"cannot resolve {host!r}") from error
     return _interleave_families(list(dict.fromkeys(found)))
 
 
