@@ -555,29 +555,43 @@ def test_refused_values_are_bounded_and_escaped(feed: Feed) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "refused"),
     [
-        [("Content-Length", "1")],
-        [("Content-Length", "0"), ("content-length", "1")],
-        [("Content-Length", "1"), ("content-length", "0")],
-        [("Content-Length", "")],
-        [("Content-Length", "-1")],
-        [("Content-Length", "+0")],
-        [("Content-Length", "0, 0")],
-        [("Content-Length", "0x0")],
-        [("Content-Length", "9" * 40)],
-        [("Transfer-Encoding", "chunked")],
-        [("Transfer-Encoding", "identity")],
-        [("Transfer-Encoding", "")],
-        [("transfer-ENCODING", "chunked"), ("Content-Length", "0")],
+        ([("Content-Length", "1")], "Content-Length: '1'"),
+        ([("Content-Length", "0"), ("content-length", "1")], "Content-Length: '1'"),
+        ([("Content-Length", "1"), ("content-length", "0")], "Content-Length: '1'"),
+        ([("Content-Length", "")], "Content-Length: ''"),
+        ([("Content-Length", "-1")], "Content-Length: '-1'"),
+        ([("Content-Length", "+0")], "Content-Length: '+0'"),
+        ([("Content-Length", "0, 0")], "Content-Length: '0, 0'"),
+        ([("Content-Length", "0\t0")], "Content-Length: '0\\t0'"),
+        ([("Content-Length", "0x0")], "Content-Length: '0x0'"),
+        ([("Content-Length", "9" * 40)], f"Content-Length: '{'9' * 40}'"),
+        ([("Transfer-Encoding", "chunked")], "Transfer-Encoding: 'chunked'"),
+        ([("Transfer-Encoding", "identity")], "Transfer-Encoding: 'identity'"),
+        ([("Transfer-Encoding", "")], "Transfer-Encoding: ''"),
+        (
+            [("Content-Length", "0"), ("transfer-ENCODING", "chunked")],
+            "Transfer-Encoding: 'chunked'",
+        ),
     ],
 )
-def test_server_refuses_bodies(feed: Feed, changes: Headers) -> None:
+def test_server_refuses_bodies(feed: Feed, changes: Headers, refused: str) -> None:
     server = make_server(route_must_not_be_called)
     data = request_head(*changes)
     assert feed(server, data) == len(data)
     check_refusal(server, data, 400, WSInvalidMessageError)
-    assert "body" in str(server.error)
+    assert str(server.error) == f"a request without a body is wanted, and it has {refused}"
+
+
+@pytest.mark.parametrize("name", ["Content-Length", "Transfer-Encoding"])
+def test_a_refused_body_is_named_in_bounds(feed: Feed, name: str) -> None:
+    server = make_server(route_must_not_be_called)
+    feed(server, request_head((name, "\t1" * 500 + "2")))
+    text = str(server.error)
+    assert len(text) < 400
+    assert f"{name}: '1\\t1\\t1" in text
+    assert text.endswith("...")
 
 
 GARBAGE = [

@@ -136,6 +136,16 @@ cdef str _bounded(object value):
     return repr(value)
 
 
+cdef tuple _body_header(object headers):
+    """Which header announces a body, and its value."""
+    for value in headers.getall("Transfer-Encoding", ()):
+        return "Transfer-Encoding", value
+    for value in headers.getall("Content-Length", ()):
+        if not value or value.strip("0"):
+            return "Content-Length", value
+    return "Content-Length", ""
+
+
 cdef bint _is_token_text(str text):
     cdef bytes data = text.encode("utf-8", "surrogateescape")
     return ws_is_token(_start(data), PyBytes_GET_SIZE(data))
@@ -950,7 +960,9 @@ cdef class ServerHandshake(OpeningHandshake):
             return self._unfit(405, "GET is wanted", "CONNECT")
         # Content would be taken for frames.
         if head.has_content:
-            return WSInvalidMessageError("a request without a body is wanted", raw)
+            name, value = _body_header(self.request.headers)
+            self._refusal = f"a request without a body is wanted, and it has {name}"
+            return WSInvalidMessageError(f"{self._refusal}: {_bounded(value)}", raw)
         # RFC 9112, 3.2: 400 for a request that lacks Host, repeats it or has an invalid one; one in
         # HTTP/1.0 may lack it.
         if head.fields[WS_FIELD_HOST].count == 0 and head.request_line.version == 10:
