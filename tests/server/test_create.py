@@ -435,6 +435,8 @@ async def test_options_reach_the_connections(monkeypatch: pytest.MonkeyPatch) ->
         ({"max_connections": 0}, "max_connections must be at least 1, not 0"),
         ({"max_pending_handshakes": -1}, "max_pending_handshakes"),
         ({"when_full": "panic"}, "when_full must be 'wait' or 'refuse', not 'panic'"),
+        ({"when_full": "refuse"}, "when_full='refuse' needs max_connections"),
+        ({"when_full": "refuse", "max_pending_handshakes": 5}, "needs max_connections"),
         ({"backlog": 0}, "backlog"),
         ({"backend": "fast"}, "backend"),
         ({"sock": []}, "no socket"),

@@ -109,7 +109,8 @@ async def ws_create_server(
         ``when_full``: at ``max_connections``, ``"wait"`` leaves further connections in the kernel's
         backlog until there is room. ``"refuse"`` counts open connections only, and answers an
         upgrade 503 with Retry-After (RFC 9110, 15.6.4), after TLS; other requests, such as health
-        checks, reach the factory. At ``max_pending_handshakes`` connections wait in either case.
+        checks, reach the factory; it needs ``max_connections``. At ``max_pending_handshakes``
+        connections wait in either case.
 
     How to serve
         ``logger_name``: name below ``picows.``, or a logger; None is ``"server"``.
@@ -144,7 +145,7 @@ async def ws_create_server(
         ):
             if limit is not None:
                 _check_count(name, limit)
-        _check_when_full(when_full)
+        _check_when_full(when_full, max_connections)
         tls = _tls_settings(parsed_url, ssl_context, checked_options)
         chosen_backend = choose_backend(backend, loop, tls, logger)
         try:
@@ -220,11 +221,13 @@ def _tls_settings(
     return ServerTls(ssl_context, options.close_timeout)
 
 
-def _check_when_full(when_full: object) -> None:
+def _check_when_full(when_full: object, max_connections: Optional[int]) -> None:
     if not isinstance(when_full, str):
         raise TypeError(f"when_full must be a str, not {type(when_full).__name__}")
     if when_full not in ("wait", "refuse"):
         raise WSInvalidOptionError(f"when_full must be 'wait' or 'refuse', not {when_full!r}")
+    if when_full == "refuse" and max_connections is None:
+        raise WSInvalidOptionError("when_full='refuse' needs max_connections: when it is full")
 
 
 def _check_flag(name: str, value: object, *, is_optional: bool = False) -> None:
