@@ -400,6 +400,7 @@ def test_nothing_is_left_of_a_failed_tls_handshake(
 ) -> None:
     if loop_kind == "asyncio" and backend == "loop" and sys.version_info < (3, 11):
         pytest.skip("asyncio's TLS kept its protocol in a reference cycle")
+
     async def main() -> None:
         before = count_instances(ClientProtocol)
         async with raw_peer(RawConnection.read_to_end) as peer:
