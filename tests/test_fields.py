@@ -1,4 +1,4 @@
-"""A field of a connection is written only in the room that declares it."""
+"""A field of a connection or its transport is written only in the room that declares it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 CODEC = Path(__file__).resolve().parents[1] / "packages" / "picows-codec" / "src" / "picows_codec"
 
-# The rooms whose classes make up a connection.
+# The rooms whose classes make up a connection and its transport.
 ROOMS = (
     "deadlines",
     "connection.state",
@@ -20,6 +20,9 @@ ROOMS = (
     "connection.progress",
     "connection.keepalive",
     "connection.endpoint",
+    "stream.poller",
+    "stream.wire",
+    "stream.transport",
 )
 
 # A line that declares a field: a type, a name, perhaps the size of an array and a comment.
@@ -69,6 +72,9 @@ def test_fields_are_found() -> None:
     assert found["_head"] == ["connection.receiver"]
     assert found["_cause"] == ["connection.closing"]
     assert found["_keepalive"] == ["connection.endpoint"]
+    assert found["watched_events"] == ["stream.poller"]
+    assert found["_queue"] == ["stream.wire"]
+    assert found["_closing"] == ["stream.transport"]
     assert found["due"] == ["connection.progress", "connection.progress", "connection.keepalive"]
     assert len(found) >= 60
 

@@ -1,4 +1,7 @@
-"""Test files mirror the sources: every room has a file of its own, every file a room."""
+"""Test files mirror the sources: every room has a file of its own, every file a room.
+
+The tests of a folder's rooms lie in a folder of the same name, or beside all others.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ ELSEWHERE: Dict[str, Dict[str, str]] = {
         "abi": "abi/test_guard.py",
         "option_types": "codec/test_option_table.py",
         "waiting": "codec/test_transport.py",
-        "write_queue": "codec/test_stream.py",
+        "write_queue": "codec/stream/test_wire.py",
     },
     "client": {
         "_version": "packaging/test_release.py",
@@ -73,20 +76,31 @@ def rooms_of(package: str) -> Set[str]:
 
 
 def files_of(package: str) -> Set[str]:
-    """Return what the test files of a package are named after."""
-    return {path.stem[5:] for path in (ROOT / "tests" / package).rglob("test_*.py")}
+    """Return what the test files of a package are named after, with the folder they lie in."""
+    tests = ROOT / "tests" / package
+    return {
+        ".".join((*path.relative_to(tests).parent.parts, path.stem[5:]))
+        for path in tests.rglob("test_*.py")
+    }
+
+
+def file_of(package: str, room: str) -> str:
+    """Return what the test file of a room is named after."""
+    folder, _, name = room.rpartition(".")
+    has_folder = folder and (ROOT / "tests" / package / folder).is_dir()
+    return room if has_folder else name
 
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_every_room_has_its_test_file(package: str) -> None:
     found = files_of(package)
-    rooms = {room for room in rooms_of(package) if room.rpartition(".")[2] not in found}
+    rooms = {room for room in rooms_of(package) if file_of(package, room) not in found}
     assert rooms == set(ELSEWHERE[package])
 
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_every_test_file_has_its_room(package: str) -> None:
-    rooms = {room.rpartition(".")[2] for room in rooms_of(package)}
+    rooms = {file_of(package, room) for room in rooms_of(package)}
     assert files_of(package) - rooms == set(TOGETHER[package])
 
 

@@ -24,8 +24,6 @@ cdef inline int reraise() except -1:
 cdef class Wire:
     """What a transport of our own offers beneath asyncio's interface: writes without objects."""
 
-    cdef Py_ssize_t queue_size      # bytes accepted that the kernel has not taken yet
-
     # Write now what the kernel takes and queue the rest: a copy, or a reference to ``owner``, which
     # keeps data where and as it is, or is None. Errors of the socket end the connection later, as
     # with asyncio's transports; they are not raised here.
@@ -33,6 +31,9 @@ cdef class Wire:
     cdef int write_two(
         self, const uint8_t* head, Py_ssize_t head_size,
         const uint8_t* data, Py_ssize_t size, object owner) except -1
+
+    # Bytes accepted that the kernel has not taken yet.
+    cdef Py_ssize_t queue_size(self) except -1
 
 cdef class Sender(ConnectionState):
     cdef:

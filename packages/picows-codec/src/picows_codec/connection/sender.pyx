@@ -62,6 +62,9 @@ cdef class Wire:
             const uint8_t* data, Py_ssize_t size, object owner) except -1:
         raise NotImplementedError
 
+    cdef Py_ssize_t queue_size(self) except -1:
+        raise NotImplementedError
+
 
 cdef int _write_bytes(Wire wire, const uint8_t* data, Py_ssize_t size) except -1:
     return wire.write_bytes(data, size)
@@ -459,7 +462,7 @@ cdef class Sender(ConnectionState):
     cdef Py_ssize_t _queue_below(self) except -1:
         """Bytes that the transport was given and the kernel has not taken."""
         if self._wire is not None:
-            return self._wire.queue_size
+            return self._wire.queue_size()
         if self._transport_below is not None:
             return self._transport_below.get_write_buffer_size()
         return 0
