@@ -38,14 +38,14 @@ from picows_codec import (
     WSState,
     WSTransport,
     WSUsageError,
-    handshake,
 )
 from picows_codec.connection import keepalive
+from picows_codec.http import key
 
 __all__ = ["Habits", "ListenerFault", "Session"]
 
 # The same input must do the same in every run.
-handshake.urandom = bytes
+key.urandom = bytes
 keepalive.urandom = bytes
 
 REQUEST = (

@@ -1,4 +1,4 @@
-"""A field of a connection or its transport is written only in the room that declares it."""
+"""A field of a connection, its transport or its handshake is written where it is declared only."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 
 CODEC = Path(__file__).resolve().parents[1] / "packages" / "picows-codec" / "src" / "picows_codec"
 
-# The rooms whose classes make up a connection and its transport.
-ROOMS = (
+# The rooms whose classes make up a connection and its transport, and those of its handshake.
+CONNECTION = (
     "deadlines",
     "connection.state",
     "connection.sender",
@@ -24,12 +24,15 @@ ROOMS = (
     "stream.wire",
     "stream.transport",
 )
+HANDSHAKE = ("http.upgrade", "http.handshake", "http.client_handshake", "http.server_handshake")
 
 # A line that declares a field: a type, a name, perhaps the size of an array and a comment.
-FIELD = re.compile(r"^ +(?:cdef )?(?:unsigned )?[\w.]+\*? \*?(\w+)(?:\[\w+\])? *(?:#.*)?$")
+FIELD = re.compile(
+    r"^ +(?:cdef )?(?:readonly )?(?:unsigned )?[\w.]+\*? \*?(\w+)(?:\[\w+\])? *(?:#.*)?$"
+)
 BLOCK = re.compile(r"^ +cdef:$")
-# Assignments, also chained and augmented ones, to an attribute of any variable.
-WRITE = re.compile(r"\b\w+\.(\w+)(?:\[[^\]]*\])? (?:[-+*/&|^]|<<|>>)?=(?!=)")
+# Assignments, also chained and augmented ones, to an attribute of any variable but an exception.
+WRITE = re.compile(r"\b(?!error\.)\w+\.(\w+)(?:\[[^\]]*\])? (?:[-+*/&|^]|<<|>>)?=(?!=)")
 # Its constants look like fields.
 ENUM = re.compile(r"^(?:cdef|ctypedef) enum\b.*:\n(?:(?: +.*)?\n)*", re.MULTILINE)
 TEXT = re.compile(r'""".*?"""', re.DOTALL)
@@ -55,10 +58,10 @@ def path_of(room: str, suffix: str) -> Path:
     return CODEC.joinpath(*room.split(".")).with_suffix(f".{suffix}")
 
 
-def owners() -> Dict[str, List[str]]:
+def owners(rooms: Tuple[str, ...]) -> Dict[str, List[str]]:
     """Return the rooms that declare a field, by its name."""
     found: Dict[str, List[str]] = {}
-    for room in ROOMS:
+    for room in rooms:
         header = path_of(room, "pxd").read_text(encoding="utf-8")
         for name in fields_of(ENUM.sub("", header)):
             found.setdefault(name, []).append(room)
@@ -66,7 +69,7 @@ def owners() -> Dict[str, List[str]]:
 
 
 def test_fields_are_found() -> None:
-    found = owners()
+    found = owners(CONNECTION)
     assert found["_state"] == ["connection.state"]
     assert found["_pending"] == ["connection.sender"]
     assert found["_head"] == ["connection.receiver"]
@@ -77,17 +80,23 @@ def test_fields_are_found() -> None:
     assert found["_closing"] == ["stream.transport"]
     assert found["due"] == ["connection.progress", "connection.progress", "connection.keepalive"]
     assert len(found) >= 60
+    found = owners(HANDSHAKE)
+    assert found["_path_size"] == ["http.upgrade"]
+    assert found["response"] == ["http.upgrade", "http.handshake"]
+    assert found["_chunked"] == ["http.client_handshake"]
+    assert len(found) >= 30
 
 
 def test_writes_are_found() -> None:
     source = '"""\nself.no = 1\n"""\nself._a = b._c = 1\nif x.y == 1:\nself._d[0] |= 2\nz.e -= 1\n'
+    source += "error.status = 426\n"
     assert [name for name, _ in writes_of(source)] == ["_a", "_c", "_d", "e"]
 
 
 @pytest.mark.parametrize("suffix", ["pyx", "pxd"])
-@pytest.mark.parametrize("room", ROOMS)
+@pytest.mark.parametrize("room", [*CONNECTION, *HANDSHAKE])
 def test_fields_are_written_where_they_are_declared(room: str, suffix: str) -> None:
-    found = owners()
+    found = owners(CONNECTION if room in CONNECTION else HANDSHAKE)
     source = path_of(room, suffix).read_text(encoding="utf-8")
     foreign = [
         f"{line}   # declared in {', '.join(found[name])}"

@@ -41,7 +41,6 @@ CODEC_ROOMS = (
     "mask",
     "utf8",
     "close",
-    "headers",
     "frame_header",
     "parser",
     "buffers",
@@ -50,7 +49,18 @@ CODEC_ROOMS = (
     "exports",
     "frames",
     "deadlines",
-    "handshake",
+    "http.__init__",
+    "http.grammar",
+    "http.target",
+    "http.head",
+    "http.body",
+    "http.key",
+    "http.fields",
+    "http.upgrade_head",
+    "http.upgrade",
+    "http.handshake",
+    "http.client_handshake",
+    "http.server_handshake",
     "listener_factory",
     "connection.__init__",
     "connection.state",
@@ -119,7 +129,7 @@ ROOMS = {
     "picows_server": SERVER_ROOMS,
 }
 # An error holds the response that it is about, and reading a response raises errors.
-TYPES_FROM_ABOVE = {("errors", "handshake")}
+TYPES_FROM_ABOVE = {("errors", "http.upgrade")}
 NEVER_IN_CODEC = {"asyncio", "logging", "select", "selectors", "socket", "ssl", "uvloop"}
 SOURCES = sorted(
     path

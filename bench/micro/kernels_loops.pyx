@@ -9,7 +9,8 @@ from picows_codec.frame_header cimport (
     ws_encode_frame_header,
     ws_frame_header,
 )
-from picows_codec.headers cimport WS_HEAD_END, ws_head_limits, ws_upgrade_head, ws_upgrade_head_feed
+from picows_codec.http.head cimport WS_HEAD_END, ws_head_limits
+from picows_codec.http.upgrade_head cimport ws_upgrade_head, ws_upgrade_head_feed
 from picows_codec.mask cimport ws_mask, ws_mask_copy, ws_masking_key
 from picows_codec.parser cimport (
     ws_parser,

@@ -29,7 +29,7 @@ from picows_codec import (
     mask,
     simd,
 )
-from picows_codec.headers import accept_for_key
+from picows_codec.http.key import accept_for_key
 
 __all__ = ["Figure", "main"]
 

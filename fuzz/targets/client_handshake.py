@@ -19,8 +19,8 @@ from picows_codec import (
     WSInvalidOptionError,
     WSListener,
     WSOptions,
-    handshake,
 )
+from picows_codec.http import key
 
 __all__ = ["run"]
 
@@ -36,7 +36,7 @@ MOST_INTERIM = 8
 OWN_FIELDS = {b"host", b"upgrade", b"connection", b"sec-websocket-key", b"sec-websocket-version"}
 
 # The same input must do the same in every run.
-handshake.urandom = bytes
+key.urandom = bytes
 
 
 class FactoryError(Exception):

@@ -7,7 +7,7 @@ from typing import Any, List
 
 import pytest
 
-import picows_codec.handshake as handshake_room
+import picows_codec.http.upgrade as upgrade_room
 from picows_codec import (
     ServerHandshake,
     WSDisconnectKind,
@@ -241,15 +241,15 @@ def test_an_error_of_another_handshake_is_the_factorys(role: str) -> None:
 def test_an_error_of_the_library_is_not_logged_as_the_factorys(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    real = handshake_room.CIMultiDict
+    real = upgrade_room.CIMultiDict
 
     def fail_once(*args: Any) -> Any:
-        monkeypatch.setattr(handshake_room, "CIMultiDict", real)
+        monkeypatch.setattr(upgrade_room, "CIMultiDict", real)
         raise OSError(24, "Too many open files")
 
     connection = Connection("server", open=False, factory=lambda *_: None)
     connection.start()
-    monkeypatch.setattr(handshake_room, "CIMultiDict", fail_once)
+    monkeypatch.setattr(upgrade_room, "CIMultiDict", fail_once)
     connection.open()
     assert "because of an error in picows" in connection.log.lines[0]
     assert connection.transport.written.startswith(b"HTTP/1.1 500 ")

@@ -18,7 +18,8 @@ from picows_codec import (
     encode_close_payload,
     encode_frame_header,
 )
-from picows_codec.handshake import ServerHandshake, WSUpgradeRequest, WSUpgradeResponse
+from picows_codec.http.server_handshake import ServerHandshake
+from picows_codec.http.upgrade import WSUpgradeRequest, WSUpgradeResponse
 
 
 class Protocol(WSEndpoint, asyncio.BufferedProtocol):

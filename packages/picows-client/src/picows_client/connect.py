@@ -43,7 +43,7 @@ from picows_codec import (
     WSUpgradeResponse,
 )
 from picows_codec.calls import returns_call
-from picows_codec.headers import is_field_value
+from picows_codec.http.grammar import is_field_value
 from picows_codec.listener_factory import bind_listener_factory, check_order
 from picows_codec.socket_address import UnixPath
 

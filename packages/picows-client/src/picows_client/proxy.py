@@ -19,7 +19,7 @@ from picows_client.dialogue import Dialogue
 from picows_client.tasks import DeadlinePassed, run_with_deadline
 from picows_client.url import WSURL, parse_url
 from picows_codec import WSInvalidOptionError, WSInvalidURL, WSProxyError
-from picows_codec.headers import ChunkedDecoder, parse_content_length
+from picows_codec.http.body import ChunkedDecoder, parse_content_length
 from picows_codec.log_text import one_line
 
 __all__ = ["open_http_tunnel", "open_socks_tunnel", "parse_proxy_url"]

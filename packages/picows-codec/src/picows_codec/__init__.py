@@ -42,9 +42,9 @@ from picows_codec.errors import (
 )
 from picows_codec.frame_header import decode_frame_header, encode_frame_header
 from picows_codec.frames import WSFrame, WSMessage
-from picows_codec.handshake import (
-    ClientHandshake,
-    ServerHandshake,
+from picows_codec.http.client_handshake import ClientHandshake
+from picows_codec.http.server_handshake import ServerHandshake
+from picows_codec.http.upgrade import (
     WSUpgradeRequest,
     WSUpgradeResponse,
     WSUpgradeResponseWithListener,

@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Optional, Sequence, Tuple
 if TYPE_CHECKING:
     from multidict import CIMultiDict
 
-    from picows_codec.handshake import WSUpgradeResponse
+    from picows_codec.http.upgrade import WSUpgradeResponse
 
 __all__ = [
     "WSCloseTimeout",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Callable
 from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
-    from picows_codec.handshake import WSUpgradeRequest, WSUpgradeResponse
+    from picows_codec.http.upgrade import WSUpgradeRequest, WSUpgradeResponse
 
 __all__ = ["bind_listener_factory", "bind_route", "check_order"]
 

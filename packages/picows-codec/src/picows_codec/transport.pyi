@@ -6,7 +6,7 @@ from typing import Any, SupportsIndex, final
 from typing_extensions import Buffer, disjoint_base
 
 from picows_codec.disconnect import WSCloseHandshake, WSDisconnectCause, WSState
-from picows_codec.handshake import WSUpgradeRequest, WSUpgradeResponse
+from picows_codec.http.upgrade import WSUpgradeRequest, WSUpgradeResponse
 from picows_codec.socket_address import SocketAddress
 
 @final

@@ -6,7 +6,7 @@ from picows_codec.buffers cimport ReadBuffer
 from picows_codec.connection.closing cimport Closing
 from picows_codec.connection.keepalive cimport KeepAlive
 from picows_codec.connection.progress cimport DataWatch, StallWatch
-from picows_codec.handshake cimport OpeningHandshake
+from picows_codec.http.handshake cimport OpeningHandshake
 
 cdef class WSEndpoint(Closing):
     cdef:

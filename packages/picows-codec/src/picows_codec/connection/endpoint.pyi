@@ -6,7 +6,8 @@ from typing import Any, SupportsIndex
 from typing_extensions import Buffer, disjoint_base
 
 from picows_codec.connection.closing import Closing
-from picows_codec.handshake import OpeningHandshake, WSUpgradeRequest, WSUpgradeResponse
+from picows_codec.http.handshake import OpeningHandshake
+from picows_codec.http.upgrade import WSUpgradeRequest, WSUpgradeResponse
 from picows_codec.listener import WSListener
 from picows_codec.options import WSOptions
 from picows_codec.transport import WSTransport

@@ -34,14 +34,14 @@ from picows_codec.connection.state cimport (
 from picows_codec.constants cimport WS_OP_PONG
 from picows_codec.deadlines cimport SECOND_LOOK, is_due, time_left
 from picows_codec.frames cimport WSFrame
-from picows_codec.handshake cimport OpeningHandshake
+from picows_codec.http.handshake cimport OpeningHandshake
 from picows_codec.listener cimport WSListener
 from picows_codec.options cimport WSOptions
 from picows_codec.transport cimport WSTransport
 
 from picows_codec.disconnect import WSDisconnectKind
 from picows_codec.errors import WSConnectionError, WSHandshakeError, WSStateError
-from picows_codec.handshake import ClientHandshake
+from picows_codec.http.client_handshake import ClientHandshake
 
 
 cdef class WSEndpoint(Closing):

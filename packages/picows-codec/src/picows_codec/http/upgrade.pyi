@@ -1,19 +1,11 @@
-from typing import Any, Callable, Iterable, Mapping, final
+from typing import Any, Iterable, Mapping, final
 
 from multidict import CIMultiDict, CIMultiDictProxy
-from typing_extensions import Buffer, TypeAlias, disjoint_base
+from typing_extensions import Buffer, TypeAlias
 
-from picows_codec.options import WSOptions
 from picows_codec.socket_address import SocketAddress
 
-__all__ = [
-    "ClientHandshake",
-    "OpeningHandshake",
-    "ServerHandshake",
-    "WSUpgradeRequest",
-    "WSUpgradeResponse",
-    "WSUpgradeResponseWithListener",
-]
+__all__ = ["WSUpgradeRequest", "WSUpgradeResponse", "WSUpgradeResponseWithListener"]
 
 _Headers: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]] | None
 
@@ -77,50 +69,3 @@ class WSUpgradeResponseWithListener:
     @property
     def listener(self) -> Any: ...
     def __init__(self, response: WSUpgradeResponse, listener: object) -> None: ...
-
-@disjoint_base
-class OpeningHandshake:
-    @property
-    def done(self) -> bool: ...
-    @property
-    def accepted(self) -> bool: ...
-    @property
-    def request(self) -> WSUpgradeRequest | None: ...
-    @property
-    def response(self) -> WSUpgradeResponse | None: ...
-    @property
-    def listener(self) -> Any: ...
-    @property
-    def subprotocol(self) -> str | None: ...
-    @property
-    def error(self) -> BaseException | None: ...
-    @property
-    def factory_failed(self) -> bool: ...
-    @property
-    def to_send(self) -> bytes: ...
-    def feed_data(self, data: Buffer) -> int: ...
-    def feed_eof(self) -> None: ...
-    def feed_timeout(self) -> None: ...
-    def fail(self, exception: BaseException) -> None: ...
-    def take_to_send(self) -> bytes: ...
-
-@final
-class ClientHandshake(OpeningHandshake):
-    @property
-    def request(self) -> WSUpgradeRequest: ...
-    def __init__(
-        self,
-        target: str,
-        host_header: str,
-        listener_factory: Callable[[WSUpgradeRequest, WSUpgradeResponse], object],
-        *,
-        extra_headers: _Headers = None,
-        subprotocols: Iterable[str] = (),
-        options: WSOptions,
-    ) -> None: ...
-
-@final
-class ServerHandshake(OpeningHandshake):
-    def __init__(
-        self, route: Callable[[WSUpgradeRequest], object], *, options: WSOptions
-    ) -> None: ...

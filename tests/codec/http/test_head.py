@@ -1,23 +1,24 @@
 from __future__ import annotations
 
-import base64
-import hashlib
-import sys
 from contextlib import suppress
-from typing import Callable, List, Optional
+from typing import Callable, List
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from picows_codec import headers
 from picows_codec.errors import WSInvalidMessageError
-from picows_codec.headers import ChunkedDecoder, HeadScanner
+from picows_codec.http.grammar import is_token
+from picows_codec.http.head import (
+    HeadScanner,
+    parse_field_line,
+    parse_request_line,
+    parse_status_line,
+)
 
 TCHARS = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 LINE_BYTES = frozenset([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])
 EVERY_BYTE = range(256)
-
 HEAD = b"GET / HTTP/1.1\r\nHost: example.com\r\nA:\r\n\r\n"
 LINES = [(0, 14), (16, 17), (35, 2)]
 
@@ -238,7 +239,7 @@ def test_a_tail_does_not_count() -> None:
     ],
 )
 def test_request_line(line: bytes, parsed: tuple) -> None:
-    assert headers.parse_request_line(line) == parsed
+    assert parse_request_line(line) == parsed
 
 
 @pytest.mark.parametrize(
@@ -286,7 +287,7 @@ def test_request_line(line: bytes, parsed: tuple) -> None:
 )
 def test_malformed_request_line(line: bytes) -> None:
     with pytest.raises(WSInvalidMessageError, match="malformed") as caught:
-        headers.parse_request_line(line)
+        parse_request_line(line)
     assert caught.value.status == 400
 
 
@@ -305,7 +306,7 @@ def test_malformed_request_line(line: bytes) -> None:
     ],
 )
 def test_status_line(line: bytes, parsed: tuple) -> None:
-    assert headers.parse_status_line(line) == parsed
+    assert parse_status_line(line) == parsed
 
 
 @pytest.mark.parametrize(
@@ -334,7 +335,7 @@ def test_status_line(line: bytes, parsed: tuple) -> None:
 )
 def test_malformed_status_line(line: bytes) -> None:
     with pytest.raises(WSInvalidMessageError, match="malformed status line"):
-        headers.parse_status_line(line)
+        parse_status_line(line)
 
 
 # Header lines
@@ -355,7 +356,7 @@ def test_malformed_status_line(line: bytes) -> None:
     ],
 )
 def test_field_line(line: bytes, parsed: tuple) -> None:
-    assert headers.parse_field_line(line) == parsed
+    assert parse_field_line(line) == parsed
 
 
 @pytest.mark.parametrize(
@@ -376,313 +377,23 @@ def test_field_line(line: bytes, parsed: tuple) -> None:
 )
 def test_malformed_field_line(line: bytes, text: str) -> None:
     with pytest.raises(WSInvalidMessageError, match=text) as caught:
-        headers.parse_field_line(line)
+        parse_field_line(line)
     assert caught.value.status == 400
 
 
 def test_every_byte_in_a_name() -> None:
     for byte in EVERY_BYTE:
         name = bytes([0x61, byte, 0x61])
-        assert headers.is_token(name) == (byte in TCHARS)
+        assert is_token(name) == (byte in TCHARS)
         if byte in TCHARS:
-            assert headers.parse_field_line(name + b": b") == (name.decode(), "b")
+            assert parse_field_line(name + b": b") == (name.decode(), "b")
         elif byte != 0x3A:
             with pytest.raises(WSInvalidMessageError):
-                headers.parse_field_line(name + b": b")
-
-
-# Values
-
-
-def test_token() -> None:
-    assert headers.is_token(b"a")
-    assert not headers.is_token(b"")
-    assert not headers.is_token(b"a ")
-
-
-def test_every_byte_in_a_value() -> None:
-    for byte in EVERY_BYTE:
-        assert headers.is_field_value(bytes([byte])) == (byte in LINE_BYTES)
-        assert headers.is_field_value(bytes([0x61, byte])) == (byte in LINE_BYTES)
-
-
-def test_empty_value() -> None:
-    assert headers.is_field_value(b"")
-
-
-def test_every_byte_in_a_target() -> None:
-    for byte in EVERY_BYTE:
-        assert headers.is_target(b"/" + bytes([byte])) == (0x21 <= byte <= 0x7E and byte != 0x23)
-
-
-@pytest.mark.parametrize(
-    ("target", "valid"),
-    [(b"", False), (b"/", True), (b"a", False), (b"http://a", True), (b"ws://a/", False)],
-)
-def test_target(target: bytes, valid: bool) -> None:
-    assert headers.is_target(target) is valid
-
-
-@pytest.mark.parametrize(
-    "host",
-    [
-        b"a",
-        b"example.com",
-        b"example.com.",
-        b"EXAMPLE.com:80",
-        b"a:0",
-        b"a:65535",
-        b"a:00080",
-        b"a:",
-        b"127.0.0.1:8080",
-        b"[::1]",
-        b"[::1]:443",
-        b"[fe80::1%25eth0]:80",
-        b"[v1.a:b]",
-        b"under_score~!$&'()*+,;=",
-        b"%C3%9C.example",
-    ],
-)
-def test_host(host: bytes) -> None:
-    assert headers.is_host(host)
-
-
-@pytest.mark.parametrize(
-    "host",
-    [
-        b"",
-        b":80",
-        b"a:65536",
-        b"a:000080",
-        b"a:8a",
-        b"a:-1",
-        b"a:80:80",
-        b"::1",
-        b"[]",
-        b"[]:80",
-        b"[::1",
-        b"[::1]80",
-        b"[::1]]",
-        b"::1]",
-        b"[",
-        b"user@a",
-        b"user:password@a",
-        b"a/b",
-        b"a?b",
-        b"a#b",
-        b"a b",
-        b"a\\b",
-        b"a, b",
-        b"%",
-        b"%4",
-        b"%zz",
-        b"a%4g",
-        b"\xc3\x9c",
-        b"a\x00",
-        b"a\r\nb: c",
-        b"http://a",
-    ],
-)
-def test_invalid_host(host: bytes) -> None:
-    assert not headers.is_host(host)
-
-
-KEY = "dGhlIHNhbXBsZSBub25jZQ=="
-
-
-def test_key() -> None:
-    assert headers.is_key(KEY.encode())
-
-
-@given(st.binary(max_size=20))
-def test_only_16_bytes_are_a_key(nonce: bytes) -> None:
-    assert headers.is_key(base64.b64encode(nonce)) == (len(nonce) == 16)
-
-
-@pytest.mark.parametrize("position", [0, 10, 21, 22, 23])
-def test_every_byte_in_a_key(position: int) -> None:
-    for byte in EVERY_BYTE:
-        key = bytearray(KEY.encode())
-        key[position] = byte
-        try:
-            nonce = base64.b64decode(key, validate=True)
-        except ValueError:
-            nonce = b""
-        assert headers.is_key(bytes(key)) == (len(nonce) == 16 and base64.b64encode(nonce) == key)
-
-
-@pytest.mark.parametrize(
-    ("value", "length"),
-    [
-        (b"0", 0),
-        (b"000", 0),
-        (b"17", 17),
-        (b"0017", 17),
-        (str(sys.maxsize // 10).encode(), sys.maxsize // 10),
-        (str(sys.maxsize + 1).encode(), sys.maxsize),
-        (b"9" * 100, sys.maxsize),
-        (b"", None),
-        (b"-1", None),
-        (b"+1", None),
-        (b"1 ", None),
-        (b"1, 1", None),
-        (b"0x1", None),
-        (b"1.0", None),
-        (b"9" * 100 + b"x", None),
-    ],
-)
-def test_content_length(value: bytes, length: Optional[int]) -> None:
-    assert headers.parse_content_length(value) == length
-
-
-# Lists
-
-
-@pytest.mark.parametrize(
-    ("value", "elements"),
-    [
-        (b"", []),
-        (b",", []),
-        (b" , \t,", []),
-        (b"a", [b"a"]),
-        (b"a,b", [b"a", b"b"]),
-        (b" a ,\tb\t, c d ,,", [b"a", b"b", b"c d"]),
-    ],
-)
-def test_list(value: bytes, elements: List[bytes]) -> None:
-    assert headers.list_elements(value) == elements
-
-
-@given(
-    st.lists(
-        st.tuples(
-            st.text("abc-1", max_size=3).map(str.encode),
-            st.sampled_from([b"", b" ", b"\t "]),
-            st.sampled_from([b"", b" "]),
-        )
-    )
-)
-def test_list_round_trip(parts: List[tuple]) -> None:
-    value = b",".join(before + element + after for element, before, after in parts)
-    assert headers.list_elements(value) == [element for element, _, _ in parts if element]
-
-
-@pytest.mark.parametrize(
-    "value",
-    [b"upgrade", b"UPGRADE", b"Upgrade", b"keep-alive, Upgrade", b",a,uPgRaDe ,b", b"\tupgrade"],
-)
-def test_list_contains(value: bytes) -> None:
-    assert headers.list_contains(value, b"upgrade")
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        b"",
-        b"upgrad",
-        b"upgrades",
-        b"no-upgrade",
-        b"up grade",
-        b"a upgrade",
-        b"upgrade;q=1",
-        b'"upgrade"',
-    ],
-)
-def test_list_does_not_contain(value: bytes) -> None:
-    assert not headers.list_contains(value, b"upgrade")
-
-
-def test_case_is_that_of_letters_only() -> None:
-    # "[" and "{", "\x0d" and "-", "@" and "`" differ in the same bit as letters do.
-    assert not headers.list_contains(b"keep\x0dalive", b"keep-alive")
-    assert not headers.list_contains(b"@", b"`")
-    assert not headers.list_contains(b"[", b"{")
-
-
-# Accept
-
-
-def test_accept_of_the_rfc() -> None:
-    assert headers.accept_for_key(KEY) == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
-
-
-@given(st.binary(min_size=16, max_size=16))
-def test_accept(nonce: bytes) -> None:
-    key = base64.b64encode(nonce).decode()
-    digest = hashlib.sha1((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest()
-    assert headers.accept_for_key(key) == base64.b64encode(digest).decode()
-
-
-# Chunked
-
-CHUNKED = b'4\r\nWiki\r\n0a ;name="v"\r\n0123456789\r\n000\r\nTrailer: x\r\n\r\n'
-CONTENT = b"Wiki0123456789"
-
-
-def test_chunked_whole() -> None:
-    decoder = ChunkedDecoder()
-    assert decoder.feed(CHUNKED) == CONTENT
-    assert decoder.done
-    assert not decoder.broken
-    assert decoder.feed(b"4\r\nmore\r\n") == b""
-
-
-def test_chunked_byte_by_byte() -> None:
-    decoder = ChunkedDecoder()
-    content = b"".join(decoder.feed(bytes([byte])) for byte in CHUNKED)
-    assert content == CONTENT
-    assert decoder.done
-
-
-@given(st.lists(st.binary(min_size=1, max_size=300), max_size=5), st.integers(1, 50))
-def test_chunked_round_trip(chunks: List[bytes], step: int) -> None:
-    coded = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\n\r\n"
-    decoder = ChunkedDecoder()
-    content = b"".join(
-        decoder.feed(coded[start : start + step]) for start in range(0, len(coded), step)
-    )
-    assert content == b"".join(chunks)
-    assert decoder.done
-    assert not decoder.broken
-
-
-@pytest.mark.parametrize(
-    ("coded", "content"),
-    [
-        (b"x", b""),
-        (b"\r\n", b""),
-        (b";a\r\n", b""),
-        (b"4x\r\n", b""),
-        (b"4\n", b""),
-        (b"4\rx", b""),
-        (b"4;a\nb", b""),
-        (b"4;a\x00", b""),
-        (b"1\r\nab", b"a"),
-        (b"1\r\na\rb", b"a"),
-        (b"1\r\na\r\n\r\n", b"a"),
-        (b"f" * 17, b""),
-        (b"1" + b"0" * 16, b""),
-    ],
-)
-def test_broken_chunks(coded: bytes, content: bytes) -> None:
-    for pieces in ([coded], [bytes([byte]) for byte in coded]):
-        decoder = ChunkedDecoder()
-        assert b"".join(decoder.feed(piece) for piece in pieces) == content
-        assert decoder.broken
-        assert not decoder.done
-        assert decoder.feed(b"1\r\na\r\n0\r\n\r\n") == b""
+                parse_field_line(name + b": b")
 
 
 @given(st.binary(max_size=64))
 def test_any_bytes_are_survived(data: bytes) -> None:
-    for function in (
-        headers.parse_request_line,
-        headers.parse_status_line,
-        headers.parse_field_line,
-    ):
+    for function in (parse_request_line, parse_status_line, parse_field_line):
         with suppress(WSInvalidMessageError):
             function(data)
-    for check in (headers.is_token, headers.is_target, headers.is_host, headers.is_key):
-        assert check(data) in (True, False)
-    headers.list_elements(data)
-    assert len(ChunkedDecoder().feed(data)) <= len(data)

@@ -1,0 +1,80 @@
+"""What both sides of the opening handshake share, without I/O (RFC 6455, 4). Private tier.
+
+The fields of `OpeningHandshake` are set here only: a side changes them by its methods.
+"""
+
+from libc.stdint cimport uint8_t
+
+from picows_codec.http.upgrade cimport WSUpgradeRequest, WSUpgradeResponse
+from picows_codec.http.upgrade_head cimport ws_upgrade_head
+from picows_codec.options cimport WSOptions
+
+cdef enum:
+    WS_MAX_PASSED_OVER = 8      # empty lines before a request, interim responses before a 101
+
+# A value of the peer for the text of an error: escaped, and not too long.
+cdef str ws_bounded(object value)
+
+
+cdef class OpeningHandshake:
+    cdef readonly bint done
+    cdef readonly bint accepted
+    cdef readonly WSUpgradeRequest request
+    cdef readonly WSUpgradeResponse response
+    cdef readonly object listener
+    cdef readonly str subprotocol
+    cdef readonly object error
+    cdef readonly bint factory_failed   # error is the factory's: it raised, or returned no listener
+    cdef readonly bytes to_send
+    cdef bint _is_server
+    cdef WSOptions _options
+    cdef object _factory            # makes the listener; dropped when done
+    cdef ws_upgrade_head _head
+    cdef bytearray _pieces          # of a head that did not arrive in one piece
+    cdef bytes _raw_header          # of the peer, once complete
+    cdef object _remote_address     # packed, for the request
+    cdef object _local_address
+    cdef str _refusal               # what a refused client is told: nothing of its request
+    cdef uint8_t _passed_over       # empty lines before a request, interim responses
+
+    # Takes the next bytes of the peer; they may be freed afterwards. Returns how many were the
+    # handshake's: if it is accepted, the rest are frames. Sets done. Raises only what is not an
+    # Exception (KeyboardInterrupt and the like) out of a caller's factory.
+    cdef Py_ssize_t feed(self, const uint8_t* data, Py_ssize_t size) except -1
+    # Say where the bytes come from, and whereto, for the request: what pack_address gives.
+    cdef int set_addresses(self, object remote, object local) except -1
+    cpdef feed_eof(self)
+    cpdef feed_timeout(self)
+    cpdef fail(self, object exception)
+    cpdef bytes take_to_send(self)
+
+    # What a side does:
+    # The peer's head is complete, in _raw_header and _head.
+    cdef int _on_head(self) except -1
+    # Call the factory.
+    cdef object _ask_factory(self)
+    # The factory has returned this.
+    cdef int _on_result(self, object result) except -1
+    # The peer broke a rule.
+    cdef int _refuse(self, object error) except -1
+
+    # What a side uses:
+    cdef int _begin(self, bint is_server, object factory, WSOptions options) except -1
+    cdef int _set_request(self, WSUpgradeRequest request) except -1
+    cdef int _set_response(self, WSUpgradeResponse response) except -1
+    cdef int _set_to_send(self, bytes data) except -1
+    # Say what a refused client is told.
+    cdef int _set_refusal(self, str text) except -1
+    cdef int _set_factory_failed(self, bint failed) except -1
+    # Forget what has arrived: it stands before the head that is waited for. 0 if there was too
+    # much of that.
+    cdef bint _pass_over(self) noexcept
+    # The bytes of the first header line of this name: one of the WS_FIELD_ numbers.
+    cdef bytes _value_of(self, int known)
+    cdef object _header_error(self, object error_type, int known, str name, str wanted)
+    # Nothing more is wanted from the peer: _ask_factory, and _on_result.
+    cdef int _conclude(self) except -1
+    cdef int _accept(self, object listener, str subprotocol) except -1
+    cdef int _end(self, object error) except -1
+
+    cdef str _bad_line(self, int status)

@@ -1,0 +1,12 @@
+"""The server's half of the opening handshake (RFC 6455, 4.2). Private tier."""
+
+from picows_codec.http.handshake cimport OpeningHandshake
+from picows_codec.http.upgrade cimport WSUpgradeResponse
+
+
+cdef class ServerHandshake(OpeningHandshake):
+    cdef object _check_request(self)
+    cdef object _check_upgrade(self)
+    cdef object _unfit(self, int status, str wanted, str found)
+    cdef int _use_result(self, object result) except -1
+    cdef int _answer(self, WSUpgradeResponse response, object error) except -1

@@ -1,0 +1,13 @@
+from typing import Callable, final
+
+from picows_codec.http.handshake import OpeningHandshake
+from picows_codec.http.upgrade import WSUpgradeRequest
+from picows_codec.options import WSOptions
+
+__all__ = ["ServerHandshake"]
+
+@final
+class ServerHandshake(OpeningHandshake):
+    def __init__(
+        self, route: Callable[[WSUpgradeRequest], object], *, options: WSOptions
+    ) -> None: ...

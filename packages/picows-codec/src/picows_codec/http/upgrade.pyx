@@ -1,0 +1,355 @@
+# cython: auto_pickle=False
+"""`WSUpgradeRequest`, `WSUpgradeResponse`: the opening handshake as a user sees it.
+
+The peer's head is kept as one bytes object; its headers become objects only if somebody asks.
+"""
+
+from http import HTTPStatus
+
+cimport cython
+from cpython.bytes cimport PyBytes_GET_SIZE
+from libc.stdint cimport uint8_t
+
+from picows_codec.http.fields cimport (
+    ws_encode_field,
+    ws_encode_text,
+    ws_header_pairs,
+    ws_headers_of,
+)
+from picows_codec.http.grammar cimport (
+    ws_equals_ignore_case,
+    ws_is_token,
+    ws_list_next,
+    ws_span,
+    ws_start_of,
+)
+from picows_codec.http.head cimport ws_field, ws_next_field, ws_span_text, ws_version_text
+
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from picows_codec.errors import WSInvalidOptionError, WSStateError
+from picows_codec.socket_address import unpack_address
+
+__all__ = ["WSUpgradeRequest", "WSUpgradeResponse", "WSUpgradeResponseWithListener"]
+
+cdef enum:
+    MAX_REPR_PATH = 80          # characters
+
+cdef dict _REASONS = {int(status): status.phrase for status in HTTPStatus}
+
+
+# Request
+
+@cython.final
+@cython.no_gc   # holds bytes and strings: never part of a cycle
+cdef class WSUpgradeRequest:
+    """The request that opens a connection (RFC 6455, 4.1), as it was sent or received.
+
+    Read-only. Only the bytes of the head are kept until ``headers`` is used.
+
+    ``remote_address`` and ``local_address`` are those of the connection's sockets, known before
+    the listener factory is called: ``(host, port)``, four items for IPv6, a path for Unix sockets
+    (``""`` for one without a name, bytes in Linux's abstract namespace), None where the transport
+    cannot tell. Behind a proxy they are those of the connection with the proxy.
+    """
+
+    def __cinit__(self):
+        self.raw_header = b""
+
+    def __init__(self):
+        raise TypeError("requests are made by the opening handshake")
+
+    @property
+    def remote_address(self):
+        """The address of the peer's socket, see above."""
+        return unpack_address(self._remote_address)
+
+    @property
+    def local_address(self):
+        """The address of this side's socket."""
+        return unpack_address(self._local_address)
+
+    @property
+    def method(self):
+        """``"GET"`` of an upgrade; another request may have any method."""
+        return self.raw_header[:self._method_size].decode("ascii")
+
+    @property
+    def path(self):
+        """Path and query as they were sent, ``"/a?b=1"``, not percent-decoded.
+
+        An absolute URI in the request line is given without its scheme and authority.
+        """
+        cdef bytes path = self.raw_header[self._path_start:self._path_start + self._path_size]
+        if not path or path[0] == c'?':
+            path = b"/" + path
+        return path.decode("ascii")
+
+    @property
+    def version(self):
+        """``"HTTP/1.1"`` of an upgrade; another request may also have ``"HTTP/1.0"``."""
+        return ws_version_text(self._version)
+
+    @property
+    def headers(self):
+        """All headers, a read-only case-insensitive multidict of str.
+
+        Values are decoded as UTF-8; what is not UTF-8 is kept by ``surrogateescape``.
+        """
+        # Any thread may ask, several at once; all get the same.
+        with cython.critical_section(self):
+            headers = self._headers
+        if headers is not None:
+            return headers
+        headers = CIMultiDictProxy(ws_headers_of(self.raw_header))
+        with cython.critical_section(self):
+            if self._headers is None:
+                self._headers = headers
+            return self._headers
+
+    @property
+    def subprotocols(self):
+        """The subprotocols that the client offers, in its order of preference; a new list."""
+        return _offered_subprotocols(self.raw_header)
+
+    def __repr__(self):
+        # Neither headers nor the query: both carry credentials.
+        path = self.path.partition("?")[0]
+        if len(path) > MAX_REPR_PATH:
+            path = path[:MAX_REPR_PATH] + "..."
+        return f"<WSUpgradeRequest {self.method} {path}>"
+
+
+cdef WSUpgradeRequest ws_new_request(bytes raw_header, const ws_request_line* line):
+    cdef WSUpgradeRequest request = WSUpgradeRequest.__new__(WSUpgradeRequest)
+    request.raw_header = raw_header
+    request._method_size = <uint32_t>line.method.size
+    request._path_start = <uint32_t>line.path.start
+    request._path_size = <uint32_t>line.path.size
+    request._version = <uint32_t>line.version
+    return request
+
+
+cdef int ws_set_request_addresses(
+    WSUpgradeRequest self, object remote, object local
+) except -1:
+    self._remote_address = remote
+    self._local_address = local
+    return 0
+
+
+cdef list _offered_subprotocols(bytes raw_header):
+    cdef const uint8_t* head = ws_start_of(raw_header)
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(raw_header)
+    cdef Py_ssize_t position = 0
+    cdef Py_ssize_t list_position
+    cdef ws_field field
+    cdef ws_span element
+    cdef list offered = []
+    while ws_next_field(head, size, &position, &field):
+        if not ws_equals_ignore_case(
+            head + field.name.start, field.name.size, "sec-websocket-protocol"
+        ):
+            continue
+        list_position = 0
+        while ws_list_next(
+            head + field.value.start, field.value.size, &list_position, &element
+        ):
+            element.start += field.value.start
+            offered.append(ws_span_text(raw_header, element))
+    return offered
+
+
+# Response
+
+@cython.final
+cdef class WSUpgradeResponse:
+    """The answer to an opening handshake: received, sent, or made by a route.
+
+    A route makes one with a ``create_...`` method. It may be kept and returned many times, from
+    one thread at a time. Headers that decide about the upgrade or the length of the message
+    (Upgrade, Connection, Sec-WebSocket-..., Content-Length, Transfer-Encoding) are added by the
+    library when the response is sent, and cannot be passed.
+    """
+
+    def __init__(self):
+        raise TypeError("use one of the WSUpgradeResponse.create_... methods")
+
+    @staticmethod
+    def create_101_response(extra_headers=None, subprotocol=None):
+        """Accept the upgrade, with headers of your own or a subprotocol.
+
+        ``subprotocol`` must be one of ``request.subprotocols``. Return the response inside a
+        :class:`WSUpgradeResponseWithListener`.
+        """
+        cdef WSUpgradeResponse response = _new_response(101, None, extra_headers)
+        if subprotocol is not None:
+            ws_encode_subprotocol(subprotocol)
+            response.subprotocol = subprotocol
+        return response
+
+    @staticmethod
+    def create_ok_response(body=None, extra_headers=None):
+        """Answer 200 instead of an upgrade: a health check, for instance.
+
+        ``body`` is bytes-like, or str (sent as UTF-8). Its type is ``text/plain; charset=utf-8``
+        unless ``extra_headers`` has a Content-Type.
+        """
+        return _new_response(200, body, extra_headers)
+
+    @staticmethod
+    def create_error_response(status, body=None, extra_headers=None):
+        """Refuse the request with a status from 400 to 599; for ``body`` see the 200 response."""
+        return _new_response(
+            _checked_status(status, range(400, 600), "400 to 599"), body, extra_headers)
+
+    @staticmethod
+    def create_redirect_response(status, location, extra_headers=None):
+        """Send the client elsewhere: 301, 302, 303, 307 or 308, and a URL (ASCII)."""
+        cdef WSUpgradeResponse response = _new_response(
+            _checked_status(status, (301, 302, 303, 307, 308), "301, 302, 303, 307 or 308"),
+            None, extra_headers)
+        if "Location" in response._headers:
+            raise WSInvalidOptionError("extra_headers: header 'Location' is set by location")
+        ws_encode_text(location, "location", _is_uri, "a URL without spaces, in ASCII, is wanted")
+        response._headers["Location"] = location
+        return response
+
+    @property
+    def headers(self):
+        """Headers, a case-insensitive multidict of str.
+
+        Of a response that was received or accepted an upgrade: all of them, and changing them
+        changes nothing. Of a response made by a route: those that it passes.
+        """
+        # As for a request.
+        with cython.critical_section(self):
+            headers = self._headers
+        if headers is not None:
+            return headers
+        headers = ws_headers_of(self.raw_header or b"")
+        with cython.critical_section(self):
+            if self._headers is None:
+                self._headers = headers
+            return self._headers
+
+    def to_bytes(self):
+        """The response as it is on the wire.
+
+        Raises :exc:`WSInvalidOptionError` if ``headers`` were changed to something that cannot
+        be sent, and :exc:`WSStateError` for a 101 response that answers no request yet.
+        """
+        cdef bytes head
+        if self.raw_header is not None:
+            return self.raw_header + (self.body or b"")
+        head = ws_response_head(self)
+        return head + self.body if self.body else head
+
+    def __repr__(self):
+        return f"<WSUpgradeResponse {self.status} {self.reason}>"
+
+
+cdef bytes ws_response_head(WSUpgradeResponse self):
+    cdef list parts
+    if self.status == 101:
+        raise WSStateError("a 101 response is completed by the request that it answers")
+    body = self.body or b""
+    parts = [b"HTTP/1.1 %d %b\r\n" % (self.status, self.reason.encode("ascii"))]
+    for name, value in self._headers.items():
+        parts.append(ws_encode_field(name, value, "headers"))
+    if body and "Content-Type" not in self._headers:
+        parts.append(b"Content-Type: text/plain; charset=utf-8\r\n")
+    parts.append(b"Content-Length: %d\r\n" % len(body))
+    if self.status == 426:
+        # RFC 9110, 15.5.22: Upgrade must say which protocol is required, and 7.8: Connection
+        # must list it then. RFC 6455, 4.4: the version that is understood.
+        parts.append(
+            b"Upgrade: websocket\r\n"
+            b"Sec-WebSocket-Version: 13\r\n"
+            b"Connection: Upgrade, close\r\n\r\n")
+    else:
+        parts.append(b"Connection: close\r\n\r\n")
+    return b"".join(parts)
+
+
+cdef bint _is_uri(const uint8_t* data, Py_ssize_t size) noexcept nogil:
+    cdef Py_ssize_t position
+    for position in range(size):
+        if not 0x20 < data[position] < 0x7F:
+            return False
+    return size > 0
+
+
+cdef int _checked_status(object status, object allowed, str wanted) except -1:
+    if not isinstance(status, int):
+        raise TypeError(f"status must be int, not {type(status).__name__}")
+    if status not in allowed:
+        raise WSInvalidOptionError(f"status={status!r} is out of range: {wanted} is wanted")
+    return status
+
+
+cdef bytes ws_encode_subprotocol(object value):
+    return ws_encode_text(
+        value, "subprotocol", ws_is_token, "a token is wanted (RFC 6455, 4.1, 10)")
+
+
+cdef WSUpgradeResponse _new_response(int status, object body, object extra_headers):
+    cdef WSUpgradeResponse response = WSUpgradeResponse.__new__(WSUpgradeResponse)
+    response.status = status
+    response.reason = _REASONS.get(status, "")
+    response.version = ws_version_text(11)
+    response._headers = CIMultiDict()
+    for name, value in ws_header_pairs(extra_headers, "extra_headers"):
+        ws_encode_field(name, value, "extra_headers")
+        response._headers.add(name, value)
+    if isinstance(body, str):
+        response.body = (<str>body).encode("utf-8")
+    elif body is not None:
+        try:
+            response.body = bytes(memoryview(body))
+        except TypeError:
+            raise TypeError(
+                f"body must be bytes-like, str or None, not {type(body).__name__}") from None
+    return response
+
+
+cdef WSUpgradeResponse ws_wire_response(
+    bytes raw_header, int status, str reason, str version, str subprotocol
+):
+    cdef WSUpgradeResponse response = WSUpgradeResponse.__new__(WSUpgradeResponse)
+    response.raw_header = raw_header
+    response.status = status
+    response.reason = reason
+    response.version = version
+    response.subprotocol = subprotocol
+    return response
+
+
+cdef int ws_set_response_subprotocol(WSUpgradeResponse self, str subprotocol) except -1:
+    self.subprotocol = subprotocol
+    return 0
+
+
+cdef int ws_set_response_body(WSUpgradeResponse self, bytes body) except -1:
+    self.body = body
+    return 0
+
+
+@cython.final
+cdef class WSUpgradeResponseWithListener:
+    """What a route returns to accept an upgrade with a response of its own.
+
+    ``response`` is a 101 response and ``listener`` the connection's; for a response that refuses
+    the upgrade the listener is None.
+    """
+
+    def __init__(self, WSUpgradeResponse response not None, listener):
+        if (response.status == 101) != (listener is not None):
+            raise WSInvalidOptionError(
+                f"a 101 response needs a listener, any other response None; "
+                f"status={response.status} came with listener={listener!r}")
+        self.response = response
+        self.listener = listener
+
+    def __repr__(self):
+        return f"<WSUpgradeResponseWithListener {self.response!r}>"
