@@ -52,14 +52,14 @@ CHANGES = [
         id="name of an enum",
     ),
     pytest.param(
-        "message.pxd",
+        "listener.pxd",
         ("cdef void _reserved_of_messages_0(self) noexcept", "cdef int later(self) except -1"),
         "ABI_LEVEL",
-        "! message.classes.WSMessageListener.slots.21: (private) -> later: int",
+        "! listener.classes.WSMessageListener.slots.21: (private) -> later: int",
         id="method in a reserved slot",
     ),
     pytest.param(
-        "message.pxd",
+        "listener.pxd",
         ("cdef void _reserved_of_messages_3(self) noexcept", "cdef void _r(self) noexcept"),
         None,
         "",
@@ -80,13 +80,13 @@ CHANGES = [
         id="size of a struct",
     ),
     pytest.param(
-        "transport.pxd",
+        "listener.pxd",
         (
             "    cpdef pause_writing(self)\n    cpdef resume_writing(self)\n",
             "    cpdef resume_writing(self)\n    cpdef pause_writing(self)\n",
         ),
         "ABI_EPOCH",
-        "! transport.classes.WSListener.slots.3: pause_writing: object (WSListener) cpdef ->",
+        "! listener.classes.WSListener.slots.3: pause_writing: object (WSListener) cpdef ->",
         id="order of methods",
     ),
     pytest.param(
@@ -97,10 +97,10 @@ CHANGES = [
         id="field of a class",
     ),
     pytest.param(
-        "message.pxd",
+        "listener.pxd",
         ("cdef object _assembly ", "cdef object _x, _assembly "),
         "ABI_EPOCH",
-        "! message.classes.WSMessageListener.size: 48 -> 56",
+        "! listener.classes.WSMessageListener.size: 48 -> 56",
         id="size of a class",
     ),
     pytest.param(
