@@ -121,9 +121,9 @@ class Opening:
             url.target,
             url.host_header,
             self._listener_factory,
-            extra_headers=_with_credentials(headers, url),
-            subprotocols=self._subprotocols,
-            options=self._options,
+            self._options,
+            _with_credentials(headers, url),
+            self._subprotocols,
         )
         proxy_tls = await self._tls_of_proxy()
         tls = await self._tls_of(url)

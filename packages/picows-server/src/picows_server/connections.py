@@ -119,7 +119,7 @@ class Connections(ProtocolOwner):
         protocol = ServerProtocol(
             self,
             self._options,
-            ServerHandshake(self._route, options=self._options),
+            ServerHandshake(self._route, self._options),
             self._loop,
             self._logger,
             shared_reads=self._shared_reads,

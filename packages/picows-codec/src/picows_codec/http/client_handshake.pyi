@@ -19,8 +19,7 @@ class ClientHandshake(OpeningHandshake):
         target: str,
         host_header: str,
         listener_factory: Callable[[WSUpgradeRequest, WSUpgradeResponse], object],
-        *,
+        options: WSOptions,
         extra_headers: _Headers = None,
         subprotocols: Iterable[str] = (),
-        options: WSOptions,
     ) -> None: ...

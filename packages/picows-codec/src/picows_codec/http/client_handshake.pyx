@@ -71,10 +71,9 @@ cdef class ClientHandshake(OpeningHandshake):
         str target not None,
         str host_header not None,
         listener_factory,
-        *,
+        WSOptions options not None,
         extra_headers=None,
         subprotocols=(),
-        WSOptions options not None,
     ):
         cdef ws_request_line line
         cdef bytes request_line, host, name_bytes, raw_header

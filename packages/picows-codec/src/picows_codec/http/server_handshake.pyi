@@ -8,6 +8,4 @@ __all__ = ["ServerHandshake"]
 
 @final
 class ServerHandshake(OpeningHandshake):
-    def __init__(
-        self, route: Callable[[WSUpgradeRequest], object], *, options: WSOptions
-    ) -> None: ...
+    def __init__(self, route: Callable[[WSUpgradeRequest], object], options: WSOptions) -> None: ...

@@ -77,7 +77,7 @@ cdef class ServerHandshake(OpeningHandshake):
     :func:`picows_codec.listener_factory.bind_route`. Answers hold no byte of the request.
     """
 
-    def __init__(self, route, *, WSOptions options not None):
+    def __init__(self, route, WSOptions options not None):
         if not callable(route):
             raise TypeError(f"route must be callable, not {type(route).__name__}")
         self._begin(True, route, options)

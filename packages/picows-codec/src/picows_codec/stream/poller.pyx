@@ -3,6 +3,7 @@
 Called per event; watched by the echo benches.
 """
 
+cimport cython
 from cpython.mem cimport PyMem_RawFree, PyMem_RawRealloc
 from cpython.object cimport PyObject
 from libc.errno cimport errno
@@ -48,6 +49,7 @@ cdef int watch_by_loop(object loop, int fd, Member member, uint8_t events) excep
     return 0
 
 
+@cython.final
 cdef class CallbackMember(Member):
     cdef int ready(self, uint32_t events) except -1:
         if events & WRITABLE and self._writer is not None:
@@ -68,6 +70,7 @@ cdef class CallbackMember(Member):
         return 0
 
 
+@cython.final
 cdef class Poller:
     """One epoll descriptor for many connections (Linux).
 

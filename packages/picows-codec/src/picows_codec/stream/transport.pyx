@@ -7,6 +7,7 @@ never from within a method.
 Called per read and per write; watched by the echo and inbound benches.
 """
 
+cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.errno cimport errno
@@ -27,6 +28,7 @@ cdef extern from "stream/native/socket.h" nogil:
         int fd, void* first, size_t first_size, void* second, size_t second_size)
 
 
+@cython.final
 cdef class StreamTransport(StreamWire):
     """A connected, non-blocking stream socket as an asyncio transport for a WSEndpoint.
 
@@ -43,6 +45,9 @@ cdef class StreamTransport(StreamWire):
     # Readiness
 
     cdef int ready(self, uint32_t events) except -1:
+        # What is no longer watched was stopped in the same batch of events.
+        if events & self.watched_events == READABLE:
+            return self._receive()
         if events & WRITABLE and self.watched_events & WRITABLE:
             self._drain()
         if events & READABLE and self.watched_events & READABLE:
