@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, List
 
 import pytest
@@ -21,6 +22,7 @@ from picows_codec import (
 from tests.support import frames
 from tests.support.connection import Connection, Recorder, both_roles
 from tests.support.frames import BINARY, CLOSE, PING, PONG, TEXT, Frame
+from tests.support.interpreter import run_python
 from tests.support.listeners import OwnPings
 
 IDLE, REPLY = 10.0, 4.0
@@ -280,6 +282,20 @@ def test_disconnect_inside_own_ping(role: str, graceful: bool) -> None:
     assert connection.listener.events == [("connected",), ("disconnected",)]
 
 
+@both_roles
+@pytest.mark.parametrize("graceful", [True, False])
+def test_disconnect_inside_the_check_for_own_pongs(role: str, graceful: bool) -> None:
+    listener = OwnPings().act(
+        "is_user_specific_pong", lambda transport: transport.disconnect(graceful)
+    )
+    connection = pinging(role, listener)
+    connection.loop.advance(IDLE + 0.1)
+    connection.receive(TEXT, b"not delivered any more")
+    assert connection.listener.frames == []
+    connection.lose()
+    assert connection.listener.events == [("connected",), ("disconnected",)]
+
+
 def test_ping_and_pong_of_a_plain_listener() -> None:
     """The defaults of the two callbacks are what they say."""
     connection = Connection("server")
@@ -374,6 +390,32 @@ def test_measurement_with_own_pings_that_raise(role: str) -> None:
     connection.loop.run_ready()
     connection.receive(TEXT, b"pong")
     assert len(task.result()) == 1
+
+
+PONG_WITHIN_ITS_PING = """
+import sys
+sys.path.insert(0, {root!r})
+from tests.support.connection import Connection
+from tests.support.listeners import OwnPings
+
+def handler(transport):
+    transport.notify_user_specific_pong_received()
+    raise LookupError("as asked for")
+
+connection = Connection({role!r}, OwnPings().act("send_user_specific_ping", handler))
+try:
+    connection.loop.run(connection.ws.measure_roundtrip_time())
+except LookupError:
+    print("raised")
+"""
+
+
+@both_roles
+def test_an_own_ping_that_is_answered_at_once_and_raises(role: str) -> None:
+    """What measured is no longer needed then; freed memory has other contents in this process."""
+    code = PONG_WITHIN_ITS_PING.format(root=str(Path(__file__).parents[2]), role=role)
+    done = run_python(code, PYTHONMALLOC="debug")
+    assert (done.returncode, done.stdout) == (0, "raised\n"), done.stderr
 
 
 @both_roles

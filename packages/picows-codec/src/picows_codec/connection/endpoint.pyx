@@ -523,17 +523,21 @@ cdef class WSEndpoint(Closing):
 
     cdef int _look_at_peer(self, double now) except -1:
         """The deadline of an open connection has come: does its peer still do its part?"""
+        # Held here, because a connection that ends in the middle of a look drops them.
+        cdef StallWatch stalls = self._stalls
+        cdef KeepAlive keepalive = self._keepalive
+        cdef DataWatch data = self._data
         try:
-            if self._stalls is not None and is_due(self._stalls.due, now):
-                self._stalls.look(self, now, self._queue_matters())
-                if self._stalls is not None and self._stalls.due == 0:
+            if stalls is not None and is_due(stalls.due, now):
+                stalls.look(self, now, self._queue_matters())
+                if stalls.due == 0:
                     self._stalls = None
             if (
-                    self._state == OPEN and self._keepalive is not None
-                    and self._keepalive.due != 0 and is_due(self._keepalive.due, now)):
-                self._keepalive.look(self, now)
-            if self._state == OPEN and self._data is not None and is_due(self._data.due, now):
-                self._data.look(self, now)
+                    self._state == OPEN and keepalive is not None and keepalive.due != 0
+                    and is_due(keepalive.due, now)):
+                keepalive.look(self, now)
+            if self._state == OPEN and data is not None and is_due(data.due, now):
+                data.look(self, now)
         finally:    # whatever a transport or a listener raised, there is a next look
             if self._state == OPEN:
                 self._watch_open(now)
@@ -575,6 +579,8 @@ cdef class WSEndpoint(Closing):
         except Exception as error:
             self._listener_failed("is_user_specific_pong", error)
             return True
+        if not self._state & DELIVERS:      # the listener was asked, and disconnected
+            return True
         if not frame.wire_opcode & 0x08:
             self._mark_data(False)
         return False
@@ -586,14 +592,16 @@ cdef class WSEndpoint(Closing):
 
     def ping_peer(self):
         """A future of the seconds from a ping that is sent now to its pong."""
+        cdef KeepAlive keepalive
         self.check_thread()
         if not self._state & MAY_SEND:
             raise WSStateError(
                 f"cannot measure a round trip: the connection is {self._state_name()}")
         if self._keepalive is None:
             self._keepalive = new_keepalive(self)
+        keepalive = self._keepalive     # held here, because the listener's pong may drop it
         try:
-            return self._keepalive.measure(self)
+            return keepalive.measure(self)
         finally:
             self._drop_idle_keepalive()
 
