@@ -285,6 +285,26 @@ def test_peer_that_does_not_answer_a_close(role: str, graceful: bool) -> None:
 
 
 @both_roles
+@pytest.mark.parametrize("graceful", [True, False])
+def test_a_peer_that_is_not_listened_to_any_more_has_not_been_slow(
+    role: str, graceful: bool
+) -> None:
+    """After a violation its CLOSE frame would be discarded, too."""
+    connection = Connection(role, close_timeout=3.0)
+    if graceful:
+        connection.ws.disconnect()
+    else:
+        connection.ws.send_close()
+    connection.receive(11)  # reserved
+    connection.receive_close()
+    connection.loop.advance(10.0)
+    assert connection.transport.aborted
+    assert connection.cause is not None
+    assert connection.cause.kind is WSDisconnectKind.LOCAL_CLOSE
+    assert connection.cause.exception is None
+
+
+@both_roles
 def test_no_close_timeout(role: str) -> None:
     connection = Connection(role, close_timeout=None, enable_auto_ping=True)
     connection.ws.disconnect()

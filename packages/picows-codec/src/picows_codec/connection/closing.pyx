@@ -30,6 +30,7 @@ from picows_codec.connection.state cimport (
     CONNECTING,
     DELIVERS,
     FAILS,
+    READS,
     SENDS_CLOSE,
     close_info,
 )
@@ -177,9 +178,10 @@ cdef class Closing(Receiver):
         return True
 
     cdef int _end_of_closing_time(self) except -1:
-        """The deadline of a connection that is being closed has come."""
+        """The deadline of a connection that is being closed has come. In a state that reads, it
+        waits for the peer's CLOSE frame."""
         if (
-                not self._was_close_received() and self._cause.kind is _LOCAL_CLOSE
+                self._state & READS and self._cause.kind is _LOCAL_CLOSE
                 and not self._is_paused()):
             if not self._is_certain(&self._looks, MOST_CLOSING_LOOKS, HEARD_FOR_VERDICT):
                 return self._watch(SECOND_LOOK)
