@@ -5,7 +5,7 @@ first byte within the payload (only ``phase & 3`` matters), so that a payload ca
 pieces. No alignment or padding is needed; nothing outside the given ranges is read or written.
 """
 
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t
 
 cimport picows_codec.abi
 

@@ -12,7 +12,7 @@ A negative result is a ``ws_violation``: the connection fails with
 ``ws_violation_close_code(result)`` and the parser must not be used any further.
 """
 
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint64_t
 
 cimport picows_codec.abi
 from picows_codec.close cimport ws_check_close_payload

@@ -1,7 +1,5 @@
 """WSEndpoint: one connection over an asyncio-shaped transport. Private, but for its Python face."""
 
-from libc.stdint cimport uint8_t
-
 from picows_codec.buffers cimport ReadBuffer
 from picows_codec.connection.closing cimport Closing
 from picows_codec.connection.keepalive cimport KeepAlive

@@ -49,7 +49,6 @@ cdef class Receiver(Sender):
     cdef int _expect_pongs(self, bint expected) noexcept
     # Whether bytes came since the last time that this was asked for the same bit.
     cdef bint _has_heard(self, uint8_t bit) noexcept
-    cdef int _forget_heard(self) noexcept
     # LATE_FRAME and LATE_MESSAGE for what is unfinished now
     cdef int _mark_unfinished(self) noexcept
     cdef int _mark_data(self, bint late) noexcept

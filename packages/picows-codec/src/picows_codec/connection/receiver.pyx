@@ -275,10 +275,6 @@ cdef class Receiver(Sender):
         self._heard &= ~bit
         return heard
 
-    cdef int _forget_heard(self) noexcept:
-        self._heard = 0
-        return 0
-
     cdef int _mark_unfinished(self) noexcept:
         self._late &= LATE_DATA
         if self._block is not None or self._head_size != 0:
