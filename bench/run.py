@@ -113,6 +113,12 @@ def parse_arguments() -> argparse.Namespace:
         help="interpreter that has our packages, instead of building wheels",
     )
     where.add_argument(
+        "--before",
+        type=Path,
+        metavar="DIR",
+        help="checkout of another state of the project: the peers 'before' and 'before-compiled'",
+    )
+    where.add_argument(
         "--python-path",
         default="",
         metavar="DIRS",
@@ -146,7 +152,8 @@ def main() -> None:
     check_machine(settings, console)
     needed = {peer for scenario in scenarios for peer in peers_of(scenario, wanted)} | {C}
     results = Results.load(arguments.output) if arguments.output.exists() else Results()
-    ours = Ours(arguments.python, arguments.python_path)
+    before = arguments.before.resolve() if arguments.before else None
+    ours = Ours(arguments.python, arguments.python_path, before)
     installation = Installation(arguments.work.resolve(), ours, renew=arguments.renew)
     installed = install(installation, needed, results, console)
     results.machine = machine_facts()
@@ -291,7 +298,7 @@ def public_command() -> str:
     words = iter(sys.argv[1:])
     kept = []
     for word in words:
-        if word.split("=")[0] in {"--work", "--output", "--python", "--python-path"}:
+        if word.split("=")[0] in {"--work", "--output", "--python", "--python-path", "--before"}:
             if "=" not in word:
                 next(words, None)
         else:

@@ -66,7 +66,7 @@ class Peer:
     @property
     def has_cork(self) -> bool:
         """Whether the library can hold messages back to send them together."""
-        return self.library is OURS_LIBRARY
+        return self.library in (OURS_LIBRARY, BEFORE_LIBRARY)
 
     def options(self) -> List[str]:
         """Return what the adapter's command line is told about the variant."""
@@ -84,6 +84,8 @@ OURS_LIBRARY = Library(
     requirements=("cython>=3.1,<4", "setuptools>=74.1"),
     compiled_listener="ours_listener",
 )
+# Another state of the project, see --before.
+BEFORE_LIBRARY = replace(OURS_LIBRARY, name="before")
 PICOWS_LIBRARY = Library(
     "picows",
     PYTHON,
@@ -121,6 +123,7 @@ WS_LIBRARY = Library("ws", NODE)
 
 C = Peer("c", "C, epoll", C_LIBRARY)
 OURS = Peer("ours", OURS_LABEL, OURS_LIBRARY)
+_BEFORE = Peer("before", f"{OURS_LABEL}, before", BEFORE_LIBRARY)
 _PICOWS = Peer("picows", "picows 2.3.1", PICOWS_LIBRARY)
 _WEBSOCKETS = Peer("websockets", "websockets", WEBSOCKETS_LIBRARY)
 _AIOHTTP = Peer("aiohttp", "aiohttp", AIOHTTP_LIBRARY)
@@ -151,6 +154,8 @@ PEERS: Dict[str, Peer] = {
         replace(OURS, name="ours-busy", label=f"{OURS.label}, busy_poll", busy_poll=True),
         _compiled(OURS),
         _on_asyncio(OURS),
+        _BEFORE,
+        _compiled(_BEFORE),
         _PICOWS,
         _compiled(_PICOWS),
         _on_asyncio(_PICOWS),

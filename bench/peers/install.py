@@ -36,10 +36,14 @@ class NotAvailable(Exception):
 
 @dataclass(frozen=True)
 class Ours:
-    """Where our own packages come from; by default wheels are built and installed."""
+    """Where our own packages come from; by default wheels are built and installed.
+
+    ``before``: a checkout of another state of the project, to be compared with.
+    """
 
     python: Optional[Path] = None  # an interpreter that has them, or finds them on ``path``
     path: str = ""  # its PYTHONPATH
+    before: Optional[Path] = None
 
 
 @dataclass
@@ -153,21 +157,18 @@ class Installation:
     # Python
 
     def _install_python(self, library: Library) -> Installed:
-        is_ours = library.name == "ours"
+        checkout = {"ours": ROOT, "before": self._ours.before}.get(library.name)
         path = [str(ROOT)]
-        if is_ours and self._ours.python is not None:
+        if library.name == "ours" and self._ours.python is not None:
             python = self._ours.python
             path += self._ours.path.split(os.pathsep) if self._ours.path else []
+        elif library.name == "before" and checkout is None:
+            raise NotAvailable("another checkout of the project is wanted: --before DIR")
         else:
             python = self._environment(library)
-            if is_ours:
-                run(
-                    [
-                        str(python),
-                        str(ROOT / "tools" / "install_wheels.py"),
-                        str(self.work / "wheels"),
-                    ]
-                )
+            if checkout is not None:
+                tool = str(checkout / "tools" / "install_wheels.py")
+                run([str(python), tool, str(self.work / "wheels")])
         if library.compiled_listener:
             path.append(str(self._compile_listener(library, python, path)))
         environment = {"PYTHONPATH": os.pathsep.join(path)}
@@ -195,13 +196,16 @@ class Installation:
         return python
 
     def _compile_listener(self, library: Library, python: Path, path: Sequence[str]) -> Path:
+        folder = BENCH / "peers" / "compiled"
         return self.compile_extension(
-            python, os.pathsep.join(path), BENCH / "peers" / "compiled", library.compiled_listener
+            python, os.pathsep.join(path), folder, library.compiled_listener, library.name
         )
 
-    def compile_extension(self, python: Path, path: str, folder: Path, name: str) -> Path:
+    def compile_extension(
+        self, python: Path, path: str, folder: Path, name: str, library: str = ""
+    ) -> Path:
         """Compile folder/name.pyx against what ``python`` has installed; returns its folder."""
-        target = self.work / "extensions" / name
+        target = self.work / "extensions" / library / name
         target.mkdir(parents=True, exist_ok=True)
         shutil.copy(folder / f"{name}.pyx", target)
         environment = python_environment(self.work, {"PYTHONPATH": path, "CFLAGS": LISTENER_FLAGS})
