@@ -1,13 +1,15 @@
-"""What all tests share: the event loops that everything has to work on."""
+"""What all tests share: event loops that everything has to work on, certificates, no collector."""
 
 from __future__ import annotations
 
 import functools
+import gc
 import sys
-from typing import Any, Callable
+from typing import Any, Callable, Iterator
 
 import pytest
 
+from tests.support.certificates import Certificates, issue_certificates
 from tests.support.loops import LOOP_KINDS, run
 
 Run = Callable[..., Any]
@@ -31,3 +33,18 @@ def loop_kind(request: pytest.FixtureRequest) -> str:
 def run_fixture(loop_kind: str) -> Run:
     """``run(coroutine_function)`` on a fresh loop of each kind, see :mod:`tests.support.loops`."""
     return functools.partial(run, kind=loop_kind)
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """An authority with a server's and a client's certificate."""
+    return issue_certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture
+def without_collector() -> Iterator[None]:
+    """Objects must go without the garbage collector's help."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()

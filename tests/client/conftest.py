@@ -9,15 +9,9 @@ from typing import Iterator
 
 import pytest
 
-from tests.support.certificates import Certificates, issue_certificates
+from tests.support.certificates import Certificates
 from tests.support.leaks import open_descriptors
 from tests.support.loops import new_loop
-
-
-@pytest.fixture(scope="session")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    """An authority with a server's and a client's certificate."""
-    return issue_certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture(scope="session")

@@ -5,10 +5,17 @@ from __future__ import annotations
 import asyncio
 from typing import List, Tuple
 
+import pytest
+
 from picows_codec import WSFrame, WSListener, WSMsgType, WSTransport
 from tests.support.rawpeer import RawConnection, Request
+from tests.support.servers import PLAIN_BACKENDS, TLS_BACKENDS
 
-__all__ = ["Recorder", "check_echo", "serve_echo"]
+__all__ = ["Recorder", "check_echo", "plain_choices", "serve_echo", "tls_choices"]
+
+# What a caller may pass as ``backend``.
+plain_choices = pytest.mark.parametrize("backend", ["auto", *PLAIN_BACKENDS])
+tls_choices = pytest.mark.parametrize("backend", ["auto", *TLS_BACKENDS])
 
 
 class Recorder(WSListener):

@@ -5,11 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
-from typing import Dict, List, Optional, Tuple
+import sys
+from typing import Any, Dict, List, Optional, Tuple, Type
 
-from tests.support.rawpeer import RawConnection, Request
+import pytest
 
-__all__ = ["HttpProxy", "Proxy", "Socks4Proxy", "Socks5Proxy"]
+from tests.support.rawpeer import RawConnection, RawPeer, Request
+
+__all__ = [
+    "KINDS",
+    "HttpProxy",
+    "Proxy",
+    "Socks4Proxy",
+    "Socks5Proxy",
+    "cases",
+    "needs_python_socks",
+    "proxy_url",
+]
 
 
 class Proxy:
@@ -151,3 +163,30 @@ async def _copy(source: RawConnection, target: RawConnection) -> None:
                 break
             target.writer.write(data)
     target.writer.close()
+
+
+needs_python_socks = pytest.mark.skipif(
+    sys.version_info < (3, 9), reason="python-socks needs Python 3.9"
+)
+
+KINDS: Dict[str, Type[Proxy]] = {
+    "http": HttpProxy,
+    "socks4": Socks4Proxy,
+    "socks4a": Socks4Proxy,
+    "socks5": Socks5Proxy,
+    "socks5h": Socks5Proxy,
+}
+
+
+def cases(*all_values: Any) -> List[Any]:
+    """Parameters, of which the first begins with the proxy's scheme."""
+    parameters = []
+    for values in all_values:
+        parameter = values if isinstance(values, tuple) else (values,)
+        marks = [needs_python_socks] if parameter[0].lower().startswith("socks") else []
+        parameters.append(pytest.param(*parameter, marks=marks))
+    return parameters
+
+
+def proxy_url(scheme: str, peer: RawPeer, user: str = "") -> str:
+    return f"{scheme}://{user}127.0.0.1:{peer.port}"

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import itertools
-import logging
 import os
 import socket
 import ssl
 import sys
 import time
-from typing import Any, Callable, Dict, Iterator, List
+from typing import Any, Callable, Dict, List
 
 import pytest
 
@@ -34,62 +32,17 @@ from picows_client import backend as backend_module
 from picows_client.protocol import ClientProtocol
 from tests.client.proxies import HttpProxy
 from tests.conftest import Run
+from tests.support.acting import ACTIONS, CALLBACKS, Acting, AsAskedFor, raises
 from tests.support.frames import BINARY, CLOSE, PING, PONG, TEXT, build, close_payload
 from tests.support.leaks import count_instances, eventually
 from tests.support.loops import other_tasks
 from tests.support.rawpeer import RawConnection, raw_peer
-from tests.support.servers import PLAIN_BACKENDS, TLS_BACKENDS
+from tests.support.servers import (
+    plain_backends,
+    quiet_logger,
+    tls_backends,
+)
 from tests.support.tls_by_hand import TlsByHand
-
-plain_backends = pytest.mark.parametrize("backend", PLAIN_BACKENDS)
-tls_backends = pytest.mark.parametrize("backend", TLS_BACKENDS)
-
-CALLBACKS = ["on_ws_connected", "on_ws_frame", "on_ws_disconnected", "pause_writing"]
-
-
-class AsAskedFor(Exception):
-    pass
-
-
-class Acting(WSListener):
-    """Does something in one of its callbacks, once."""
-
-    def __init__(self, callback: str, action: Callable[[WSTransport], Any]) -> None:
-        self._callback = callback
-        self._action = action
-        self.events: List[str] = []
-
-    def _event(self, name: str) -> None:
-        self.events.append(name)
-        if name == self._callback and self.events.count(name) == 1:
-            self._action(self.transport)
-
-    def on_ws_connected(self, transport: WSTransport) -> None:
-        self._event("on_ws_connected")
-
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        self._event("on_ws_frame")
-        if frame.opcode == BINARY:
-            transport.send(BINARY, bytes(10_000))
-
-    def on_ws_disconnected(self, transport: WSTransport) -> None:
-        self._event("on_ws_disconnected")
-
-    def pause_writing(self) -> None:
-        self._event("pause_writing")
-
-
-def raises(transport: WSTransport) -> None:
-    raise AsAskedFor
-
-
-ACTIONS: Dict[str, Callable[[WSTransport], Any]] = {
-    "raises": raises,
-    "sends": lambda transport: transport.send(TEXT, b"x"),
-    "closes": lambda transport: transport.send_close(4000),
-    "disconnects": lambda transport: transport.disconnect(),
-    "aborts": lambda transport: transport.disconnect(graceful=False),
-}
 
 ENDINGS: Dict[str, Callable[[RawConnection], Any]] = {
     "closes": lambda peer: peer.write_frame(8, b"\x03\xe8"),
@@ -98,22 +51,6 @@ ENDINGS: Dict[str, Callable[[RawConnection], Any]] = {
     "leaves in a frame": lambda peer: peer.writer.write(build(TEXT, bytes(1000))[:-1]),
     "breaks a rule": lambda peer: peer.writer.write(b"\xff\xff\xff\xff"),
 }
-
-
-@pytest.fixture
-def without_collector() -> Iterator[None]:
-    """Objects must go without the garbage collector's help."""
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
-
-
-def quiet_logger() -> logging.Logger:
-    """A logger whose records nobody keeps: a kept traceback keeps what its frames refer to."""
-    logger = logging.Logger("picows.test")
-    logger.addHandler(logging.NullHandler())
-    return logger
 
 
 @plain_backends

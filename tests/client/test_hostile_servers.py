@@ -42,11 +42,7 @@ from tests.support.frames import (
 )
 from tests.support.leaks import eventually
 from tests.support.rawpeer import RawConnection, raw_peer, upgrade_headers
-from tests.support.servers import PLAIN_BACKENDS, TLS_BACKENDS
-
-plain_backends = pytest.mark.parametrize("backend", PLAIN_BACKENDS)
-tls_backends = pytest.mark.parametrize("backend", TLS_BACKENDS)
-
+from tests.support.servers import plain_backends, tls_backends
 
 # Violations, on the wire
 
@@ -120,8 +116,6 @@ def test_violations_over_tls(
 
 
 # The opening handshake: what each wrong answer becomes
-
-LATER = b"HTTP/1.1 101 OK\r\n\r\n"
 
 Answer = Callable[[RawConnection, Any], Any]
 

@@ -1,8 +1,8 @@
 """What a caller does wrong raises at the call: a documented exception, and never a byte.
 
 Each method of the transport gets foreign objects in each of its arguments, in every state of the
-connection. The samples with their messages are in ``test_sender.py`` and
-``test_closing.py``.
+connection. The samples with their messages are in ``connection/test_sender.py``
+and ``connection/test_closing.py``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Every rule for incoming frames, exhaustively where the cases can be counted (RFC 6455, 5 to 8).
 
 The samples of each rule are in ``test_parser.py``, those on a connection in
-``test_receiver.py``; here nothing is a sample.
+``connection/test_receiver_faults.py``; here nothing is a sample.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from typing import Any, Dict
 import pytest
 
 from picows_server import create_ssl_context
-from tests.support.certificates import Certificates, issue_certificates
+from tests.support.certificates import Certificates
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,6 @@ class Setting:
     def our_server(self) -> Dict[str, Any]:
         """Arguments for ws_create_server."""
         return {"backend": self.backend, "ssl_context": self.server_context}
-
-
-@pytest.fixture(scope="session")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return issue_certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture(params=["plain-auto", "plain-loop", "tls-auto", "tls-loop"])

@@ -8,14 +8,7 @@ from typing import Optional
 
 import pytest
 
-from tests.support.certificates import Certificates, issue_certificates
 from tests.support.loops import LOOP_KINDS, run
-
-
-@pytest.fixture(scope="session")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    """An authority with a server's and a client's certificate."""
-    return issue_certificates(tmp_path_factory.mktemp("certificates"))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -6,8 +6,6 @@ import asyncio
 from pathlib import Path
 from typing import Any, List
 
-import pytest
-
 from picows_server import (
     WSServer,
     WSTransport,
@@ -17,10 +15,12 @@ from picows_server import (
 )
 from tests.support.certificates import Certificates
 from tests.support.rawclient import RawClient
-from tests.support.servers import PLAIN_BACKENDS, TLS_BACKENDS, Echo, sockname
-
-plain_backends = pytest.mark.parametrize("backend", PLAIN_BACKENDS)
-tls_backends = pytest.mark.parametrize("backend", TLS_BACKENDS)
+from tests.support.servers import (
+    Echo,
+    plain_backends,
+    sockname,
+    tls_backends,
+)
 
 
 class Ends(Echo):

@@ -9,9 +9,7 @@ import pytest
 
 from picows_server import WSServer, ws_create_server
 from tests.support.rawclient import RawClient
-from tests.support.servers import PLAIN_BACKENDS, Echo, sockname
-
-ANY_PORT = "ws://127.0.0.1:0"
+from tests.support.servers import ANY_PORT, PLAIN_BACKENDS, Echo, sockname
 
 every_backend = pytest.mark.parametrize("backend", PLAIN_BACKENDS)
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import socket
 import weakref
-from typing import Any, Awaitable, Callable, Iterator, List, Optional
+from typing import Any, Awaitable, Callable, List, Optional
 
 import pytest
 
@@ -27,10 +26,12 @@ from picows_server.protocol import ServerProtocol
 from tests.support.certificates import Certificates
 from tests.support.leaks import count_instances, eventually, leaked_since, open_descriptors
 from tests.support.rawclient import RawClient, upgrade_request
-from tests.support.servers import PLAIN_BACKENDS, TLS_BACKENDS, Echo, quiet_logger
-
-plain_backends = pytest.mark.parametrize("backend", PLAIN_BACKENDS)
-tls_backends = pytest.mark.parametrize("backend", TLS_BACKENDS)
+from tests.support.servers import (
+    Echo,
+    plain_backends,
+    quiet_logger,
+    tls_backends,
+)
 
 
 class Site:
@@ -99,15 +100,6 @@ class Site:
         self.connections.abort_all()
         await eventually(lambda: not self.connections)
         self.backend.close()
-
-
-@pytest.fixture
-def without_collector() -> Iterator[None]:
-    """Objects must go without the garbage collector's help."""
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
 
 
 @plain_backends

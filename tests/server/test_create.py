@@ -33,11 +33,7 @@ from tests.support.certificates import Certificates
 from tests.support.leaks import leaked_since, open_descriptors
 from tests.support.options import OTHER_OPTIONS
 from tests.support.rawclient import RawClient, Response
-from tests.support.servers import TLS_BACKENDS, Echo, sockname
-
-ANY_PORT = "ws://127.0.0.1:0"
-
-tls_backends = pytest.mark.parametrize("backend", TLS_BACKENDS)
+from tests.support.servers import ANY_PORT, Echo, sockname, tls_backends
 
 
 async def answer_to(factory: Any, path: str = "/", **arguments: Any) -> Response:

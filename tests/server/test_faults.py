@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import itertools
 import os
 import socket
 import time
-from typing import Any, AsyncIterator, Callable, Dict, Iterator, List
+from typing import Any, AsyncIterator, Callable, List
 
 import pytest
 
@@ -27,67 +26,17 @@ from picows_server import (
     ws_create_server,
 )
 from tests.support import frames
+from tests.support.acting import ACTIONS, CALLBACKS, Acting
 from tests.support.certificates import Certificates
 from tests.support.frames import BINARY, CLOSE, KEY, PONG, TEXT
 from tests.support.leaks import count_instances, eventually, leaked_since, open_descriptors
 from tests.support.rawclient import RawClient, upgrade_request
-from tests.support.servers import PLAIN_BACKENDS, TLS_BACKENDS, quiet_logger, sockname
-
-plain_backends = pytest.mark.parametrize("backend", PLAIN_BACKENDS)
-tls_backends = pytest.mark.parametrize("backend", TLS_BACKENDS)
-
-CALLBACKS = ["on_ws_connected", "on_ws_frame", "on_ws_disconnected", "pause_writing"]
-
-
-class AsAskedFor(Exception):
-    pass
-
-
-class Acting(WSListener):
-    """Does something in one of its callbacks, once."""
-
-    def __init__(self, callback: str, action: Callable[[WSTransport], Any]) -> None:
-        self._callback = callback
-        self._action = action
-        self.events: List[str] = []
-
-    def _event(self, name: str) -> None:
-        self.events.append(name)
-        if name == self._callback and self.events.count(name) == 1:
-            self._action(self.transport)
-
-    def on_ws_connected(self, transport: WSTransport) -> None:
-        self._event("on_ws_connected")
-
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        self._event("on_ws_frame")
-        if frame.opcode == BINARY:
-            transport.send(BINARY, bytes(10_000))
-
-    def on_ws_disconnected(self, transport: WSTransport) -> None:
-        self._event("on_ws_disconnected")
-
-    def pause_writing(self) -> None:
-        self._event("pause_writing")
-
-
-def raises(transport: WSTransport) -> None:
-    raise AsAskedFor
-
-
-def sends_and_raises(transport: WSTransport) -> None:
-    transport.send(TEXT, b"x")
-    raise AsAskedFor
-
-
-ACTIONS: Dict[str, Callable[[WSTransport], Any]] = {
-    "raises": raises,
-    "sends and raises": sends_and_raises,
-    "sends": lambda transport: transport.send(TEXT, b"x"),
-    "closes": lambda transport: transport.send_close(4000),
-    "disconnects": lambda transport: transport.disconnect(),
-    "aborts": lambda transport: transport.disconnect(graceful=False),
-}
+from tests.support.servers import (
+    plain_backends,
+    quiet_logger,
+    sockname,
+    tls_backends,
+)
 
 
 async def closes(client: RawClient) -> None:
@@ -116,15 +65,6 @@ async def breaks_a_rule(client: RawClient) -> None:
 
 
 ENDINGS = [closes, half_closes, resets, leaves_in_a_frame, breaks_a_rule]
-
-
-@pytest.fixture
-def without_collector() -> Iterator[None]:
-    """Objects must go without the garbage collector's help."""
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
 
 
 async def live_and_die(backend: str) -> None:

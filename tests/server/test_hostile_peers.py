@@ -40,10 +40,13 @@ from tests.support.frames import (
 )
 from tests.support.leaks import eventually
 from tests.support.rawclient import RawClient, upgrade_request
-from tests.support.servers import PLAIN_BACKENDS, TLS_BACKENDS, Echo, sockname
-
-plain_backends = pytest.mark.parametrize("backend", PLAIN_BACKENDS)
-tls_backends = pytest.mark.parametrize("backend", TLS_BACKENDS)
+from tests.support.servers import (
+    Echo,
+    echo,
+    plain_backends,
+    sockname,
+    tls_backends,
+)
 
 
 class Site:
@@ -81,11 +84,6 @@ async def serving(
 def build(opcode: int, payload: bytes = b"", **options: Any) -> bytes:
     """A frame of a client."""
     return frames.build(opcode, payload, **{"key": KEY, **options})
-
-
-async def echo(client: RawClient, text: bytes = b"hello") -> None:
-    client.write_frame(TEXT, text)
-    assert (await client.read_frame()).payload == text
 
 
 async def ended(listener: Any) -> Any:

@@ -12,6 +12,7 @@ from picows_codec import (
     ClientHandshake,
     ServerHandshake,
     WSDisconnectCause,
+    WSDisconnectKind,
     WSEndpoint,
     WSFrame,
     WSListener,
@@ -23,9 +24,19 @@ from tests.support.clock import FakeLoop
 from tests.support.frames import Frame
 from tests.support.memory import MemoryTransport
 
-__all__ = ["Connection", "Log", "Recorder", "both_roles"]
+__all__ = [
+    "Connection",
+    "Log",
+    "Recorder",
+    "both_roles",
+    "both_ways_of_reading",
+    "failure_of",
+    "finish_closing",
+    "kind_of",
+]
 
 both_roles = pytest.mark.parametrize("role", ["client", "server"])
+both_ways_of_reading = pytest.mark.parametrize("buffered", [True, False])
 
 
 class Log:
@@ -236,3 +247,24 @@ class Connection:
     @property
     def cause(self) -> Optional[WSDisconnectCause]:
         return self.ws.disconnect_cause
+
+
+def finish_closing(connection: Connection) -> None:
+    """The peer does its part once both CLOSE frames were exchanged (RFC 6455, 7.1.1)."""
+    if connection.role == "client":
+        assert not connection.transport.lost
+        connection.feed_eof()
+    assert connection.transport.lost
+    assert not connection.transport.aborted
+    assert not connection.loop.timers
+
+
+def kind_of(connection: Connection) -> WSDisconnectKind:
+    assert connection.cause is not None
+    return connection.cause.kind
+
+
+def failure_of(connection: Connection) -> Any:
+    """The exception of ``opened``, which has to be done."""
+    assert connection.opened.done()
+    return connection.opened.exception()

@@ -36,20 +36,17 @@ def _names(names: List[str], role: str) -> List[str]:
     return [name for name in names if name not in skipped]
 
 
-def needs_loop(role: str) -> pytest.MarkDecorator:
-    """Parametrize ``case`` with what aiofastnet cannot carry."""
-    return pytest.mark.parametrize("case", _names(list(NEED_LOOP), role))
+def _roles_and_cases(names: List[str]) -> pytest.MarkDecorator:
+    pairs = [(role, name) for role in ("client", "server") for name in _names(names, role)]
+    return pytest.mark.parametrize(("role", "case"), pairs)
 
 
-def carried(role: str) -> pytest.MarkDecorator:
-    """Parametrize ``case`` with what aiofastnet carries."""
-    return pytest.mark.parametrize("case", _names(list(CARRIED), role))
-
-
-def later(role: str) -> pytest.MarkDecorator:
-    """Parametrize ``case`` with what can be set on a context that is in use."""
-    names = ["sni_callback", "keylog_filename", "_msg_callback", "post_handshake_auth"]
-    return pytest.mark.parametrize("case", _names(names, role))
+# What aiofastnet cannot carry, what it carries, and what can be set on a context that is in use.
+needs_loop = _roles_and_cases(list(NEED_LOOP))
+carried = _roles_and_cases(list(CARRIED))
+later = _roles_and_cases(
+    ["sni_callback", "keylog_filename", "_msg_callback", "post_handshake_auth"]
+)
 
 
 def _run(role: str, case: str, backend: str, loop: str, files: Certificates) -> List[str]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import gc
-from typing import Any, List
+from typing import Any
 
 import pytest
 
@@ -23,25 +21,10 @@ from picows_codec import (
 )
 from tests.support import frames
 from tests.support.chunking import Feeding, every_feeding
-from tests.support.connection import Connection, Recorder, both_roles
+from tests.support.connection import Connection, Recorder, both_roles, finish_closing, kind_of
 from tests.support.frames import BINARY, CLOSE, PING, TEXT, Frame
 
 NORMAL = frames.close_payload(1000)
-
-
-def end(connection: Connection) -> None:
-    """The peer does its part once both CLOSE frames were exchanged (RFC 6455, 7.1.1)."""
-    if connection.role == "client":
-        assert not connection.transport.lost
-        connection.feed_eof()
-    assert connection.transport.lost
-    assert not connection.transport.aborted
-    assert not connection.loop.timers
-
-
-def kind_of(connection: Connection) -> WSDisconnectKind:
-    assert connection.cause is not None
-    return connection.cause.kind
 
 
 # Started by the peer
@@ -69,7 +52,7 @@ def test_close_of_the_peer(
     assert connection.ws.close_handshake == WSCloseHandshake(
         WSCloseInfo(code, reason), WSCloseInfo(code, ""), recv_then_sent=True
     )
-    end(connection)
+    finish_closing(connection)
     assert kind_of(connection) is WSDisconnectKind.PEER_CLOSE
     assert connection.cause is not None
     assert connection.cause.exception is None
@@ -105,7 +88,7 @@ def test_close_that_the_listener_answers(role: str) -> None:
     assert connection.ws.close_handshake == WSCloseHandshake(
         WSCloseInfo(1001, ""), WSCloseInfo(4000, "bye"), recv_then_sent=True
     )
-    end(connection)
+    finish_closing(connection)
     assert kind_of(connection) is WSDisconnectKind.PEER_CLOSE
 
 
@@ -122,7 +105,7 @@ def test_close_that_the_listener_echoes(role: str) -> None:
     payload = frames.close_payload(3000, b"reason")
     connection.feed(connection.build(TEXT, b"x") + connection.build(CLOSE, payload))
     assert connection.sent() == [Frame(TEXT, b"x"), Frame(CLOSE, payload)]
-    end(connection)
+    finish_closing(connection)
 
 
 @both_roles
@@ -175,7 +158,7 @@ def test_send_close(role: str, feeding: Feeding) -> None:
     assert connection.ws.close_handshake == WSCloseHandshake(
         WSCloseInfo(1000, ""), WSCloseInfo(1001, "going"), recv_then_sent=False
     )
-    end(connection)
+    finish_closing(connection)
     assert kind_of(connection) is WSDisconnectKind.LOCAL_CLOSE
 
 
@@ -194,7 +177,7 @@ def test_disconnect(role: str, feeding: Feeding) -> None:
         )
     )
     assert connection.listener.frames == []
-    end(connection)
+    finish_closing(connection)
     assert connection.listener.events == [("connected",), ("disconnected",)]
     assert kind_of(connection) is WSDisconnectKind.LOCAL_CLOSE
 
@@ -227,7 +210,7 @@ def test_disconnect_sends_what_is_queued_first(role: str) -> None:
     if role == "server":
         assert not connection.transport.lost
     connection.drain()
-    end(connection)
+    finish_closing(connection)
     assert connection.cause is not None
     assert connection.cause.unsent_bytes == 0
 
@@ -241,7 +224,7 @@ def test_disconnect_after_send_close(role: str) -> None:
     connection.receive(TEXT, b"never seen")
     connection.receive_close()
     assert connection.listener.frames == []
-    end(connection)
+    finish_closing(connection)
 
 
 @both_roles
@@ -254,7 +237,7 @@ def test_close_is_sent_once(role: str) -> None:
     connection.ws.disconnect()
     assert connection.sent() == [Frame(CLOSE, frames.close_payload(1001))]
     connection.receive_close()
-    end(connection)
+    finish_closing(connection)
     # The connection has ended: there is nothing left to do, or to refuse.
     connection.ws.disconnect()
     connection.ws.disconnect(graceful=False)
@@ -312,7 +295,7 @@ def test_no_close_timeout(role: str) -> None:
     connection.loop.advance(1000.0)
     assert not connection.transport.lost
     connection.receive_close()
-    end(connection)
+    finish_closing(connection)
 
 
 @both_roles
@@ -324,7 +307,7 @@ def test_closes_that_cross(role: str) -> None:
     handshake = connection.ws.close_handshake
     assert handshake is not None
     assert not handshake.recv_then_sent
-    end(connection)
+    finish_closing(connection)
     assert kind_of(connection) is WSDisconnectKind.LOCAL_CLOSE
 
 
@@ -440,142 +423,6 @@ def test_unsent_bytes_when_the_connection_breaks(role: str) -> None:
     assert connection.cause is not None
     assert connection.cause.unsent_bytes == 52 + (4 if role == "client" else 0)
     assert "bytes were not sent" in str(connection.cause)
-
-
-# Waiting for the end
-
-
-@both_roles
-def test_wait_disconnected(role: str) -> None:
-    connection = Connection(role)
-    ws = connection.ws
-    tasks = [connection.loop.create_task(ws.wait_disconnected()) for _ in range(3)]
-    tasks.append(connection.loop.create_task(ws.wait_until_closed()))
-    connection.loop.run_ready()
-    assert not any(task.done() for task in tasks)
-    tasks[0].cancel()
-    connection.loop.run_ready()
-    told: List[bool] = []
-    connection.listener.act(
-        "on_ws_disconnected", lambda transport: told.append(tasks[1].done() or tasks[2].done())
-    )
-    connection.lose()
-    assert told == [False]
-    assert tasks[0].cancelled()
-    assert [task.result() for task in tasks[1:]] == [None] * 3
-    assert connection.loop.run(ws.wait_disconnected()) is None
-
-
-@both_roles
-def test_waiters_that_give_up_are_forgotten(role: str) -> None:
-    connection = Connection(role)
-    for _ in range(1000):
-        task = connection.loop.create_task(connection.ws.wait_disconnected())
-        connection.loop.run_ready()
-        task.cancel()
-        connection.loop.run_ready()
-    futures = [each for each in _referents(connection.endpoint) if isinstance(each, asyncio.Future)]
-    assert len(futures) <= 1
-
-
-def _referents(endpoint: Any) -> List[Any]:
-    found: List[Any] = []
-    for each in gc.get_referents(endpoint):
-        found += each if isinstance(each, list) else [each]
-    return found
-
-
-@both_roles
-def test_waiters_are_told_although_the_listener_raises(role: str) -> None:
-    def handler(transport: WSTransport) -> None:
-        raise LookupError("as asked for")
-
-    connection = Connection(role, Recorder().act("on_ws_disconnected", handler))
-    task = connection.loop.create_task(connection.ws.wait_disconnected())
-    connection.loop.run_ready()
-    connection.lose()
-    assert task.done()
-    assert any("on_ws_disconnected" in line for line in connection.log.lines)
-    assert kind_of(connection) is WSDisconnectKind.CONNECTION_LOST
-
-
-@both_roles
-def test_waiters_are_told_although_the_listener_is_interrupted(role: str) -> None:
-    def handler(transport: WSTransport) -> None:
-        raise KeyboardInterrupt
-
-    connection = Connection(role, Recorder().act("on_ws_disconnected", handler))
-    task = connection.loop.create_task(connection.ws.wait_disconnected())
-    connection.loop.run_ready()
-    with pytest.raises(KeyboardInterrupt):
-        connection.lose()
-    connection.loop.run_ready()
-    assert task.done()
-
-
-# The end, seen from on_ws_disconnected and after it
-
-
-@both_roles
-def test_inside_on_ws_disconnected(role: str) -> None:
-    def handler(transport: WSTransport) -> None:
-        seen.append((transport.state, transport.disconnect_cause, transport.underlying_transport))
-        transport.disconnect()
-        transport.disconnect(graceful=False)
-        try:
-            transport.send(TEXT, b"x")
-        except WSStateError as error:
-            seen.append(str(error))
-
-    seen: List[Any] = []
-    connection = Connection(role, Recorder().act("on_ws_disconnected", handler))
-    connection.lose()
-    assert seen[0] == (WSState.CLOSED, connection.cause, None)
-    assert seen[1] == "cannot send <WSMsgType.TEXT: 1>: the connection is closed"
-    assert connection.listener.count("disconnected") == 1
-    assert connection.log.lines == []
-
-
-@both_roles
-def test_after_the_end(role: str) -> None:
-    connection = Connection(role)
-    ws = connection.ws
-    connection.lose()
-    assert connection.endpoint.transport is None
-    assert connection.endpoint.listener is None
-    assert connection.listener.transport is ws
-    for send in (
-        lambda: ws.send(TEXT, b"x"),
-        lambda: ws.send_reuse_external_bytearray(TEXT, bytearray(20), 14),
-        ws.send_ping,
-        ws.send_pong,
-        ws.ping,
-        ws.pong,
-        ws.send_close,
-    ):
-        with pytest.raises(WSStateError, match="the connection is closed"):
-            send()
-    with pytest.raises(WSStateError, match="the connection is closed"):
-        connection.loop.run(ws.measure_roundtrip_time())
-    with ws.cork():
-        pass
-    ws.notify_user_specific_pong_received()
-    ws.disconnect()
-    assert ws.request is not None
-    assert ws.response is not None
-    assert ws.underlying_transport is None
-    assert ws.write_queue_size == 0
-    assert not ws.is_secure
-    target = "ws://localhost/" if role == "client" else "/"
-    assert repr(ws) == f"<WSTransport {role} CLOSED {target} peer unknown address>"
-    # What a transport calls too late has no effect.
-    endpoint = connection.endpoint
-    endpoint.data_received(b"more")
-    endpoint.eof_received()
-    endpoint.pause_writing()
-    endpoint.resume_writing()
-    endpoint.connection_lost(None)
-    assert connection.listener.events == [("connected",), ("disconnected",)]
 
 
 # Arguments

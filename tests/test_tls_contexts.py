@@ -22,29 +22,33 @@ loops = pytest.mark.parametrize("loop", LOOP_KINDS)
 
 
 @loops
-@needs_loop("server")
-def test_contexts_that_need_the_loop(case: str, loop: str, certificates: Certificates) -> None:
-    check_needs_loop("server", case, loop, certificates)
+@needs_loop
+def test_contexts_that_need_the_loop(
+    role: str, case: str, loop: str, certificates: Certificates
+) -> None:
+    check_needs_loop(role, case, loop, certificates)
 
 
 @loops
-@carried("server")
-def test_contexts_that_aiofastnet_carries(case: str, loop: str, certificates: Certificates) -> None:
-    check_carried("server", case, loop, certificates)
+@carried
+def test_contexts_that_aiofastnet_carries(
+    role: str, case: str, loop: str, certificates: Certificates
+) -> None:
+    check_carried(role, case, loop, certificates)
 
 
 @loops
 @pytest.mark.parametrize("backend", ["auto", "aiofastnet"])
-@later("server")
+@later
 def test_callbacks_that_are_set_later(
-    case: str, backend: str, loop: str, certificates: Certificates
+    role: str, case: str, backend: str, loop: str, certificates: Certificates
 ) -> None:
-    check_later("server", case, backend, loop, certificates)
+    check_later(role, case, backend, loop, certificates)
 
 
 @loops
-@later("server")
+@later
 def test_callbacks_that_are_set_during_a_handshake(
-    case: str, loop: str, certificates: Certificates
+    role: str, case: str, loop: str, certificates: Certificates
 ) -> None:
-    check_during("server", case, loop, certificates)
+    check_during(role, case, loop, certificates)
