@@ -38,6 +38,7 @@ FURTHER: Dict[str, Dict[str, str]] = {
         "connection.slow_peer": "connection.sender: watermarks, the cap of the queue",
         "connection.receiver_faults": "connection.receiver: violations, and listeners that raise",
         "connection.disconnected": "connection.closing: the end, during and after it",
+        "connection.round_trips": "connection.keepalive: measure_roundtrip_time",
         "connection.failed_opening": "connection.endpoint: what never opens",
         "stream.ends": "stream.transport: how a connection ends, and what is left of it",
     },

@@ -33,6 +33,7 @@ __all__ = [
     "failure_of",
     "finish_closing",
     "kind_of",
+    "pings",
 ]
 
 both_roles = pytest.mark.parametrize("role", ["client", "server"])
@@ -268,3 +269,10 @@ def failure_of(connection: Connection) -> Any:
     """The exception of ``opened``, which has to be done."""
     assert connection.opened.done()
     return connection.opened.exception()
+
+
+def pings(connection: Connection) -> List[bytes]:
+    """The payloads of the PING frames since the last look; nothing else may have been sent."""
+    found = connection.sent()
+    assert {frame.opcode for frame in found} <= {frames.PING}
+    return [frame.payload for frame in found]
