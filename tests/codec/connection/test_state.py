@@ -178,6 +178,11 @@ def test_the_diagram_shows_the_table() -> None:
     assert states.committed() == states.diagram()
 
 
+def test_the_diagram_leads_from_every_state_to_the_end() -> None:
+    for state in TRANSITIONS:
+        assert f"\n    {state} --> " in states.diagram()
+
+
 # Connections
 
 
