@@ -1,4 +1,4 @@
-"""Cancelling ws_connect after any number of turns of the loop leaves nothing behind."""
+"""Cancelling ws_connect after any number of iterations of the loop leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from tests.support.rawpeer import RawConnection, RawPeer, raw_peer
 
 Run = Callable[..., Any]
 
-# A connection that took more turns than this is only looked at every few turns.
-MANY_TURNS = 40
-TOO_MANY_TURNS = 2000
+# A connection that took more iterations than this is only looked at every few iterations.
+MANY_ITERATIONS = 40
+TOO_MANY_ITERATIONS = 2000
 
 
 class Scenario:
@@ -151,8 +151,8 @@ def client_tasks() -> List[asyncio.Task[Any]]:
     ]
 
 
-async def interrupted(options: Dict[str, Any], turns: List[int]) -> Optional[BaseException]:
-    """Cancel a call after each of these numbers of turns; returns None if it was over before."""
+async def interrupted(options: Dict[str, Any], iterations: List[int]) -> Optional[BaseException]:
+    """Cancel a call after each number of iterations; returns None if it was over before."""
     listeners: List[Recorder] = []
 
     def factory() -> Recorder:
@@ -161,7 +161,7 @@ async def interrupted(options: Dict[str, Any], turns: List[int]) -> Optional[Bas
 
     task = asyncio.ensure_future(ws_connect(listener_factory=factory, **options))
     was_done = False
-    for count in turns:
+    for count in iterations:
         for _ in range(count):
             await asyncio.sleep(0)
         was_done = was_done or task.done()
@@ -196,18 +196,18 @@ def test_cancelled_after_any_turn(
         async with scenario.stack:
             options = await getattr(scenario, name)()
             before = open_descriptors()
-            turns = 0
+            iterations = 0
             while True:
-                outcome = await interrupted(options, [turns])
+                outcome = await interrupted(options, [iterations])
                 sockets.check_closed()
                 if outcome is None:
                     break
                 assert isinstance(outcome, asyncio.CancelledError), outcome
                 # The servers saw the end too.
                 await eventually(lambda: open_descriptors() == before)
-                turns += 1 if turns < MANY_TURNS else turns // 10
-                assert turns < TOO_MANY_TURNS
-            assert turns > 1
+                iterations += 1 if iterations < MANY_ITERATIONS else iterations // 10
+                assert iterations < TOO_MANY_ITERATIONS
+            assert iterations > 1
 
     run(main)
 
@@ -230,9 +230,9 @@ def test_cancelled_twice(
         async with scenario.stack:
             options = await getattr(scenario, name)()
             before = open_descriptors()
-            for turns in range(0, 30, 3):
+            for iterations in range(0, 30, 3):
                 for more in range(4):
-                    await interrupted(options, [turns, more])
+                    await interrupted(options, [iterations, more])
                     sockets.check_closed()
                     await eventually(lambda: open_descriptors() == before)
 
@@ -242,9 +242,9 @@ def test_cancelled_twice(
 def test_given_socket(run: Run) -> None:
     async def main() -> None:
         async with raw_peer(serve_echo) as peer:
-            for turns in range(1, 20):  # at 0 the call has not even begun
+            for iterations in range(1, 20):  # at 0 the call has not even begun
                 sock = socket.create_connection(("127.0.0.1", peer.port))
-                await interrupted({"url": peer.url(), "sock": sock}, [turns])
+                await interrupted({"url": peer.url(), "sock": sock}, [iterations])
                 assert sock.fileno() == -1
 
     run(main)

@@ -605,7 +605,7 @@ def test_route_must_be_callable() -> None:
         ServerHandshake(None, options=WSOptions())
 
 
-def test_the_route_is_let_go() -> None:
+def test_the_route_is_released() -> None:
     def route(_: WSUpgradeRequest) -> object:
         return LISTENER
 

@@ -74,5 +74,5 @@ def _interleave_families(infos: Sequence[AddressInfo]) -> List[AddressInfo]:
     families: Dict[int, List[AddressInfo]] = {}
     for info in infos:
         families.setdefault(info[0], []).append(info)
-    turns = chain.from_iterable(zip_longest(*families.values()))
-    return [info for info in turns if info is not None]
+    alternating = chain.from_iterable(zip_longest(*families.values()))
+    return [info for info in alternating if info is not None]

@@ -14,7 +14,7 @@ __all__ = ["abandon", "abort"]
 
 # Turns of the loop after which a transport that was aborted has called connection_lost and closed
 # its socket. The loops that are known need two to four.
-_CLOSING_TURNS = 16
+_CLOSING_ITERATIONS = 16
 
 
 async def abort(transport: WSTransport) -> None:
@@ -43,7 +43,7 @@ async def abandon(protocol: ClientProtocol, sock: socket.socket) -> None:
 
 
 async def _wait_until(condition: Callable[[], bool]) -> None:
-    for _ in range(_CLOSING_TURNS):
+    for _ in range(_CLOSING_ITERATIONS):
         if condition():
             return
         await asyncio.sleep(0)

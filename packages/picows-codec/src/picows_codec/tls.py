@@ -49,7 +49,7 @@ _FILE_ERRORS = frozenset(
 )
 
 # Turns of the loop after which a task has heard of the end of its handshake, if it ever will.
-_TURNS = 5
+_ITERATIONS = 5
 
 _PROTOCOL_TLS_CLIENT, _PROTOCOL_TLS_SERVER = 16, 17
 
@@ -281,13 +281,13 @@ class _Guard:
         """The transport does not watch its descriptor any more, perhaps because of ``error``."""
         # Not the error: its traceback leads to this guard.
         self.loss = _describe_loss(error)
-        call_soon(self._look, call_soon, _TURNS)
+        call_soon(self._look, call_soon, _ITERATIONS)
 
-    def _look(self, call_soon: Any, turns: int) -> None:
+    def _look(self, call_soon: Any, iterations: int) -> None:
         if self.stop is None or self.reason is not None or self.loss is None:
             return  # over, or it was only a pause
-        if turns:
-            call_soon(self._look, call_soon, turns - 1)
+        if iterations:
+            call_soon(self._look, call_soon, iterations - 1)
         elif not self.was_stopped:
             self.was_stopped = True
             self.stop()

@@ -24,7 +24,7 @@ _TCP_FAMILIES = (socket.AF_INET, socket.AF_INET6)
 _INHERITS = sys.platform == "linux"
 
 # Connections taken per socket and turn of the loop; the open ones must get their turn too.
-_ACCEPTS_PER_TURN = 64
+_ACCEPTS_PER_ITERATION = 64
 
 # Seconds without accepting after an error that is not the peer's doing, e.g. EMFILE.
 _RETRY_DELAY = 1.0
@@ -141,7 +141,7 @@ class ReadinessAcceptor(Acceptor):
             self._loop.remove_reader(sock.fileno())
 
     def _accept_batch(self, listening: socket.socket) -> None:
-        for _ in range(_ACCEPTS_PER_TURN):
+        for _ in range(_ACCEPTS_PER_ITERATION):
             if not self._has_room():
                 self._is_full = True
                 self._pause()

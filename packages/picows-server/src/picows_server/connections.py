@@ -32,7 +32,7 @@ __all__ = ["Connections"]
 
 # Turns of the loop after which a transport that gave up has closed its socket; asyncio,
 # aiofastnet and uvloop need two or three.
-_CLOSING_TURNS = 16
+_CLOSING_ITERATIONS = 16
 
 # Seconds after which a client that was refused by a full server may try again.
 _RETRY_AFTER = 5
@@ -226,13 +226,13 @@ class Connections(ProtocolOwner):
         if protocol.transport is not None:
             # The cancellation may have come between the end of the handshake and its task's.
             protocol.transport.disconnect(graceful=False)
-        self._let_go(protocol, sock, _CLOSING_TURNS)
+        self._discard(protocol, sock, _CLOSING_ITERATIONS)
 
-    def _let_go(self, protocol: ServerProtocol, sock: socket.socket, turns: int) -> None:
+    def _discard(self, protocol: ServerProtocol, sock: socket.socket, iterations: int) -> None:
         # A transport that gives up still watches its socket; closing that earlier would leave a
         # stale number in the selector. If no transport has it, nobody else closes it.
-        if turns and sock.fileno() >= 0:
-            self._loop.call_soon(self._let_go, protocol, sock, turns - 1)
+        if iterations and sock.fileno() >= 0:
+            self._loop.call_soon(self._discard, protocol, sock, iterations - 1)
             return
         sock.close()
         protocol.give_up()

@@ -12,7 +12,7 @@ from picows_codec.options cimport WSOptions
 cdef enum:
     NOTHING_SENT = 0
     ONE_SENT = 1
-    BURST = 2           # frames wait for _end_of_turn
+    BURST = 2           # frames wait for _end_of_iteration
 
 # How the path of a frame does without try blocks, each of which costs some 30 instructions when
 # nothing is raised: a function that may raise is called through a pointer to one that may not, so

@@ -316,11 +316,11 @@ cdef class Sender(ConnectionState):
         if self._in_read or self._burst == BURST:
             # What is held counts for the watermark: pause_writing is not to be late.
             return self._pending is None or self._pending.used < self._burst_limit
-        self._loop.call_soon(self._end_of_turn)
+        self._loop.call_soon(self._end_of_iteration)
         self._burst = BURST
         return False
 
-    def _end_of_turn(self):
+    def _end_of_iteration(self):
         """The next loop iteration has begun: send what was held back."""
         self._burst = NOTHING_SENT
         if self._pending is not None and self._corks == 0 and not self._more_to_come:

@@ -9,4 +9,4 @@ cdef class ServerHandshake(OpeningHandshake):
     cdef object _check_upgrade(self)
     cdef object _unfit(self, int status, str wanted, str found)
     cdef int _use_result(self, object result) except -1
-    cdef int _answer(self, WSUpgradeResponse response, object error) except -1
+    cdef int _respond(self, WSUpgradeResponse response, object error) except -1

@@ -203,7 +203,7 @@ cdef class ServerHandshake(OpeningHandshake):
         cdef str subprotocol = None
         cdef list parts
         if result is None:
-            return self._answer(
+            return self._respond(
                 WSUpgradeResponse.create_error_response(404, b"Not Found\n"), None)
         if isinstance(result, WSUpgradeResponseWithListener):
             response = (<WSUpgradeResponseWithListener>result).response
@@ -216,7 +216,7 @@ cdef class ServerHandshake(OpeningHandshake):
                     "a 101 response needs a listener: "
                     "return WSUpgradeResponseWithListener(response, listener)")
         if result is None:
-            return self._answer(response, None)
+            return self._respond(response, None)
 
         error = self._check_upgrade()
         if error is not None:
@@ -242,7 +242,7 @@ cdef class ServerHandshake(OpeningHandshake):
         self._set_to_send(accepted)
         return self._accept(result, subprotocol)
 
-    cdef int _answer(self, WSUpgradeResponse response, object error) except -1:
+    cdef int _respond(self, WSUpgradeResponse response, object error) except -1:
         # RFC 9110, 9.3.2: the response to HEAD is that to GET without its content.
         if (self._raw_header or getattr(error, "raw_header", None) or b"").startswith(b"HEAD "):
             self._set_to_send(ws_response_head(response))
@@ -255,7 +255,7 @@ cdef class ServerHandshake(OpeningHandshake):
         if not error.raw_header:
             # Nothing was asked, so there is nothing to answer.
             return self._end(error)
-        return self._answer(
+        return self._respond(
             WSUpgradeResponse.create_error_response(
                 error.status,
                 f"{self._refusal or error}\n",
@@ -265,5 +265,5 @@ cdef class ServerHandshake(OpeningHandshake):
 
     cpdef fail(self, object exception):
         OpeningHandshake.fail(self, exception)
-        self._answer(
+        self._respond(
             WSUpgradeResponse.create_error_response(500, b"Internal Server Error\n"), exception)
