@@ -170,7 +170,7 @@ class Installation:
                 tool = str(checkout / "tools" / "install_wheels.py")
                 run([str(python), tool, str(self.work / "wheels")])
         if library.compiled_listener:
-            path.append(str(self._compile_listener(library, python, path)))
+            path.append(str(self._compile_listener(library, python, path, checkout or ROOT)))
         environment = {"PYTHONPATH": os.pathsep.join(path)}
         words = [str(python), "-m", library.adapter]
         return Installed(
@@ -195,8 +195,11 @@ class Installation:
             mark.write_text(wanted)
         return python
 
-    def _compile_listener(self, library: Library, python: Path, path: Sequence[str]) -> Path:
-        folder = BENCH / "peers" / "compiled"
+    def _compile_listener(
+        self, library: Library, python: Path, path: Sequence[str], checkout: Path
+    ) -> Path:
+        # Another state of the project may have other names in C.
+        folder = checkout / "bench" / "peers" / "compiled"
         return self.compile_extension(
             python, os.pathsep.join(path), folder, library.compiled_listener, library.name
         )
