@@ -196,6 +196,28 @@ def test_server_does_not_wait_for_ever() -> None:
     assert not connection.loop.timers
 
 
+@pytest.mark.parametrize("handshake_timeout", [2.0, None])
+def test_client_whose_request_nobody_takes(handshake_timeout: Any) -> None:
+    connection = Connection(
+        "client", open=False, websocket_handshake_timeout=handshake_timeout, close_timeout=3.0
+    )
+    connection.transport.room = 0
+    connection.start()
+    if handshake_timeout is None:
+        connection.feed(b"no HTTP\r\n\r\n")
+    else:
+        connection.loop.advance(2.2)
+    assert connection.transport.is_closing()
+    connection.loop.advance(2.7)
+    assert not connection.transport.lost
+    connection.loop.advance(0.4)
+    assert connection.transport.aborted
+    assert connection.transport.lost
+    assert connection.cause is not None
+    assert connection.cause.kind is WSDisconnectKind.HANDSHAKE_FAILURE
+    assert not connection.loop.timers
+
+
 def test_server_that_was_sent_nothing_answers_nothing() -> None:
     connection = Connection("server", open=False, websocket_handshake_timeout=2.0)
     connection.start()

@@ -428,8 +428,8 @@ cdef class WSEndpoint(Closing):
         self._advance(HANDSHAKE_FAILED)
         self._handshake = None
         if self._is_client:
-            self._transport_below.close()
-            return 0
+            self._transport_below.close()   # which waits for the queue: the request, for one
+            return self._watch(self._options.close_timeout)
         return self._linger()
 
     # What WSTransport calls
