@@ -58,7 +58,11 @@ def socket_pair(tcp: bool) -> Tuple[socket.socket, socket.socket]:
 
 
 class Link:
-    """An endpoint on one end of a pair of sockets; the test has the other end."""
+    """An endpoint on one end of a pair of sockets; the test has the other end.
+
+    Watched by the loop, by ``poller``, or, if it is ``polled``, by a poller of its own, which is
+    closed when ``async with`` leaves the link.
+    """
 
     def __init__(
         self,
@@ -66,6 +70,7 @@ class Link:
         listener: Any = None,
         *,
         poller: Any = None,
+        polled: bool = False,
         tcp: bool = False,
         buffer_size: Optional[int] = None,
         **options: Any,
@@ -90,6 +95,9 @@ class Link:
             handshake = ServerHandshake(lambda _: made, options=options_object)
         self.endpoint: Any = Protocol(options_object, handshake, self.loop, self.log)
         self.ws: WSTransport = self.endpoint.transport
+        self._own_poller = contextlib.ExitStack()
+        if polled:
+            poller = self._own_poller.enter_context(poller_for(polled))
         self.transport: Any = stream.attach(self.loop, ours, self.endpoint, poller=poller)
         self._received = b""
 
@@ -102,6 +110,7 @@ class Link:
             self.ws.disconnect(graceful=False)
             await self.ws.wait_disconnected()
         self.peer.close()
+        self._own_poller.close()
 
     async def open(self) -> None:
         """Complete the opening handshake."""

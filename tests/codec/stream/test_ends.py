@@ -30,17 +30,16 @@ from tests.support.stream_link import (
 @watched_by
 def test_closing_handshake(run: Run, role: str, polled: bool) -> None:
     async def main() -> None:
-        with poller_for(polled) as poller:
-            async with Link(role, poller=poller) as link:
-                await link.send_frame(CLOSE, frames.close_payload(1001))
-                assert await link.recv(1) == [Frame(CLOSE, frames.close_payload(1001))]
-                if role == "client":
-                    link.peer.shutdown(socket.SHUT_WR)
-                assert await link.read_to_end() == b""
-                await link.lost()
-                assert kind_of(link) is WSDisconnectKind.PEER_CLOSE
-                assert link.socket.fileno() == -1
-                assert link.listener.count("disconnected") == 1
+        async with Link(role, polled=polled) as link:
+            await link.send_frame(CLOSE, frames.close_payload(1001))
+            assert await link.recv(1) == [Frame(CLOSE, frames.close_payload(1001))]
+            if role == "client":
+                link.peer.shutdown(socket.SHUT_WR)
+            assert await link.read_to_end() == b""
+            await link.lost()
+            assert kind_of(link) is WSDisconnectKind.PEER_CLOSE
+            assert link.socket.fileno() == -1
+            assert link.listener.count("disconnected") == 1
 
     run(main)
 
@@ -50,23 +49,22 @@ def test_closing_handshake(run: Run, role: str, polled: bool) -> None:
 @pytest.mark.parametrize("queued", [True, False])
 def test_abort(run: Run, role: str, polled: bool, queued: bool) -> None:
     async def main() -> None:
-        with poller_for(polled) as poller:
-            async with Link(role, poller=poller, buffer_size=4096) as link:
-                if queued:
-                    link.ws.send(BINARY, b"x" * 1_000_000)
-                size = link.transport.get_write_buffer_size()
-                assert (size > 0) == queued
-                link.ws.disconnect(graceful=False)
-                link.transport.abort()
-                # Never from inside a method.
-                assert link.listener.count("disconnected") == 0
-                await link.lost()
-                assert link.listener.count("disconnected") == 1
-                assert link.ws.disconnect_cause is not None
-                assert link.ws.disconnect_cause.kind is WSDisconnectKind.LOCAL_ABORT
-                assert link.ws.disconnect_cause.unsent_bytes == size
-                assert link.socket.fileno() == -1
-                assert link.transport.get_protocol() is None
+        async with Link(role, polled=polled, buffer_size=4096) as link:
+            if queued:
+                link.ws.send(BINARY, b"x" * 1_000_000)
+            size = link.transport.get_write_buffer_size()
+            assert (size > 0) == queued
+            link.ws.disconnect(graceful=False)
+            link.transport.abort()
+            # Never from inside a method.
+            assert link.listener.count("disconnected") == 0
+            await link.lost()
+            assert link.listener.count("disconnected") == 1
+            assert link.ws.disconnect_cause is not None
+            assert link.ws.disconnect_cause.kind is WSDisconnectKind.LOCAL_ABORT
+            assert link.ws.disconnect_cause.unsent_bytes == size
+            assert link.socket.fileno() == -1
+            assert link.transport.get_protocol() is None
 
     run(main)
 
@@ -75,17 +73,16 @@ def test_abort(run: Run, role: str, polled: bool, queued: bool) -> None:
 @watched_by
 def test_half_close_of_the_peer(run: Run, role: str, polled: bool) -> None:
     async def main() -> None:
-        with poller_for(polled) as poller:
-            async with Link(role, poller=poller, buffer_size=4096) as link:
-                link.ws.send(BINARY, b"x" * 100_000)
-                await link.send_frame(TEXT, b"last words")
-                link.peer.shutdown(socket.SHUT_WR)
-                # What was queued still arrives.
-                assert await link.recv(1) == [Frame(BINARY, b"x" * 100_000)]
-                assert await link.read_to_end() == b""
-                await link.lost()
-                assert link.listener.frames == [(TEXT, b"last words", True)]
-                assert kind_of(link) is WSDisconnectKind.CONNECTION_LOST
+        async with Link(role, polled=polled, buffer_size=4096) as link:
+            link.ws.send(BINARY, b"x" * 100_000)
+            await link.send_frame(TEXT, b"last words")
+            link.peer.shutdown(socket.SHUT_WR)
+            # What was queued still arrives.
+            assert await link.recv(1) == [Frame(BINARY, b"x" * 100_000)]
+            assert await link.read_to_end() == b""
+            await link.lost()
+            assert link.listener.frames == [(TEXT, b"last words", True)]
+            assert kind_of(link) is WSDisconnectKind.CONNECTION_LOST
 
     run(main)
 
@@ -94,12 +91,11 @@ def test_half_close_of_the_peer(run: Run, role: str, polled: bool) -> None:
 @watched_by
 def test_peer_that_goes_away(run: Run, role: str, polled: bool) -> None:
     async def main() -> None:
-        with poller_for(polled) as poller:
-            async with Link(role, poller=poller, tcp=True) as link:
-                link.peer.close()
-                await link.lost()
-                assert kind_of(link) is WSDisconnectKind.CONNECTION_LOST
-                assert link.listener.events == [("connected",), ("disconnected",)]
+        async with Link(role, polled=polled, tcp=True) as link:
+            link.peer.close()
+            await link.lost()
+            assert kind_of(link) is WSDisconnectKind.CONNECTION_LOST
+            assert link.listener.events == [("connected",), ("disconnected",)]
 
     run(main)
 
@@ -109,18 +105,17 @@ def test_peer_that_goes_away(run: Run, role: str, polled: bool) -> None:
 @pytest.mark.parametrize("queued", [0, 10_000_000])
 def test_reset(run: Run, role: str, polled: bool, queued: int) -> None:
     async def main() -> None:
-        with poller_for(polled) as poller:
-            async with Link(role, poller=poller, tcp=True) as link:
-                if queued:
-                    link.ws.send(BINARY, b"x" * queued)
-                reset(link.peer)
-                await link.lost()
-                cause = link.ws.disconnect_cause
-                assert cause is not None
-                assert cause.kind is WSDisconnectKind.CONNECTION_LOST
-                assert isinstance(cause.exception, ConnectionError)
-                assert (cause.unsent_bytes > 0) == (queued > 0)
-                assert link.listener.count("disconnected") == 1
+        async with Link(role, polled=polled, tcp=True) as link:
+            if queued:
+                link.ws.send(BINARY, b"x" * queued)
+            reset(link.peer)
+            await link.lost()
+            cause = link.ws.disconnect_cause
+            assert cause is not None
+            assert cause.kind is WSDisconnectKind.CONNECTION_LOST
+            assert isinstance(cause.exception, ConnectionError)
+            assert (cause.unsent_bytes > 0) == (queued > 0)
+            assert link.listener.count("disconnected") == 1
 
     run(main)
 
@@ -131,20 +126,19 @@ def test_violation(run: Run, role: str, polled: bool) -> None:
     """The CLOSE frame is not lost to a reset although the peer goes on sending."""
 
     async def main() -> None:
-        with poller_for(polled) as poller:
-            async with Link(role, poller=poller, tcp=True) as link:
-                await link.send(link.build(TEXT, b"first") + link.build(3) + b"\xff" * 100_000)
-                await link.send(b"\xff" * 100_000)
-                await asyncio.sleep(0.05)
-                await link.send(b"\xff" * 100_000)
-                (close,) = await link.recv(1)
-                assert close.payload[:2] == frames.close_payload(1002)
-                assert await link.read_some() == b""
-                assert not link.ws.is_disconnected
-                link.peer.close()
-                await link.lost()
-                assert kind_of(link) is WSDisconnectKind.PROTOCOL_ERROR
-                assert link.listener.frames == [(TEXT, b"first", True)]
+        async with Link(role, polled=polled, tcp=True) as link:
+            await link.send(link.build(TEXT, b"first") + link.build(3) + b"\xff" * 100_000)
+            await link.send(b"\xff" * 100_000)
+            await asyncio.sleep(0.05)
+            await link.send(b"\xff" * 100_000)
+            (close,) = await link.recv(1)
+            assert close.payload[:2] == frames.close_payload(1002)
+            assert await link.read_some() == b""
+            assert not link.ws.is_disconnected
+            link.peer.close()
+            await link.lost()
+            assert kind_of(link) is WSDisconnectKind.PROTOCOL_ERROR
+            assert link.listener.frames == [(TEXT, b"first", True)]
 
     run(main)
 

@@ -37,16 +37,15 @@ from tests.support.stream_link import (
 @pytest.mark.parametrize("tcp", [True, False])
 def test_echo(run: Run, role: str, polled: bool, tcp: bool) -> None:
     async def main() -> None:
-        with poller_for(polled) as poller:
-            async with Link(role, echo(), poller=poller, tcp=tcp) as link:
-                for size in (0, 1, 125, 126, 16384, 16385, 65535, 65536):
-                    payload = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
-                    await link.send_frame(BINARY, payload)
-                    assert await link.recv(1) == [Frame(BINARY, payload)]
-                await link.send_frame(PING, b"p")
-                assert await link.recv(1) == [Frame(PONG, b"p")]
-                assert link.ws.write_queue_size == 0
-                assert link.ws.underlying_transport is link.transport
+        async with Link(role, echo(), polled=polled, tcp=tcp) as link:
+            for size in (0, 1, 125, 126, 16384, 16385, 65535, 65536):
+                payload = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
+                await link.send_frame(BINARY, payload)
+                assert await link.recv(1) == [Frame(BINARY, payload)]
+            await link.send_frame(PING, b"p")
+            assert await link.recv(1) == [Frame(PONG, b"p")]
+            assert link.ws.write_queue_size == 0
+            assert link.ws.underlying_transport is link.transport
 
     run(main)
 
@@ -55,12 +54,11 @@ def test_echo(run: Run, role: str, polled: bool, tcp: bool) -> None:
 @watched_by
 def test_byte_by_byte(run: Run, role: str, polled: bool) -> None:
     async def main() -> None:
-        with poller_for(polled) as poller:
-            async with Link(role, echo(), poller=poller) as link:
-                for byte in link.build(BINARY, b"x" * 200) + link.build(TEXT, b"y"):
-                    await link.send(bytes([byte]))
-                    await asyncio.sleep(0)
-                assert await link.recv(2) == [Frame(BINARY, b"x" * 200), Frame(TEXT, b"y")]
+        async with Link(role, echo(), polled=polled) as link:
+            for byte in link.build(BINARY, b"x" * 200) + link.build(TEXT, b"y"):
+                await link.send(bytes([byte]))
+                await asyncio.sleep(0)
+            assert await link.recv(2) == [Frame(BINARY, b"x" * 200), Frame(TEXT, b"y")]
 
     run(main)
 
@@ -109,12 +107,11 @@ def test_large_frame_that_has_arrived_takes_one_turn(run: Run, role: str, polled
         return turns
 
     async def main() -> None:
-        with poller_for(polled) as poller:
-            async with Link(role, poller=poller, read_buffer_init_size=512, tcp=True) as link:
-                link.peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
-                link.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-                small = await turns_for(link, b"x" * 100)
-                assert await turns_for(link, b"x" * 150_000) == small
+        async with Link(role, polled=polled, read_buffer_init_size=512, tcp=True) as link:
+            link.peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+            link.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+            small = await turns_for(link, b"x" * 100)
+            assert await turns_for(link, b"x" * 150_000) == small
 
     run_with_fresh_buffers(run, main)
 
@@ -192,22 +189,21 @@ def test_handshake_timeout(run: Run) -> None:
 @watched_by
 def test_pause_reading(run: Run, role: str, polled: bool) -> None:
     async def main() -> None:
-        with poller_for(polled) as poller:
-            async with Link(role, poller=poller) as link:
-                assert link.transport.is_reading()
-                link.transport.pause_reading()
-                link.transport.pause_reading()
-                assert not link.transport.is_reading()
-                await link.send_frame(TEXT, b"x")
-                await asyncio.sleep(0.02)
-                assert link.listener.frames == []
-                # Writing goes on.
-                link.ws.send(TEXT, b"y")
-                assert await link.recv(1) == [Frame(TEXT, b"y")]
-                link.transport.resume_reading()
-                link.transport.resume_reading()
-                await eventually(lambda: link.listener.frames)
-                assert link.transport.is_reading()
+        async with Link(role, polled=polled) as link:
+            assert link.transport.is_reading()
+            link.transport.pause_reading()
+            link.transport.pause_reading()
+            assert not link.transport.is_reading()
+            await link.send_frame(TEXT, b"x")
+            await asyncio.sleep(0.02)
+            assert link.listener.frames == []
+            # Writing goes on.
+            link.ws.send(TEXT, b"y")
+            assert await link.recv(1) == [Frame(TEXT, b"y")]
+            link.transport.resume_reading()
+            link.transport.resume_reading()
+            await eventually(lambda: link.listener.frames)
+            assert link.transport.is_reading()
 
     run(main)
 
@@ -237,17 +233,16 @@ def test_pause_reading_inside_a_callback(run: Run, role: str, polled: bool) -> N
 @watched_by
 def test_resume_reading_after_the_end(run: Run, role: str, polled: bool) -> None:
     async def main() -> None:
-        with poller_for(polled) as poller:
-            async with Link(role, poller=poller) as link:
-                link.transport.pause_reading()
-                link.ws.disconnect(graceful=False)
-                link.transport.resume_reading()
-                await link.lost()
-                link.transport.resume_reading()
-                link.transport.pause_reading()
-                link.transport.abort()
-                link.transport.close()
-                assert link.transport.is_closing()
+        async with Link(role, polled=polled) as link:
+            link.transport.pause_reading()
+            link.ws.disconnect(graceful=False)
+            link.transport.resume_reading()
+            await link.lost()
+            link.transport.resume_reading()
+            link.transport.pause_reading()
+            link.transport.abort()
+            link.transport.close()
+            assert link.transport.is_closing()
 
     run(main)
 

@@ -14,7 +14,7 @@ from tests.support import frames
 from tests.support.connection import Recorder, both_roles
 from tests.support.frames import BINARY, CLOSE, PING, TEXT, Frame
 from tests.support.leaks import eventually
-from tests.support.stream_link import Link, Run, echo, kind_of, poller_for, reset, watched_by
+from tests.support.stream_link import Link, Run, echo, kind_of, reset, watched_by
 
 
 @both_roles
@@ -27,33 +27,32 @@ def test_queue_of_what_cannot_change(run: Run, role: str, polled: bool, kind: st
     listener.act("on_ws_frame", lambda transport, frame: kept.append(frame))
 
     async def main() -> None:
-        with poller_for(polled) as poller:
-            async with Link(role, listener, poller=poller, buffer_size=4096) as link:
-                payload = b"y" * 300_000
-                await link.send_frame(BINARY, payload)
-                await eventually(lambda: kept)
-                frame = kept.pop()
-                message: Any = {
-                    "bytes": b"z" * 300_000,
-                    "str": "\u00fc" * 150_000,
-                    "frame": frame,
-                    "memoryview": memoryview(b"m" * 300_000),
-                    "view of a frame": memoryview(frame),
-                }[kind]
-                wanted = message.encode() if kind == "str" else bytes(message)
-                holder: Any = message
-                if kind in ("frame", "view of a frame"):
-                    holder = frame.get_payload_as_bytes()
-                elif kind == "memoryview":
-                    holder = message.obj
-                before = sys.getrefcount(holder)
-                for _ in range(3):
-                    link.ws.send(TEXT if kind == "str" else BINARY, message)
-                assert link.transport.get_write_buffer_size() > 600_000
-                assert sys.getrefcount(holder) == before + (3 if role == "server" else 0)
-                found = await link.recv(3)
-                assert [one.payload for one in found] == [wanted] * 3
-                assert sys.getrefcount(holder) == before
+        async with Link(role, listener, polled=polled, buffer_size=4096) as link:
+            payload = b"y" * 300_000
+            await link.send_frame(BINARY, payload)
+            await eventually(lambda: kept)
+            frame = kept.pop()
+            message: Any = {
+                "bytes": b"z" * 300_000,
+                "str": "\u00fc" * 150_000,
+                "frame": frame,
+                "memoryview": memoryview(b"m" * 300_000),
+                "view of a frame": memoryview(frame),
+            }[kind]
+            wanted = message.encode() if kind == "str" else bytes(message)
+            holder: Any = message
+            if kind in ("frame", "view of a frame"):
+                holder = frame.get_payload_as_bytes()
+            elif kind == "memoryview":
+                holder = message.obj
+            before = sys.getrefcount(holder)
+            for _ in range(3):
+                link.ws.send(TEXT if kind == "str" else BINARY, message)
+            assert link.transport.get_write_buffer_size() > 600_000
+            assert sys.getrefcount(holder) == before + (3 if role == "server" else 0)
+            found = await link.recv(3)
+            assert [one.payload for one in found] == [wanted] * 3
+            assert sys.getrefcount(holder) == before
 
     run(main)
 
@@ -61,18 +60,17 @@ def test_queue_of_what_cannot_change(run: Run, role: str, polled: bool, kind: st
 @watched_by
 def test_queue_of_what_may_change(run: Run, polled: bool) -> None:
     async def main() -> None:
-        with poller_for(polled) as poller:
-            async with Link("server", poller=poller, buffer_size=4096) as link:
-                buffer = bytearray(b"a" * 100_000)
-                large = bytes(1_000_000)
-                before = sys.getrefcount(large)
-                link.ws.send(BINARY, buffer)
-                link.ws.send(BINARY, memoryview(buffer))
-                link.ws.send(BINARY, memoryview(large)[:50_000])
-                assert sys.getrefcount(large) == before  # a part does not keep all of it alive
-                buffer[:] = b"b" * 100_000
-                found = await link.recv(3)
-                assert [one.payload for one in found] == [b"a" * 100_000] * 2 + [bytes(50_000)]
+        async with Link("server", polled=polled, buffer_size=4096) as link:
+            buffer = bytearray(b"a" * 100_000)
+            large = bytes(1_000_000)
+            before = sys.getrefcount(large)
+            link.ws.send(BINARY, buffer)
+            link.ws.send(BINARY, memoryview(buffer))
+            link.ws.send(BINARY, memoryview(large)[:50_000])
+            assert sys.getrefcount(large) == before  # a part does not keep all of it alive
+            buffer[:] = b"b" * 100_000
+            found = await link.recv(3)
+            assert [one.payload for one in found] == [b"a" * 100_000] * 2 + [bytes(50_000)]
 
     run(main)
 
@@ -84,35 +82,34 @@ def test_partial_writes(run: Run, role: str, polled: bool, reads: int) -> None:
     """Every path of a write, with a kernel that takes a little at a time: nothing out of order."""
 
     async def main() -> None:
-        with poller_for(polled) as poller:
-            async with Link(role, poller=poller, buffer_size=1, tcp=False) as link:
-                generator = random.Random(reads)
-                total = 20_000 if reads == 7 else 500_000
-                expected: List[bytes] = []
-                while sum(map(len, expected)) < total:
-                    size = generator.choice([0, 1, 100, 1000, 16384, 16385, 40_000])
-                    payload = bytes([len(expected) % 256]) * size
-                    expected.append(payload)
-                    way = generator.randrange(3)
-                    if way == 0:
+        async with Link(role, polled=polled, buffer_size=1, tcp=False) as link:
+            generator = random.Random(reads)
+            total = 20_000 if reads == 7 else 500_000
+            expected: List[bytes] = []
+            while sum(map(len, expected)) < total:
+                size = generator.choice([0, 1, 100, 1000, 16384, 16385, 40_000])
+                payload = bytes([len(expected) % 256]) * size
+                expected.append(payload)
+                way = generator.randrange(3)
+                if way == 0:
+                    link.ws.send(BINARY, payload)
+                elif way == 1:
+                    buffer = bytearray(14) + payload
+                    link.ws.send_reuse_external_bytearray(BINARY, buffer, 14)
+                    buffer[:] = b"\xff" * len(buffer)
+                else:
+                    with link.ws.cork():
+                        link.ws.send(PING, b"corked")
                         link.ws.send(BINARY, payload)
-                    elif way == 1:
-                        buffer = bytearray(14) + payload
-                        link.ws.send_reuse_external_bytearray(BINARY, buffer, 14)
-                        buffer[:] = b"\xff" * len(buffer)
-                    else:
-                        with link.ws.cork():
-                            link.ws.send(PING, b"corked")
-                            link.ws.send(BINARY, payload)
-                    if generator.random() < 0.2:
-                        await asyncio.sleep(0)
-                found = []
-                while len(found) < len(expected):
-                    (frame,) = await link.recv(1, reads)
-                    if frame.opcode == BINARY:
-                        found.append(frame.payload)
-                assert found == expected
-                assert link.transport.get_write_buffer_size() == 0
+                if generator.random() < 0.2:
+                    await asyncio.sleep(0)
+            found = []
+            while len(found) < len(expected):
+                (frame,) = await link.recv(1, reads)
+                if frame.opcode == BINARY:
+                    found.append(frame.payload)
+            assert found == expected
+            assert link.transport.get_write_buffer_size() == 0
 
     run(main)
 
@@ -121,14 +118,13 @@ def test_partial_writes(run: Run, role: str, polled: bool, reads: int) -> None:
 @watched_by
 def test_echo_both_ways_at_once(run: Run, role: str, polled: bool) -> None:
     async def main() -> None:
-        with poller_for(polled) as poller:
-            async with Link(role, echo(), poller=poller, buffer_size=4096) as link:
-                payloads = [bytes([i]) * (1000 * i) for i in range(60)]
-                data = b"".join(link.build(BINARY, payload) for payload in payloads)
-                sending = asyncio.ensure_future(link.send(data))
-                found = await link.recv(len(payloads))
-                await sending
-                assert [frame.payload for frame in found] == payloads
+        async with Link(role, echo(), polled=polled, buffer_size=4096) as link:
+            payloads = [bytes([i]) * (1000 * i) for i in range(60)]
+            data = b"".join(link.build(BINARY, payload) for payload in payloads)
+            sending = asyncio.ensure_future(link.send(data))
+            found = await link.recv(len(payloads))
+            await sending
+            assert [frame.payload for frame in found] == payloads
 
     run(main)
 
@@ -154,11 +150,10 @@ def test_reused_buffer_on_the_wire(run: Run, role: str) -> None:
 @watched_by
 def test_replies_to_one_read_leave_together(run: Run, role: str, polled: bool) -> None:
     async def main() -> None:
-        with poller_for(polled) as poller:
-            async with Link(role, echo(), poller=poller) as link:
-                await link.send(link.build(TEXT, b"x") * 50)
-                data = await link.read_some()
-                assert len(frames.parse_all(data)[0]) == 50
+        async with Link(role, echo(), polled=polled) as link:
+            await link.send(link.build(TEXT, b"x") * 50)
+            data = await link.read_some()
+            assert len(frames.parse_all(data)[0]) == 50
 
     run(main)
 
@@ -171,15 +166,14 @@ def test_sending_into_a_broken_connection_comes_to_an_end(
     """In one callback, before anybody could tell that the connection has broken."""
 
     async def main() -> None:
-        with poller_for(polled) as poller:
-            async with Link(role, poller=poller, tcp=True) as link:
-                reset(link.peer)
-                while not link.listener.count("paused"):
-                    link.ws.send(BINARY, bytes(1000))
-                await link.lost()
-                assert link.ws.disconnect_cause is not None
-                assert link.ws.disconnect_cause.kind is WSDisconnectKind.CONNECTION_LOST
-                assert link.ws.disconnect_cause.unsent_bytes > 65536
+        async with Link(role, polled=polled, tcp=True) as link:
+            reset(link.peer)
+            while not link.listener.count("paused"):
+                link.ws.send(BINARY, bytes(1000))
+            await link.lost()
+            assert link.ws.disconnect_cause is not None
+            assert link.ws.disconnect_cause.kind is WSDisconnectKind.CONNECTION_LOST
+            assert link.ws.disconnect_cause.unsent_bytes > 65536
 
     run(main)
 
@@ -188,29 +182,28 @@ def test_sending_into_a_broken_connection_comes_to_an_end(
 @watched_by
 def test_watermarks(run: Run, role: str, polled: bool) -> None:
     async def main() -> None:
-        with poller_for(polled) as poller:
-            async with Link(
-                role,
-                poller=poller,
-                buffer_size=4096,
-                write_high_watermark=50_000,
-                write_low_watermark=10_000,
-                coalesce_writes=False,
-            ) as link:
-                assert link.transport.get_write_buffer_limits() == (10_000, 50_000)
-                while link.listener.count("paused") == 0:
-                    assert link.transport.get_write_buffer_size() <= 50_000
-                    link.ws.send(BINARY, b"x" * 1000)
-                assert 50_000 < link.ws.write_queue_size < 52_000
-                assert link.ws.write_queue_size == link.transport.get_write_buffer_size()
+        async with Link(
+            role,
+            polled=polled,
+            buffer_size=4096,
+            write_high_watermark=50_000,
+            write_low_watermark=10_000,
+            coalesce_writes=False,
+        ) as link:
+            assert link.transport.get_write_buffer_limits() == (10_000, 50_000)
+            while link.listener.count("paused") == 0:
+                assert link.transport.get_write_buffer_size() <= 50_000
                 link.ws.send(BINARY, b"x" * 1000)
-                assert link.listener.count("paused") == 1
-                while link.listener.count("resumed") == 0:
-                    assert link.transport.get_write_buffer_size() > 0
-                    await link.read_some(1000)
-                    await asyncio.sleep(0)
-                assert link.transport.get_write_buffer_size() <= 10_000
-                assert link.listener.events == [("connected",), ("paused",), ("resumed",)]
+            assert 50_000 < link.ws.write_queue_size < 52_000
+            assert link.ws.write_queue_size == link.transport.get_write_buffer_size()
+            link.ws.send(BINARY, b"x" * 1000)
+            assert link.listener.count("paused") == 1
+            while link.listener.count("resumed") == 0:
+                assert link.transport.get_write_buffer_size() > 0
+                await link.read_some(1000)
+                await asyncio.sleep(0)
+            assert link.transport.get_write_buffer_size() <= 10_000
+            assert link.listener.events == [("connected",), ("paused",), ("resumed",)]
 
     run(main)
 
@@ -239,21 +232,20 @@ def test_set_write_buffer_limits(run: Run) -> None:
 @watched_by
 def test_slow_consumer(run: Run, role: str, polled: bool) -> None:
     async def main() -> None:
-        with poller_for(polled) as poller:
-            async with Link(
-                role,
-                poller=poller,
-                buffer_size=4096,
-                write_high_watermark=1000,
-                max_write_queue_size=100_000,
-            ) as link:
-                while link.ws.state is WSState.OPEN:
-                    link.ws.send(BINARY, b"x" * 10_000)
-                await link.lost()
-                assert kind_of(link) is WSDisconnectKind.SLOW_CONSUMER
-                assert link.ws.disconnect_cause is not None
-                assert 80_000 < link.ws.disconnect_cause.unsent_bytes < 110_000
-                assert link.listener.count("disconnected") == 1
+        async with Link(
+            role,
+            polled=polled,
+            buffer_size=4096,
+            write_high_watermark=1000,
+            max_write_queue_size=100_000,
+        ) as link:
+            while link.ws.state is WSState.OPEN:
+                link.ws.send(BINARY, b"x" * 10_000)
+            await link.lost()
+            assert kind_of(link) is WSDisconnectKind.SLOW_CONSUMER
+            assert link.ws.disconnect_cause is not None
+            assert 80_000 < link.ws.disconnect_cause.unsent_bytes < 110_000
+            assert link.listener.count("disconnected") == 1
 
     run(main)
 
@@ -262,22 +254,19 @@ def test_slow_consumer(run: Run, role: str, polled: bool) -> None:
 @watched_by
 def test_close_with_a_queue(run: Run, role: str, polled: bool) -> None:
     async def main() -> None:
-        with poller_for(polled) as poller:
-            async with Link(role, poller=poller, buffer_size=4096) as link:
-                for i in range(20):
-                    link.ws.send(BINARY, bytes([i]) * 10_000)
-                link.transport.close()
-                link.transport.close()
-                assert link.transport.is_closing()
-                assert not link.transport.is_reading()
-                found, rest = frames.parse_all(await link.read_to_end())
-                assert [frame.payload for frame in found] == [
-                    bytes([i]) * 10_000 for i in range(20)
-                ]
-                assert rest == b""
-                await link.lost()
-                assert link.ws.disconnect_cause is not None
-                assert link.ws.disconnect_cause.unsent_bytes == 0
+        async with Link(role, polled=polled, buffer_size=4096) as link:
+            for i in range(20):
+                link.ws.send(BINARY, bytes([i]) * 10_000)
+            link.transport.close()
+            link.transport.close()
+            assert link.transport.is_closing()
+            assert not link.transport.is_reading()
+            found, rest = frames.parse_all(await link.read_to_end())
+            assert [frame.payload for frame in found] == [bytes([i]) * 10_000 for i in range(20)]
+            assert rest == b""
+            await link.lost()
+            assert link.ws.disconnect_cause is not None
+            assert link.ws.disconnect_cause.unsent_bytes == 0
 
     run(main)
 
@@ -286,17 +275,16 @@ def test_close_with_a_queue(run: Run, role: str, polled: bool) -> None:
 @watched_by
 def test_disconnect_with_a_queue(run: Run, role: str, polled: bool) -> None:
     async def main() -> None:
-        with poller_for(polled) as poller:
-            async with Link(role, poller=poller, buffer_size=4096) as link:
-                for i in range(20):
-                    link.ws.send(BINARY, bytes([i]) * 10_000)
-                link.ws.disconnect()
-                assert [frame.opcode for frame in await link.recv(21)] == [BINARY] * 20 + [CLOSE]
-                await link.send_frame(CLOSE, frames.close_payload(1000))
-                if role == "client":
-                    link.peer.close()
-                await link.lost()
-                assert kind_of(link) is WSDisconnectKind.LOCAL_CLOSE
+        async with Link(role, polled=polled, buffer_size=4096) as link:
+            for i in range(20):
+                link.ws.send(BINARY, bytes([i]) * 10_000)
+            link.ws.disconnect()
+            assert [frame.opcode for frame in await link.recv(21)] == [BINARY] * 20 + [CLOSE]
+            await link.send_frame(CLOSE, frames.close_payload(1000))
+            if role == "client":
+                link.peer.close()
+            await link.lost()
+            assert kind_of(link) is WSDisconnectKind.LOCAL_CLOSE
 
     run(main)
 
@@ -305,14 +293,13 @@ def test_disconnect_with_a_queue(run: Run, role: str, polled: bool) -> None:
 @watched_by
 def test_peer_that_never_reads_cannot_pin_the_connection(run: Run, role: str, polled: bool) -> None:
     async def main() -> None:
-        with poller_for(polled) as poller:
-            async with Link(role, poller=poller, buffer_size=4096, close_timeout=0.05) as link:
-                link.ws.send(BINARY, b"x" * 1_000_000)
-                link.ws.disconnect()
-                await link.lost()
-                assert kind_of(link) is WSDisconnectKind.CLOSE_TIMEOUT
-                assert link.ws.disconnect_cause is not None
-                assert link.ws.disconnect_cause.unsent_bytes > 900_000
+        async with Link(role, polled=polled, buffer_size=4096, close_timeout=0.05) as link:
+            link.ws.send(BINARY, b"x" * 1_000_000)
+            link.ws.disconnect()
+            await link.lost()
+            assert kind_of(link) is WSDisconnectKind.CLOSE_TIMEOUT
+            assert link.ws.disconnect_cause is not None
+            assert link.ws.disconnect_cause.unsent_bytes > 900_000
 
     run(main)
 
@@ -346,18 +333,17 @@ def test_writes_on_a_broken_connection(run: Run, role: str) -> None:
 @watched_by
 def test_write_eof_waits_for_the_queue(run: Run, role: str, polled: bool) -> None:
     async def main() -> None:
-        with poller_for(polled) as poller:
-            async with Link(role, poller=poller, buffer_size=4096) as link:
-                link.ws.send(BINARY, b"x" * 100_000)
-                link.transport.write_eof()
-                link.transport.write_eof()
-                with pytest.raises(RuntimeError, match="write_eof"):
-                    link.transport.write(b"x")
-                assert len(await link.recv(1)) == 1
-                assert await link.read_some() == b""
-                # The other direction is still open.
-                await link.send_frame(TEXT, b"still heard")
-                await eventually(lambda: link.listener.frames)
+        async with Link(role, polled=polled, buffer_size=4096) as link:
+            link.ws.send(BINARY, b"x" * 100_000)
+            link.transport.write_eof()
+            link.transport.write_eof()
+            with pytest.raises(RuntimeError, match="write_eof"):
+                link.transport.write(b"x")
+            assert len(await link.recv(1)) == 1
+            assert await link.read_some() == b""
+            # The other direction is still open.
+            await link.send_frame(TEXT, b"still heard")
+            await eventually(lambda: link.listener.frames)
 
     run(main)
 
