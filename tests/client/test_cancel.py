@@ -7,7 +7,7 @@ import contextlib
 import gc
 import socket
 import ssl
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Awaitable, Callable, Dict, List, Optional
 
 import pytest
 
@@ -181,62 +181,70 @@ async def interrupted(options: Dict[str, Any], iterations: List[int]) -> Optiona
     return None if was_done else outcome
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
-def test_cancelled_after_any_turn(
+Attempt = Callable[[List[int]], Awaitable[Optional[BaseException]]]
+Check = Callable[[str, Callable[[Attempt], Awaitable[None]]], None]
+
+
+@pytest.fixture
+def check_scenario(
     run: Run,
-    name: str,
     monkeypatch: pytest.MonkeyPatch,
     server_context: ssl.SSLContext,
     client_context: ssl.SSLContext,
-) -> None:
-    sockets = Sockets(monkeypatch)
+) -> Check:
+    """``check_scenario(name, cancel)``: no call that ``cancel`` interrupts leaves anything open."""
 
-    async def main() -> None:
-        scenario = Scenario(server_context, client_context)
-        async with scenario.stack:
-            options = await getattr(scenario, name)()
-            before = open_descriptors()
-            iterations = 0
-            while True:
-                outcome = await interrupted(options, [iterations])
-                sockets.check_closed()
-                if outcome is None:
-                    break
-                assert isinstance(outcome, asyncio.CancelledError), outcome
-                # The servers saw the end too.
-                await eventually(lambda: open_descriptors() == before)
-                iterations += 1 if iterations < MANY_ITERATIONS else iterations // 10
-                assert iterations < TOO_MANY_ITERATIONS
-            assert iterations > 1
+    def check(name: str, cancel: Callable[[Attempt], Awaitable[None]]) -> None:
+        sockets = Sockets(monkeypatch)
 
-    run(main)
+        async def main() -> None:
+            scenario = Scenario(server_context, client_context)
+            async with scenario.stack:
+                options = await getattr(scenario, name)()
+                before = open_descriptors()
+
+                async def attempt(iterations: List[int]) -> Optional[BaseException]:
+                    outcome = await interrupted(options, iterations)
+                    sockets.check_closed()
+                    # The servers saw the end too.
+                    await eventually(lambda: open_descriptors() == before)
+                    return outcome
+
+                await cancel(attempt)
+
+        run(main)
+
+    return check
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_cancelled_after_any_turn(check_scenario: Check, name: str) -> None:
+    async def cancel(attempt: Attempt) -> None:
+        iterations = 0
+        while True:
+            outcome = await attempt([iterations])
+            if outcome is None:
+                break
+            assert isinstance(outcome, asyncio.CancelledError), outcome
+            iterations += 1 if iterations < MANY_ITERATIONS else iterations // 10
+            assert iterations < TOO_MANY_ITERATIONS
+        assert iterations > 1
+
+    check_scenario(name, cancel)
 
 
 @pytest.mark.parametrize(
     "name", ["plain", "loop_tls", "tls", "http_proxy", "socks_proxy", "redirect"]
 )
-def test_cancelled_twice(
-    run: Run,
-    name: str,
-    monkeypatch: pytest.MonkeyPatch,
-    server_context: ssl.SSLContext,
-    client_context: ssl.SSLContext,
-) -> None:
+def test_cancelled_twice(check_scenario: Check, name: str) -> None:
     """The second one comes while the first one is being dealt with."""
-    sockets = Sockets(monkeypatch)
 
-    async def main() -> None:
-        scenario = Scenario(server_context, client_context)
-        async with scenario.stack:
-            options = await getattr(scenario, name)()
-            before = open_descriptors()
-            for iterations in range(0, 30, 3):
-                for more in range(4):
-                    await interrupted(options, [iterations, more])
-                    sockets.check_closed()
-                    await eventually(lambda: open_descriptors() == before)
+    async def cancel(attempt: Attempt) -> None:
+        for iterations in range(0, 30, 3):
+            for more in range(4):
+                await attempt([iterations, more])
 
-    run(main)
+    check_scenario(name, cancel)
 
 
 def test_given_socket(run: Run) -> None:

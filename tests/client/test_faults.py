@@ -32,7 +32,7 @@ from picows_client import backend as backend_module
 from picows_client.protocol import ClientProtocol
 from tests.client.proxies import HttpProxy
 from tests.conftest import Run
-from tests.support.acting import ACTIONS, CALLBACKS, Acting, AsAskedFor, raises
+from tests.support.acting import ACTING_CALLBACKS, ACTIONS, Acting, AsAskedFor, raises
 from tests.support.frames import BINARY, CLOSE, PING, PONG, TEXT, build, close_payload
 from tests.support.leaks import count_instances, eventually
 from tests.support.loops import other_tasks
@@ -85,7 +85,7 @@ def test_whatever_a_listener_and_a_server_do(run: Run, backend: str) -> None:
         nonlocal ending
         alive = [count_instances(each) for each in (WSTransport, Acting)]
         async with raw_peer(serve) as peer:
-            cases = itertools.product(CALLBACKS, ACTIONS.values(), ENDINGS.values())
+            cases = itertools.product(ACTING_CALLBACKS, ACTIONS.values(), ENDINGS.values())
             for callback, action, ending in cases:  # noqa: B007
                 await live_and_die(peer.url(), Acting(callback, action))
         await eventually(lambda: not other_tasks())

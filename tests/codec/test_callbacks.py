@@ -16,16 +16,8 @@ from tests.support.connection import Connection, both_roles
 from tests.support.extensions import compile_extension
 from tests.support.frames import CONTINUATION, TEXT
 from tests.support.leaks import classes_are_freed
+from tests.support.listeners import CALLBACKS
 
-CALLBACKS = [
-    "on_ws_connected",
-    "on_ws_frame",
-    "on_ws_disconnected",
-    "pause_writing",
-    "resume_writing",
-    "send_user_specific_ping",
-    "is_user_specific_pong",
-]
 ARGUMENTS = {
     "on_ws_connected": "transport",
     "on_ws_frame": "transport, frame",

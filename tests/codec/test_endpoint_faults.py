@@ -13,6 +13,7 @@ from picows_codec import WSDisconnectKind, WSFrame, WSState, WSTransport, WSUsag
 from tests.support.chunking import byte_by_byte, in_halves
 from tests.support.connection import Connection, Recorder, both_roles
 from tests.support.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT
+from tests.support.listeners import CALLBACKS
 from tests.support.memory import InjectedFault
 
 pytestmark = pytest.mark.usefixtures("no_collector")
@@ -227,16 +228,6 @@ def test_a_transport_that_fails_at_the_nth_call_of_an_end(
 
 
 # Whatever a listener does
-
-CALLBACKS = [
-    "on_ws_connected",
-    "on_ws_frame",
-    "on_ws_disconnected",
-    "pause_writing",
-    "resume_writing",
-    "send_user_specific_ping",
-    "is_user_specific_pong",
-]
 
 
 class AsAskedFor(Exception):

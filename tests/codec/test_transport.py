@@ -12,16 +12,7 @@ import pytest
 from picows_codec import WSFrame, WSListener, WSMessageListener, WSState, WSStateError, WSTransport
 from tests.support.connection import Connection, Recorder, both_roles
 from tests.support.frames import PONG, TEXT
-
-CALLBACKS = [
-    "on_ws_connected",
-    "on_ws_frame",
-    "on_ws_disconnected",
-    "pause_writing",
-    "resume_writing",
-    "send_user_specific_ping",
-    "is_user_specific_pong",
-]
+from tests.support.listeners import CALLBACKS
 
 # What a transport does that nobody made: it is the end of no connection.
 REFUSED: List[Callable[[WSTransport], Any]] = [

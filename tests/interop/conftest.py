@@ -11,6 +11,11 @@ import pytest
 from picows_server import create_ssl_context
 from tests.support.certificates import Certificates
 
+# What is sent, as text, as bytes of these sizes, and as one message that is large.
+TEXTS = ["", "a", "plain ASCII", "żółw, 漢字, 🐢", "x" * 125, "y" * 126, "é" * 40_000]
+SIZES = [0, 1, 125, 126, 127, 65_535, 65_536, 1_000_003]
+LARGE = 8 * 1024 * 1024 + 1
+
 
 @dataclass(frozen=True)
 class Setting:

@@ -20,16 +20,12 @@ from picows_client import (
     WSTransport,
     ws_connect,
 )
-from tests.interop.conftest import Setting
+from tests.interop.conftest import LARGE, SIZES, TEXTS, Setting
 from tests.interop.endings import cause_of, closing_of
 from tests.interop.their_servers import SERVERS, TheirServer
 from tests.support.leaks import eventually
 
 Run = Callable[..., Any]
-
-TEXTS = ["", "a", "plain ASCII", "żółw, 漢字, 🐢", "x" * 125, "y" * 126, "é" * 40_000]
-SIZES = [0, 1, 125, 126, 127, 65_535, 65_536, 1_000_003]
-LARGE = 8 * 1024 * 1024 + 1
 
 
 class Collector(WSMessageListener):

@@ -26,16 +26,12 @@ from picows_server import (
     WSUpgradeResponseWithListener,
     ws_create_server,
 )
-from tests.interop.conftest import Setting
+from tests.interop.conftest import LARGE, SIZES, TEXTS, Setting
 from tests.interop.endings import cause_of, closing_of
 from tests.interop.their_clients import CLIENTS, Closed, Refused, TheirClient
 from tests.support.leaks import eventually
 
 Run = Callable[..., Any]
-
-TEXTS = ["", "a", "plain ASCII", "żółw, 漢字, 🐢", "x" * 125, "y" * 126, "é" * 40_000]
-SIZES = [0, 1, 125, 126, 127, 65_535, 65_536, 1_000_003]
-LARGE = 8 * 1024 * 1024 + 1
 
 
 class FrameEcho(WSListener):

@@ -26,7 +26,7 @@ from picows_server import (
     ws_create_server,
 )
 from tests.support import frames
-from tests.support.acting import ACTIONS, CALLBACKS, Acting
+from tests.support.acting import ACTING_CALLBACKS, ACTIONS, Acting
 from tests.support.certificates import Certificates
 from tests.support.frames import BINARY, CLOSE, KEY, PONG, TEXT
 from tests.support.leaks import count_instances, eventually, leaked_since, open_descriptors
@@ -70,7 +70,7 @@ ENDINGS = [closes, half_closes, resets, leaves_in_a_frame, breaks_a_rule]
 async def live_and_die(backend: str) -> None:
     """Every action in every callback, under every ending, one connection each."""
     listeners: List[Acting] = []
-    cases = itertools.product(CALLBACKS, ACTIONS.values(), ENDINGS)
+    cases = itertools.product(ACTING_CALLBACKS, ACTIONS.values(), ENDINGS)
 
     def factory() -> Acting:
         callback, action, _ = case
@@ -103,7 +103,7 @@ async def live_and_die(backend: str) -> None:
         assert listener.events.count("on_ws_connected") == 1
         assert listener.events.count("on_ws_disconnected") == 1
         assert listener.transport.disconnect_cause is not None
-    assert len(listeners) == len(CALLBACKS) * len(ACTIONS) * len(ENDINGS)
+    assert len(listeners) == len(ACTING_CALLBACKS) * len(ACTIONS) * len(ENDINGS)
     listeners.clear()  # the server, whose factory has the list, is not a matter of connections
     server.close()
     await server.wait_closed()

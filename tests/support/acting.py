@@ -7,9 +7,9 @@ from typing import Any, Callable, Dict, List
 from picows_codec import WSFrame, WSListener, WSTransport
 from tests.support.frames import BINARY, TEXT
 
-__all__ = ["ACTIONS", "CALLBACKS", "Acting", "AsAskedFor", "raises"]
+__all__ = ["ACTING_CALLBACKS", "ACTIONS", "Acting", "AsAskedFor", "raises"]
 
-CALLBACKS = ["on_ws_connected", "on_ws_frame", "on_ws_disconnected", "pause_writing"]
+ACTING_CALLBACKS = ["on_ws_connected", "on_ws_frame", "on_ws_disconnected", "pause_writing"]
 
 
 class AsAskedFor(Exception):

@@ -8,7 +8,18 @@ from picows_codec import WSFrame, WSListener, WSMessage, WSMessageListener, WSTr
 from tests.support.connection import Recorder
 from tests.support.frames import TEXT
 
-__all__ = ["Counter", "Gatherer", "OwnPings"]
+__all__ = ["CALLBACKS", "Counter", "Gatherer", "OwnPings"]
+
+# Of WSListener, all of them.
+CALLBACKS = [
+    "on_ws_connected",
+    "on_ws_frame",
+    "on_ws_disconnected",
+    "pause_writing",
+    "resume_writing",
+    "send_user_specific_ping",
+    "is_user_specific_pong",
+]
 
 
 class Counter(WSListener):
