@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -501,6 +502,25 @@ def test_half_close_cannot_pin_a_connection(role: str, size: int) -> None:
     assert connection.cause.kind is WSDisconnectKind.CONNECTION_LOST
     assert connection.cause.unsent_bytes > size
     assert connection.listener.count("disconnected") == 1
+
+
+@both_roles
+@pytest.mark.parametrize("is_corked", [True, False])
+def test_half_close_before_what_is_held_back_has_left(role: str, is_corked: bool) -> None:
+    """A cork that is open, or frames of one loop iteration, with the CLOSE frame among them."""
+    connection = Connection(role)
+    with connection.ws.cork() if is_corked else contextlib.nullcontext():
+        for payload in (b"1", b"2", b"3"):
+            connection.ws.send(BINARY, payload)
+        connection.ws.send_close(1001)
+        connection.transport.feed_eof()
+    assert connection.sent() == [
+        *(Frame(BINARY, payload) for payload in (b"1", b"2", b"3")),
+        Frame(CLOSE, frames.close_payload(1001)),
+    ]
+    assert connection.transport.lost
+    assert connection.cause is not None
+    assert connection.cause.unsent_bytes == 0
 
 
 @both_roles

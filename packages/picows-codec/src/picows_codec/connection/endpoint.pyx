@@ -225,13 +225,13 @@ cdef class WSEndpoint(Closing):
             self._handshake.feed_eof()
             self._hold(self._handshake.take_to_send())
             self._refuse(self._handshake.error)
-        else:
-            self._set_cause(
-                WSDisconnectKind.CONNECTION_LOST,
-                WSConnectionError("the peer closed the connection without a closing handshake"))
+            return False
+        self._set_cause(
+            WSDisconnectKind.CONNECTION_LOST,
+            WSConnectionError("the peer closed the connection without a closing handshake"))
+        if self._pending is not None:
+            self._flush()
         if self._state == OPEN:
-            if self._pending is not None:
-                self._flush()
             # The transport closes once its queue is empty; a peer that does not read cannot keep
             # it from that.
             self._advance(RECEIVES_EOF)
