@@ -1,4 +1,4 @@
-"""A field of a connection, its transport or its handshake is written where it is declared only."""
+"""A field of a connection, its buffers, its transport or its handshake has one room that writes it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ CODEC = Path(__file__).resolve().parents[1] / "packages" / "picows-codec" / "src
 
 # The rooms whose classes make up a connection and its transport, and those of its handshake.
 CONNECTION = (
+    "buffers",
     "deadlines",
     "connection.state",
     "connection.sender",
@@ -70,6 +71,7 @@ def owners(rooms: Tuple[str, ...]) -> Dict[str, List[str]]:
 
 def test_fields_are_found() -> None:
     found = owners(CONNECTION)
+    assert found["frame_is_lent"] == ["buffers"]
     assert found["_state"] == ["connection.state"]
     assert found["_pending"] == ["connection.sender"]
     assert found["_head"] == ["connection.receiver"]

@@ -46,6 +46,27 @@ cdef class ThreadBuffers:
 cdef inline void count_read(void* buffers) noexcept:
     (<ThreadBuffers> buffers).reads = (<ThreadBuffers> buffers).reads + 1
 
+# Who uses a buffer changes it by these; they are called per frame and become single stores.
+
+cdef inline void set_used(WriteBuffer buffer, Py_ssize_t used) noexcept:
+    buffer.used = used
+
+# The thread's spare frame.
+cdef inline void keep_frame(ThreadBuffers buffers, object frame) noexcept:
+    buffers.frame = frame
+
+cdef inline void lend_frame(ThreadBuffers buffers, bint is_lent) noexcept:
+    buffers.frame_is_lent = is_lent
+
+cdef inline void keep_view(ReadBuffer buffer, object view) noexcept:
+    buffer.view = view
+
+cdef inline void pin(ReadBuffer buffer) noexcept:
+    buffer.pinned = True
+
+cdef inline void keep_sweeper(ThreadBuffers buffers, object sweeper) noexcept:
+    buffers.sweeper = sweeper
+
 cdef ThreadBuffers thread_buffers()
 
 # What to keep of a connection's addresses (packed, see socket_address). Neighbours share them: a

@@ -6,7 +6,7 @@ costs nothing; the others share one ``loop.call_later``.
 
 from weakref import ref
 
-from picows_codec.buffers cimport ThreadBuffers, thread_buffers
+from picows_codec.buffers cimport ThreadBuffers, keep_sweeper, thread_buffers
 
 # Deadlines closer together than this are served by one wake-up.
 cdef double RESOLUTION = 0.005
@@ -118,5 +118,5 @@ cdef Sweeper sweeper_for(object loop, object clock):
     cdef Sweeper found = local.sweeper() if local.sweeper is not None else None
     if found is None or found._loop is not loop or found._clock is not clock:
         found = Sweeper(loop, clock)
-        local.sweeper = ref(found)
+        keep_sweeper(local, ref(found))
     return found

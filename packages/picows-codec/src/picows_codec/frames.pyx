@@ -13,7 +13,7 @@ from cpython.memoryview cimport PyMemoryView_FromObject
 from cpython.ref cimport Py_DECREF
 from libc.stdint cimport uint8_t
 
-from picows_codec.buffers cimport ReadBuffer
+from picows_codec.buffers cimport ReadBuffer, pin
 from picows_codec.constants cimport (
     WS_CLOSE_NO_STATUS_RECEIVED,
     WS_OP_CLOSE,
@@ -131,7 +131,7 @@ cdef class WSMessage:
             if self._owner is None:
                 if self._exports:
                     # Somebody reads in the buffer, so that the bytes cannot move: keep the buffer.
-                    (<ReadBuffer> self._source).pinned = True
+                    pin(<ReadBuffer> self._source)
                     self._owner = self._source
                 else:
                     owner = PyBytes_FromStringAndSize(

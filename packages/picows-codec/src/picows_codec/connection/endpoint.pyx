@@ -11,7 +11,7 @@ from cpython.memoryview cimport PyMemoryView_FromMemory
 from libc.stdint cimport uint8_t
 from libc.string cimport memcpy
 
-from picows_codec.buffers cimport ReadBuffer
+from picows_codec.buffers cimport ReadBuffer, keep_view
 from picows_codec.callbacks cimport check_callbacks
 from picows_codec.connection.closing cimport Closing, drop_tracebacks
 from picows_codec.connection.keepalive cimport KeepAlive, new_keepalive
@@ -166,7 +166,7 @@ cdef class WSEndpoint(Closing):
                 self._private_buffer = ReadBuffer(self._options.read_buffer_init_size)
             buffer = self._private_buffer
         if buffer.view is None:
-            buffer.view = memoryview(buffer)
+            keep_view(buffer, memoryview(buffer))
         return buffer.view
 
     def buffer_updated(self, Py_ssize_t nbytes):
@@ -197,7 +197,7 @@ cdef class WSEndpoint(Closing):
         if self._state != CLOSED and not buffer.pinned:
             self._private_buffer = buffer
         else:
-            buffer.view = None
+            keep_view(buffer, None)
 
     def data_received(self, data):
         """Bytes from a transport that has its own buffer; copied into the library's."""
@@ -322,7 +322,7 @@ cdef class WSEndpoint(Closing):
         self._release_receiver()
         self._release_sender()
         if self._private_buffer is not None:
-            self._private_buffer.view = None
+            keep_view(self._private_buffer, None)
         self._handshake = self._private_buffer = None
         self._keepalive = None
         self._stalls = None

@@ -12,7 +12,13 @@ from cpython.ref cimport Py_XDECREF
 from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcpy
 
-from picows_codec.buffers cimport ReadBuffer, ThreadBuffers, count_read
+from picows_codec.buffers cimport (
+    ReadBuffer,
+    ThreadBuffers,
+    count_read,
+    keep_frame,
+    lend_frame,
+)
 from picows_codec.connection.sender cimport begin_read, end_read, expect_more, reraise
 from picows_codec.connection.state cimport CONNECTING, DELIVERS, READS
 from picows_codec.constants cimport (
@@ -139,7 +145,7 @@ cdef Py_ssize_t _take_run(
         return 0
     buffers = self._buffers
     if buffers.frame is None:
-        buffers.frame = WSFrame.__new__(WSFrame)
+        keep_frame(buffers, WSFrame.__new__(WSFrame))
     frame = <WSFrame> buffers.frame
     frame.fin = True
     if frame._owner is not None:
@@ -166,7 +172,7 @@ cdef Py_ssize_t _take_run(
         frame.tail_size = size
         frame.last_in_buffer = length < 0 and not (size >= 2 and self._more_deliverable(data, size))
         expect_more(self, not frame.last_in_buffer)
-        buffers.frame_is_lent = True
+        lend_frame(buffers, True)
         if (
                 _call(callback, is_method, listener, transport, frame) < 0
                 and (<reporting> _report)(self) < 0):
@@ -174,7 +180,7 @@ cdef Py_ssize_t _take_run(
         if picows_references(frame) != 2 or frame._exports != 0:
             self._frame_was_kept(frame)
             break
-        buffers.frame_is_lent = False
+        lend_frame(buffers, False)
         if (
                 length < 0 or self._state & (READS | DELIVERS) != READS | DELIVERS
                 or self._expects_pong):
@@ -192,7 +198,7 @@ cdef inline int _deliver_frame(
     if buffers.frame_is_lent or buffers.frame is None:
         frame = WSFrame.__new__(WSFrame)
         if buffers.frame is None:
-            buffers.frame = frame
+            keep_frame(buffers, frame)
     else:
         frame = <WSFrame> buffers.frame
     frame.payload_ptr = payload
@@ -208,13 +214,13 @@ cdef inline int _deliver_frame(
     if frame._source is not buffer:
         frame._source = buffer
     expect_more(self, not frame.last_in_buffer)
-    buffers.frame_is_lent = True
+    lend_frame(buffers, True)
     if (<handing_over> _hand_over)(self, frame) < 0:
         return self._hand_over_raised(frame)
     if (
             buffers.frame is frame and picows_references(frame) == 2 and frame._exports == 0
             and owner is None):
-        buffers.frame_is_lent = False
+        lend_frame(buffers, False)
         return 0
     return self._frame_was_kept(frame)
 
@@ -492,11 +498,11 @@ cdef class Receiver(Sender):
         """Somebody has the frame, or a view of it; or it has memory of its own."""
         cdef ThreadBuffers buffers = self._buffers
         if buffers.frame is frame:
-            buffers.frame_is_lent = False
+            lend_frame(buffers, False)
             if picows_references(frame) == 2 and frame._exports == 0:
                 frame._owner = None
                 return 0
-            buffers.frame = None
+            keep_frame(buffers, None)
         return frame._detach()
 
     cdef int _hand_over_raised(self, WSFrame frame) except -1:

@@ -15,7 +15,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdint cimport uint8_t
 from libc.string cimport memcpy
 
-from picows_codec.buffers cimport WriteBuffer, current_thread, thread_buffers
+from picows_codec.buffers cimport WriteBuffer, current_thread, set_used, thread_buffers
 from picows_codec.close cimport ws_check_close_payload
 from picows_codec.connection.state cimport MAY_SEND, SENDS_CLOSE
 from picows_codec.constants cimport (
@@ -93,24 +93,25 @@ cdef inline int _put(
     """Append a frame to the buffer, which has room for a header; write what does not fit."""
     cdef uint8_t key[4]
     if not self._is_client:
-        buffer.used += ws_encode_frame_header(
-            buffer.data + buffer.used, first_byte, size, NULL)
+        set_used(buffer, buffer.used + ws_encode_frame_header(
+            buffer.data + buffer.used, first_byte, size, NULL))
         if size > GATHER_SIZE:
             self._write_two(buffer.data, buffer.used, payload, size, owner)
-            buffer.used = 0
+            set_used(buffer, 0)
             return 0
         if size > buffer.capacity - buffer.used:
             self._write(buffer.data, buffer.used)
-            buffer.used = 0
+            set_used(buffer, 0)
         memcpy(buffer.data + buffer.used, payload, size)
-        buffer.used += size
+        set_used(buffer, buffer.used + size)
         return 0
     ws_masking_key(key)
-    buffer.used += ws_encode_frame_header(buffer.data + buffer.used, first_byte, size, key)
+    set_used(buffer, buffer.used + ws_encode_frame_header(
+        buffer.data + buffer.used, first_byte, size, key))
     if size > buffer.capacity - buffer.used:
         return _write_large(self, buffer, payload, size, key)
     ws_mask_copy(buffer.data + buffer.used, payload, size, key, 0)
-    buffer.used += size
+    set_used(buffer, buffer.used + size)
     return 0
 
 
@@ -123,7 +124,7 @@ cdef int _write_large(
     cdef Py_ssize_t offset = 0
     cdef Py_ssize_t piece
     memcpy(large.data, buffer.data, used)
-    buffer.used = 0
+    set_used(buffer, 0)
     while True:
         piece = min(large.capacity - used, size - offset)
         ws_mask_copy(large.data + used, payload + offset, piece, key, offset)
@@ -396,7 +397,7 @@ cdef class Sender(ConnectionState):
         if size > self._pending.capacity:
             return self._write(content, size)
         memcpy(self._pending.data, content, size)
-        self._pending.used = size
+        set_used(self._pending, size)
         return 0
 
     cdef int _drop_pending(self) except -1:
