@@ -1,4 +1,4 @@
-"""A field of a connection, its buffers, its transport or its handshake has one room that writes it."""
+"""Fields of a connection, its buffers, transport and handshake: one room writes each of them."""
 
 from __future__ import annotations
 
