@@ -17,7 +17,6 @@ PACKAGES = ("codec", "client", "server")
 ELSEWHERE: Dict[str, Dict[str, str]] = {
     "codec": {
         "_version": "packaging/test_release.py",
-        "abi": "abi/test_guard.py",
         "option_types": "codec/test_option_table.py",
         "waiting": "codec/test_transport.py",
         "write_queue": "codec/stream/test_wire.py",

@@ -97,10 +97,12 @@ def test_tls(
     run(main)
 
 
-def test_busy_poll(run: Run) -> None:
+@plain_choices
+def test_busy_poll(run: Run, backend: str) -> None:
     async def main() -> None:
         async with raw_peer(serve_echo) as peer:
-            await check_echo(*await ws_connect(peer.url(), Recorder, busy_poll=True))
+            connection = await ws_connect(peer.url(), Recorder, backend=backend, busy_poll=True)
+            await check_echo(*connection)
 
     run(main)
 

@@ -25,7 +25,7 @@ from picows_client import (
 )
 from picows_client.dial import attempt_at_once, dial
 from picows_client.first_hop import FirstHop
-from picows_client.resolve import resolve
+from picows_client.resolve import explain, resolve
 from tests.client.exchange import Recorder, check_echo, serve_echo
 from tests.support.rawpeer import RawConnection, raw_peer
 
@@ -592,3 +592,11 @@ def test_an_attempt_under_way(run: Run, how: str) -> None:
                 await connecting
 
     run(main)
+
+
+def test_errors_say_what_failed() -> None:
+    refused = explain(ConnectionRefusedError(errno.ECONNREFUSED, "no"), "cannot connect")
+    assert type(refused) is ConnectionRefusedError
+    assert str(refused).endswith(f"cannot connect: {os.strerror(errno.ECONNREFUSED)}")
+    # A loop of another kind may raise one without a number.
+    assert str(explain(OSError("all of it"), "cannot connect")) == "cannot connect: all of it"

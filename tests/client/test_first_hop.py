@@ -89,3 +89,9 @@ def test_tls_socket(client_context: ssl.SSLContext, sock: socket.socket) -> None
         sock, server_hostname="localhost", do_handshake_on_connect=False
     ) as tls_sock, pytest.raises(TypeError, match="plain socket"):
         FirstHop(tls_sock)
+
+
+def test_a_platform_without_unix_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(socket, "AF_UNIX", raising=False)
+    with pytest.raises(WSInvalidOptionError, match="this platform has no Unix sockets"):
+        FirstHop(unix_path="/tmp/server")

@@ -7,7 +7,7 @@ import ssl
 import pytest
 
 from picows_client import WSInvalidOptionError
-from picows_client.tls import build_default_context, check_ssl_context
+from picows_client.tls import build_default_context, check_ssl_context, encoded_server_name
 
 
 def test_default_context() -> None:
@@ -33,3 +33,17 @@ def test_check() -> None:
         check_ssl_context("ssl_context", True)  # type: ignore[arg-type]
     with pytest.raises(WSInvalidOptionError, match="made for servers"):
         check_ssl_context("ssl_context", ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+
+
+@pytest.mark.parametrize(
+    ("name", "encoded"),
+    [("example.org", "example.org"), ("żółw.example", "xn--w-uga1v8h.example")],
+)
+def test_server_name(name: str, encoded: str) -> None:
+    assert encoded_server_name(name) == encoded
+
+
+@pytest.mark.parametrize("name", ["ż..example", "ż" * 64])
+def test_server_name_that_is_none(name: str) -> None:
+    with pytest.raises(WSInvalidOptionError, match="is no host name"):
+        encoded_server_name(name)

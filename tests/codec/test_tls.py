@@ -8,11 +8,37 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import pytest
 
+from picows_codec import WSInvalidOptionError
 from picows_codec.tls import ContextCheck, FastnetLoop, describe_tls_failure, name_tls_failure
 
 
 def test_a_plain_context() -> None:
     assert ContextCheck(ssl.SSLContext).why_not(ssl.create_default_context()) is None
+
+
+class Replaced(ssl.SSLObject):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda context: setattr(context, "sni_callback", lambda *_: None), "sni_callback is set"),
+        (lambda context: setattr(context, "post_handshake_auth", True), "post_handshake_auth is"),
+        (lambda context: setattr(context, "sslobject_class", Replaced), "was replaced"),
+        (lambda context: setattr(context, "wrap_bio", context.wrap_bio), "was replaced"),
+    ],
+)
+def test_what_aiofastnet_cannot_carry(
+    change: Callable[[ssl.SSLContext], None], reason: str
+) -> None:
+    check = ContextCheck(ssl.SSLContext)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    check.check(context)
+    change(context)
+    assert reason in str(check.why_not(context))
+    with pytest.raises(WSInvalidOptionError, match=f"cannot use the ssl_context: .*{reason}"):
+        check.check(context)
 
 
 def test_a_subclass_in_the_place_of_the_original() -> None:

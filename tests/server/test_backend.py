@@ -125,10 +125,7 @@ async def test_plain_socket(name: str) -> None:
     assert not leaked_since(before)
 
 
-@pytest.mark.parametrize("name", TLS_BACKENDS)
-async def test_tls_socket(name: str, certificates: Certificates) -> None:
-    before = open_descriptors()
-    chosen = choose_backend(name, asyncio.get_running_loop(), tls_settings(certificates), LOGGER)
+async def shake_hands_and_ask(chosen: backend.Backend, certificates: Certificates) -> None:
     accepted, client = accepted_pair()
     connecting = chosen.connect(accepted, Endpoint())
     assert connecting is not None
@@ -140,8 +137,39 @@ async def test_tls_socket(name: str, certificates: Certificates) -> None:
         assert (await raw.upgrade()).status == 404
         assert await raw.read_to_end() == b""
     await task
+
+
+@pytest.mark.parametrize("name", TLS_BACKENDS)
+async def test_tls_socket(name: str, certificates: Certificates) -> None:
+    before = open_descriptors()
+    chosen = choose_backend(name, asyncio.get_running_loop(), tls_settings(certificates), LOGGER)
+    await shake_hands_and_ask(chosen, certificates)
     chosen.close()
     await eventually(lambda: not leaked_since(before))
+
+
+@needs_aiofastnet
+async def test_tls_context_that_is_changed_while_it_serves(
+    certificates: Certificates, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The loop stands in for aiofastnet, which is said once."""
+    tls = tls_settings(certificates)
+    logger = logging.getLogger("picows.test_backend")
+    chosen = choose_backend("auto", asyncio.get_running_loop(), tls, logger)
+    await shake_hands_and_ask(chosen, certificates)
+    assert not caplog.records
+    names: List[Any] = []
+    tls.context.sni_callback = lambda _, name, __: names.append(name)
+    for _ in range(2):
+        await shake_hands_and_ask(chosen, certificates)
+    chosen.close()
+    assert names == ["localhost"] * 2
+    (record,) = caplog.records
+    assert "sni_callback is set" in record.getMessage()
+    # A server that starts now says it for itself.
+    chosen = choose_backend("auto", asyncio.get_running_loop(), tls, logger)
+    assert type(chosen) is backend.LoopBackend
+    assert len(caplog.records) == 2
 
 
 @pytest.mark.parametrize("name", TLS_BACKENDS)

@@ -458,6 +458,16 @@ def test_an_endpoint_that_was_not_initialised() -> None:
         assert endpoint.transport is None
 
 
+def test_bytes_without_a_buffer() -> None:
+    connection = Connection("server", open=False, shared_reads=False)
+    connection.start()
+    with pytest.raises(WSStateError, match="buffer_updated without get_buffer"):
+        connection.endpoint.buffer_updated(1)
+    connection.open()
+    connection.receive(TEXT, b"still heard")
+    assert connection.listener.frames == [(TEXT, b"still heard", True)]
+
+
 @pytest.mark.parametrize("shared_reads", [True, False])
 @pytest.mark.parametrize("size", [-1, 0, 10**9])
 def test_more_bytes_than_the_buffer_holds(shared_reads: bool, size: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from picows_codec import (
@@ -112,6 +114,22 @@ def test_pause_and_resume_that_raise(role: str, callback: str, tolerant: bool) -
 
 
 @both_roles
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+def test_resume_that_is_interrupted(role: str, kind: Any) -> None:
+    def interrupt(transport: WSTransport) -> None:
+        raise kind
+
+    listener = Recorder().act("resume_writing", interrupt)
+    connection = Connection(role, listener, room=0, write_high_watermark=1000)
+    connection.ws.send(BINARY, b"x" * 2000)
+    with pytest.raises(kind):
+        connection.drain()
+    connection.loop.run_ready()
+    assert connection.transport.aborted
+    assert listener.count("disconnected") == 1
+
+
+@both_roles
 @pytest.mark.parametrize("graceful", [True, False])
 @pytest.mark.parametrize("callback", ["pause_writing", "resume_writing"])
 def test_disconnect_in_pause_and_resume(role: str, callback: str, graceful: bool) -> None:
@@ -143,6 +161,18 @@ def test_slow_consumer(role: str) -> None:
     # The one that found no room is not forgotten.
     assert 10_000 < connection.cause.unsent_bytes <= 11_000
     assert "max_write_queue_size is 10000" in str(connection.cause)
+
+
+@both_roles
+def test_slow_consumer_of_frames_that_are_sent_in_place(role: str) -> None:
+    connection = Connection(role, room=0, write_high_watermark=1000, max_write_queue_size=10_000)
+    while connection.ws.state is WSState.OPEN:
+        connection.ws.send_reuse_external_bytearray(BINARY, bytearray(1014), 14)
+    connection.loop.run_ready()
+    assert connection.transport.aborted
+    assert connection.cause is not None
+    assert connection.cause.kind is WSDisconnectKind.SLOW_CONSUMER
+    assert 10_000 < connection.cause.unsent_bytes <= 11_100
 
 
 @both_roles

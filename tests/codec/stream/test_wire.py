@@ -330,6 +330,23 @@ def test_writes_on_a_broken_connection(run: Run, role: str) -> None:
 
 
 @both_roles
+def test_a_large_frame_on_a_broken_connection(run: Run, role: str) -> None:
+    async def main() -> None:
+        async with Link(role, tcp=True) as link:
+            reset(link.peer)
+            payload = bytes(300_000)
+            while not link.transport.is_closing():
+                link.ws.send(BINARY, payload)
+            assert link.ws.write_queue_size >= len(payload)
+            await link.lost()
+            assert kind_of(link) is WSDisconnectKind.CONNECTION_LOST
+            assert link.ws.disconnect_cause is not None
+            assert link.ws.disconnect_cause.unsent_bytes >= len(payload)
+
+    run(main)
+
+
+@both_roles
 @watched_by
 def test_write_eof_waits_for_the_queue(run: Run, role: str, polled: bool) -> None:
     async def main() -> None:

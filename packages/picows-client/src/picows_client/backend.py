@@ -26,14 +26,14 @@ from picows_codec.tls import ENGINE_TIMEOUT, ContextCheck, FastnetLoop, log_loop
 
 try:
     from picows_codec.stream import attach
-except ImportError:  # no readiness-driven sockets on this platform
+except ImportError:  # pragma: no cover - no readiness-driven sockets on this platform
     HAS_STREAM = False
 else:
     HAS_STREAM = True
 
 try:
     import aiofastnet
-except ImportError:  # needs Python 3.9
+except ImportError:  # pragma: no cover - needs Python 3.9
     HAS_AIOFASTNET = False
 else:
     HAS_AIOFASTNET = True
@@ -92,7 +92,7 @@ class StreamBackend(Backend):
     async def connect(
         self, sock: socket.socket, protocol: AnyProtocol, tls: Optional[ClientTls]
     ) -> None:
-        if not isinstance(protocol, ClientProtocol):
+        if not isinstance(protocol, ClientProtocol):  # pragma: no cover - it always is one
             raise TypeError("picows_codec.stream serves endpoints only")
         attach(self._loop, sock, protocol)
 
@@ -192,7 +192,7 @@ class LoopBackend(Backend):
             inner = await self._loop.start_tls(
                 transport, protocol, tls.context, **_loop_arguments(tls)
             )
-        except TypeError as error:
+        except TypeError as error:  # pragma: no cover - of some versions of asyncio only
             if isinstance(error.__context__, OSError):
                 # asyncio stumbles over the failure of a handshake inside TLS (3.11 and newer).
                 raise error.__context__ from None
@@ -200,7 +200,7 @@ class LoopBackend(Backend):
                 "TLS inside TLS (a wss:// URL through an https:// proxy) needs aiofastnet, uvloop"
                 " or Python 3.11"
             ) from error
-        if inner is None:
+        if inner is None:  # pragma: no cover - of some versions of asyncio only
             raise ConnectionResetError("the connection was lost during the TLS handshake")
         return inner
 

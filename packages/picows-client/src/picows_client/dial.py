@@ -45,7 +45,7 @@ class Attempt:
         self._address = address
         self.sock = _open_socket(address, _NON_BLOCKING)
         try:
-            if not _NON_BLOCKING:
+            if not _NON_BLOCKING:  # pragma: no cover - of platforms without SOCK_NONBLOCK
                 self.sock.setblocking(False)
             _send_small_frames_at_once(self.sock)
             error = self.sock.connect_ex(address[4])

@@ -21,7 +21,7 @@ class ClientProtocol(WSEndpoint, asyncio.BufferedProtocol):
         """True from ``connection_made`` to ``connection_lost``."""
         return self.transport is not None and self.transport.underlying_transport is not None
 
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # pragma: no cover - depends on the version
 
         def connection_lost(self, exc: Optional[Exception]) -> None:
             below = self.transport.underlying_transport if self.transport is not None else None

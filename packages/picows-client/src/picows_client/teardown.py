@@ -34,7 +34,7 @@ async def abandon(protocol: ClientProtocol, sock: socket.socket) -> None:
             await abort(protocol.transport)
         await _wait_until(lambda: sock.fileno() < 0)
     finally:
-        if protocol.is_connected:
+        if protocol.is_connected:  # pragma: no cover - depends on uvloop's timing
             # uvloop's create_connection, cancelled at the wrong moment, forgets its protocol.
             protocol.connection_lost(None)
         protocol.give_up()

@@ -154,7 +154,7 @@ cdef int _set_up() except -1:
     cdef int error = ws_mask_keys_init()
 
     if error:
-        raise OSError(error, os.strerror(error))
+        raise OSError(error, os.strerror(error))  # pragma: no cover - no random numbers
     return ws_simd_follow(ws_mask_select)
 
 

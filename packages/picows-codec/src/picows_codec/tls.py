@@ -124,7 +124,7 @@ class ContextCheck:
                 f"backend='aiofastnet' cannot use the ssl_context: {reason}; 'auto' and 'loop' can"
             )
 
-    def _why_not_psk(self, context: Any) -> str | None:
+    def _why_not_psk(self, context: Any) -> str | None:  # pragma: no cover - Python 3.13
         if self._psk_words is None:
             return "it cannot be seen whether a PSK callback is set"
         if any(_read_word(context, offset) for offset in self._psk_words):
@@ -140,7 +140,7 @@ def log_loop_tls(logger: Any, reason: str) -> None:
     )
 
 
-def _psk_words(context_class: Any) -> tuple[int, ...] | None:
+def _psk_words(context_class: Any) -> tuple[int, ...] | None:  # pragma: no cover - Python 3.13
     """Find where a context keeps its PSK callbacks, which have no getters, nor does gc see them.
 
     Two contexts show it: one is given a callback, and its memory is searched for that. None: it
@@ -170,7 +170,7 @@ def _psk_words(context_class: Any) -> tuple[int, ...] | None:
     return tuple(words) if len(words) == 2 else None
 
 
-def _read_word(thing: object, offset: int) -> int | None:
+def _read_word(thing: object, offset: int) -> int | None:  # pragma: no cover - Python 3.13
     # Only on Python 3.13 and newer, and first when client or server is imported.
     from ctypes import c_void_p  # noqa: PLC0415
 

@@ -56,8 +56,9 @@ cdef class WriteQueue:
         last.room = max(size, MEMORY_SIZE)
         last.memory = <uint8_t*> PyMem_RawMalloc(last.room)
         if last.memory == NULL:
-            self._count -= 1
-            raise MemoryError(f"no memory for a write queue of {last.room} bytes more")
+            self._count -= 1  # pragma: no cover - no memory
+            raise MemoryError(  # pragma: no cover
+                f"no memory for a write queue of {last.room} bytes more")
         last.owner = NULL
         memcpy(last.memory, data, size)
         last.data = last.memory
@@ -78,7 +79,8 @@ cdef class WriteQueue:
                 capacity = 2 * self._capacity or 4
                 grown = <segment*> PyMem_RawRealloc(self._segments, capacity * sizeof(segment))
                 if grown == NULL:
-                    raise MemoryError(f"no memory for a write queue of {capacity} pieces")
+                    raise MemoryError(  # pragma: no cover - no memory
+                        f"no memory for a write queue of {capacity} pieces")
                 self._segments = grown
                 self._capacity = capacity
         self._count += 1

@@ -17,14 +17,14 @@ from picows_server.protocol import ServerProtocol
 
 try:
     from picows_codec.stream import Poller, attach
-except ImportError:  # no readiness-driven sockets on this platform
+except ImportError:  # pragma: no cover - no readiness-driven sockets on this platform
     HAS_STREAM = False
 else:
     HAS_STREAM = True
 
 try:
     from aiofastnet import connect_accepted_socket
-except ImportError:  # needs Python 3.9
+except ImportError:  # pragma: no cover - needs Python 3.9
     HAS_AIOFASTNET = False
 else:
     HAS_AIOFASTNET = True

@@ -183,7 +183,7 @@ def _is_connected(sock: socket.socket) -> bool:
 def _is_bound(sock: socket.socket) -> bool:
     try:
         name = sock.getsockname()
-    except OSError:  # Windows' answer for a socket without a name
+    except OSError:  # pragma: no cover - Windows' answer for a socket without a name
         return False
     # TCP: (host, port, ...); Unix sockets: the path.
     return bool(name[1] if sock.family in (socket.AF_INET, socket.AF_INET6) else name)
@@ -214,7 +214,7 @@ def _bind_all(
             target = (host, port, *scope)
             try:
                 sock = socket.socket(family, kind, protocol)
-            except OSError as error:  # the kernel was built without this family
+            except OSError as error:  # pragma: no cover - the kernel has no such family
                 unavailable = error
                 continue
             sockets.append(sock)

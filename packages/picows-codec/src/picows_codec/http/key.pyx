@@ -15,8 +15,8 @@ cdef enum:
 # Imported and made here, not for the first key: a process may be unable to open files by then.
 try:
     _empty_sha1 = hashlib.sha1(usedforsecurity=False)
-except TypeError:  # Python 3.8
-    _empty_sha1 = hashlib.sha1()
+except TypeError:  # pragma: no cover - Python 3.8
+    _empty_sha1 = hashlib.sha1()  # pragma: no cover
 cdef object _sha1 = _empty_sha1
 
 

@@ -90,7 +90,7 @@ cdef class Poller:
 
     def __init__(self, loop):
         if not PICOWS_HAS_EPOLL:
-            raise OSError("stream.Poller needs epoll, which only Linux has")
+            raise OSError("stream.Poller needs epoll, which only Linux has")  # pragma: no cover
         self._epoll = picows_epoll_create()
         if self._epoll < 0:
             raise OSError(errno, f"cannot create an epoll descriptor: {strerror(errno)}")
@@ -141,7 +141,7 @@ cdef class Poller:
         cdef int size = 2 * (fd + 1)
         cdef PyObject** grown = <PyObject**> PyMem_RawRealloc(self._table, size * sizeof(PyObject*))
         if grown == NULL:
-            raise MemoryError(f"no memory for a table of {size} connections")
+            raise MemoryError(f"no memory for a table of {size} connections")  # pragma: no cover
         memset(grown + self._table_size, 0, (size - self._table_size) * sizeof(PyObject*))
         self._table = grown
         self._table_size = size
