@@ -1,7 +1,7 @@
 """Every public name of the C-level API: ``from picows_codec cimport WSListener, ws_mask``.
 
-Written by tools/abi.py. A file that cimports from here checks the classes of the gated tier when
-it is imported, whatever it uses; cimport from the file that has a name to go without them.
+Written by tools/abi.py. A file that cimports from here checks all classes of the gated tier when it
+is imported, even those that it does not use. To avoid that, cimport a name from its own file.
 """
 
 cimport picows_codec.abi

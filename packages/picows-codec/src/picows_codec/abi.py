@@ -1,12 +1,12 @@
 """Numbers of the C-level API, and the check that every compiled user of it makes when imported.
 
-Every public ``.pxd`` file cimports ``abi.pxd``, which declares a class of this module whose name
-says what was compiled against. Cython's import code asks for that class before anything else of
-the codec, inline functions included, and gets an answer from :func:`__getattr__`.
+Every public ``.pxd`` file cimports ``abi.pxd``, which declares a class of this module. The name of
+the class says what an extension was compiled against. Cython's import code looks the class up
+before it uses anything else of the codec, so :func:`__getattr__` runs first.
 
-``ABI_EPOCH``: what was compiled against another epoch does not run. ``ABI_LEVEL``: counts what was
-added within the epoch; what was compiled against a higher level does not run. ``tools/abi.py``
-says when to raise which, and writes ``abi.pxd`` and ``LAYOUTS``.
+An extension that was compiled against another ``ABI_EPOCH`` does not run. ``ABI_LEVEL`` counts the
+additions within the epoch; an extension that was compiled against a higher level does not run.
+``tools/abi.py`` says when to raise which, and writes ``abi.pxd`` and ``LAYOUTS``.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from picows_codec._version import __version__
 
 ABI_EPOCH = 1
 ABI_LEVEL = 1
-# Digests of the manifest at each level of this epoch, so that a build of changed sources that
-# claims to be a level is told from the level.
+# The digest of the manifest at each level of this epoch. It tells a level from a build of changed
+# sources that claims to be that level.
 LAYOUTS = ("47c48e9ce489",)
 
 _COMPILED = re.compile(r"epoch_(\d+)_level_(\d+)_layout_([0-9a-f]+)_version_(\w+)")

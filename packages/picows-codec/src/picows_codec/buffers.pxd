@@ -1,7 +1,7 @@
 """Memory that all connections of a thread share: read buffer, write buffers, spare frame.
 
-Receive, parse and callback are synchronous, so that one of each serves any number of
-connections; a nested use (a callback that drives another loop) gets its own.
+Receiving, parsing and the callback are synchronous, so one buffer of each kind serves any number
+of connections. A nested use (a callback that drives another loop) gets its own.
 """
 
 from libc.stdint cimport uint8_t
@@ -10,10 +10,10 @@ cdef extern from "Python.h":
     unsigned long current_thread "PyThread_get_thread_ident" () nogil
 
 cdef class ReadBuffer:
-    cdef void* _memory          # what data, which begins a page, lies in
+    cdef void* _memory          # the allocation; data is the first page in it
     cdef uint8_t* data
     cdef Py_ssize_t size        # bytes
-    cdef bint pinned            # a frame that outlived its callback took this memory over
+    cdef bint pinned            # a frame that outlived its callback owns this memory
     cdef object view            # memoryview for loops that fill buffers themselves, or None
 
 cdef class WriteBuffer:
@@ -25,8 +25,8 @@ cdef class WriteBuffer:
 cdef class ThreadBuffers:
     cdef unsigned long thread_id
     cdef ReadBuffer _read
-    cdef WriteBuffer _write     # spare ones
-    cdef WriteBuffer _large     # a spare one for frames that the others have no room for, or None
+    cdef WriteBuffer _write     # spare buffers
+    cdef WriteBuffer _large     # a spare buffer for frames too large for the others, or None
     cdef object frame           # spare frames.WSFrame, or None
     cdef bint frame_is_lent     # a callback has it
     cdef unsigned long reads    # by all connections of the thread, so far
@@ -42,7 +42,7 @@ cdef class ThreadBuffers:
     cdef WriteBuffer take_large(self)
     cdef void give_large(self, WriteBuffer buffer) noexcept
 
-# Called per read, with a ThreadBuffers: as an object it would cost a reference.
+# Called per read. The argument is a ThreadBuffers; as an object it would cost a reference count.
 cdef inline void count_read(void* buffers) noexcept:
     (<ThreadBuffers> buffers).reads = (<ThreadBuffers> buffers).reads + 1
 
@@ -69,7 +69,7 @@ cdef inline void keep_sweeper(ThreadBuffers buffers, object sweeper) noexcept:
 
 cdef ThreadBuffers thread_buffers()
 
-# What to keep of a connection's addresses (packed, see socket_address). Neighbours share them: a
-# server's connections the local one, a client's mostly the remote one.
+# Return the object to keep for a connection's address (packed, see socket_address). Successive
+# connections share it: those of a server their local address, those of a client mostly the remote.
 cdef object shared_remote(ThreadBuffers buffers, object address)
 cdef object shared_local(ThreadBuffers buffers, object address)

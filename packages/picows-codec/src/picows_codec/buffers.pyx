@@ -14,10 +14,10 @@ cdef extern from "Python.h":
     PyObject* PyThreadState_GetDict()       # borrowed
 
 cdef enum:
-    # One write of this size costs less than two of half of it and fits the second-level cache.
+    # One write of this size costs less than two of half the size, and fits the second-level cache.
     WRITE_BUFFER_SIZE = 131072
-    # A frame that does not fit leaves in few large writes: in pieces of the above, each of which
-    # woke the peer, an echo of a million bytes took half as long again.
+    # For larger frames. In pieces of WRITE_BUFFER_SIZE an echo of a million bytes took 50 % longer,
+    # because each piece woke the peer.
     LARGE_BUFFER_SIZE = 1048576
 
 cdef uintptr_t PAGE_SIZE = 4096
@@ -30,8 +30,8 @@ cdef class ReadBuffer:
         self._memory = PyMem_RawMalloc(size + PAGE_SIZE) if size >= 0 else NULL
         if self._memory == NULL:
             raise MemoryError(f"no memory for a read buffer of {size} bytes")
-        # The kernel copies from the start of pages. To where malloc begins, a few bytes into a
-        # page, that took several times as long on a Zen processor.
+        # Data begins at a page, because the kernel's copy to where malloc begins, a few bytes into
+        # a page, took several times as long on a Zen processor.
         self.data = <uint8_t*> ((<uintptr_t> self._memory + PAGE_SIZE - 1) & ~(PAGE_SIZE - 1))
         self.size = size
 
@@ -40,7 +40,7 @@ cdef class ReadBuffer:
 
     def __getbuffer__(self, Py_buffer* view, int flags):
         PyBuffer_FillInfo(view, self, self.data, self.size, 0, flags)
-        Py_DECREF(None)     # Cython had put it where the owner is now
+        Py_DECREF(None)     # which Cython had put in the owner's place
 
 
 cdef class WriteBuffer:
@@ -58,7 +58,7 @@ cdef class WriteBuffer:
 
 
 cdef class ThreadBuffers:
-    """The buffers of one thread. Only ever touched by that thread."""
+    """The buffers of one thread, which only that thread uses."""
 
     def __cinit__(self):
         self.thread_id = current_thread()
@@ -72,7 +72,7 @@ cdef class ThreadBuffers:
         return ReadBuffer(size)
 
     cdef ReadBuffer lend_read(self, Py_ssize_t size):
-        """The buffer that the next take_read() will take, left where it is."""
+        """Return the buffer that the next take_read() will take, and leave it in its place."""
         cdef ReadBuffer buffer = self.take_read(size)
         self.give_read(buffer)
         return buffer
@@ -94,7 +94,7 @@ cdef class ThreadBuffers:
         return buffer
 
     cdef void give_write(self, WriteBuffer buffer) noexcept:
-        # Two are kept: one in use while another connection is written to inside a cork.
+        # Two are kept, because one is in use while another connection sends inside a cork.
         buffer.used = 0
         if self._write is None or self._write.next_free is None:
             buffer.next_free = self._write

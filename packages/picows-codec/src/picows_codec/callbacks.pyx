@@ -1,9 +1,9 @@
 """What the callbacks of a listener must be: functions that return, and that are really called.
 
-A coroutine function would only make a coroutine that nobody awaits, a generator function only a
-generator that nobody runs. A ``def`` method of a compiled class is not in the class's vtable,
-through which compiled listeners are called. Neither would be noticed, so every listener is checked
-before its connection opens.
+A call of a coroutine function only makes a coroutine, which nobody awaits; a call of a generator
+function makes a generator, which nobody runs. A ``def`` method of a compiled class is not in the
+class's vtable, through which compiled listeners are called. Nobody would notice these mistakes, so
+every listener is checked before its connection opens.
 """
 
 from cpython.object cimport PyTypeObject
@@ -20,7 +20,7 @@ cdef extern from "Python.h":
     bint PyType_HasFeature(type cls, unsigned long feature)
     unsigned long Py_TPFLAGS_HEAPTYPE
 
-# In the order of the vtable: WSListener's begin it, on_ws_message is the first of its subclass.
+# In the order of the vtable: first WSListener's, then on_ws_message of its subclass.
 cdef tuple _CALLBACKS = (
     "on_ws_connected",
     "on_ws_frame",
@@ -34,18 +34,18 @@ cdef str _MESSAGE_CALLBACK = "on_ws_message"
 cdef enum:
     MESSAGE_SLOT = 18
 
-# Flags of functions whose call only makes something that is to be awaited.
+# Flags of functions whose call only makes an awaitable object.
 cdef int _ASYNC = (
     inspect.CO_COROUTINE | inspect.CO_ITERABLE_COROUTINE | inspect.CO_ASYNC_GENERATOR)
 
-# Classes that passed: id -> weak reference. A class that nobody uses any more is not kept.
+# Classes that passed: id -> weak reference, because this must not keep a class alive.
 cdef dict _checked = {}
 
 
 cdef int check_callbacks(WSListener listener) except -1:
     """Raise TypeError unless every callback of the listener can be called.
 
-    Called once per connection: a class is looked at once, attributes of the object each time.
+    Called once per connection: checks a class once, and the attributes of the object each time.
     """
     cdef object cls = type(listener)
     cdef object own
@@ -64,7 +64,7 @@ cdef int check_callbacks(WSListener listener) except -1:
 
 
 cdef int _check_bound(WSListener listener) except -1:
-    """What a descriptor gives for an object: a property, a slot, a functools.partialmethod."""
+    """Check what a descriptor returns for an object: a property, a slot, a partialmethod."""
     cdef str name
     for name in _CALLBACKS:
         _refuse_coroutine_function(type(listener), name, getattr(listener, name))
@@ -103,7 +103,7 @@ cdef int _refuse_coroutine_function(type cls, str name, object callback) except 
 
 
 cdef int _code_flags(object callback) except -1:
-    """The flags of the code that a call of this runs; compiled functions have them, too."""
+    """Return the flags of the code that a call runs; compiled functions have them, too."""
     while isinstance(callback, (partial, MethodType)):
         callback = callback.func if isinstance(callback, partial) else callback.__func__
     code = getattr(callback, "__code__", None)
@@ -114,7 +114,7 @@ cdef int _code_flags(object callback) except -1:
 
 
 cdef int _refuse_uncalled(type cls, str name, int slot) except -1:
-    """Refuse a def method of a compiled class that overrides a callback beside the vtable."""
+    """Refuse a def method of a compiled class that overrides a callback, but not in the vtable."""
     cdef type definer
     cdef type base
     for definer in cls.__mro__:

@@ -17,9 +17,9 @@ T = TypeVar("T")
 class OpeningCall(Coroutine[Any, Any, T]):
     """One call that opens something: await it, make a task of it, or enter it by ``async with``.
 
-    It is a :class:`collections.abc.Coroutine` around a coroutine object, which does the work: no
-    task and no future is added. ``async with`` gives what ``await`` gives, and ends it.
-    A subclass says how, in :meth:`_end`.
+    It is a :class:`collections.abc.Coroutine` around a coroutine object, which does the work; it
+    adds no task and no future. ``async with`` gives what ``await`` gives, and ends that on exit, as
+    :meth:`_end` of a subclass says.
     """
 
     __slots__ = ("__weakref__", "_coroutine", "_is_taken", "_opened")
@@ -43,7 +43,7 @@ class OpeningCall(Coroutine[Any, Any, T]):
 
     async def __aexit__(self, *error: object) -> None:
         opened = self._opened
-        del self._opened  # which may lead back to here
+        del self._opened  # it may refer to this object
         await self._end(opened)
 
     async def _end(self, opened: T) -> None:
@@ -64,7 +64,7 @@ class OpeningCall(Coroutine[Any, Any, T]):
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            # What asyncio and debuggers read of a coroutine, to name it and to find its stack.
+            # asyncio and debuggers read these to name a coroutine and to find its stack.
             if name.startswith("cr_") or name in {"__name__", "__qualname__"}:
                 return getattr(self._coroutine, name)
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
@@ -86,8 +86,8 @@ def returns_call(
     """Let a coroutine function with ``**options`` return an :class:`OpeningCall`.
 
     The name of the function stays. Its signature gets every option in the place of ``**options``,
-    and its docstring a line for each. A name that is no parameter is explained; ``meanings``: what
-    other libraries' names of options are here, see :func:`explain_option`.
+    and its docstring a line for each. The error for an unknown name says what to write instead;
+    ``meanings`` has what other libraries' names of options mean here, see :func:`explain_option`.
     """
 
     def decorate(function: Any) -> Any:
@@ -106,7 +106,7 @@ def returns_call(
         if call.__doc__ is not None:  # python -OO
             call.__doc__ = f"{inspect.cleandoc(call.__doc__)}\n\nOptions of the connection\n"
             call.__doc__ += described_options(is_server=is_server)
-        # From Python 3.12 on frameworks and mocks take it for the coroutine function that it was.
+        # From Python 3.12 on, frameworks and mocks then treat it as a coroutine function.
         mark = getattr(inspect, "markcoroutinefunction", None)
         return call if mark is None else mark(call)
 

@@ -24,7 +24,7 @@ cdef enum:
 
 cdef bint ws_close_code_allowed(int code) noexcept nogil:
     # RFC 6455, 7.4.1: 1004 is reserved; 1005, 1006 and 1015 must not be set in a frame; the rest
-    # up to 2999 waits for a revision of the protocol. 7.4.2: 3000-4999 belong to applications.
+    # up to 2999 is for revisions of the protocol. 7.4.2: 3000-4999 belong to applications.
     return 1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999
 
 

@@ -58,7 +58,7 @@ cdef enum ws_violation:
     WS_VIOLATION_MESSAGE_TOO_BIG = -16
     WS_VIOLATION_TOO_MANY_FRAGMENTS = -17
 
-# The close code that answers a violation, and a one-line reason that cites the RFC section.
+# The close code for a violation, and a one-line reason that cites the RFC section.
 cdef int ws_violation_close_code(int violation) noexcept nogil
 cdef const char* ws_violation_text(int violation) noexcept nogil
 

@@ -21,14 +21,14 @@ cdef class Sweeper:
     cdef int watch(self, Deadlined member, double delay) except -1
     cdef int forget(self, Deadlined member) except -1
 
-# Whether a deadline is served by a wake-up at this time.
+# Whether a wake-up at this time serves the deadline.
 cdef bint is_due(double deadline, double now) noexcept
 
-# Seconds until the deadline. One that has passed already was missed by a loop that was blocked, for
-# instance, which gives the time back.
+# Seconds until the deadline. If it has passed, the loop was late (blocked, for example): the result
+# is then the time that it gives back to the peer.
 cpdef double time_left(double deadline, double now) noexcept
 
-# Seconds until the second look at a peer whose deadline, which has come, is not a Sweeper's.
+# Seconds until the second look at a peer whose deadline has come, for users without a Sweeper.
 cpdef double until_second_look(double deadline, double now) noexcept
 
 cdef Sweeper sweeper_for(object loop, object clock)

@@ -11,12 +11,12 @@ from picows_codec.buffers cimport ThreadBuffers, keep_sweeper, thread_buffers
 # Deadlines closer together than this are served by one wake-up.
 cdef double RESOLUTION = 0.005
 
-# The loop reads in between. As long as a round trip of a busy peer may take.
+# The loop reads between the looks. As long as a round trip to a busy peer may take.
 cdef double SECOND_LOOK = 0.05
 
-# A sweep that comes this many seconds late tells that the loop was blocked, or the machine asleep.
+# A sweep that comes this many seconds late shows that the loop was blocked or the machine asleep.
 cdef double LATE = 0.1
-# For this many seconds at most what peers did in the meantime is then read, before anyone judges.
+# The most seconds for which the loop then reads what peers did meanwhile, before it judges them.
 cdef double LONGEST_GRACE = 5.0
 
 
@@ -25,7 +25,7 @@ cdef bint is_due(double deadline, double now) noexcept:
 
 
 cpdef double time_left(double deadline, double now) noexcept:
-    """Seconds until ``deadline``, or those to give back for one that a late loop missed."""
+    """Seconds until ``deadline``; if a late loop missed it, the seconds to give back."""
     return deadline - now if deadline > now else min(now - deadline, LONGEST_GRACE)
 
 
@@ -90,13 +90,13 @@ cdef class Sweeper:
                 each for each in self._members
                 if is_due((<Deadlined> each).deadline, now)
             ]:
-                # A callback of this very sweep may have set or cleared the deadline of another.
+                # A callback of this sweep may have set or cleared another member's deadline.
                 if member.deadline == 0 or not is_due(member.deadline, now):
                     continue
                 self._members.discard(member)
                 member.deadline = 0
                 member.on_deadline(now)
-        finally:    # whatever one connection raised, the others still have deadlines
+        finally:    # if one connection raised, the others still have deadlines
             for member in self._members:
                 if earliest == 0 or member.deadline < earliest:
                     earliest = member.deadline
@@ -104,7 +104,7 @@ cdef class Sweeper:
                 self._schedule(earliest - now, earliest)
 
     def _give_time(self, double now, double grace):
-        """This side was late: its peers get as much time as it took from them."""
+        """This side was late: give its peers the time that they lost."""
         cdef Deadlined member
         self._was_late = True
         for member in self._members:

@@ -12,7 +12,7 @@
     │   └── WSThreadError             (also RuntimeError)
     ├── WSHandshakeError              the opening handshake failed
     │   ├── WSInvalidMessageError     not HTTP, or over a limit
-    │   ├── WSInvalidStatusError      another status than 101
+    │   ├── WSInvalidStatusError      a status other than 101
     │   ├── WSInvalidHeaderError      a header is missing, repeated or wrong
     │   │   └── WSInvalidUpgradeError Upgrade or Connection
     │   └── WSHandshakeTimeout        (also TimeoutError)
@@ -21,10 +21,10 @@
         ├── WSPingTimeout
         ├── WSDataTimeout
         ├── WSCloseTimeout
-        ├── WSSlowConsumer            the write queue passed its hard cap, or stands still
+        ├── WSSlowConsumer            the write queue passed its hard cap, or stood still
         └── WSProxyError              a proxy refused the connection
 
-A wrong type of an argument is a plain :class:`TypeError`.
+An argument of a wrong type raises a plain :class:`TypeError`.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class WSInvalidCloseError(WSUsageError, ValueError):
 
 
 class WSInvalidFrameError(WSUsageError, ValueError):
-    """A frame that RFC 6455 does not allow to be sent, here and now."""
+    """A frame that RFC 6455 does not allow at all, or not at this point of the stream."""
 
 
 class WSStateError(WSUsageError, RuntimeError):
@@ -102,7 +102,7 @@ class WSHandshakeError(WSError):
 
     ``raw_header`` and ``raw_body`` hold what had arrived of the peer's message (bytes or None),
     ``response`` the parsed response if there was one. ``status`` is the HTTP status that goes
-    with the error: on a server, that of its answer; on a client, that of the response, or None.
+    with the error: on a server, that of its response; on a client, that of the server's, or None.
     """
 
     status: Optional[int] = 400
@@ -124,11 +124,11 @@ class WSHandshakeError(WSError):
 
 
 class WSInvalidMessageError(WSHandshakeError):
-    """The peer's handshake is not HTTP/1.1 as RFC 6455 wants it, or passes a limit."""
+    """The peer's handshake is not HTTP/1.1 as RFC 6455 requires, or passes a limit."""
 
 
 class WSInvalidStatusError(WSHandshakeError):
-    """The server answered with another status than 101; see ``status`` and ``response``."""
+    """The server sent a status other than 101; see ``status`` and ``response``."""
 
 
 class WSInvalidHeaderError(WSHandshakeError):
@@ -162,9 +162,10 @@ class WSHandshakeTimeout(WSHandshakeError, TimeoutError):
 
 
 class WSProtocolError(WSError):
-    """The peer broke RFC 6455; ``code`` is the close code that answered it.
+    """The peer broke RFC 6455; ``code`` is the close code for that.
 
-    ``frames``: those that :meth:`WSFrameParser.feed` had completed before; else empty.
+    ``frames`` has the frames that :meth:`WSFrameParser.feed` had completed before; from elsewhere
+    it is empty.
     """
 
     frames: Sequence[Tuple[int, bool, bytes]] = ()
@@ -200,7 +201,7 @@ class WSSlowConsumer(WSConnectionError):
 class WSProxyError(WSConnectionError):
     """The proxy refused or could not reach the server.
 
-    Of an HTTP proxy's refusal ``status``, ``headers`` (a case-insensitive multidict of str) and
+    If an HTTP proxy refused, ``status``, ``headers`` (a case-insensitive multidict of str) and
     ``body`` (bytes, at most 64 KiB, what came within a second) are set; otherwise they are None.
     """
 

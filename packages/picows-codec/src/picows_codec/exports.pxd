@@ -1,9 +1,8 @@
-"""Who reads the payload of a frame while another thread may detach it. Private tier.
+"""Count who reads the payload of a frame while another thread may detach it. Private tier.
 
-A frame may be handed to another thread during its callback. Both builds of CPython then need a
-count of who reads the payload in place; without the GIL the count, and the move of the payload
-into memory of its own, need the frame's critical section as well. With the GIL none of that is
-compiled in.
+A frame may be handed to another thread during its callback. So both builds of CPython count who
+reads the payload in place. Without the GIL, the count and the move of the payload into memory of
+its own also need the frame's critical section; with the GIL, the section is not compiled in.
 """
 
 cdef extern from *:
@@ -16,7 +15,7 @@ cdef extern from *:
         *exports += by;
         PyCriticalSection_End(&section);
     }
-    /* All references. Of one that another thread has dropped, its reads come before ours. */
+    /* All references. If another thread has dropped one, its reads happen before ours. */
     static inline Py_ssize_t picows_references(PyObject* object) {
         return (Py_ssize_t) _Py_atomic_load_uint32_relaxed(&object->ob_ref_local)
             + (_Py_atomic_load_ssize_acquire(&object->ob_ref_shared) >> _Py_REF_SHARED_SHIFT);
@@ -28,6 +27,6 @@ cdef extern from *:
     #endif
     """
     const bint PICOWS_FREE_THREADED
-    # exports: the message's count of them. Above 0, its payload stays where it is.
+    # exports: the message's count of readers. While it is above 0, the payload stays in place.
     void picows_count_export(object message, int* exports, int by)
     Py_ssize_t picows_references(object value)

@@ -71,7 +71,7 @@ cdef inline int ws_decode_frame_header(
     return header_size
 
 
-# 1 if data[0:size] begins with a whole frame (header and payload), whatever it holds.
+# 1 if data[0:size] begins with a whole frame (header and payload), valid or not.
 cdef inline bint ws_frame_is_complete(const uint8_t* data, size_t size) noexcept nogil:
     cdef ws_frame_header header
     cdef int header_size = ws_decode_frame_header(data, size, &header)

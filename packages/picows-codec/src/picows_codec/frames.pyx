@@ -2,8 +2,8 @@
 # cython: embedsignature=True, embedsignature.format=clinic
 """What a listener is handed: a frame or a message, in place in the receive buffer.
 
-The methods are CPython's own kind, not Cython's (``binding=False``): it has shortcuts for calling
-them, and a Python listener calls one per frame.
+The methods are of CPython's own kind, not Cython's (``binding=False``), because CPython has
+shortcuts for calling them and a Python listener calls one per frame.
 """
 
 cimport cython
@@ -67,9 +67,9 @@ cdef class WSMessage:
     """A message (RFC 6455, 5.4) as ``on_ws_message`` gets it; also a read-only buffer of bytes.
 
     Its payload lies in the receive buffer or in a block of its own, not in a Python object:
-    the getters make one when they are asked to. A message, or a memoryview of it, that is kept
-    after the callback stays valid; it then takes its bytes with it. Any thread may use it, also
-    during the callback.
+    the getters make one when they are called. A message, or a memoryview of it, may be kept after
+    the callback: it stays valid and then owns its bytes. Any thread may use it, also during the
+    callback.
     """
 
     def __cinit__(self):
@@ -125,12 +125,12 @@ cdef class WSMessage:
         return PyMemoryView_FromObject(self)
 
     cdef int _detach(self) except -1:
-        """Somebody kept this object: let it own its payload."""
+        """Let this object, which somebody kept, own its payload."""
         cdef object owner
         with cython.critical_section(self):
             if self._owner is None:
                 if self._exports:
-                    # Somebody reads in the buffer, so that the bytes cannot move: keep the buffer.
+                    # Somebody reads the buffer, so the bytes cannot move: keep the buffer.
                     pin(<ReadBuffer> self._source)
                     self._owner = self._source
                 else:
@@ -189,14 +189,14 @@ cdef class WSFrame(WSMessage):
     cpdef object get_close_message(self):
         """The close reason of a CLOSE frame as str, None if there is none.
 
-        The name of picows; :meth:`get_close_reason` returns "" instead of None.
+        picows 2 has this name; :meth:`get_close_reason` returns "" instead of None.
         """
         return self.get_close_reason() or None
 
     def _require_close(self):
         if self.wire_opcode != WS_OP_CLOSE:
             raise WSStateError(
-                f"a close code is in CLOSE frames only; this is {self.opcode!r}: check"
+                f"only CLOSE frames have a close code; this is {self.opcode!r}: check"
                 " frame.opcode first")
 
     def __repr__(self):
@@ -220,7 +220,7 @@ cdef class WSFrame(WSMessage):
 
 
 cdef int _give_frames_methods_of_their_own() except -1:
-    """CPython calls a method without a detour only where the object's own class has it."""
+    """CPython calls a method fastest if the object's own class has it."""
     cdef PyTypeObject* frame = <PyTypeObject*> WSFrame
     cdef dict methods = <dict> frame.tp_dict
     cdef str name

@@ -22,8 +22,8 @@ cdef class WSListener:
     cpdef send_user_specific_ping(self, WSTransport transport)
     cpdef is_user_specific_pong(self, WSFrame frame)
 
-    # Called once when the connection opens and once when it has ended, and for every frame where
-    # on_ws_frame is compiled.
+    # _opened: called once, when the connection opens. _closed: called once, when it has ended.
+    # _deliver: called per frame, if on_ws_frame is compiled.
     cdef int _opened(self) except -1
     cdef int _closed(self) except -1
     cdef int _deliver(self, WSTransport transport, WSFrame frame) except -1

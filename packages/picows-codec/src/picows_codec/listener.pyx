@@ -29,19 +29,19 @@ cdef bint _is_compiled(object callback):
 cdef class WSListener:
     """Base class of what a user writes to handle one connection. Override what is of interest.
 
-    Callbacks run on the event loop's thread, directly out of its receive event, in the order
+    Callbacks run on the event loop's thread, directly from its receive event, in the order
     ``on_ws_connected``, any number of ``on_ws_frame``, ``on_ws_disconnected``, each of the outer
-    two exactly once. They must not block. An exception of a callback is logged and, with the
-    option ``disconnect_on_exception``, ends this one connection with close code 1011.
+    two exactly once. They must not block. An exception in a callback is logged. With the option
+    ``disconnect_on_exception`` it also ends this one connection with close code 1011.
 
     ``transport`` (also ``_transport``) is set before ``on_ws_connected``. Callbacks that are
     overridden are looked up once, when the connection opens.
     """
 
     def __cinit__(self, *args, **kwargs):
-        # CPython 3.11 and newer specialise attribute access to a dict of the object's own, not to
-        # one that shares its keys, which an object of a subclass in Python would get: what a
-        # callback does with self takes half the time.
+        # Give the object a dict of its own. CPython 3.11 and newer specialise attribute access to
+        # it, but not to a dict with shared keys, which an object of a Python subclass would get.
+        # So what a callback does with self takes half the time.
         if Py_TYPE(self).tp_dictoffset != 0:
             PyObject_GenericSetDict(self, {}, NULL)
 
@@ -64,7 +64,7 @@ cdef class WSListener:
         """The connection has ended: see ``transport.disconnect_cause``."""
 
     cpdef pause_writing(self):
-        """The write queue has passed ``write_high_watermark``: better send no more for now."""
+        """The write queue has passed ``write_high_watermark``: send less, or nothing, for now."""
 
     cpdef resume_writing(self):
         """The write queue has drained to ``write_low_watermark``."""
@@ -121,7 +121,7 @@ cdef class WSListener:
 
 
 cdef int _introduce(WSListener listener, WSTransport transport) except -1:
-    with cython.critical_section(listener):     # which may have had another connection
+    with cython.critical_section(listener):     # it may have had another connection
         listener.transport = transport
     return 0
 
@@ -145,7 +145,7 @@ cdef class Assembly:
         needed = self._size + frame.payload_size
         room = PyBytes_GET_SIZE(<object> self._parts) if self._parts != NULL else -1
         if needed > room:
-            # Doubling while fragments come; the last one knows the exact size.
+            # Double the room while fragments come; with the last one the size is known.
             room = needed if frame.fin else (2 * needed if needed > 512 else 1024)
             if self._parts == NULL:
                 self._parts = PyBytes_FromStringAndSize(NULL, room)
@@ -180,7 +180,7 @@ cdef class WSMessageListener(WSListener):
     to ``max_message_size`` bytes and ``max_fragments_per_message`` frames (else the connection
     fails with 1009 or 1008). An instance gathers for one connection at a time.
 
-    Control frames that the library does not answer itself are passed over. To see them, override
+    Control frames that the library does not answer itself are ignored. To see them, override
     ``on_ws_frame`` too and pass every other frame on: ``super().on_ws_frame(transport, frame)``.
     """
 

@@ -1,8 +1,8 @@
-"""What a caller passes as listener factory, as a callable of fixed arguments.
+"""Turn what a caller passes as listener factory into a callable with fixed arguments.
 
-The signature is looked at once, when the factory is passed, not for every connection. A client
-passes one for each: of a class it is remembered, a plain function's parameters are read off its
-code.
+The signature is inspected once, when the factory is passed, not for every connection. A client
+passes a factory for each connection, so this is fast: the signature of a class is remembered, and
+the parameters of a plain function are read from its code object.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["bind_listener_factory", "bind_route", "check_order"]
 def check_order(function: str, url: Any, factory: object) -> None:
     """Raise :exc:`TypeError` if the factory was passed first, as picows 2 wants it."""
     if isinstance(factory, (str, bytes)) and callable(url):
-        if isinstance(factory, str) and "://" not in factory:  # a host, and its port behind it
+        if isinstance(factory, str) and "://" not in factory:  # a host; the port follows it
             factory = f"ws://{factory}:port"
         raise TypeError(
             f"the URL comes first, then the listener factory: {function}({factory!r},"
@@ -65,7 +65,7 @@ def _count_by_signature(factory: Callable[..., Any], count: int, wanted: str) ->
     """Return 0 if the factory can be called without arguments, count if with that many.
 
     A class or callable without a signature that Python can see (many compiled ones) is taken for
-    one without arguments. Optional parameters are left alone: they are not ours.
+    one without arguments. Optional parameters get no argument, because they are not ours.
     """
     if not callable(factory):
         raise TypeError(f"listener_factory must be {wanted}, not {factory!r}")

@@ -8,7 +8,7 @@ __all__ = ["one_line"]
 def one_line(text: object) -> str:
     """Escape line breaks and whatever else is not printable, as ``repr`` does.
 
-    Of an exception without a text the ``repr`` is taken.
+    For an exception without a text, return its ``repr``.
     """
     written = str(text)
     if not written and isinstance(text, BaseException):

@@ -15,7 +15,7 @@ _FACTORY = "pass a listener class or a callable that makes a listener, after the
 _CALLBACK = "write it as a method of the listener"
 _COMPRESSION = "leave it out: frames are not compressed"
 
-# Names of websockets, aiohttp, uvicorn, Tornado, asyncio and older picows for what WSOptions has.
+# What websockets, aiohttp, uvicorn, Tornado, asyncio and older picows call an option of WSOptions.
 CONNECTION_MEANINGS = {
     "ping_interval": _PINGS,
     "ping_timeout": _PONGS,
@@ -58,7 +58,7 @@ SHARED_MEANINGS = {
 
 
 def explain_option(name: str, known: Sequence[str], meanings: Mapping[str, str]) -> str:
-    """Return the name with what is meant here by it, or with the name that it resembles.
+    """Return the name with what to write instead, or with the name that it resembles.
 
     ``meanings`` has names of other libraries, each with a phrase that says what to write.
     """

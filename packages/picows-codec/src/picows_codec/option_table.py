@@ -1,8 +1,8 @@
 """The table of all options of a connection: every other place takes them from here.
 
-``WSOptions`` checks by it; signature, docstring and errors of ``ws_connect`` and
-``ws_create_server`` are made of it at import; ``tools/options.py`` writes the rest: the fields and
-stubs of ``WSOptions``, the type of ``**options``, and the table in the guide.
+``WSOptions`` checks values by it. The signatures, docstrings and errors of ``ws_connect`` and
+``ws_create_server`` are made from it at import. ``tools/options.py`` writes the rest from it: the
+fields and stubs of ``WSOptions``, the type of ``**options``, and the table in the guide.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 _MAX_COUNT = 0x7FFFFFFF
-# A handshake is kept in memory and its offsets in 32 bits.
+# A handshake is kept in memory, and offsets into it have 32 bits.
 _MAX_HANDSHAKE_BYTES = 0x40000000
 # The smallest limits under which a plain opening handshake still passes.
 _MIN_HANDSHAKE_LINE = 64
@@ -43,8 +43,8 @@ _MAX_READ_BUFFER_BYTES = 0x40000000
 _MIB = 1024 * 1024
 
 
-# Checks. Each has the type of what it accepts (``kind``, and None if ``is_optional``), and returns
-# what WSOptions keeps.
+# Checks. Each has the type that it accepts (``kind``, and None if ``is_optional``), and returns the
+# value that WSOptions keeps.
 
 
 class Flag:
@@ -89,7 +89,7 @@ class Seconds:
 
 
 class Number:
-    """An int from low to high, both included; None, if ``is_optional``, stands for another."""
+    """An int from low to high, both included; or None, which another value replaces later."""
 
     kind = int
 
@@ -188,7 +188,7 @@ OPTIONS = (
         "websocket_handshake_timeout",
         Seconds(is_optional=True),
         5.0,
-        "seconds for the whole opening handshake, however its bytes trickle in; None: no limit",
+        "seconds for the whole opening handshake, however slowly its bytes arrive; None: no limit",
         speed="one sweep for all connections",
     ),
     Option(
@@ -202,10 +202,10 @@ OPTIONS = (
         "stall_timeout",
         Seconds(is_optional=True),
         60.0,
-        "seconds in which a frame that has begun to arrive, or a write queue above its high"
-        " watermark, must be done or 64 KiB further, and a message that ``WSMessageListener``"
-        " gathers must get another fragment; a peer that stalls longer is disconnected, at the"
-        " latest after twice that time; None: no limit",
+        "seconds within which a frame that has begun to arrive, or a write queue above its high"
+        " watermark, must be complete or 64 KiB further, and a message that ``WSMessageListener``"
+        " gathers must get another fragment; a peer that stalls longer is disconnected after at"
+        " most twice that time; None: no limit",
         speed="one look in that time",
     ),
     Option(
@@ -213,8 +213,8 @@ OPTIONS = (
         Seconds(is_optional=True),
         None,
         "seconds without a TEXT, BINARY or CONTINUATION frame after which the peer is"
-        " disconnected, at the latest after a quarter more; pongs do not count, those of"
-        " ``is_user_specific_pong`` included; None: no limit",
+        " disconnected, up to a quarter later; pongs do not count, and neither do frames that"
+        " ``is_user_specific_pong`` recognises; None: no limit",
         speed="four looks in that time, nothing per frame",
     ),
     Option(
@@ -294,7 +294,7 @@ OPTIONS = (
         Number(_MIN_HANDSHAKE_BYTES, _MAX_HANDSHAKE_BYTES, "bytes"),
         65536,
         "bytes of the peer's handshake altogether",
-        memory="per connection, until it is open; afterwards what was really sent",
+        memory="per connection until it is open; then only the bytes that arrived",
     ),
     Option(
         "write_high_watermark",
@@ -350,7 +350,7 @@ OPTIONS = (
 _BY_NAME = {option.name: option for option in OPTIONS}
 _DEFAULTS = {option.name: option.default for option in OPTIONS}
 
-# Those that are not the client's, for WSOptions(**{**SERVER_DEFAULTS, **options}).
+# The server's defaults that are not the client's, for WSOptions(**{**SERVER_DEFAULTS, **options}).
 SERVER_DEFAULTS: Dict[str, Any] = {
     option.name: option.server_default
     for option in OPTIONS

@@ -23,20 +23,20 @@ class WSConnectionOptions(TypedDict, total=False):
     """An exception of the listener ends its connection; False: it is only logged. Default:
     True."""
     websocket_handshake_timeout: Optional[float]
-    """Seconds for the whole opening handshake, however its bytes trickle in; None: no limit.
+    """Seconds for the whole opening handshake, however slowly its bytes arrive; None: no limit.
     Default: 5.0."""
     close_timeout: Optional[float]
     """Seconds for the closing handshake, after which the connection is aborted; None: no limit.
     Default: 5.0."""
     stall_timeout: Optional[float]
-    """Seconds in which a frame that has begun to arrive, or a write queue above its high
-    watermark, must be done or 64 KiB further, and a message that ``WSMessageListener`` gathers
-    must get another fragment; a peer that stalls longer is disconnected, at the latest after
+    """Seconds within which a frame that has begun to arrive, or a write queue above its high
+    watermark, must be complete or 64 KiB further, and a message that ``WSMessageListener``
+    gathers must get another fragment; a peer that stalls longer is disconnected after at most
     twice that time; None: no limit. Default: 60.0."""
     data_timeout: Optional[float]
     """Seconds without a TEXT, BINARY or CONTINUATION frame after which the peer is
-    disconnected, at the latest after a quarter more; pongs do not count, those of
-    ``is_user_specific_pong`` included; None: no limit. Default: None."""
+    disconnected, up to a quarter later; pongs do not count, and neither do frames that
+    ``is_user_specific_pong`` recognises; None: no limit. Default: None."""
     enable_auto_ping: bool
     """Send pings, and end connections that do not reply. Default: False."""
     auto_ping_idle_timeout: float

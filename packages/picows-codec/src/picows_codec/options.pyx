@@ -24,17 +24,17 @@ cdef class WSOptions:
 
     ``disconnect_on_exception`` (True): an exception of the listener ends its connection; False:
         it is only logged
-    ``websocket_handshake_timeout`` (5.0): seconds for the whole opening handshake, however its
-        bytes trickle in; None: no limit
+    ``websocket_handshake_timeout`` (5.0): seconds for the whole opening handshake, however
+        slowly its bytes arrive; None: no limit
     ``close_timeout`` (5.0): seconds for the closing handshake, after which the connection is
         aborted; None: no limit
-    ``stall_timeout`` (60.0): seconds in which a frame that has begun to arrive, or a write
-        queue above its high watermark, must be done or 64 KiB further, and a message that
+    ``stall_timeout`` (60.0): seconds within which a frame that has begun to arrive, or a write
+        queue above its high watermark, must be complete or 64 KiB further, and a message that
         ``WSMessageListener`` gathers must get another fragment; a peer that stalls longer is
-        disconnected, at the latest after twice that time; None: no limit
+        disconnected after at most twice that time; None: no limit
     ``data_timeout`` (None): seconds without a TEXT, BINARY or CONTINUATION frame after which
-        the peer is disconnected, at the latest after a quarter more; pongs do not count, those
-        of ``is_user_specific_pong`` included; None: no limit
+        the peer is disconnected, up to a quarter later; pongs do not count, and neither do
+        frames that ``is_user_specific_pong`` recognises; None: no limit
     ``enable_auto_ping`` (False): send pings, and end connections that do not reply
     ``auto_ping_idle_timeout`` (10.0; server: 20.0): seconds until a ping is sent: without a
         byte from the peer (``PING_WHEN_IDLE``), or since the last ping (``PING_PERIODICALLY``)

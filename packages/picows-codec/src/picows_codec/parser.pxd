@@ -70,7 +70,7 @@ cdef int ws_parser_frame_end(
     ws_parser* self, const ws_frame_header* header, const uint8_t* payload) noexcept nogil
 
 
-# Private: the bodies of these functions, for where a call per frame counts.
+# Private: the bodies of these functions, to inline where a call per frame costs too much.
 
 cdef inline int _check_first_bytes(const ws_parser* self, const uint8_t* data) noexcept nogil:
     """Everything that the first two bytes of a header can break."""
@@ -104,7 +104,7 @@ cdef inline int _check_header(
     cdef int result
     if size < 2:
         return 0
-    # Nearly every frame is an unfragmented message: one look for all that its bytes can break.
+    # Nearly every frame is an unfragmented message: one test of everything that can be wrong there.
     if not (
             (data[0] == 0x80 | WS_OP_BINARY or data[0] == 0x80 | WS_OP_TEXT)
             and data[1] >> 7 == self.expect_masked and self.message_opcode == 0):
@@ -136,11 +136,11 @@ cdef inline int _check_header(
     return result
 
 
-# The same rules for what most streams consist of: messages of one frame that has arrived whole. The
-# property tests compare both: a stream in one piece takes this way, byte by byte the other.
+# The same rules for the usual case: a message of one frame that has arrived whole. The property
+# tests compare both, because a stream in one piece takes this path, and byte by byte the other.
 
 cdef inline uint64_t _most_of_a_run(const ws_parser* self) noexcept nogil:
-    """Bytes of payload that such a message may have: its length in two bytes, and the limits."""
+    """The most bytes of payload of such a message: what two bytes can count, and the limits."""
     cdef uint64_t limit = 65535
     if self.max_frame_size != 0 and self.max_frame_size < limit:
         limit = self.max_frame_size
@@ -152,8 +152,8 @@ cdef inline uint64_t _most_of_a_run(const ws_parser* self) noexcept nogil:
 cdef inline Py_ssize_t _whole_message(
         const uint8_t* data, Py_ssize_t size, uint8_t mask_bit, uint64_t limit,
         int* header_size) noexcept nogil:
-    """The size of the payload if data[0:size] begins with a message that is one frame, all there,
-    and valid in all but its text; else -1. ``mask_bit``: 0x80 where frames must be masked."""
+    """The size of the payload if data[0:size] begins with a message of one whole frame, of which
+    only the text may be invalid; else -1. ``mask_bit``: 0x80 if frames must be masked, else 0."""
     cdef uint64_t length
     cdef int header = 2
     if size < 4 or (data[0] != 0x80 | WS_OP_BINARY and data[0] != 0x80 | WS_OP_TEXT):

@@ -1,4 +1,4 @@
-"""Whether an event loop reports readiness; known without asyncio."""
+"""Whether an event loop reports readiness, found out without importing asyncio."""
 
 from __future__ import annotations
 

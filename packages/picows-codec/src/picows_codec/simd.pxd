@@ -1,7 +1,7 @@
 """Which SIMD level the kernels of this process use. Private tier."""
 
-# Puts the kernel of a level to use, which is one that is available.
+# Uses the kernel of a level from now on; the level is available.
 ctypedef void (*ws_simd_select)(int level) noexcept nogil
 
-# From now on the kernel follows the level; it gets the present one at once.
+# Call select with the present level now, and with every later one.
 cdef int ws_simd_follow(ws_simd_select select) except -1

@@ -9,15 +9,15 @@ from picows_codec.log_text import one_line
 
 __all__ = ["SocketAddress", "UnixPath", "format_address", "pack_address", "unpack_address"]
 
-# Of IPv4; of IPv6, with flow label and scope; the path of a Unix socket; its name in Linux's
-# abstract namespace; None where it is not known.
+# IPv4; IPv6 with flow label and scope; the path of a Unix socket; its name in Linux's abstract
+# namespace; None if it is not known.
 SocketAddress = Union[Tuple[str, int], Tuple[str, int, int, int], str, bytes, None]
 
 # What a caller may give as the path of a Unix socket.
 UnixPath = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
 
-# Before the octets of a packed address. It makes the number negative: an int of another kind of
-# socket is an address itself.
+# Stands before the octets of a packed address and makes the number negative, because a positive int
+# is an address of another kind of socket.
 _PACKED = b"\xff"
 
 
@@ -36,7 +36,7 @@ def format_address(address: object) -> str:
 
 
 def pack_address(address: object) -> object:
-    """Give what to keep of ``address`` for as long as a connection lives.
+    """Return what to keep of ``address`` as long as a connection lives.
 
     ``("127.0.0.1", 80)`` is a tuple, a string and an int, 176 bytes together. An address of IPv4
     becomes a single int of 32 bytes, any other stays as it is.

@@ -22,8 +22,8 @@ __all__ = [
     "name_tls_failure",
 ]
 
-# Seconds that engines are given for a handshake. They judge without a second look, a minute after
-# its beginning if they are not told: the limits that count are timed by client and server.
+# Seconds that the engines get for a handshake, so many that they never judge it: they take no
+# second look. Client and server time handshakes themselves.
 ENGINE_TIMEOUT = 24 * 3600.0
 
 _CLOSED = "the peer closed the connection"
@@ -48,7 +48,7 @@ _FILE_ERRORS = frozenset(
     if hasattr(errno, name)
 )
 
-# Turns of the loop after which a task has heard of the end of its handshake, if it ever will.
+# Loop iterations after which a task has heard of the end of its handshake, if it ever will.
 _ITERATIONS = 5
 
 _PROTOCOL_TLS_CLIENT, _PROTOCOL_TLS_SERVER = 16, 17
@@ -56,7 +56,7 @@ _PROTOCOL_TLS_CLIENT, _PROTOCOL_TLS_SERVER = 16, 17
 # X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH of OpenSSL.
 _NAME_MISMATCHES = {62: "Hostname", 64: "IP address"}
 
-# What OpenSSL says about bytes that are no TLS; the last two since 3.2.
+# OpenSSL's errors for bytes that are not TLS; the last two since 3.2.
 _NOT_TLS = frozenset(
     (
         "HTTP_REQUEST",
@@ -79,12 +79,12 @@ class ContextCheck:
     aiofastnet (1.2) makes OpenSSL's objects itself, from the ``SSL_CTX`` inside the context, and
     copies a context's host flags, which is not all that ``_ssl.c`` does (``newPySSLSocket``):
 
-    - CPython's C callbacks for SNI, key logs, messages and PSK take the Python object from the
-      OpenSSL one. There is none: the interpreter crashes; PSK handshakes fail.
-    - Post-handshake authentication is switched on for each object by CPython.
-    - Methods of a subclass, and the classes it names for its objects, are not asked. An
-      ``SSL_CTX`` of a subclass need not be the one that it uses (truststore's is not, and
-      verifies nothing).
+    - CPython's C callbacks for SNI, key logs, messages and PSK take the Python object from
+      OpenSSL's. aiofastnet's objects have none, so the interpreter crashes; PSK handshakes fail.
+    - CPython switches on post-handshake authentication for each object; aiofastnet does not.
+    - aiofastnet calls no method of a subclass, and ignores the classes that it names for its
+      objects. The ``SSL_CTX`` of a subclass need not be the one that it uses (truststore's is not,
+      and verifies nothing).
     """
 
     def __init__(self, context_class: Any) -> None:
@@ -97,7 +97,7 @@ class ContextCheck:
         self._psk_words = _psk_words(self._class) if self._can_have_psk else ()
 
     def why_not(self, context: Any) -> str | None:
-        """Say why ``context`` needs the loop's TLS, or return None: aiofastnet will do.
+        """Say why ``context`` needs the loop's TLS, or return None if aiofastnet can carry it.
 
         Costs a microsecond or two (some attribute reads): a server asks for each connection,
         because callbacks may be set later.
@@ -117,7 +117,7 @@ class ContextCheck:
         return self._why_not_psk(context) if self._can_have_psk else None
 
     def check(self, context: Any) -> None:
-        """Raise :class:`WSInvalidOptionError` with the reason if aiofastnet will not do."""
+        """Raise :class:`WSInvalidOptionError` with the reason if aiofastnet cannot carry it."""
         reason = self.why_not(context)
         if reason is not None:
             raise WSInvalidOptionError(
@@ -133,7 +133,7 @@ class ContextCheck:
 
 
 def log_loop_tls(logger: Any, reason: str) -> None:
-    """Say that the loop's TLS stands in, and for what :meth:`ContextCheck.why_not` gave."""
+    """Log that the loop's TLS is used, and the reason that :meth:`ContextCheck.why_not` gave."""
     logger.warning(
         "TLS is carried by the event loop, because aiofastnet cannot use the ssl_context: %s",
         reason,
@@ -141,10 +141,10 @@ def log_loop_tls(logger: Any, reason: str) -> None:
 
 
 def _psk_words(context_class: Any) -> tuple[int, ...] | None:  # pragma: no cover - Python 3.13
-    """Find where a context keeps its PSK callbacks, which have no getters, nor does gc see them.
+    """Find where a context keeps its PSK callbacks, which have no getters and are hidden from gc.
 
-    Two contexts show it: one is given a callback, and its memory is searched for that. None: it
-    was not found, or there is no ctypes.
+    A new context is given a callback, and its memory is searched for that. Returns None if nothing
+    was found or there is no ctypes.
     """
 
     def callback(*_: object) -> None:
@@ -180,12 +180,12 @@ def _read_word(thing: object, offset: int) -> int | None:  # pragma: no cover - 
 class FastnetLoop:
     """The loop as aiofastnet's transports see it.
 
-    A peer that hangs up is nothing to report: aiofastnet (1.2) reports a connection that ends
-    during the TLS handshake to the loop's exception handler, as the class ConnectionResetError
-    where an exception is expected, which the logging module cannot print.
+    It drops one report. If a peer hangs up during the TLS handshake, aiofastnet (1.2) passes the
+    class ConnectionResetError instead of an exception to the loop's exception handler; the logging
+    module cannot print that, and there is nothing to report.
 
-    A handshake whose transport gives up its descriptor is over, and its task is told: aiofastnet
-    (1.2) decodes a certificate by a temporary file, and wakes nobody where none can be made.
+    It tells a task that its handshake is over when the transport gives up the descriptor, because
+    aiofastnet (1.2) decodes a certificate by a temporary file and wakes nobody if it can make none.
 
     With a poller one event of the loop serves all connections that are ready.
     """
@@ -202,15 +202,15 @@ class FastnetLoop:
     ) -> Iterator[None]:
         """Serve a descriptor in its TLS handshake only as long as ``why_not`` returns None.
 
-        A context may be changed while a handshake is under way, and then calls what crashes: see
-        :class:`ContextCheck`. ``stop`` is called instead, which cancels what is inside; that raises
-        :class:`ConnectionAbortedError` then, with the reason.
+        If a context is changed while a handshake is under way, the interpreter could crash: see
+        :class:`ContextCheck`. So ``stop`` is called, which must cancel what runs inside; the
+        context manager then raises :class:`ConnectionAbortedError` with the reason.
 
-        ``stop`` is also called where aiofastnet gave up and what is inside still waits. If that was
-        for the lack of a file, an :class:`OSError` with its ``errno`` says so.
+        ``stop`` is also called if aiofastnet gave up and what runs inside still waits. If it gave
+        up because a file could not be opened, an :class:`OSError` with that ``errno`` is raised.
         """
         guard = self._guards[fd] = _Guard(why_not, stop)
-        del stop  # leads to the task, whose exception's traceback leads to this frame
+        del stop  # a reference cycle: task, exception, traceback, this frame
         try:
             yield
         except BaseException as error:
@@ -256,16 +256,16 @@ class FastnetLoop:
         return value
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        """Pass on what is worth a report."""
+        """Pass on everything but the report that the class describes."""
         if context.get("exception") is not ConnectionResetError:
             self._loop.call_exception_handler(context)
 
 
 class _Guard:
-    """Of one TLS handshake, until ``stop`` is None.
+    """Watches one TLS handshake, until ``stop`` is None.
 
-    ``reason``: the context was changed, and how. ``loss``: the descriptor was given up, and the
-    arguments of :func:`_build_loss`; ``was_stopped``: for this.
+    ``reason``: how the context was changed. ``loss``: the arguments for :func:`_build_loss` once
+    the transport has given up the descriptor. ``was_stopped``: ``stop`` was called for the loss.
     """
 
     __slots__ = ("_why_not", "loss", "reason", "stop", "was_stopped")
@@ -279,7 +279,7 @@ class _Guard:
 
     def note_loss(self, error: BaseException | None, call_soon: Any) -> None:
         """The transport does not watch its descriptor any more, perhaps because of ``error``."""
-        # Not the error: its traceback leads to this guard.
+        # Do not keep the error: its traceback refers to this guard.
         self.loss = _describe_loss(error)
         call_soon(self._look, call_soon, _ITERATIONS)
 
@@ -293,7 +293,7 @@ class _Guard:
             self.stop()
 
     def around(self, add: Any, fd: int, callback: Any) -> Callable[[], None]:
-        """Return what is to be called instead of a transport's ``callback``."""
+        """Return what to call instead of a transport's ``callback``."""
         if not self.was_stopped:
             self.loss = None
 
@@ -313,7 +313,7 @@ class _Guard:
 
 def is_file_failure(error: BaseException) -> bool:
     """Whether the system refused a file, which is no fault of the peer."""
-    # The numbers of ssl's errors are others.
+    # The errno of ssl's errors is not the system's.
     return (
         isinstance(error, OSError)
         and type(error).__module__ == "builtins"

@@ -62,7 +62,7 @@ cdef inline object _bytes_of(WSMessage message):
 
 
 cdef object _bytes_below(object message):
-    """The bytes object that all of a buffer lies in, if there is one and it has nothing else."""
+    """The bytes object of which a buffer is the whole content, or None."""
     cdef object base
     if not PyMemoryView_Check(message) or PyMemoryView_GET_BASE(message) == NULL:
         return None
@@ -76,8 +76,8 @@ cdef object _bytes_below(object message):
 
 cdef int _send_message(
         Sender connection, int opcode, WSMessage message, bint fin, int rsv) except -1:
-    """Send a received message. It may have been received on another thread, which would receive its
-    next bytes into the payload while writing releases the GIL; so the payload is held."""
+    """Send a received message. The payload is held meanwhile, because writing releases the GIL, and
+    the thread that received the message would receive its next bytes over the payload."""
     picows_count_export(message, &message._exports, 1)
     try:
         return connection.send_frame(
@@ -116,7 +116,7 @@ cdef int _send_object(Sender connection, int opcode, object message, bint fin, i
         PyBuffer_Release(&view)
 
 
-# Behind what was not made by the library: a connection that has ended.
+# The connection of a transport that the library did not make: it has ended.
 cdef Sender _NO_CONNECTION = Sender.__new__(Sender)
 
 
@@ -149,10 +149,10 @@ cdef class WSTransport:
     nothing (use ``loop.call_soon_threadsafe``). Properties may be read on any thread, except
     ``underlying_transport`` and ``write_queue_size``, which raise it too.
 
-    What is sent leaves in order. What the operating system does not take at once is queued: a
-    large payload that cannot change (bytes, str, a received frame) by reference where it leaves
-    as it is, anything else as a copy, so that a buffer may be changed as soon as a call returns;
-    see ``pause_writing`` and the option ``max_write_queue_size`` for how the queue is bounded.
+    Frames leave in the order in which they are sent. What the operating system does not take at
+    once is queued: a large payload that cannot change (bytes, str, a received frame) by reference
+    if it is not masked, anything else as a copy. So a buffer may be changed as soon as a call
+    returns. ``pause_writing`` and the option ``max_write_queue_size`` bound the queue.
     """
 
     def __cinit__(self):
@@ -241,7 +241,7 @@ cdef class WSTransport:
         """Send a CLOSE frame: start the closing handshake, or answer the peer's (RFC 6455, 7.1).
 
         Frames are delivered until the peer's CLOSE arrives or ``close_timeout`` has passed; the
-        connection is then closed. A CLOSE that follows one that was sent already is ignored.
+        connection is then closed. A second call is ignored.
 
         :param code: 1000-1003, 1007-1014 or 3000-4999; None, or 1005 for what a CLOSE
             frame without a code is reported as, sends no code and no reason.
@@ -274,7 +274,7 @@ cdef class WSTransport:
             unless one was sent, and waits at most ``close_timeout`` seconds for the peer's. False
             drops the connection at once, and with it what is queued.
         :raises WSInvalidCloseError: a code or reason that may not be sent.
-        :raises TypeError: ``graceful`` is no bool; a close code in its place, for one.
+        :raises TypeError: ``graceful`` is not a bool (but a close code, for example).
         """
         if not isinstance(graceful, bool):
             raise TypeError(
@@ -285,7 +285,7 @@ cdef class WSTransport:
     def wait_disconnected(self):
         """Coroutine that returns when the connection has ended and the listener was told.
 
-        It raises nothing of the listener's or the peer's: see ``disconnect_cause``.
+        It raises no error of the listener or the peer: see ``disconnect_cause``.
         """
         return wait_for(self._connection.wait_ended())
 
@@ -298,8 +298,8 @@ cdef class WSTransport:
     def measure_roundtrip_time(self, Py_ssize_t rounds=1):
         """Coroutine: ping the peer ``rounds`` times, one after another.
 
-        Returns a list of round-trip times in seconds. The pings are those of the listener's
-        ``send_user_specific_ping`` where it has one. Raises :class:`WSConnectionError` if the
+        Returns a list of round-trip times in seconds. A listener that overrides
+        ``send_user_specific_ping`` sends the pings. Raises :class:`WSConnectionError` if the
         connection ends first, and :class:`WSInvalidOptionError` for less than one round.
         """
         (<Sender> self._connection).check_thread()

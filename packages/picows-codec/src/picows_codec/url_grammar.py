@@ -1,7 +1,6 @@
 """URLs taken apart and checked (RFC 3986; RFC 6455, 3; RFC 6874), without looking anything up.
 
-Client and server read URLs by the same rules here; what else each of them refuses is in their own
-rooms.
+Client and server read URLs by these rules; what else each of them refuses is in its own room.
 """
 
 from __future__ import annotations
@@ -25,8 +24,8 @@ _HOST_NAME = re.compile(r"[a-z0-9._-]+")
 _USERINFO = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:-]|%[0-9A-Fa-f]{2}|[^\x00-\x7f])*")
 _ZONE = re.compile(r"[A-Za-z0-9._~-]+")
 
-# What stays as it is in a path or query; everything else is percent-encoded as UTF-8. "%" is
-# among it because the caller's own percent-encoding must survive.
+# These characters stay as they are in a path or query; all others are percent-encoded as UTF-8.
+# "%" is one of them, because the caller's own percent-encoding must survive.
 _SAFE_IN_TARGET = "%/:@!$&'()*+,;=?[]"
 
 
@@ -57,8 +56,8 @@ def split_url(
     """Take a URL apart whose scheme is one of ``schemes``.
 
     A host beyond ASCII becomes its IDNA form; a path or query beyond ASCII is percent-encoded as
-    UTF-8. A fragment is an error (RFC 6455, 3). ``without_host``: what the error says where the
-    URL has no host.
+    UTF-8. A fragment is an error (RFC 6455, 3). ``without_host``: the text of the error for a URL
+    without a host.
 
     Raises :class:`WSInvalidURL`, which shows neither password nor query.
     """
@@ -99,7 +98,7 @@ def host_in_url(host: str) -> str:
 
 def invalid_url(url: str, message: str) -> WSInvalidURL:
     """Make the error about ``url``, without what may be secret in it."""
-    # Errors end up in logs, where a password has no place, nor has a query, which may hold one.
+    # Errors end up in logs, which must show neither a password nor a query, which may hold one.
     before, at, after = url.rpartition("@")
     user, colon, _ = before.partition("://")[2].partition(":")
     if at and colon:

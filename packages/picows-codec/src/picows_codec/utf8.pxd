@@ -12,7 +12,7 @@ cdef struct ws_utf8:
 cdef bint ws_utf8_valid(const uint8_t* data, size_t size) noexcept nogil
 
 # Feed the next piece: 1 while everything so far may begin a valid text, 0 as soon as it cannot
-# (an invalid byte is found with the piece that holds it).
+# (an invalid byte is found in the piece that holds it).
 cdef bint ws_utf8_feed(ws_utf8* self, const uint8_t* data, size_t size) noexcept nogil
 
 # 1 if no code point is left unfinished.

@@ -62,8 +62,8 @@ cdef class Utf8Validator:
     def feed(self, object data):
         """Take the next piece, a contiguous bytes-like object.
 
-        Returns False as soon as the pieces so far cannot begin a valid text, and ever after until
-        :meth:`reset`: a wrong byte is found with the piece that holds it.
+        Returns False as soon as the pieces so far cannot begin a valid text, and from then on until
+        :meth:`reset`. A wrong byte is found in the piece that holds it.
 
         :raises TypeError: ``data`` is not bytes-like.
         :raises BufferError: ``data`` is not contiguous.

@@ -4,7 +4,7 @@ from cpython.object cimport PyObject
 from libc.stdint cimport uint8_t
 
 ctypedef struct segment:
-    PyObject* owner         # what keeps data where and as it is; NULL if that is memory
+    PyObject* owner         # the object that data lies in; NULL if it lies in memory
     uint8_t* memory         # the queue's own; NULL if there is an owner
     const uint8_t* data     # data[0:size] is still to be written
     Py_ssize_t size
@@ -16,10 +16,10 @@ cdef class WriteQueue:
     cdef int _count
     cdef int _capacity
 
-    # Append data[0:size]: a copy, or a reference to ``owner``, which keeps data where and as it is,
-    # or is None.
+    # Append data[0:size]: a reference to ``owner``, an immutable object that data lies in, or a
+    # copy if ``owner`` is None or data is small.
     cdef int append(self, const uint8_t* data, Py_ssize_t size, object owner) except -1
-    # Where the first bytes lie: up to ``most`` addresses and sizes. Returns how many.
+    # Write the addresses and sizes of the first pieces, at most ``most``. Returns how many.
     cdef int pieces(self, const void** data, size_t* sizes, int most) noexcept
     # The first size bytes have been written.
     cdef void remove(self, Py_ssize_t size) noexcept

@@ -12,9 +12,9 @@ from libc.stdint cimport uint8_t
 from libc.string cimport memcpy, memmove
 
 cdef enum:
-    # Less than this is copied: it costs no more, and does not keep something large alive.
+    # Smaller data is copied: a copy costs no more, and keeps no large object alive.
     REFERENCE_SIZE = 4096
-    # What is taken for small frames at a time.
+    # How much memory is allocated at a time for small frames.
     MEMORY_SIZE = 16384
 
 

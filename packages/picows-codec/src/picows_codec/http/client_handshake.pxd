@@ -9,8 +9,8 @@ from picows_codec.http.handshake cimport OpeningHandshake
 cdef class ClientHandshake(OpeningHandshake):
     cdef bytes _key
     cdef tuple _subprotocols
-    cdef bytearray _body            # of an answer other than 101
-    cdef Py_ssize_t _body_left      # bytes of it that are still waited for
+    cdef bytearray _body            # of a response other than 101
+    cdef Py_ssize_t _body_left      # bytes of it that have not arrived
     cdef ws_chunked _chunked
 
     cdef object _check_response(self)

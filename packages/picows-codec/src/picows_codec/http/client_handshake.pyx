@@ -49,7 +49,7 @@ from picows_codec.errors import (
 __all__ = ["ClientHandshake"]
 
 cdef enum:
-    MAX_BODY_SIZE = 65536       # bytes of an answer other than 101 that are kept
+    MAX_BODY_SIZE = 65536       # bytes kept of the body of a response other than 101
 
 
 @cython.final
@@ -62,8 +62,8 @@ cdef class ClientHandshake(OpeningHandshake):
     :func:`picows_codec.listener_factory.bind_listener_factory`; what it raises becomes ``error``.
     ``extra_headers``: mapping or pairs. ``subprotocols``: names to offer, best first.
 
-    A bad argument raises :exc:`WSInvalidOptionError` or :exc:`TypeError`; nothing that is passed
-    can add a line to the request.
+    A bad argument raises :exc:`WSInvalidOptionError` or :exc:`TypeError`; no argument can add a
+    line to the request.
     """
 
     def __init__(
@@ -135,7 +135,7 @@ cdef class ClientHandshake(OpeningHandshake):
             before = self._passed_over
             taken += OpeningHandshake.feed(self, data + taken, size - taken)
             if self._passed_over == before:
-                break       # else that was an interim response, and the next one may be there
+                break       # else it was an interim response, and the next one may have arrived
         if self.done or self.response is None:
             return taken
         self._feed_body(data + taken, size - taken)
@@ -148,7 +148,7 @@ cdef class ClientHandshake(OpeningHandshake):
             OpeningHandshake.feed_eof(self)
 
     cpdef feed_timeout(self):
-        # The status is known and says more than that the body is slow.
+        # The status is known, and says more than a timeout of the body.
         if not self.done and self.response is not None:
             self._finish_body()
         else:
@@ -162,7 +162,7 @@ cdef class ClientHandshake(OpeningHandshake):
                 f"the server answers in {ws_version_text(version)}, "
                 f"HTTP/1.1 is wanted (RFC 6455, 4.2.2)", self._raw_header))
         if status < 200 and status != 101:
-            # RFC 9110, 15.2: interim responses may come before any final one, asked for or not.
+            # RFC 9110, 15.2: interim responses may come before a final one, even unrequested.
             if not self._pass_over():
                 return self._refuse(WSInvalidMessageError(
                     f"more than {WS_MAX_PASSED_OVER} interim responses, the last one {status},"
@@ -270,7 +270,7 @@ cdef class ClientHandshake(OpeningHandshake):
             PyByteArray_Resize(self._body, before + size)
         else:
             memcpy(end, data, size)
-        # Whoever follows a redirect does not need to wait for its body.
+        # A client that follows a redirect does not need its body.
         if self._body_left == 0 or self._chunked.done or self._chunked.broken or redirect:
             self._finish_body()
         return 0

@@ -10,7 +10,7 @@ from multidict import CIMultiDict
 
 from picows_codec.errors import WSInvalidOptionError
 
-# What decides about the upgrade or where the message ends is the library's alone.
+# Only the library sets the headers that decide about the upgrade or the end of the message.
 cdef frozenset _RESERVED = frozenset(
     ("connection", "content-length", "transfer-encoding", "upgrade"))
 
@@ -43,7 +43,7 @@ cdef bytes ws_encode_field(object name, object value, str where):
     if lower in _RESERVED or lower.startswith("sec-websocket-"):
         raise WSInvalidOptionError(
             f"{where}: header {name!r} is set by the library and cannot be passed")
-    # Values may be secrets: messages name the header only.
+    # A value may be a secret, so errors show only the header's name.
     try:
         value_bytes = (<str>value).encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
@@ -76,7 +76,7 @@ cdef bytes ws_encode_text(
     if not isinstance(value, str):
         raise TypeError(f"{where} must be str, not {type(value).__name__}")
     cdef bytes data = (<str>value).encode("ascii", "replace")
-    # "?" stands for what is not ASCII; a target may have it, so it is looked for apart.
+    # What is not ASCII became "?", which the check may allow; so it is looked for separately.
     if not (<str>value).isascii() or not check(ws_start_of(data), PyBytes_GET_SIZE(data)):
         raise WSInvalidOptionError(f"{where}={value!r} is not valid: {wanted}")
     return data

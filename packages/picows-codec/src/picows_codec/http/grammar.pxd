@@ -78,8 +78,8 @@ cdef inline const uint8_t* ws_start_of(bytes data) noexcept:
 cdef bint ws_is_token(const uint8_t* data, Py_ssize_t size) noexcept nogil
 cdef bint ws_is_field_value(const uint8_t* data, Py_ssize_t size) noexcept nogil
 
-# Elements of a comma-separated list; empty ones are skipped (RFC 9110, 5.6.1). Start with
-# position 0; 0 is returned when there are no more. Quoted strings are not looked into.
+# The next element of a comma-separated list, without the empty ones (RFC 9110, 5.6.1). Start with
+# position 0; returns 0 when there are no more. A comma in a quoted string counts like any other.
 cdef bint ws_list_next(
     const uint8_t* value, Py_ssize_t size, Py_ssize_t* position, ws_span* element) noexcept nogil
 

@@ -24,7 +24,7 @@ cdef class OpeningHandshake:
     cdef readonly object listener
     cdef readonly str subprotocol
     cdef readonly object error
-    cdef readonly bint factory_failed   # error is the factory's: it raised, or returned no listener
+    cdef readonly bint factory_failed   # error comes from the factory
     cdef readonly bytes to_send
     cdef bint _is_server
     cdef WSOptions _options
@@ -37,11 +37,11 @@ cdef class OpeningHandshake:
     cdef str _refusal               # what a refused client is told: nothing of its request
     cdef uint8_t _passed_over       # empty lines before a request, interim responses
 
-    # Takes the next bytes of the peer; they may be freed afterwards. Returns how many were the
-    # handshake's: if it is accepted, the rest are frames. Sets done. Raises only what is not an
-    # Exception (KeyboardInterrupt and the like) out of a caller's factory.
+    # Take the next bytes of the peer, which may be freed afterwards, and set done. Returns how many
+    # belong to the handshake: if it is accepted, the rest are frames. Raises only what a caller's
+    # factory raises that is not an Exception (KeyboardInterrupt, for example).
     cdef Py_ssize_t feed(self, const uint8_t* data, Py_ssize_t size) except -1
-    # Say where the bytes come from, and whereto, for the request: what pack_address gives.
+    # Set the addresses of the request, as pack_address returns them.
     cdef int set_addresses(self, object remote, object local) except -1
     cpdef feed_eof(self)
     cpdef feed_timeout(self)
@@ -66,8 +66,8 @@ cdef class OpeningHandshake:
     # Say what a refused client is told.
     cdef int _set_refusal(self, str text) except -1
     cdef int _set_factory_failed(self, bint failed) except -1
-    # Forget what has arrived: it stands before the head that is waited for. 0 if there was too
-    # much of that.
+    # Drop what has arrived, because it comes before the head that is waited for. Returns 0 if too
+    # much of that has come.
     cdef bint _pass_over(self) noexcept
     # The bytes of the first header line of this name: one of the WS_FIELD_ numbers.
     cdef bytes _value_of(self, int known)

@@ -6,8 +6,8 @@ in ``to_send``. Then either ``accepted`` is set, with the listener, the request,
 the subprotocol, or ``error`` says what the peer or the caller's factory did wrong. A server's
 route may also turn a request down with a response of its own: neither ``accepted`` nor ``error``.
 
-The peer's head is kept as one bytes object; few headers decide about the upgrade, they are
-picked out while the head arrives, and the others become objects only if somebody asks.
+The peer's head is kept as one bytes object. The few headers that decide about the upgrade are
+picked out while it arrives; the others become objects only if somebody asks for them.
 """
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
@@ -57,8 +57,8 @@ cdef class OpeningHandshake:
 
     ``done``: nothing more is wanted from the peer. ``accepted``: the connection is open, and
     ``request``, ``response``, ``listener`` and ``subprotocol`` (str or None) are set. ``error``:
-    why it is not, see the module; ``factory_failed``: it comes from the caller's factory, which
-    raised it or returned what is of no use. ``to_send``: bytes that must be written now.
+    why it is not, see the module. ``factory_failed``: the error comes from the caller's factory,
+    which raised it or returned something unusable. ``to_send``: bytes that must be written now.
     """
 
     def __cinit__(self):
@@ -118,9 +118,9 @@ cdef class OpeningHandshake:
         return size
 
     def feed_data(self, data):
-        """Take the next bytes of the peer (bytes-like); return how many are the handshake's.
+        """Take the next bytes of the peer (bytes-like); return how many belong to the handshake.
 
-        If it is accepted, the rest are frames. Once done nothing is taken.
+        If it is accepted, the rest are frames. A handshake that is done takes nothing.
         """
         cdef Py_buffer buffer
         PyObject_GetBuffer(data, &buffer, PyBUF_SIMPLE)
@@ -247,7 +247,7 @@ cdef class OpeningHandshake:
         elif status == WS_HEAD_LINE_TOO_LONG:
             line = self._raw_header[start:start + self._options.max_handshake_line_size]
         else:
-            # Up to the byte that is wrong: what more there is depends on how it arrived.
+            # Up to the wrong byte, because what follows it depends on how the bytes arrived.
             line = self._raw_header[start:self._head.scan.position + 1]
             if status != WS_HEAD_BAD_BYTE:
                 line = line[:self._head.scan.position - start]
@@ -261,7 +261,7 @@ cdef class OpeningHandshake:
         return f": {ws_bounded(line)}" if line else ""
 
     cdef int _conclude(self) except -1:
-        # Done before the factory runs: whatever it does, the peer's bytes are not looked at again.
+        # Done before the factory runs, so that no call from there parses the peer's bytes again.
         self.done = True
         try:
             result = self._ask_factory()

@@ -57,10 +57,10 @@ cdef struct ws_status_line:
 
 
 # Find the next line of a head. data[0:size] is everything that has arrived, from the first byte
-# of the head on; only bytes from scan.position on are looked at, so that the work is linear in
-# the bytes that arrive, whatever their pieces. Limits hold for unfinished lines too. Returns
+# of the head on. Only bytes from scan.position on are read, so the work is linear in the number of
+# bytes, whatever pieces they arrive in. Limits hold for unfinished lines, too. Returns
 # WS_HEAD_LINE (line is set), WS_HEAD_END (the head ends at scan.position), WS_HEAD_MORE, or what
-# is wrong. The bytes of a line are HTAB, SP, VCHAR or obs-text: nothing else passes.
+# is wrong. The bytes of a line are HTAB, SP, VCHAR or obs-text; any other byte is an error.
 cdef int ws_head_next_line(
     ws_head_scan* self, const ws_head_limits* limits,
     const uint8_t* data, Py_ssize_t size, ws_span* line) noexcept nogil
@@ -78,7 +78,7 @@ cdef int ws_parse_field_line(
 cdef bint ws_next_field(
     const uint8_t* head, Py_ssize_t size, Py_ssize_t* position, ws_field* field) noexcept nogil
 
-# One line on what is wrong, and the HTTP status that answers it.
+# One line on what is wrong, and the HTTP status of the response to it.
 cdef const char* ws_head_status_text(int status) noexcept nogil
 cdef int ws_head_http_status(const ws_head_scan* scan, int status) noexcept nogil
 

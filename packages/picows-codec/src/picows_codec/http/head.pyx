@@ -51,8 +51,8 @@ cdef int ws_head_next_line(
         return WS_HEAD_LINE_TOO_LONG
 
     if position < end:
-        # RFC 9112, 2.2: a bare CR is invalid; a bare LF may be taken for a line end, and is not
-        # here, because request smuggling lives on such differences.
+        # RFC 9112, 2.2: a bare CR is invalid. A bare LF may be accepted as a line end; it is not
+        # accepted here, because request smuggling uses such differences.
         if data[position] == WS_LF:
             return WS_HEAD_BARE_LF
         if data[position] != WS_CR:
@@ -119,7 +119,7 @@ cdef int ws_parse_status_line(
     const uint8_t* line, Py_ssize_t size, ws_status_line* out
 ) noexcept nogil:
     # status-line = HTTP-version SP status-code SP [ reason-phrase ] (RFC 9112, 4). The second SP
-    # is forgiven: servers that send no reason often leave it out, and the reason means nothing.
+    # may be missing here: servers that send no reason often leave it out.
     if size < 12 or line[8] != WS_SP or (size > 12 and line[12] != WS_SP):
         return WS_HEAD_BAD_STATUS_LINE
     out.version = parse_version(line, 8)
@@ -164,7 +164,7 @@ cdef bint ws_next_field(
     cdef const uint8_t* line_end
     cdef Py_ssize_t start = position[0]
     if start == 0:
-        # memchr's answer is used as a position only: the head is never written to.
+        # Only the position is used: the head is never written to.
         line_end = <const uint8_t*>memchr(head, WS_LF, size)
         if line_end == NULL:
             return False
@@ -267,7 +267,7 @@ cdef class HeadScanner:
 
     @property
     def position(self):
-        """Bytes of the head that were looked at; they are never looked at again."""
+        """Bytes of the head that have been read; they are never read again."""
         return self._scan.position
 
     def feed(self, data):
@@ -275,7 +275,7 @@ cdef class HeadScanner:
 
         ``data`` is bytes-like and holds the head from its first byte to the last that arrived.
         ``finished`` is set with the empty line, after which the head is ``data[:position]``.
-        Raises :exc:`WSInvalidMessageError`, whose ``status`` is the HTTP status that answers it.
+        Raises :exc:`WSInvalidMessageError`, whose ``status`` is the HTTP status of the response.
         """
         cdef Py_buffer buffer
         cdef ws_span line

@@ -1,4 +1,4 @@
-"""Sec-WebSocket-Key and the Sec-WebSocket-Accept that answers it (RFC 6455, 4). Private tier."""
+"""Sec-WebSocket-Key and the Sec-WebSocket-Accept for it (RFC 6455, 4). Private tier."""
 
 from libc.stdint cimport uint8_t
 

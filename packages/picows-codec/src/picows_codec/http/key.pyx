@@ -1,5 +1,5 @@
 # cython: auto_pickle=False
-"""Sec-WebSocket-Key and the Sec-WebSocket-Accept that answers it (RFC 6455, 4)."""
+"""Sec-WebSocket-Key, and the Sec-WebSocket-Accept that belongs to it (RFC 6455, 4)."""
 
 import hashlib
 from binascii import b2a_base64
@@ -12,7 +12,7 @@ __all__ = ["accept_for_key", "is_key"]
 cdef enum:
     KEY_SIZE = 24
 
-# Imported and made here, not for the first key: a process may be unable to open files by then.
+# Made at import, because a process may be unable to open files when it needs the first key.
 try:
     _empty_sha1 = hashlib.sha1(usedforsecurity=False)
 except TypeError:  # pragma: no cover - Python 3.8

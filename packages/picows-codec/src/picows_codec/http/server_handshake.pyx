@@ -46,7 +46,7 @@ cdef bytes _ACCEPTED = (
 
 
 cdef tuple _body_header(object headers):
-    """Which header announces a body, and its value."""
+    """The header that announces a body, and its value."""
     for value in headers.getall("Transfer-Encoding", ()):
         return "Transfer-Encoding", value
     for value in headers.getall("Content-Length", ()):
@@ -70,11 +70,11 @@ cdef class ServerHandshake(OpeningHandshake):
 
     - a listener: the upgrade is accepted, if the request is one;
     - a :class:`WSUpgradeResponseWithListener`: the same, with headers or a subprotocol;
-    - a :class:`WSUpgradeResponse`: sent as it is, and the connection is closed;
-    - None: 404.
+    - a :class:`WSUpgradeResponse`: it is sent as it is, and the connection is closed;
+    - None: the response is 404.
 
-    What it raises becomes ``error`` and is answered with 500. See
-    :func:`picows_codec.listener_factory.bind_route`. Answers hold no byte of the request.
+    An exception of the route becomes ``error``, and the response is 500. See
+    :func:`picows_codec.listener_factory.bind_route`. No response holds a byte of the request.
     """
 
     def __init__(self, route, WSOptions options not None):
@@ -116,7 +116,7 @@ cdef class ServerHandshake(OpeningHandshake):
             self._use_result(result)
         except BaseException as exc:
             self.fail(exc)
-            # What the checks of a result raise; anything else is no fault of the route.
+            # The checks of a result raise these; no other error is the route's fault.
             self._set_factory_failed(isinstance(exc, (TypeError, WSInvalidOptionError)))
             if not isinstance(exc, Exception):
                 raise
@@ -253,7 +253,7 @@ cdef class ServerHandshake(OpeningHandshake):
 
     cdef int _refuse(self, object error) except -1:
         if not error.raw_header:
-            # Nothing was asked, so there is nothing to answer.
+            # Without a request there is no response.
             return self._end(error)
         return self._respond(
             WSUpgradeResponse.create_error_response(

@@ -4,8 +4,8 @@ from libc.stdint cimport uint8_t
 
 from picows_codec.http.grammar cimport ws_span
 
-# Find path and query in a request target: it, without the scheme and authority of an absolute URI.
-# 0 if the target is neither in origin-form nor in absolute-form (RFC 9112, 3.2).
+# Find path and query in a request target: all of it but the scheme and authority of an absolute
+# URI. Returns 0 if it is neither in origin-form nor in absolute-form (RFC 9112, 3.2).
 cdef bint ws_find_path(const uint8_t* target, Py_ssize_t size, ws_span* path) noexcept nogil
 
 # 1 if all bytes may stand in a request target.

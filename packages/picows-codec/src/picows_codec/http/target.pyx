@@ -24,7 +24,7 @@ cdef inline bint is_target_byte(uint8_t byte) noexcept nogil:
 
 
 cdef inline bint is_host_byte(uint8_t byte) noexcept nogil:
-    # unreserved, sub-delims; "%" is checked apart
+    # unreserved, sub-delims; "%" is checked separately
     return ws_is_alpha(byte) or ws_is_digit(byte) or byte in (
         c'-', c'.', c'_', c'~',
         c'!', c'$', c'&', c"'", c'(', c')', c'*', c'+', c',', c';', c'=')
@@ -43,7 +43,7 @@ cdef bint ws_find_path(const uint8_t* target, Py_ssize_t size, ws_span* path) no
         return False
     path.start = 0
     if target[0] != c'/':
-        # RFC 6455, 4.2.1, 1: an absolute HTTP/HTTPS URI is as good as its path.
+        # RFC 6455, 4.2.1, 1: an absolute HTTP/HTTPS URI is allowed instead of its path.
         if size > 7 and ws_equals_ignore_case(target, 7, "http://"):
             authority = 7
         elif size > 8 and ws_equals_ignore_case(target, 8, "https://"):

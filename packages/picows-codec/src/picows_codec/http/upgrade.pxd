@@ -45,7 +45,7 @@ cdef int ws_set_request_addresses(
 cdef WSUpgradeResponse ws_wire_response(
     bytes raw_header, int status, str reason, str version, str subprotocol)
 
-# Add to a received response what its head alone does not settle.
+# Set what the head of a received response alone does not decide.
 cdef int ws_set_response_subprotocol(WSUpgradeResponse self, str subprotocol) except -1
 cdef int ws_set_response_body(WSUpgradeResponse self, bytes body) except -1
 

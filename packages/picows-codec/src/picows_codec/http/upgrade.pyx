@@ -96,7 +96,7 @@ cdef class WSUpgradeRequest:
 
         Values are decoded as UTF-8; what is not UTF-8 is kept by ``surrogateescape``.
         """
-        # Any thread may ask, several at once; all get the same.
+        # Several threads may ask at once; all get the same object.
         with cython.critical_section(self):
             headers = self._headers
         if headers is not None:
@@ -164,12 +164,12 @@ cdef list _offered_subprotocols(bytes raw_header):
 
 @cython.final
 cdef class WSUpgradeResponse:
-    """The answer to an opening handshake: received, sent, or made by a route.
+    """The response to an opening handshake: received, sent, or made by a route.
 
     A route makes one with a ``create_...`` method. It may be kept and returned many times, from
-    one thread at a time. Headers that decide about the upgrade or the length of the message
-    (Upgrade, Connection, Sec-WebSocket-..., Content-Length, Transfer-Encoding) are added by the
-    library when the response is sent, and cannot be passed.
+    one thread at a time. The library adds the headers that decide about the upgrade or the length
+    of the message (Upgrade, Connection, Sec-WebSocket-..., Content-Length, Transfer-Encoding) when
+    it sends the response; they cannot be passed.
     """
 
     def __init__(self):
@@ -190,7 +190,7 @@ cdef class WSUpgradeResponse:
 
     @staticmethod
     def create_ok_response(body=None, extra_headers=None):
-        """Answer 200 instead of an upgrade: a health check, for instance.
+        """Respond with 200 instead of an upgrade: to a health check, for instance.
 
         ``body`` is bytes-like, or str (sent as UTF-8). Its type is ``text/plain; charset=utf-8``
         unless ``extra_headers`` has a Content-Type.
@@ -219,10 +219,10 @@ cdef class WSUpgradeResponse:
     def headers(self):
         """Headers, a case-insensitive multidict of str.
 
-        Of a response that was received or accepted an upgrade: all of them, and changing them
-        changes nothing. Of a response made by a route: those that it passes.
+        For a response that was received or that accepted an upgrade: all headers, and changing
+        them has no effect. For a response made by a route: the headers that it passes.
         """
-        # As for a request.
+        # Several threads may ask at once, as for a request.
         with cython.critical_section(self):
             headers = self._headers
         if headers is not None:
@@ -237,7 +237,7 @@ cdef class WSUpgradeResponse:
         """The response as it is on the wire.
 
         Raises :exc:`WSInvalidOptionError` if ``headers`` were changed to something that cannot
-        be sent, and :exc:`WSStateError` for a 101 response that answers no request yet.
+        be sent, and :exc:`WSStateError` for a 101 response that belongs to no request yet.
         """
         cdef bytes head
         if self.raw_header is not None:
@@ -252,7 +252,7 @@ cdef class WSUpgradeResponse:
 cdef bytes ws_response_head(WSUpgradeResponse self):
     cdef list parts
     if self.status == 101:
-        raise WSStateError("a 101 response is completed by the request that it answers")
+        raise WSStateError("a 101 response is complete only with the request that it answers")
     body = self.body or b""
     parts = [b"HTTP/1.1 %d %b\r\n" % (self.status, self.reason.encode("ascii"))]
     for name, value in self._headers.items():

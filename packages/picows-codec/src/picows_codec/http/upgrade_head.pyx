@@ -62,7 +62,7 @@ cdef void note_field(
     if (known == WS_FIELD_PROTOCOL or known == WS_FIELD_EXTENSIONS) and not ws_list_next(
         value, size, &position, &element
     ):
-        return      # some peers and proxies send an empty list where they have nothing to say
+        return      # some peers and proxies send an empty list instead of no header
     if self.fields[known].count == 0:
         self.fields[known].value.start = line_start + field.value.start
         self.fields[known].value.size = size

@@ -13,13 +13,13 @@ const char *const ws_simd_names[WS_SIMD_COUNT] = {
 };
 
 /* 512-bit instructions lowered the clock of the whole core before Ice Lake. VBMI2 came with Ice
- * Lake (and Zen 4), so it tells the processors where they are a gain. */
+ * Lake (and Zen 4), so its presence shows that they make a program faster. */
 #define WIDE_IS_CHEAP (1U << WS_SIMD_COUNT)
 
 #if WS_HAVE_X86
 
 /* The processor is asked directly: __builtin_cpu_supports() depends on the compiler's run-time
- * library, and answers no to everything where that one does not fill in its table. */
+ * library, and reports nothing at all if that library does not fill in its table. */
 
 enum { EAX, EBX, ECX, EDX };
 

@@ -61,14 +61,14 @@ enum { WS_MASK_KEY_BLOCK = 1024 };
 /* Call once before the others: 0, or an errno value. */
 WS_HIDDEN int ws_mask_keys_init(void);
 
-/* 1 and the next key of this thread's block in out[0:4]; 0 if the block is used up. */
+/* Write the next key of this thread's block to out[0:4] and return 1; return 0 if none is left. */
 WS_HIDDEN int ws_mask_keys_take(uint8_t *out);
 
-/* Counts the forks on the way from the first process to this one. */
+/* The number of forks between the first process and this one. */
 WS_HIDDEN unsigned ws_mask_keys_generation(void);
 
-/* Give this thread a new block of WS_MASK_KEY_BLOCK random bytes. generation: as it was before the
- * bytes were drawn; a process that is no longer in it never uses them. */
+/* Give this thread a new block of WS_MASK_KEY_BLOCK random bytes. generation: its value before the
+ * bytes were drawn; a process that was forked after that does not use them. */
 WS_HIDDEN void ws_mask_keys_refill(const uint8_t *bytes, unsigned generation);
 
 #endif

@@ -7,7 +7,7 @@
 #define WIDE_TARGET WS_TARGET("avx512f")
 #define WIDE_TYPE __m512i
 #define WIDE_SIZE 64U
-#define WIDE_FROM 2048U /* measured: what reads a short payload next waits longer for wide stores */
+#define WIDE_FROM 2048U /* measured: a reader of a short payload waits longer for wide stores */
 #define WIDE_SHORT ws_mask_avx2
 #define WIDE_SPREAD(key) _mm512_set1_epi32((int)(key))
 #define WIDE_LOAD(at) _mm512_loadu_si512((const void *)(at))

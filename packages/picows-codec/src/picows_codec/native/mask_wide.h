@@ -14,7 +14,7 @@
  */
 
 /* From this size on, dst is aligned: a payload follows a header of 2 to 14 bytes, and stores that
- * straddle cache lines run at half speed. Below, aligning costs more than it gives (measured). */
+ * straddle cache lines run at half speed. Below, aligning costs more than it saves (measured). */
 #define WIDE_ALIGN_FROM 256
 
 WIDE_TARGET

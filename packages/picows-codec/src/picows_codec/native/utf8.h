@@ -60,8 +60,8 @@ static inline int ws_ascii_under_16(const uint8_t *data, size_t size)
     return size == 0 || (data[0] | data[size >> 1] | data[size - 1]) < 0x80;
 }
 
-/* The last code point that data[..end) may have left unfinished, or end. At least three bytes must
- * lie before end, and all that comes before the last code point must be valid. */
+/* Where the last code point begins, if data[..end) may leave it unfinished; else end. At least
+ * three bytes must lie before end, and all before the last code point must be valid. */
 static inline const uint8_t *ws_utf8_unfinished(const uint8_t *end)
 {
     int back;
@@ -75,7 +75,7 @@ static inline const uint8_t *ws_utf8_unfinished(const uint8_t *end)
     return end;
 }
 
-/* The state after a piece that came in a state. Touches nothing outside data[0:size]. */
+/* The state after a piece, given the state before it. Reads nothing outside data[0:size]. */
 typedef uint32_t (*ws_utf8_kernel)(uint32_t state, const uint8_t *data, size_t size);
 
 WS_HIDDEN uint32_t ws_utf8_scalar(uint32_t state, const uint8_t *data, size_t size);

@@ -11,7 +11,7 @@
      PLACE(WS_UTF8_AFTER_ED, WS_UTF8_REJECT) | PLACE(WS_UTF8_AFTER_F0, WS_UTF8_REJECT) |           \
      PLACE(WS_UTF8_AFTER_F4, WS_UTF8_REJECT))
 
-/* Replaces REJECT in NOWHERE's slot; every slot is replaced once. */
+/* XORed with NOWHERE, this replaces the REJECT in one slot; no slot is replaced twice. */
 #define GO(from, to) PLACE(from, WS_UTF8_REJECT ^ (to))
 
 #define LEAD(to) (NOWHERE ^ GO(WS_UTF8_BOUNDARY, to))

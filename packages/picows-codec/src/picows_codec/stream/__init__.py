@@ -1,8 +1,8 @@
-"""The fast lane for plain sockets: an asyncio-shaped transport that drives an endpoint in C.
+"""The fast path for plain sockets: an asyncio transport that drives an endpoint in C.
 
 Readiness comes from the loop (``add_reader``, ``add_writer``) or, for a server's many connections,
-from one epoll descriptor of our own, so that one event of the loop serves a whole batch. From
-there to the listener's callback no Python function is called.
+from one epoll descriptor of our own, so that one event of the loop serves many connections. No
+Python function is called between that event and the listener's callback.
 
 POSIX only: on Windows this package cannot be imported.
 """

@@ -15,7 +15,7 @@ cdef extern from "stream/native/epoll.h" nogil:
         WRITABLE "PICOWS_WRITABLE"
 
 cdef class Member(Wire):
-    """What is told that its descriptor is ready.
+    """An object that is told when its descriptor is ready.
 
     A transport is a member and a wire. An extension type has only one base class, so one of the
     two is the base of the other.

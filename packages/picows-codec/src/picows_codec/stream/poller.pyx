@@ -59,7 +59,7 @@ cdef class CallbackMember(Member):
         return 0
 
     cdef int _call(self, object callback) except -1:
-        """As a loop does it: what a callback raises is reported, and the next one is called."""
+        """Call as a loop does: report what the callback raises, so that the next one is called."""
         try:
             callback()
         except (SystemExit, KeyboardInterrupt):
@@ -77,8 +77,8 @@ cdef class Poller:
     The loop watches this one descriptor; each of its events serves every connection that is
     ready, up to a bound per loop iteration. ``close()`` it when its connections have ended.
 
-    Serves transports of :func:`attach`, and with the methods that it has in common with an event
-    loop (``add_reader``, ...) any other: an event of the loop for each of many connections costs
+    It serves transports of :func:`attach`. Other transports use the methods that it has in common
+    with an event loop (``add_reader``, ...), because an event of the loop for each connection costs
     more. A callback runs in the context in which the poller was made.
 
     :param loop: the running loop; needs ``add_reader``.
@@ -107,7 +107,7 @@ cdef class Poller:
         return len(self._members)
 
     def close(self):
-        """Stop serving; connections that still use the poller hear nothing any more."""
+        """Stop serving; connections that still use the poller get no more events."""
         if self._epoll >= 0:
             self._loop.remove_reader(self._epoll)
             close(self._epoll)
@@ -125,7 +125,7 @@ cdef class Poller:
         if fd >= self._table_size:
             self._grow_table(fd)
         if picows_epoll_set(self._epoll, fd, was_member, events) < 0:
-            # To stop watching cannot fail in a way that matters: at worst there is nothing there.
+            # A failure to stop watching does not matter: the descriptor is not watched then.
             if events:
                 raise OSError(errno, f"cannot watch a connection: {strerror(errno)}")
         if events:
@@ -203,7 +203,7 @@ cdef class Poller:
         cdef int count
         cdef int i
         if len(self._members) == 1:
-            # Which one is ready need not be asked: this saves a system call.
+            # The only member must be the one that is ready: this saves a system call.
             member = self._member(self._latest)
             if member is not None and member.watched_events == READABLE:
                 member.ready(READABLE)
@@ -226,6 +226,6 @@ cdef class Poller:
             self._polling = False
             return
         self._loop.call_soon(self._poll)
-        # With one member that only reads, this receives without asking whether there is something:
-        # a receive that finds nothing costs no more than the question.
+        # With one member that only reads, this receives without a call of epoll, because a receive
+        # that finds nothing costs no more than that call.
         self._ready()

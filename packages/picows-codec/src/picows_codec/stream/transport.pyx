@@ -55,7 +55,7 @@ cdef class StreamTransport(StreamWire):
         return 0
 
     cdef int _update_interest(self) except -1:
-        """Watch for what is wanted now, with as few system calls as possible."""
+        """Watch for the events that are wanted now, with as few system calls as possible."""
         cdef uint8_t events = 0
         if self._reading and not self._closing:
             events |= READABLE
@@ -95,7 +95,7 @@ cdef class StreamTransport(StreamWire):
         return 0
 
     cdef bint _receive_once(self) except -1:
-        """Returns whether to receive once more, in the same loop iteration."""
+        """Receive; returns whether to receive once more, in the same loop iteration."""
         cdef WSEndpoint endpoint = self._endpoint
         cdef ReadBuffer buffer
         cdef Py_ssize_t room

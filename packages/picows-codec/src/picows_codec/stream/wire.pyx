@@ -116,8 +116,8 @@ cdef class StreamWire(Member):
         return self._pause_if_full()
 
     cdef int _count_unsendable(self, Py_ssize_t size) except -1:
-        """The connection has broken and its endpoint does not know yet: the bytes are visible as
-        unsent, and whoever sends until the queue is full comes to an end."""
+        """The connection has broken and its endpoint does not know yet. Count the bytes as unsent,
+        so that a caller who sends until the queue is full stops."""
         self._size += size
         return self._pause_if_full()
 
