@@ -1,7 +1,7 @@
 """Which transport carries a connection: our own stream, aiofastnet's or the loop's.
 
-What fails in here leaves the socket to :mod:`picows_client.teardown`: a transport that gives up
-closes it only in a later turn of the loop.
+After a failure in here :mod:`picows_client.teardown` closes the socket, because a transport that
+gives up closes it only in a later iteration of the loop.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _NAMES = ("auto", "stream", "aiofastnet", "loop")
 
 _CHECK = ContextCheck(ssl.SSLContext)
 
-# Contexts of which the log has said that aiofastnet does not carry them.
+# Contexts for which the log has said that aiofastnet does not carry them.
 _NOTED: WeakSet[ssl.SSLContext] = WeakSet()
 
 
@@ -71,7 +71,7 @@ class Backend:
     ) -> None:
         """Make a transport that does TLS inside the one of ``outer``."""
         outer.check_open()
-        # Not the protocol itself: it would be told of an end, or get bytes, before its beginning.
+        # Not the protocol itself, which could get bytes, or be told of the end, before it begins.
         inner = TransportDialogue(self._loop)
         with naming_failures(tls):
             inner.connection_made(await self._start_tls(outer.transport, inner, tls))
@@ -104,7 +104,7 @@ class FastnetBackend(Backend):
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
-        # With a proactor aiofastnet looks at the loop's type.
+        # With a proactor aiofastnet checks the loop's type.
         self._adapted: Any = FastnetLoop(loop) if has_readers(loop) else loop
 
     async def connect(
@@ -162,8 +162,8 @@ class LoopBackend(Backend):
         if not self._takes_numbers:
             await self._connect(sock, protocol, tls)
             return
-        # uvloop closes a number, and forgets to tell the socket if the peer resets at once: the
-        # number could be another connection's when the socket is closed. So it gets a duplicate.
+        # uvloop gets a duplicate, because it closes the descriptor, but not the socket object if
+        # the peer resets at once. The number could be another connection's when that is closed.
         given = sock.dup()
         try:
             await self._connect(given, protocol, tls)
@@ -181,8 +181,8 @@ class LoopBackend(Backend):
             with naming_failures(tls):
                 await create(lambda: protocol, sock=sock, ssl=tls.context, **_loop_arguments(tls))
         else:
-            # It takes two turns of the loop. Between them uvloop could not be cancelled: it would
-            # not tell the protocol, and before 0.23 close the descriptor twice.
+            # It takes two loop iterations. A cancellation between them must wait, because uvloop
+            # would not tell the protocol, and before 0.23 would close the descriptor twice.
             await undisturbed(create(lambda: protocol, sock=sock))
 
     async def _start_tls(
@@ -194,7 +194,7 @@ class LoopBackend(Backend):
             )
         except TypeError as error:  # pragma: no cover - of some versions of asyncio only
             if isinstance(error.__context__, OSError):
-                # asyncio stumbles over the failure of a handshake inside TLS (3.11 and newer).
+                # asyncio 3.11 and newer raises a wrong error if a handshake inside TLS fails.
                 raise error.__context__ from None
             raise WSInvalidOptionError(
                 "TLS inside TLS (a wss:// URL through an https:// proxy) needs aiofastnet, uvloop"
@@ -216,7 +216,7 @@ def _loop_arguments(tls: ClientTls) -> Dict[str, Any]:
 
 
 def check_backend_name(name: str) -> None:
-    """Raise TypeError or WSInvalidOptionError unless there is such a backend."""
+    """Raise TypeError or WSInvalidOptionError unless there is a backend of this name."""
     if not isinstance(name, str):
         raise TypeError(f"backend must be a str, not {type(name).__name__}")
     if name not in _NAMES:
@@ -230,12 +230,12 @@ def choose_backend(
     contexts: Sequence[ssl.SSLContext],
     logger: Logger,
 ) -> Backend:
-    """Make the backend called ``name``, or with ``"auto"`` the fastest that serves here.
+    """Make the backend called ``name``, or for ``"auto"`` the fastest that can serve.
 
     ``contexts`` are those of the connection: the server's, an ``https://`` proxy's, or none.
-    ``logger`` is told, once for each context, that ``"auto"`` had to take the loop's TLS.
+    ``logger`` logs, once for each context, that ``"auto"`` had to take the loop's TLS.
 
-    Raises :class:`WSInvalidOptionError` with the reason where that one cannot serve.
+    Raises :class:`WSInvalidOptionError` with the reason if the named backend cannot serve.
     """
     check_backend_name(name)
     why_not_stream = _why_not_stream(loop, bool(contexts))

@@ -25,7 +25,7 @@ class WSConnectCall(OpeningCall[Tuple[WSTransport, ListenerT]]):
         try:
             await transport.wait_disconnected()
         except asyncio.CancelledError:
-            # Mostly the second cancellation: do not wait for the peer, but tell the listener.
+            # Mostly a second cancellation: do not wait for the peer, but tell the listener.
             transport.disconnect(graceful=False)
             await undisturbed(transport.wait_disconnected())
             raise

@@ -1,4 +1,4 @@
-"""ws_connect: what the caller may say, and the check of it."""
+"""ws_connect, and the checks of its arguments."""
 
 from __future__ import annotations
 
@@ -99,80 +99,82 @@ async def ws_connect(
 ) -> Tuple[WSTransport, ListenerT]:
     """Open a WebSocket connection (RFC 6455) in the running event loop.
 
-    Returns the transport and the listener, after ``on_ws_connected`` was called: to ``await``, or
-    to ``async with``, which ends the connection as ``disconnect()`` and ``wait_disconnected()`` do.
-    Where the wait is cancelled, the connection is dropped. The call returns a coroutine, which
-    ``asyncio.create_task``, ``asyncio.wait_for`` and ``asyncio.run`` take.
+    The call returns a coroutine for ``await``, ``asyncio.create_task``, ``asyncio.wait_for`` and
+    ``asyncio.run``. Its result is the transport and the listener, after ``on_ws_connected`` was
+    called. It also serves ``async with``, which ends the connection by ``disconnect()`` and
+    ``wait_disconnected()``; if that wait is cancelled, the connection is dropped.
 
     Whom to call
         ``url``: ``ws://host:port/path?query``, or ``wss://`` for TLS; see :meth:`WSURL.parse`.
         User and password in it are sent as Basic authentication (RFC 7617).
 
-        ``ssl_context``: for ``wss://``, that of a redirect too; it does not encrypt a ``ws://``
-        URL. By default one that trusts the system's authorities; it is built once per process,
-        in the loop's executor, and again when they have changed.
+        ``ssl_context``: for ``wss://`` URLs, also of redirects; it does not encrypt a ``ws://``
+        URL. The default trusts the system's authorities; it is built once per process, in the
+        loop's executor, and again when the authorities have changed.
 
-        ``server_hostname``: the name for SNI and in the server's certificate, where it is not
-        the URL's host.
+        ``server_hostname``: the name for SNI and in the server's certificate, if it is not the
+        URL's host.
 
         ``subprotocols``: names to offer, best first; ``transport.subprotocol`` is the choice.
 
         ``extra_headers``: more headers of the upgrade request, a mapping or pairs. A ``Host``
         replaces the URL's.
 
-        ``user_agent``: the ``User-Agent`` header, also of what is said to an HTTP proxy; one in
-        ``extra_headers`` replaces it, and None sends none. Some gateways refuse requests without.
+        ``user_agent``: the ``User-Agent`` header, also of a request to an HTTP proxy. One in
+        ``extra_headers`` replaces it, and None sends none; some gateways refuse such requests.
 
-        ``max_redirects``: how many redirects are followed; 0 none. Never from ``wss://`` to
-        ``ws://``. Authorization, Cookie, Proxy-Authorization and Host of ``extra_headers`` do
-        not follow to another origin (scheme, host and port), nor does ``server_hostname``.
+        ``max_redirects``: how many redirects are followed; 0: none. No redirect is followed from
+        ``wss://`` to ``ws://``. Another origin (scheme, host and port) does not get the headers
+        Authorization, Cookie, Proxy-Authorization and Host of ``extra_headers``, and
+        ``server_hostname`` does not apply to it.
 
     How to get there
         ``proxy``: ``http://``, ``https://``, ``socks4://`` or ``socks5://``, each with
         ``user:password@host:port``. The proxy resolves the server's name. SOCKS needs the
         ``socks`` extra (python-socks, Python 3.9 and newer), and takes ASCII credentials only.
-        Environment variables such as ``HTTPS_PROXY`` are not looked at.
+        Environment variables such as ``HTTPS_PROXY`` have no effect.
 
         ``proxy_ssl_context``: for ``https://`` proxies; the default is as for ``ssl_context``.
 
-        The first hop, proxy or server, is reached by TCP to the addresses of its name, tried
-        one after another with a head start of a quarter of a second (RFC 8305), or by one of
+        The first hop is the proxy or the server. The client connects to it by TCP, to one address
+        of its name after another with a quarter of a second between them (RFC 8305), or by one of
 
         - ``socket_factory``: a callable or coroutine function that gets the first hop's URL (a
           :class:`WSURL`) and returns a stream socket, connected or not, or None for the default;
         - ``sock``: a connected stream socket. It belongs to the connection from the call on,
           and is closed if that fails; no redirect is followed;
-        - ``unix_path``: of a Unix socket. Redirects are followed within the URL's origin.
+        - ``unix_path``: the path of a Unix socket. Redirects are followed within the URL's origin.
 
-        ``local_addr``: (host, port) to connect from; port 0 is any.
+        ``local_addr``: (host, port) to connect from; port 0: any port.
 
-        ``family``: ``socket.AF_INET`` or ``socket.AF_INET6``, to use addresses of one kind only.
+        ``family``: ``socket.AF_INET`` or ``socket.AF_INET6``, to use only addresses of that kind.
 
     How to be served
         ``listener_factory``: a :class:`WSListener` class, or a callable that returns a listener;
-        it takes no arguments, or the upgrade request and response. A listener itself will do,
-        if it is not another open connection's.
+        it takes no arguments, or the upgrade request and response. It may also be a listener that
+        belongs to no other open connection.
 
-        ``logger_name``: name below ``picows.``, or a logger; None is ``"client"``.
+        ``logger_name``: a name below ``picows.``, or a logger; None is ``"client"``.
 
         ``backend``: ``"stream"`` (picows' own, for plain sockets on POSIX), ``"aiofastnet"``,
-        ``"loop"`` (the event loop's transports), or ``"auto"``: the first for plain sockets and
-        the second for TLS, where they are available, else the third. The third also for TLS
-        contexts that aiofastnet cannot carry; to name it raises an error then (see the guide).
+        ``"loop"`` (the event loop's transports), or ``"auto"``: ``"stream"`` for plain sockets and
+        ``"aiofastnet"`` for TLS if they are available, else ``"loop"``. ``"auto"`` also takes
+        ``"loop"`` for a TLS context that aiofastnet cannot carry, where ``"aiofastnet"`` raises an
+        error (see the guide).
 
-        ``options``: those listed at the end. ``websocket_handshake_timeout`` is the limit for
-        everything together: dialling, proxy, TLS, redirects and upgrade.
+        ``options``: see the list at the end. ``websocket_handshake_timeout`` is the limit for
+        dialling, proxy, TLS, redirects and upgrade together.
 
     Raises
         :class:`WSInvalidURL`, :class:`WSInvalidOptionError`, :class:`TypeError`: the call is
         wrong. :class:`OSError`: the system's errors of dialling, and those of TLS.
-        :class:`WSProxyError`: the proxy opens no way. :class:`WSHandshakeTimeout`: time was up.
+        :class:`WSProxyError`: the proxy opens no tunnel. :class:`WSHandshakeTimeout`: time is up.
         Other kinds of :class:`WSHandshakeError`: the server refuses, or is no WebSocket server.
-        And what the listener factory and ``on_ws_connected`` raise, which is logged with its
-        traceback before.
+        An exception of the listener factory or of ``on_ws_connected`` passes through, after it was
+        logged with its traceback.
 
-        Whatever is raised, cancellation included: nothing stays open, and no task or callback is
-        left behind.
+        After every exception, also after a cancellation, no socket is open and no task or callback
+        is left.
     """
     try:
         check_order("ws_connect", url, listener_factory)
@@ -210,11 +212,11 @@ def _remembered_options(**options: Any) -> WSOptions:
 
 
 def _options_of(options: WSConnectionOptions) -> WSOptions:
-    """Make the options, or take those of an earlier call with the same ones: they never change."""
+    """Make the options, or reuse those of an earlier call with equal ones: they are immutable."""
     try:
         return _remembered_options(**options)
     except TypeError:
-        pass  # also of what cannot be looked up; the options say what is wrong with it
+        pass  # also for an unhashable value; WSOptions says what is wrong with it
     return WSOptions(**options)
 
 
@@ -229,7 +231,7 @@ def _bound_factory(factory: Any) -> Callable[..., Any]:
 
 
 def _give_free(listener: WSListener, _: WSUpgradeRequest, __: WSUpgradeResponse) -> WSListener:
-    """The factory of one listener, which another call may have given to a connection meanwhile."""
+    """The factory of a given listener, which another connection may have got meanwhile."""
     _check_is_free(listener)
     return listener
 
@@ -264,14 +266,14 @@ def _checked_server_hostname(name: Optional[str]) -> Optional[str]:
 
 
 def _checked_subprotocols(names: Iterable[str]) -> List[str]:
-    # Tuples first: to ask an abstract class takes longer.
+    # Tuples first, because a check against an abstract class takes longer.
     if isinstance(names, (str, bytes)) or not isinstance(names, (tuple, abc.Iterable)):
         raise TypeError(f"subprotocols must be an iterable of str, not {type(names).__name__}")
     return list(names)
 
 
 def _checked_headers(headers: Any, url: WSURL) -> List[Tuple[str, str]]:
-    """Make a list of pairs, for reuse in redirects; a name or value is the handshake's to check."""
+    """Make a list of pairs, to reuse it in redirects; the handshake checks names and values."""
     if headers is None:
         return []
     if isinstance(headers, (str, bytes)) or not isinstance(headers, abc.Iterable):
@@ -292,7 +294,7 @@ def _checked_headers(headers: Any, url: WSURL) -> List[Tuple[str, str]]:
 
 
 def _with_user_agent(headers: List[Tuple[str, str]], user_agent: Optional[str]) -> Headers:
-    """Add the User-Agent, unless the caller's headers have one or there is to be none."""
+    """Add the User-Agent, unless the caller's headers have one or ``user_agent`` is None."""
     if user_agent is None:
         return headers
     if not isinstance(user_agent, str):

@@ -1,6 +1,6 @@
 """From a host, a path or the user's own socket to a connected, non-blocking stream socket.
 
-What fails or is cancelled in here closes the sockets that it opened or was given.
+A function in here that fails or is cancelled closes the sockets that it opened or was given.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _TCP_FAMILIES = (socket.AF_INET, socket.AF_INET6)
 # Saves a system call where the platform has it.
 _NON_BLOCKING = getattr(socket, "SOCK_NONBLOCK", 0)
 
-# What a connect says that goes on in the background.
+# The errors of a connect that goes on in the background.
 _UNDER_WAY = (errno.EINPROGRESS, errno.EALREADY, errno.EINTR)
 
 # Seconds between attempts on a Unix socket whose backlog is full.
@@ -50,7 +50,7 @@ class Attempt:
             _send_small_frames_at_once(self.sock)
             error = self.sock.connect_ex(address[4])
             if error == errno.EINPROGRESS:
-                # A peer on this computer has answered by now.
+                # A second call: a peer on this computer has accepted by now.
                 error = self.sock.connect_ex(address[4])
             self.is_connected = error in (0, errno.EISCONN)
             if not self.is_connected and error not in _UNDER_WAY:
@@ -65,17 +65,16 @@ class Attempt:
         try:
             await _connect_to(loop, self.sock, self._address)
         except OSError as error:
-            # BSD's word for a connection that was made between two calls.
+            # BSD's error for a connection that was made between two calls.
             if error.errno != errno.EISCONN:
                 raise
 
 
 def attempt_at_once(url: WSURL, first_hop: FirstHop) -> Optional[Attempt]:
-    """Begin to connect to ``url``, if nothing has to be waited for before that.
+    """Begin to connect to ``url`` if that needs no wait: by TCP to one numeric address.
 
-    That is by TCP to one numeric address; None: :func:`dial` does it.
-
-    The loop must report readiness: a socket that is connecting is of no use to a proactor.
+    Returns None if :func:`dial` must do it. The loop must report readiness, because a proactor
+    cannot use a socket that is connecting.
     """
     if not first_hop.is_plain_tcp:
         return None
@@ -86,8 +85,8 @@ def attempt_at_once(url: WSURL, first_hop: FirstHop) -> Optional[Attempt]:
 async def dial(loop: asyncio.AbstractEventLoop, url: WSURL, first_hop: FirstHop) -> socket.socket:
     """Connect to the host of ``url`` as ``first_hop`` says; the caller owns the returned socket.
 
-    Raises the system's :class:`OSError`; where several addresses failed, one that names them
-    all. What a socket factory raises passes through.
+    Raises the system's :class:`OSError`; if several addresses failed, it names them all. An
+    exception of a socket factory passes through.
     """
     sock = first_hop.sock
     if sock is None and first_hop.socket_factory is not None:
@@ -105,7 +104,7 @@ async def dial(loop: asyncio.AbstractEventLoop, url: WSURL, first_hop: FirstHop)
 
 
 def _send_small_frames_at_once(sock: socket.socket) -> None:
-    # Otherwise they wait for the acknowledgement of earlier ones.
+    # Otherwise small writes wait for the acknowledgement of earlier ones.
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
@@ -120,7 +119,7 @@ async def _ask(factory: SocketFactory, url: WSURL) -> Optional[socket.socket]:
 
 
 async def _adopt(loop: asyncio.AbstractEventLoop, sock: socket.socket, url: WSURL) -> None:
-    """Take over the user's socket, and connect it if that is still to be done."""
+    """Take over the user's socket, and connect it if it is not connected."""
     with _closed_on_error(sock):
         check_stream_socket("the socket", sock)
         sock.setblocking(False)
@@ -128,7 +127,7 @@ async def _adopt(loop: asyncio.AbstractEventLoop, sock: socket.socket, url: WSUR
             return
         if sock.family not in _TCP_FAMILIES:
             raise WSInvalidOptionError(f"only TCP sockets are connected for you; connect {sock!r}")
-        # One address: a socket whose connect failed is of no use for another (POSIX, connect()).
+        # One address, because a socket cannot be used again after a failed connect() (POSIX).
         addresses = await resolve(loop, url.host, url.port, sock.family)
         await _connect_to(loop, sock, addresses[0])
 
@@ -164,7 +163,7 @@ async def _connect_unix(path: Union[str, bytes]) -> socket.socket:
             try:
                 sock.connect(path)
             except BlockingIOError:
-                # A full backlog; nothing tells when there is room again (connect(2), EAGAIN).
+                # The backlog is full, and no event says when it has room (connect(2), EAGAIN).
                 await asyncio.sleep(_UNIX_RETRY_DELAY)
             except OSError as error:
                 raise explain(error, f"cannot connect to the Unix socket {path!r}") from error

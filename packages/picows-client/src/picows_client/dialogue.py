@@ -1,6 +1,7 @@
-"""Talking over a socket or a transport before the connection's own protocol is there.
+"""Talk over a socket or a transport before it has the connection's own protocol.
 
-What is read beyond the end that was asked for stays in the dialogue: it belongs to the connection.
+Bytes beyond the end that a read asks for stay in the dialogue, because they belong to the
+connection.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from picows_client.protocol import ClientProtocol
 
 __all__ = ["Dialogue", "SocketDialogue", "TransportDialogue"]
 
-# Bytes; a proxy's answer is rarely longer.
+# Bytes; a proxy's response is rarely longer.
 _READ_SIZE = 4096
 
 
@@ -30,7 +31,7 @@ class Dialogue:
 
     @property
     def unread(self) -> bytes:
-        """What arrived and nobody has read; it stays unread."""
+        """The bytes that arrived and that nobody has read; they stay unread."""
         return bytes(self._received)
 
     async def send(self, data: bytes) -> None:
@@ -53,7 +54,7 @@ class Dialogue:
             await self.receive()
 
     async def receive(self) -> None:
-        """Wait for what arrives next, which is then unread. Raises EOFError or OSError."""
+        """Wait for the next bytes, which are then unread. Raises EOFError or OSError."""
         raise NotImplementedError
 
     def _take(self, size: int) -> bytes:
@@ -99,12 +100,12 @@ class TransportDialogue(Dialogue, asyncio.Protocol):
         return self._transport
 
     def check_open(self) -> None:
-        """Raise :class:`OSError` if the connection has ended; a later protocol is not told."""
+        """Raise :class:`OSError` if the connection has ended, because no later protocol is told."""
         if self._ended:
             raise self._error or ConnectionResetError("the peer closed the connection")
 
     def hand_over(self, protocol: Union[ClientProtocol, TransportDialogue]) -> None:
-        """Let ``protocol`` have the transport, and what nobody has read. Raises OSError."""
+        """Give ``protocol`` the transport and the unread bytes. Raises OSError."""
         self.check_open()
         self.transport.set_protocol(protocol)
         protocol.connection_made(self.transport)
@@ -117,7 +118,7 @@ class TransportDialogue(Dialogue, asyncio.Protocol):
             self._transport.abort()
 
     async def send(self, data: bytes) -> None:
-        # A request of a few hundred bytes; the answer to it says that it has left.
+        # A request of a few hundred bytes; no wait, because the response shows that it has left.
         self.transport.write(data)
 
     async def receive(self) -> None:

@@ -1,4 +1,4 @@
-"""How the user wants the first hop to be reached: what ``ws_connect`` was given for it."""
+"""How to reach the first hop: the arguments of ``ws_connect`` for that."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class FirstHop:
 
     @property
     def is_plain_tcp(self) -> bool:
-        """Whether the socket is made here, for the host's address, with nothing else to heed."""
+        """Whether the client makes the socket itself and no option says how."""
         return (
             self.sock is None
             and self.unix_path is None
@@ -121,5 +121,5 @@ def _check_local_address(address: object) -> None:
         raise WSInvalidOptionError(f"the port of local_addr must be 0 to 65535, not {port}")
 
 
-# By TCP to the URL's host: what is asked for again and again.
+# By TCP to the URL's host: shared, because most calls use it.
 _PLAIN = FirstHop()

@@ -1,4 +1,4 @@
-"""Opening a connection: from hop to hop, until a server accepts or something ends it.
+"""Opening a connection: from hop to hop, until a server accepts or something fails.
 
 One :class:`Opening` is one call of ``ws_connect``, with its arguments checked.
 """
@@ -42,7 +42,7 @@ T = TypeVar("T")
 
 
 class Opening:
-    """The way to one open connection. The arguments are those of ``ws_connect``, parsed."""
+    """The steps to one open connection. The arguments are those of ``ws_connect``, parsed."""
 
     def __init__(
         self,
@@ -140,7 +140,7 @@ class Opening:
         opened = protocol.opened
         sock = await self._dial_first_hop(url)
         try:
-            if contexts:  # again: callbacks may have been set on them while it dialled
+            if contexts:  # again, because callbacks may have been set on them meanwhile
                 backend = choose_backend(self._backend, self._loop, contexts, self._logger)
             if self._proxy is not None:
                 await self._in_time(
@@ -163,15 +163,15 @@ class Opening:
             return await opened  # the endpoint knows the deadline
         except BaseException as error:
             if isinstance(error, WSInvalidMessageError) and tls is None and not error.raw_header:
-                # A server that speaks TLS drops a plain request without an answer.
+                # A server that speaks TLS drops a plain request without a response.
                 error.args = (f"{error} (does {url.host_and_port} want TLS? Then use wss://)",)
             # A second cancellation must not leave half of it behind.
             await undisturbed(abandon(protocol, sock))
             raise
         finally:
             if not opened.cancel() and not opened.cancelled():
-                opened.exception()  # seen: asyncio must not report it once more
-            # Each of these leads to the exception, whose traceback leads to this frame.
+                opened.exception()  # retrieved, so that asyncio does not report it once more
+            # A reference cycle: each refers to the exception, whose traceback has this frame.
             del handshake, protocol, opened
 
     async def _dial_first_hop(self, url: WSURL) -> socket.socket:
@@ -197,10 +197,10 @@ class Opening:
     async def _in_time(
         self, work: Coroutine[Any, Any, T], discard: Callable[[T], object] = lambda _: None
     ) -> T:
-        """Do what may take long, with the time that is left."""
+        """Run a step that may take long within the time that is left."""
         left = None
         if self._deadline is not None:
-            # A step before that ended after the deadline did so in a loop that was blocked.
+            # If an earlier step ended after the deadline, the loop was blocked: it gives time back.
             left = time_left(self._deadline, self._loop.time())
         try:
             return await run_with_deadline(work, left, discard)
@@ -245,7 +245,7 @@ class Opening:
 
 
 def _with_credentials(headers: Headers, url: WSURL) -> Headers:
-    """Add the URL's user and password, unless a redirect's are not wanted: the caller's win."""
+    """Add the URL's user and password, unless the caller has passed an Authorization header."""
     credentials = url.basic_credentials
     if credentials is None or any(name.lower() == "authorization" for name, _ in headers):
         return headers

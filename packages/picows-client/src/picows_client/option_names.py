@@ -1,4 +1,4 @@
-"""What options of other libraries are called here."""
+"""What to write instead of other libraries' options."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ MEANINGS = {
     "follow_redirects": "write max_redirects= (a number; 0 for none)",
     "allow_redirects": "write max_redirects= (a number; 0 for none)",
     "happy_eyeballs_delay": "leave it out: addresses are tried a quarter of a second apart",
-    "interleave": "leave it out: addresses of both families take turns",
+    "interleave": "leave it out: addresses of both families are tried alternately",
     "decode_text": "ask each frame: get_payload_as_utf8_text() or get_payload_as_bytes()",
     "backlog": _OF_SERVERS,
     "max_connections": _OF_SERVERS,

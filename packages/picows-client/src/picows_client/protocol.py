@@ -1,4 +1,4 @@
-"""The codec's endpoint as asyncio wants to see it."""
+"""The codec's endpoint as an asyncio protocol."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What is said to a proxy so that it opens a tunnel to the server.
+"""Ask a proxy to open a tunnel to the server.
 
-SOCKS is spoken by python-socks, HTTP CONNECT (RFC 9110, 9.3.6) here: python-socks takes what one
-recv() returns for the whole answer of an HTTP proxy, and has no TLS to the proxy over a socket.
-Names of servers are resolved by the proxy.
+python-socks speaks SOCKS. HTTP CONNECT (RFC 9110, 9.3.6) is spoken here, because python-socks takes
+the result of one recv() for the whole response of an HTTP proxy, and has no TLS to the proxy over a
+given socket. The proxy resolves the server's name.
 """
 
 from __future__ import annotations
@@ -35,26 +35,26 @@ _PROXY_PORTS = {
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([0-9]{3})(?: ([^\r\n]*))?\r\n")
 
-# Of the body of a refusal: bytes that are kept, and seconds that it may take. It only explains.
+# The body of a refusal only explains it: the bytes that are kept, and the seconds that it may take.
 _MAX_BODY_SIZE = 65536
 _BODY_TIMEOUT = 1.0
 
 # Characters of a proxy's reason phrase in the text of an error.
 _MAX_REASON_SIZE = 100
 
-# Bytes of the header of an HTTP proxy's answer; of a name in SOCKS (RFC 1928, 5; RFC 1929, 2).
-_MAX_ANSWER_SIZE = 65536
+# Bytes of the head of an HTTP proxy's response; of a name in SOCKS (RFC 1928, 5; RFC 1929, 2).
+_MAX_RESPONSE_SIZE = 65536
 _MAX_SOCKS_FIELD_SIZE = 255
 
 # The first major version of python-socks that takes a connected socket (``forward``).
 _PYTHON_SOCKS = 3
 
-# Seconds, some thirty years: the deadline is the caller's, and python-socks takes None for 60.
+# Seconds, some thirty years, because the caller has a deadline and None means 60 to python-socks.
 _NO_TIMEOUT = 1e9
 
 
 class _Refusal(Exception):
-    """Why there is no tunnel; with the proxy's response, if it was one."""
+    """Why there is no tunnel, and the proxy's response, if there was one."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class _Refusal(Exception):
 
 
 class _Dialled:
-    """The way to the proxy as python-socks' ``forward``: a chain whose first part is there."""
+    """The connected socket as python-socks' ``forward``, which it calls to reach the proxy."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -85,8 +85,8 @@ def parse_proxy_url(url: str) -> WSURL:
     Schemes: ``http``, ``https`` (TLS to the proxy), ``socks4`` (= ``socks4a``), ``socks5``
     (= ``socks5h``). Ports default to 80, 443 and 1080.
 
-    Raises :class:`TypeError`, :class:`WSInvalidURL`, and :class:`WSInvalidOptionError` for what
-    cannot be said to the proxy, or for SOCKS where python-socks is not installed.
+    Raises :class:`TypeError`, :class:`WSInvalidURL`, and :class:`WSInvalidOptionError` for
+    credentials that the proxy cannot get, or for SOCKS if python-socks is not installed.
     """
     if not isinstance(url, str):
         raise TypeError(f"proxy must be a str, not {type(url).__name__}")
@@ -142,7 +142,7 @@ async def open_http_tunnel(
         await _connect_http(dialogue, proxy, server, user_agent)
         if dialogue.unread_size:
             # Servers do not speak first, so this comes from the proxy.
-            raise _Refusal("it went on talking after its answer")
+            raise _Refusal("it sent more bytes after its response")
     except EOFError as error:
         raise _failure(proxy, server, "it closed the connection") from error
     except _Refusal as error:
@@ -161,17 +161,17 @@ async def _connect_http(
         lines.append(f"User-Agent: {user_agent}")
     await dialogue.send("\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape"))
     while True:
-        answer = await dialogue.read_until(b"\r\n\r\n", _MAX_ANSWER_SIZE)
-        if answer is None:
-            raise _Refusal(f"its answer has more than {_MAX_ANSWER_SIZE} bytes")
-        status_line = _STATUS_LINE.match(answer)
+        response = await dialogue.read_until(b"\r\n\r\n", _MAX_RESPONSE_SIZE)
+        if response is None:
+            raise _Refusal(f"its response has more than {_MAX_RESPONSE_SIZE} bytes")
+        status_line = _STATUS_LINE.match(response)
         if status_line is None:
-            raise _Refusal(f"not an HTTP answer: {answer[:80]!r}")
+            raise _Refusal(f"not an HTTP response: {response[:80]!r}")
         status = int(status_line[1])
         if status >= 200:
-            break  # else interim (RFC 9110, 15.2): another answer follows
+            break  # else interim (RFC 9110, 15.2): another response follows
     if status >= 300:
-        headers = _headers_of(answer)
+        headers = _headers_of(response)
         body = await _read_body(dialogue, headers)
         raise _Refusal(
             f"HTTP status {status} {_printable(status_line[2] or b'')}".rstrip(),
@@ -182,13 +182,13 @@ async def _connect_http(
 
 
 def _printable(reason: bytes) -> str:
-    """A proxy's words for the text of an error: escaped, and not too many of them."""
+    """A proxy's words for the text of an error: escaped and bounded."""
     text = one_line(reason.decode("latin-1")).strip()
     return text if len(text) <= _MAX_REASON_SIZE else f"{text[:_MAX_REASON_SIZE]}..."
 
 
 def _headers_of(head: bytes) -> CIMultiDict[str]:
-    """Read the headers of a response; a line that is none is passed over."""
+    """Read the headers of a response; a line without a header is ignored."""
     headers: CIMultiDict[str] = CIMultiDict()
     for line in head.decode("utf-8", "surrogateescape").split("\r\n")[1:]:
         name, colon, value = line.partition(":")
@@ -198,7 +198,7 @@ def _headers_of(head: bytes) -> CIMultiDict[str]:
 
 
 async def _read_body(dialogue: Dialogue, headers: CIMultiDict[str]) -> bytes:
-    """Read what explains a refusal, as far as it comes soon (RFC 9112, 6.3)."""
+    """Read the body that explains a refusal, as much as comes soon (RFC 9112, 6.3)."""
     is_chunked = "chunked" in headers.get("Transfer-Encoding", "").lower()
     size = _MAX_BODY_SIZE
     if not is_chunked:
@@ -206,7 +206,7 @@ async def _read_body(dialogue: Dialogue, headers: CIMultiDict[str]) -> bytes:
         size = size if length is None else min(length, size)
 
     async def receive() -> None:
-        # Of a chunked body the end is found by its last chunk.
+        # A chunked body ends with its last chunk.
         while dialogue.unread_size < size and not (is_chunked and _decoded(dialogue.unread)[1]):
             await dialogue.receive()
 
@@ -217,7 +217,7 @@ async def _read_body(dialogue: Dialogue, headers: CIMultiDict[str]) -> bytes:
 
 
 def _decoded(data: bytes) -> Tuple[bytes, bool]:
-    """Decode a chunked body as far as it is there, and say whether its end is."""
+    """Decode the chunks that have arrived, and say whether the last one is among them."""
     decoder = ChunkedDecoder()
     decoded = decoder.feed(data)
     return decoded, decoder.done or decoder.broken
@@ -228,8 +228,8 @@ async def open_socks_tunnel(
 ) -> None:
     """Ask the SOCKS ``proxy`` at the other end of ``sock`` for a tunnel to ``server``.
 
-    ``sock`` is non-blocking. When it returns, ``sock`` carries the tunnel and nothing but the
-    proxy's answer has been read from it; python-socks may have closed it when this raises.
+    ``sock`` is non-blocking. When this returns, ``sock`` carries the tunnel and only the proxy's
+    response has been read from it. When this raises, python-socks may have closed ``sock``.
 
     Raises :class:`WSProxyError` with the proxy's reason.
     """
@@ -254,13 +254,13 @@ async def open_socks_tunnel(
     )
     try:
         await client.connect(host, server.port, timeout=_NO_TIMEOUT)
-    except (ProxyError, OSError, ValueError) as error:  # ValueError: bytes that are no text
-        # The cause: for ProxyTimeoutError it is the system's error, not a time that has passed.
+    except (ProxyError, OSError, ValueError) as error:  # ValueError: bytes that are not text
+        # The cause of a ProxyTimeoutError is the system's error; no time has passed.
         raise _failure(proxy, server, str(error.__cause__ or error)) from error
 
 
 def _failure(proxy: WSURL, server: WSURL, reason: str, *response: Any) -> WSProxyError:
-    """``response``: status, headers and body, if the proxy sent one."""
+    """Make the error; ``response``: status, headers and body, if the proxy sent them."""
     place = f"{proxy.scheme}://{proxy.host_and_port}"
     return WSProxyError(
         f"proxy {place} opened no tunnel to {server.host_and_port}: {reason}", *response

@@ -1,4 +1,4 @@
-"""The first of several addresses that answers wins (RFC 8305, "happy eyeballs")."""
+"""Connect to the first of several addresses that accepts (RFC 8305, "happy eyeballs")."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _NEXT_ADDRESS_DELAY = 0.25
 async def first_connected(
     addresses: Sequence[AddressInfo], connect: Callable[[AddressInfo], Awaitable[socket.socket]]
 ) -> socket.socket:
-    """Call ``connect`` with one address after another until one of them answers.
+    """Call ``connect`` with one address after another until one of them accepts.
 
-    The next address is tried when the last one failed or has had a quarter of a second. Sockets
-    that answer too late are closed.
+    The next address is tried when the last one has failed or has had a quarter of a second. Sockets
+    that connect too late are closed.
 
-    Raises the :class:`OSError` of an only address, else one that tells what each address said.
+    Raises the :class:`OSError` of the address if there is only one, else one with all their errors.
     """
     if len(addresses) == 1:
         return await connect(addresses[0])
@@ -49,7 +49,7 @@ class _Race:
             finally:
                 for sock in self._connected:
                     sock.close()
-                # An error's traceback leads back to this object.
+                # A reference cycle: an error's traceback refers to this object.
                 self._failures.clear()
 
     async def _until_connected(self, addresses: Sequence[AddressInfo]) -> None:

@@ -13,7 +13,7 @@ Headers = Sequence[Tuple[str, str]]
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 
-# Of refused Locations in the text of an error: how many, and characters of each.
+# Refused Locations in the text of an error: how many of them, and how many characters of each.
 _MAX_NAMED = 2
 _MAX_SIZE = 100
 
@@ -22,10 +22,10 @@ _BOUND_HEADERS = ("authorization", "cookie", "proxy-authorization", "host")
 
 
 def redirect_url(url: WSURL, error: WSInvalidStatusError) -> Optional[WSURL]:
-    """Say where the answer to the request for ``url`` sends the client; None if nowhere.
+    """Return where the response to the request for ``url`` redirects the client, or None.
 
-    Raises :class:`WSInvalidHeaderError` about a Location that cannot be followed: no WebSocket
-    URL, or one that gives up the TLS of the first.
+    Raises :class:`WSInvalidHeaderError` for a Location that cannot be followed, because it is no
+    WebSocket URL or leads from ``wss://`` to ``ws://``.
     """
     response = error.response
     if response is None or response.status not in _REDIRECTS:
@@ -65,7 +65,7 @@ def _named(location: str) -> str:
 
 
 def _shortened(reason: str) -> str:
-    """Leave out the middle of what is too long: the end says what is wrong."""
+    """Leave out the middle of a long text, because the end says what is wrong."""
     size = _MAX_SIZE
     return reason if len(reason) <= 2 * size else f"{reason[:size]}...{reason[-size:]}"
 

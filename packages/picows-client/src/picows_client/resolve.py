@@ -20,8 +20,7 @@ async def resolve(
 ) -> List[AddressInfo]:
     """Find the addresses of ``host`` in the order in which they should be tried.
 
-    Raises :class:`socket.gaierror`, an :class:`OSError`, or what else the system says, that names
-    the host.
+    Raises :class:`socket.gaierror` or another :class:`OSError` that names the host.
     """
     # An address needs no resolver, and so no thread of the loop's executor.
     found: Sequence[AddressInfo] = numeric_addresses(host, port, family)
@@ -32,14 +31,14 @@ async def resolve(
             raise socket.gaierror(
                 error.errno, f"cannot resolve {host!r}: {error.strerror}"
             ) from error
-        except OSError as error:  # of the machine, no descriptors left for one
+        except OSError as error:  # the machine's, for example: no descriptors left
             raise explain(error, f"cannot resolve {host!r}") from error
     return _interleave_families(list(dict.fromkeys(found)))
 
 
 def numeric_addresses(host: str, port: int, family: int) -> Tuple[AddressInfo, ...]:
-    """Return what ``host`` means if it is a numeric address, else nothing; asks nobody."""
-    # The number of a zone's interface may change; all else is the same for ever.
+    """Return the address if ``host`` is a numeric one, else nothing; asks no resolver."""
+    # Not kept with a zone, because the number of its interface may change.
     lookup = _look_up_numeric.__wrapped__ if "%" in host else _look_up_numeric
     return lookup(host, port, family)
 

@@ -1,8 +1,8 @@
-"""Tasks that are over when their caller goes on: deadlines and cancellation.
+"""Tasks that have ended when their caller goes on: deadlines and cancellation.
 
-A deadline by ``task.cancel()`` on the caller itself cannot be told from a cancellation from
-outside before Python 3.11, and ``asyncio.wait_for`` loses results before 3.12. Here the work runs
-in a task of its own, so that neither happens.
+Before Python 3.11 a deadline that calls ``task.cancel()`` on the caller looks like a cancellation
+from outside, and before 3.12 ``asyncio.wait_for`` loses results. Here the work runs in a task of
+its own, so that neither happens.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ T = TypeVar("T")
 
 
 class DeadlinePassed(asyncio.TimeoutError):
-    """Of :func:`run_with_deadline`; the system's ETIMEDOUT is a TimeoutError as well."""
+    """Raised by :func:`run_with_deadline`; unlike a TimeoutError, it is never the system's."""
 
 
 async def settle(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel ``tasks`` and return when all of them are over, whatever became of them.
+    """Cancel ``tasks`` and return when all of them have ended, with whatever result.
 
-    A cancellation of the caller meanwhile is raised, but only then.
+    If the caller is cancelled meanwhile, the cancellation is raised only then.
     """
     pending = {task for task in tasks if not task.done()}
     for task in pending:
@@ -50,8 +50,8 @@ async def run_with_deadline(
     A loop that was blocked gives the time back, and reads once more in any case.
 
     Returns its result, or raises its exception, :class:`DeadlinePassed`, or the caller's
-    cancellation. It is over in every case; a result that nobody waits for any more is given to
-    ``discard``.
+    cancellation. The work has ended in every case; ``discard`` gets a result that nobody waits for
+    any more.
     """
     loop = asyncio.get_running_loop()
     task = loop.create_task(work)
@@ -74,7 +74,7 @@ async def run_with_deadline(
                 discard(task.result())
         raise
     finally:
-        # The exception's traceback holds this frame: without this, each holds the other.
+        # A reference cycle otherwise: the exception's traceback refers to this frame.
         del task, work
 
 

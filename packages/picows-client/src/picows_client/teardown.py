@@ -1,4 +1,4 @@
-"""Leaving nothing open: the end of a connection that did not come about, or came too late."""
+"""Close a connection whose opening failed, or which nobody waits for any more."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from picows_codec import WSTransport
 
 __all__ = ["abandon", "abort"]
 
-# Turns of the loop after which a transport that was aborted has called connection_lost and closed
-# its socket. The loops that are known need two to four.
+# Loop iterations after which a transport that was aborted has called connection_lost and closed its
+# socket. The known loops need two to four.
 _CLOSING_ITERATIONS = 16
 
 
@@ -24,10 +24,10 @@ async def abort(transport: WSTransport) -> None:
 
 
 async def abandon(protocol: ClientProtocol, sock: socket.socket) -> None:
-    """Drop a connection that did not come about, however far it got over ``sock``.
+    """Drop a connection whose opening over ``sock`` failed, however far it got.
 
-    An asyncio transport that gives up closes its socket in a later turn of the loop. To close it
-    earlier, while it is watched, would leave its number in the selector.
+    An asyncio transport that gives up closes its socket in a later iteration of the loop. If the
+    socket were closed earlier, while it is watched, its number would stay in the selector.
     """
     try:
         if protocol.is_connected and protocol.transport is not None:
@@ -35,7 +35,7 @@ async def abandon(protocol: ClientProtocol, sock: socket.socket) -> None:
         await _wait_until(lambda: sock.fileno() < 0)
     finally:
         if protocol.is_connected:  # pragma: no cover - depends on uvloop's timing
-            # uvloop's create_connection, cancelled at the wrong moment, forgets its protocol.
+            # uvloop's create_connection, cancelled at certain moments, does not tell its protocol.
             protocol.connection_lost(None)
         protocol.give_up()
         with contextlib.suppress(OSError):

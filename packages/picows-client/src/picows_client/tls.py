@@ -21,10 +21,10 @@ __all__ = [
 
 @dataclass(frozen=True)
 class ClientTls:
-    """``server_name`` goes into SNI and is what the certificate must name.
+    """TLS to one peer; ``server_name`` goes into SNI, and the certificate must name it.
 
-    ``shutdown_timeout``: seconds that the peer has to answer TLS's own goodbye; None leaves it
-    to the backend. ``peer``: host and port, as errors name them.
+    ``shutdown_timeout``: seconds for the peer's close_notify after ours; None leaves it to the
+    backend. ``peer``: host and port, as errors name them.
     """
 
     context: ssl.SSLContext
@@ -45,7 +45,7 @@ def naming_failures(tls: Optional[ClientTls]) -> Iterator[None]:
 
 
 def encoded_server_name(name: str) -> str:
-    """Write a name as SNI and certificates do (RFC 5890), which not every backend does itself.
+    """Write a name as SNI and certificates do (RFC 5890), because not every backend does so.
 
     Raises :class:`WSInvalidOptionError`.
     """
@@ -58,7 +58,7 @@ def encoded_server_name(name: str) -> str:
 def build_default_context() -> ssl.SSLContext:
     """Make a context that trusts the system's authorities: TLS 1.2 or newer, ALPN http/1.1.
 
-    Loading the authorities takes some tens of milliseconds; :mod:`picows_client.trust` keeps it.
+    Loading the authorities takes some tens of ms, so :mod:`picows_client.trust` keeps the context.
     """
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2

@@ -1,7 +1,7 @@
-"""Whom a client trusts that was given no ``ssl_context``: one context for the whole process.
+"""The default ``ssl_context`` of clients: one for the whole process.
 
-Loading the system's authorities takes some tens of milliseconds, so it happens once, and in a
-thread; again only when the trust store or the environment has changed.
+Loading the system's authorities takes some tens of milliseconds, so it happens once, in a thread,
+and again only when the trust store or the environment has changed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from picows_client.tls import build_default_context
 
 __all__ = ["DEFAULT_TRUST", "TrustStore"]
 
-# What ssl and OpenSSL ask for when they load the authorities.
+# What ssl and OpenSSL read when they load the authorities.
 _ENVIRONMENT = ("SSLKEYLOGFILE", "OPENSSL_CONF", "OPENSSL_MODULES")
 
 Fingerprint = Tuple[object, ...]
@@ -36,7 +36,7 @@ class TrustStore:
         self._builds: Dict[Fingerprint, Future[ssl.SSLContext]] = {}
 
     def kept(self) -> Optional[ssl.SSLContext]:
-        """Return the context if it was built from what is there now. Takes microseconds."""
+        """Return the context unless it is out of date. Takes microseconds."""
         kept = self._kept
         if kept is not None and kept[0] == _fingerprint():
             return kept[1]
@@ -66,14 +66,14 @@ class TrustStore:
         try:
             return await asyncio.wrap_future(build, loop=loop)
         finally:
-            del build  # it keeps an exception, whose traceback leads here: a reference cycle
+            del build  # a reference cycle: future, exception, traceback, this frame
 
     def _run(self, fingerprint: Fingerprint, build: Future[ssl.SSLContext]) -> None:
         try:
             _check_readable()
             context = self._build()
         except BaseException as error:  # noqa: BLE001
-            # Without the frames of this thread, which have the future that keeps the exception.
+            # Without a traceback, whose frames refer to the future that keeps the exception.
             self._end(fingerprint, build, None, error.with_traceback(None))
         else:
             self._end(fingerprint, build, context, None)
@@ -96,7 +96,7 @@ class TrustStore:
 
 
 def _locations() -> List[Optional[str]]:
-    """Where OpenSSL looks, whether or not there is anything: a file, and directories."""
+    """Where OpenSSL looks: a file and directories, which need not exist."""
     paths = ssl.get_default_verify_paths()
     file = os.environ.get(paths.openssl_cafile_env, paths.openssl_cafile)
     directories = os.environ.get(paths.openssl_capath_env, paths.openssl_capath)
@@ -104,7 +104,7 @@ def _locations() -> List[Optional[str]]:
 
 
 def _fingerprint() -> Fingerprint:
-    """What a context is built from: it changes with the trust store's files and the environment."""
+    """A value that changes with the trust store's files and the environment."""
     parts: List[object] = [os.environ.get(name) for name in _ENVIRONMENT]
     for path in _locations():
         parts.append(path)
@@ -118,7 +118,7 @@ def _fingerprint() -> Fingerprint:
 
 
 def _check_readable() -> None:
-    # OpenSSL would pass over a file that cannot be opened, and trust nobody.
+    # OpenSSL would ignore a file that cannot be opened, and trust nobody.
     path = _locations()[0]
     if path and os.path.isfile(path):
         with open(path, "rb"):
@@ -126,7 +126,7 @@ def _check_readable() -> None:
 
 
 def _has_lost_authorities(context: ssl.SSLContext) -> bool:
-    """Whether the file could be opened before, and not when it was loaded."""
+    """Whether the file could be opened before, but not when it was loaded."""
     path = _locations()[0]
     return bool(
         path
@@ -139,5 +139,5 @@ def _has_lost_authorities(context: ssl.SSLContext) -> bool:
 DEFAULT_TRUST = TrustStore()
 
 if hasattr(os, "register_at_fork"):
-    # A build that another thread has begun does not end in the child.
+    # In the child no other thread ends a build that it began.
     os.register_at_fork(after_in_child=DEFAULT_TRUST._forget)  # noqa: SLF001

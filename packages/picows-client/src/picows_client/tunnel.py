@@ -1,4 +1,4 @@
-"""Reaching a server through a proxy: the proxy's dialogue, then the connection's own transport."""
+"""Reach a server through a proxy: first the proxy's dialogue, then the connection's transport."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ async def connect_through(
 ) -> None:
     """Make ``protocol`` talk to ``server`` over ``sock``, which is connected to ``proxy``.
 
-    ``proxy_tls`` is for the way to the proxy, ``tls`` for the whole way to the server. An HTTP
-    proxy is told the ``user_agent``.
+    ``proxy_tls`` is the TLS to the proxy, ``tls`` the TLS to the server. An HTTP proxy gets the
+    ``user_agent``.
 
     Raises :class:`WSProxyError`, or what the server's TLS raises.
     """

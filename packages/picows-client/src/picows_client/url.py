@@ -43,7 +43,7 @@ class WSURL:
         Raises :class:`TypeError` for anything but a string, and :class:`WSInvalidURL` for
         anything that is not such a URL. A fragment is an error (RFC 6455, 3).
         """
-        # Programs connect to the same few URLs again and again. What may be secret is not kept.
+        # Kept, because programs connect to the same few URLs; but not what may be secret.
         _check_is_str(url)
         if "@" in url or "?" in url:
             return parse_url(url, DEFAULT_PORTS)
@@ -108,7 +108,7 @@ class WSURL:
 
         Raises :class:`WSInvalidURL`.
         """
-        # Neither scheme is among those whose relative URLs urljoin resolves everywhere.
+        # Under http, because urljoin does not know that ws and wss have relative URLs.
         base = _HTTP_TWINS[self.scheme] + str(self)[len(self.scheme) :]
         try:
             joined = urljoin(base, location).partition("#")[0]
@@ -129,7 +129,7 @@ class WSURL:
 
     @property
     def for_log(self) -> str:
-        """The URL without all that may be secret: user, password and query."""
+        """The URL without what may be secret: user, password and query."""
         return f"{self._base}{self.path}"
 
     @property
