@@ -1,7 +1,7 @@
 """picows-server: a fast WebSocket server for asyncio.
 
 :func:`ws_create_server` starts one; a :class:`WSListener` of yours is told what happens on each
-connection and answers through its :class:`WSTransport`.
+connection and sends through its :class:`WSTransport`.
 """
 
 from __future__ import annotations

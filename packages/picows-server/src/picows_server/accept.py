@@ -1,8 +1,8 @@
 """The accept loop: from listening sockets to connected, non-blocking sockets.
 
-Neither a peer nor a lack of descriptors ends it: what the kernel reports about a connection
-that died early is skipped, everything else is logged and tried again after a pause.
-Connections for which there is no room are not accepted: they wait in the kernel's backlog.
+Neither a peer nor a lack of descriptors ends it. An error of a connection that died early is
+skipped; any other error is logged, and accepting goes on after a pause. Connections for which there
+is no room are not accepted, so they wait in the kernel's backlog.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ __all__ = ["Acceptor", "AwaitingAcceptor", "ReadinessAcceptor"]
 
 _TCP_FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
-# Connections have on Linux what their listening socket has: a system call less for each.
+# On Linux a connection inherits the options of its listening socket, which saves system calls.
 _INHERITS = sys.platform == "linux"
 
-# Connections taken per socket and turn of the loop; the open ones must get their turn too.
+# Connections accepted per socket and loop iteration, so that the open ones do not wait long.
 _ACCEPTS_PER_ITERATION = 64
 
-# Seconds without accepting after an error that is not the peer's doing, e.g. EMFILE.
+# Seconds without accepting after an error that the peer did not cause, e.g. EMFILE.
 _RETRY_DELAY = 1.0
 
 # Errors of one connection that failed before it was accepted (accept(2), "Error handling").
@@ -78,7 +78,7 @@ class Acceptor:
         raise NotImplementedError
 
     def wake(self) -> None:
-        """Look again whether there is room: a connection ended."""
+        """Check again whether there is room, because a connection has opened or ended."""
         raise NotImplementedError
 
     def stop(self) -> None:
@@ -110,7 +110,7 @@ class Acceptor:
 
 
 def _send_small_frames_at_once(sock: socket.socket) -> None:
-    # Otherwise they wait for the acknowledgement of earlier ones.
+    # Otherwise small writes wait for the acknowledgement of earlier ones.
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
@@ -154,7 +154,7 @@ class ReadinessAcceptor(Acceptor):
                 if error.errno in _EARLY_DEATHS:
                     continue
                 self._log_retry(error)
-                # The socket stays readable: without a pause the loop would spin.
+                # The socket stays readable, so the loop would spin without a pause.
                 self._pause()
                 self._retry = self._loop.call_later(_RETRY_DELAY, self._end_retry_delay)
                 return

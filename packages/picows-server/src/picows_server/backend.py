@@ -31,9 +31,9 @@ else:
 
 __all__ = ["Backend", "ServerTls", "choose_backend"]
 
-# aiofastnet gives every connection two static buffers of half a megabyte altogether. Four TLS
-# records each (16 KiB and room for their headers) let a server hold many connections: only pages
-# that were used are resident. More than four make large messages no faster, two make them slower.
+# By default aiofastnet gives every connection two static buffers, half a megabyte together. With
+# four TLS records each (16 KiB and room for headers) a server can hold many connections; only used
+# pages are resident. More than four make large messages no faster, and two make them slower.
 _TLS_BUFFER_SIZE = 4 * (16 * 1024 + 64)
 
 _CHECK = ContextCheck(ssl.SSLContext)
@@ -70,16 +70,16 @@ class Backend:
         """Call ``connection_made`` of ``protocol``, at once or in the returned coroutine.
 
         The transport owns ``sock`` from then on. A coroutine that fails, or is cancelled,
-        closes whatever transport it had made; the socket is the caller's to close.
+        closes the transport that it had made; the caller closes the socket.
         """
         raise NotImplementedError
 
     def close(self) -> None:
-        """Let go of what the connections shared; none of them is left."""
+        """Release what the connections shared, when all of them have ended."""
 
 
 class StreamBackend(Backend):
-    """``picows_codec.stream``, on Linux with one epoll descriptor for all of them."""
+    """``picows_codec.stream``, on Linux with one epoll descriptor for all connections."""
 
     name = "stream"
 
@@ -122,8 +122,8 @@ class LoopBackend(Backend):
 class FastnetBackend(Backend):
     """aiofastnet's transports, plain or TLS.
 
-    A callback that is set on the context later makes aiofastnet unfit for it: connections are
-    carried by the loop from then on, and the log says so once.
+    aiofastnet cannot use a context on which a callback is set later. From then on the loop carries
+    the connections, and the log says so once.
     """
 
     name = "aiofastnet"
@@ -134,7 +134,7 @@ class FastnetBackend(Backend):
     ) -> None:
         self._poller: Optional[Poller] = None
         adapted: Any = loop
-        if has_readers(loop):  # with a proactor aiofastnet looks at the loop's type
+        if has_readers(loop):  # with a proactor aiofastnet checks the loop's type
             self._poller = Poller(loop) if sys.platform == "linux" else None
             adapted = FastnetLoop(loop, self._poller)
         super().__init__(adapted)
@@ -187,11 +187,11 @@ class FastnetBackend(Backend):
 def choose_backend(
     name: str, loop: asyncio.AbstractEventLoop, tls: Optional[ServerTls], logger: Logger
 ) -> Backend:
-    """Make the backend called ``name``, or with ``"auto"`` the fastest that serves here.
+    """Make the backend called ``name``, or for ``"auto"`` the fastest that can serve.
 
-    ``logger`` is told if that is the loop because of what is set on the TLS context.
+    ``logger`` logs if that is the loop because aiofastnet cannot use the TLS context.
 
-    Raises :class:`WSInvalidOptionError` with the reason where that one cannot serve.
+    Raises :class:`WSInvalidOptionError` with the reason if the named backend cannot serve.
     """
     if not isinstance(name, str):
         raise TypeError(f"backend must be a str, not {type(name).__name__}")

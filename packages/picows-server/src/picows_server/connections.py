@@ -30,8 +30,8 @@ from picows_server.tls_deadline import TlsDeadline
 
 __all__ = ["Connections"]
 
-# Turns of the loop after which a transport that gave up has closed its socket; asyncio,
-# aiofastnet and uvloop need two or three.
+# Loop iterations after which a transport that gave up has closed its socket; asyncio, aiofastnet
+# and uvloop need two or three.
 _CLOSING_ITERATIONS = 16
 
 # Seconds after which a client that was refused by a full server may try again.
@@ -41,8 +41,8 @@ _RETRY_AFTER = 5
 class Connections(ProtocolOwner):
     """Every connection of one server; room for new ones, and the ways to end them.
 
-    ``released`` is called when a connection has opened or ended: there may be room for another
-    one.
+    ``released`` is called when a connection has opened or ended, because there may be room for
+    another one then.
     """
 
     def __init__(
@@ -71,12 +71,12 @@ class Connections(ProtocolOwner):
         self._released = released
         self._max_connections = max_connections
         self._max_pending_handshakes = max_pending_handshakes
-        # A connection is in one of these: with the task that makes its transport (TLS handshake),
-        # then from connection_made to connection_lost.
+        # A connection is in the first while a task makes its transport (TLS handshake), then in the
+        # second from connection_made to connection_lost.
         self._connecting: Dict[ServerProtocol, TlsDeadline] = {}
         self._connected: Set[ServerProtocol] = set()
-        # Those of the latter that are not open, and have not been: a refused one may linger, and a
-        # crowd of them must not get past the limit.
+        # The connections of the second that have not been open. A refused one counts until it has
+        # ended, so that many of them cannot pass the limit.
         self._upgrading: Set[ServerProtocol] = set()
         waiting = "further connections wait in the kernel's backlog"
         self._connections_watch = LimitWatch(
@@ -95,13 +95,14 @@ class Connections(ProtocolOwner):
 
     @property
     def pending_handshakes(self) -> int:
-        """Connections in their opening handshake (TLS, then HTTP), or refused and not gone yet."""
+        """Connections in their opening handshake (TLS, then HTTP), or refused but not ended."""
         return len(self._connecting) + len(self._upgrading)
 
     def has_room(self) -> bool:
         """Whether both limits let another connection in.
 
-        A server that refuses when it is full accepts beyond ``max_connections``: it has to answer.
+        A server that refuses when it is full accepts beyond ``max_connections``, to send the
+        refusal.
         """
         if (
             self._max_connections is not None
@@ -141,7 +142,7 @@ class Connections(ProtocolOwner):
 
     def close_all(self, code: int, reason: Optional[str]) -> None:
         """Start the closing handshake everywhere; endpoints bound it by ``close_timeout``."""
-        encode_close_payload(code, reason)  # raises, also while there is nobody to send it to
+        encode_close_payload(code, reason)  # raises, even if there is no connection
         for transport in self._transports():
             if transport.state != WSState.CONNECTING:
                 transport.disconnect(code=code, reason=reason)
@@ -187,18 +188,18 @@ class Connections(ProtocolOwner):
         self._pending_watch.look(self.pending_handshakes)
 
     def _is_full(self) -> bool:
-        """Whether as many connections are open as may be."""
+        """Whether ``max_connections`` connections are open."""
         limit = self._max_connections
         if limit is None or len(self._connected) < limit:
             return False
-        # Some of those that are upgrading may have opened in this very turn of the loop.
+        # Some of those that are upgrading may have opened in this iteration of the loop.
         half_open = sum(protocol.listener is None for protocol in self._upgrading)
         return len(self._connected) - half_open >= limit
 
     def _opened(
         self, protocol: ServerProtocol, opened: asyncio.Future[Tuple[WSTransport, WSListener]]
     ) -> None:
-        # The endpoint has logged the exception; one that nobody looks at asyncio would report.
+        # Retrieve the exception, which the endpoint has logged, so that asyncio does not report it.
         if not opened.cancelled() and opened.exception() is None:
             self._upgrading.discard(protocol)
             self._look_at_limits()
@@ -224,15 +225,15 @@ class Connections(ProtocolOwner):
             self._connecting.pop(protocol, None)
             return
         if protocol.transport is not None:
-            # The cancellation may have come between the end of the handshake and its task's.
+            # The cancellation may have come after the end of the handshake, before its task's end.
             protocol.transport.disconnect(graceful=False)
-        self._discard(protocol, sock, _CLOSING_ITERATIONS)
+        self._release(protocol, sock, _CLOSING_ITERATIONS)
 
-    def _discard(self, protocol: ServerProtocol, sock: socket.socket, iterations: int) -> None:
-        # A transport that gives up still watches its socket; closing that earlier would leave a
-        # stale number in the selector. If no transport has it, nobody else closes it.
+    def _release(self, protocol: ServerProtocol, sock: socket.socket, iterations: int) -> None:
+        # A transport that gives up still watches its socket. If the socket were closed earlier, its
+        # number would stay in the selector. If no transport has it, nobody else closes it.
         if iterations and sock.fileno() >= 0:
-            self._loop.call_soon(self._discard, protocol, sock, iterations - 1)
+            self._loop.call_soon(self._release, protocol, sock, iterations - 1)
             return
         sock.close()
         protocol.give_up()
@@ -241,7 +242,7 @@ class Connections(ProtocolOwner):
         self._released()
 
     def _log_failure(self, peer: object, error: BaseException) -> None:
-        # What a peer can cause is not worth a traceback. An ssl.SSLError is an OSError.
+        # No traceback for errors that a peer can cause. An ssl.SSLError is an OSError.
         if isinstance(error, (OSError, asyncio.TimeoutError)):
             self._logger.log(
                 logging.WARNING if is_file_failure(error) else logging.INFO,
@@ -260,7 +261,7 @@ class Connections(ProtocolOwner):
 def _route_with_limit(
     is_full: Callable[[], bool], route: Route, request: WSUpgradeRequest
 ) -> RouteResult:
-    """Refuse upgrades while the server is full; health checks and pages are the route's."""
+    """Refuse upgrades while the server is full; other requests reach the route."""
     if is_full() and _is_upgrade(request):
         return WSUpgradeResponse.create_error_response(
             503,

@@ -67,15 +67,15 @@ async def ws_create_server(
 ) -> WSServer:
     """Start a WebSocket server (RFC 6455) in the running event loop.
 
-    Returns the :class:`WSServer`: to ``await``, or to ``async with``, which closes it and waits
-    until every connection has ended. Where the wait is cancelled, connections are dropped. The call
-    returns a coroutine, which ``asyncio.create_task`` and ``asyncio.wait_for`` take.
+    The call returns a coroutine for ``await``, ``asyncio.create_task`` and ``asyncio.wait_for``;
+    its result is the :class:`WSServer`. It also serves ``async with``, which closes the server and
+    waits until every connection has ended; if that wait is cancelled, connections are dropped.
 
     Where to listen
         ``url``: ``ws://host:port/path``, or ``wss://`` for TLS. The host is a name, an IPv4
         address or an IPv6 address in brackets; port 0 picks a free one, which
-        :attr:`WSServer.url` tells. A path other than ``/`` limits the server to it: requests
-        for any other are answered 404.
+        :attr:`WSServer.url` shows. A path other than ``/`` limits the server to it: the response
+        to a request for any other is 404.
 
         ``ssl_context``: for ``wss://``; see :func:`create_ssl_context`.
 
@@ -91,42 +91,43 @@ async def ws_create_server(
 
         ``reuse_port``: SO_REUSEPORT, so that several servers share host and port.
 
-        ``start_serving``: False binds only; see :meth:`WSServer.start_serving`.
+        ``start_serving``: False only binds; see :meth:`WSServer.start_serving`.
 
     Whom to serve
         ``listener_factory``: a class or callable without arguments, or with one, which gets the
         :class:`WSUpgradeRequest`. It is called for every valid request, also for one that asks for
         no upgrade, such as a health check. It returns a :class:`WSListener`; a
         :class:`WSUpgradeResponseWithListener` to add response headers or choose a subprotocol; a
-        :class:`WSUpgradeResponse` to reject, or for a page; or None for 404. What it raises is
-        logged and answered 500.
+        :class:`WSUpgradeResponse` to refuse, or to serve a page; or None for 404. An exception of
+        the factory is logged, and the response is 500.
 
         ``max_connections``: how many connections, half-open ones included, are held at a time.
         ``max_pending_handshakes``: how many of them may be in their opening handshake (TLS and
-        HTTP); one whose request was refused counts until it is gone. None: no limit. The log gets a
-        warning when a limit is reached, and a line once there has been room for ten seconds.
+        HTTP); a refused one counts until it has ended. None: no limit. The log gets a warning when
+        a limit is reached, and a line when there has been room for ten seconds.
 
         ``when_full``: at ``max_connections``, ``"wait"`` leaves further connections in the kernel's
-        backlog until there is room. ``"refuse"`` counts open connections only, and answers an
-        upgrade 503 with Retry-After (RFC 9110, 15.6.4), after TLS; other requests, such as health
-        checks, reach the factory; it needs ``max_connections``. At ``max_pending_handshakes``
+        backlog until there is room. ``"refuse"`` needs ``max_connections`` and counts only open
+        connections. Upgrades then get a 503 with Retry-After (RFC 9110, 15.6.4), after TLS; other
+        requests, such as health checks, reach the factory. At ``max_pending_handshakes``
         connections wait in either case.
 
     How to serve
-        ``logger_name``: name below ``picows.``, or a logger; None is ``"server"``.
+        ``logger_name``: a name below ``picows.``, or a logger; None is ``"server"``.
 
         ``backend``: ``"stream"`` (picows' own, for plain sockets on POSIX), ``"aiofastnet"``,
-        ``"loop"`` (the event loop's transports), or ``"auto"``: the first for ``ws://``, the
-        second for ``wss://``, and the third where those are not available. The third also for
-        TLS contexts that aiofastnet cannot carry; to name it raises an error then (see the guide).
+        ``"loop"`` (the event loop's transports), or ``"auto"``: ``"stream"`` for ``ws://`` and
+        ``"aiofastnet"`` for ``wss://`` if they are available, else ``"loop"``. ``"auto"`` also
+        takes ``"loop"`` for a TLS context that aiofastnet cannot carry, where ``"aiofastnet"``
+        raises an error (see the guide).
 
-        ``options``: those listed at the end, for each connection. ``websocket_handshake_timeout``
-        is the limit for the upgrade request to arrive and, before that, for the TLS handshake;
+        ``options``: for each connection, see the list at the end. ``websocket_handshake_timeout``
+        is the limit for the TLS handshake, and then for the upgrade request to arrive;
         ``close_timeout`` is the limit also when the server is closed.
 
-    Raises :class:`WSInvalidURL` and :class:`WSInvalidOptionError` for a URL or an option that
-    makes no sense here, :class:`TypeError` for a wrong type, and :class:`OSError` if the address
-    cannot be listened on. Nothing stays open then.
+    Raises :class:`WSInvalidURL` and :class:`WSInvalidOptionError` for a URL or an option that the
+    server cannot use, :class:`TypeError` for a wrong type, and :class:`OSError` if it cannot listen
+    on the address. No socket stays open then.
     """
     with given_sockets(sock) as given:
         check_order("ws_create_server", url, listener_factory)

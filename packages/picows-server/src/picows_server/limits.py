@@ -1,4 +1,4 @@
-"""Limits on what a server holds: saying once that one is reached, and once that it is over."""
+"""Log once that a limit of the server is reached, and once that it is over."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from picows_server.logs import Logger
 
 __all__ = ["LimitWatch"]
 
-# Seconds below a limit until it counts as over: where connections come and go at the limit, the
-# log has one warning, not one for each.
+# Seconds below a limit until it counts as over, so that the log has one warning, not one for each
+# connection that comes and goes at the limit.
 _QUIET_TIME = 10.0
 
 
@@ -34,7 +34,7 @@ class LimitWatch:
         self._over_timer: Optional[asyncio.TimerHandle] = None
 
     def look(self, count: int) -> None:
-        """Take notice of a count that has changed."""
+        """Compare a count that has changed with the limit."""
         if self._limit is None:
             return
         if count >= self._limit:
@@ -48,7 +48,7 @@ class LimitWatch:
             self._over_timer = self._loop.call_later(_QUIET_TIME, self._note_over)
 
     def stop(self) -> None:
-        """Forget the timer."""
+        """Cancel the timer."""
         if self._over_timer is not None:
             self._over_timer.cancel()
             self._over_timer = None

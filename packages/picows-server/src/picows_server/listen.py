@@ -27,7 +27,7 @@ __all__ = [
 # What getaddrinfo returns: family, type, protocol, canonical name, address.
 _AddressInfo = Tuple[int, int, int, str, Tuple[object, ...]]
 
-# How often another port is tried when port 0 got one that is taken on a further address.
+# How often another port is tried when the one for port 0 is taken on another address.
 _FREE_PORT_ATTEMPTS = 16
 
 
@@ -50,7 +50,7 @@ class ListeningSockets:
         for sock in self.sockets:
             sock.close()
         if self._unix_path is not None:
-            # The path may belong to a successor by now; a file that is not ours stays.
+            # A later server may have the path by now; its file stays.
             with contextlib.suppress(FileNotFoundError):
                 if os.stat(self._unix_path).st_ino == self._unix_inode:
                     os.unlink(self._unix_path)
@@ -69,7 +69,7 @@ async def bind_tcp(
     IPv6 sockets take IPv6 only, so that a name with addresses of both families and servers on
     ``0.0.0.0`` and ``::`` can share a port.
 
-    ``reuse_address`` (SO_REUSEADDR) is on by default where it lets a server restart, and off on
+    ``reuse_address`` (SO_REUSEADDR) is on by default, because it lets a server restart; but off on
     Windows, where it would let another process take the port over.
 
     Raises :class:`OSError` naming the address; no socket stays open then.
@@ -92,8 +92,8 @@ async def bind_tcp(
 def bind_unix(path: UnixPath) -> ListeningSockets:
     """Bind a Unix socket; a path that starts with a null byte is an abstract one (Linux).
 
-    A socket file that nobody listens on any more, left by a process that died, is replaced.
-    Anything else at the path raises :class:`OSError`.
+    A socket file that a dead process has left is replaced. Anything else at the path raises
+    :class:`OSError`.
     """
     if not hasattr(socket, "AF_UNIX"):
         raise WSInvalidOptionError("unix_path: this platform has no Unix sockets")
@@ -116,8 +116,8 @@ def bind_unix(path: UnixPath) -> ListeningSockets:
 
 
 def _explain(error: OSError, where: str) -> OSError:
-    """Make an error of the same class and number that says where nobody can listen."""
-    if error.errno is None:  # a path that is too long, for one
+    """Make an error of the same class and number that names the address."""
+    if error.errno is None:  # for example, a path that is too long
         return OSError(f"cannot listen on {where}: {error}")
     return OSError(error.errno, f"cannot listen on {where}: {error.strerror}")
 
@@ -126,7 +126,7 @@ def _explain(error: OSError, where: str) -> OSError:
 def given_sockets(
     sock: Union[socket.socket, Iterable[socket.socket], None],
 ) -> Iterator[Optional[List[socket.socket]]]:
-    """Own what a caller passed as ``sock``, as a list; an exception in the block closes it all."""
+    """Own the caller's ``sock``, as a list; an exception in the block closes all of them."""
     if sock is None:
         yield None
         return
@@ -183,7 +183,7 @@ def _is_connected(sock: socket.socket) -> bool:
 def _is_bound(sock: socket.socket) -> bool:
     try:
         name = sock.getsockname()
-    except OSError:  # pragma: no cover - Windows' answer for a socket without a name
+    except OSError:  # pragma: no cover - Windows raises this for a socket without a name
         return False
     # TCP: (host, port, ...); Unix sockets: the path.
     return bool(name[1] if sock.family in (socket.AF_INET, socket.AF_INET6) else name)
@@ -231,7 +231,7 @@ def _bind_all(
                 named = _explain(error, f"{host} port {port}")
                 if error.errno != errno.EADDRNOTAVAIL:
                     raise named from None
-                # One family of a name may be switched off; the others will do.
+                # One family of a name may be switched off; the others are enough.
                 unavailable = named
                 sockets.pop().close()
                 continue
@@ -250,7 +250,7 @@ def _remove_stale_socket(name: Union[str, bytes]) -> None:
         raise FileExistsError(errno.EEXIST, "there is a file that is not a socket", name)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
-        # Only "refused" says that nobody listens; a full backlog, for one, says EAGAIN.
+        # Only "refused" means that nobody listens; a full backlog gives EAGAIN, for example.
         if probe.connect_ex(name) == errno.ECONNREFUSED:
             os.unlink(name)
 

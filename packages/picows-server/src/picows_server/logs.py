@@ -1,4 +1,4 @@
-"""Loggers: what a caller may name, and what the server then writes to."""
+"""The logger that a caller names."""
 
 from __future__ import annotations
 

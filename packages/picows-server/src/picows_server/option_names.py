@@ -1,4 +1,4 @@
-"""What options of other libraries are called here."""
+"""What to write instead of other libraries' options."""
 
 from __future__ import annotations
 

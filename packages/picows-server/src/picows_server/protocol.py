@@ -1,4 +1,4 @@
-"""The codec's endpoint as asyncio and a server's connections want to see it."""
+"""The codec's endpoint as an asyncio protocol that belongs to a server's connections."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["ProtocolOwner", "ServerProtocol"]
 
 
 class ProtocolOwner:
-    """What is told when each :class:`ServerProtocol` gets its transport, and when it loses it."""
+    """Is told when a :class:`ServerProtocol` gets its transport, and when it loses it."""
 
     def connection_made(self, protocol: ServerProtocol) -> None:
         """``protocol`` has a transport, and begins with the opening handshake."""

@@ -1,4 +1,4 @@
-"""What is served where: the server's path, then the user's listener factory."""
+"""From a request to a listener: the server's path, then the user's listener factory."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def make_route(listener_factory: ListenerFactory, path: Optional[str]) -> Route:
     """Make the function that answers a request; None from it means 404.
 
     ``listener_factory`` is a class or another callable without arguments, or with one: the
-    request. Where ``path`` is given, only requests for it reach the factory.
+    request. If ``path`` is given, only requests for it reach the factory.
 
-    Raises :class:`TypeError` if ``listener_factory`` cannot be called like that, or is a class of
-    something else than listeners, or a listener. What another callable returns is checked when
-    it returns.
+    Raises :class:`TypeError` if ``listener_factory`` cannot be called like that, is a class of
+    objects that are not listeners, or is a listener. The result of another callable is checked
+    after each call.
     """
     if isinstance(listener_factory, type) and not issubclass(listener_factory, WSListener):
         raise TypeError(

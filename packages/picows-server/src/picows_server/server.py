@@ -64,7 +64,7 @@ class WSServer(asyncio.AbstractServer):
         self._is_closed = asyncio.Event()
         self._abort_timer: Optional[asyncio.TimerHandle] = None
         self._forever: Optional[asyncio.Future[None]] = None
-        # Kept for after close(), when the sockets can no longer be asked.
+        # Kept, because the sockets cannot be asked after close().
         self._urls = tuple(url.with_port(port) for port in self._ports())
 
     def __repr__(self) -> str:
@@ -104,7 +104,7 @@ class WSServer(asyncio.AbstractServer):
 
     @property
     def pending_handshakes(self) -> int:
-        """How many connections are in their opening handshake, or refused and not gone yet."""
+        """How many connections are in their opening handshake, or refused but not ended."""
         return self._connections.pending_handshakes
 
     def get_loop(self) -> asyncio.AbstractEventLoop:
@@ -125,9 +125,9 @@ class WSServer(asyncio.AbstractServer):
     async def serve_forever(self) -> None:
         """Serve until cancelled; that closes the server and waits until it is closed.
 
-        A cancellation while connections are being closed already, a second one that is, aborts
-        them. Ends by :class:`asyncio.CancelledError` also if :meth:`close` was called. Raises
-        :class:`WSStateError` after :meth:`close` and where another task serves forever.
+        A second cancellation, while the connections are being closed, aborts them. This raises
+        :class:`asyncio.CancelledError` also if :meth:`close` was called. It raises
+        :class:`WSStateError` after :meth:`close`, and while another task is in this method.
         """
         if self._forever is not None:
             raise WSStateError(f"{self!r} is already being served by another serve_forever()")
@@ -142,7 +142,7 @@ class WSServer(asyncio.AbstractServer):
             await self._wait_or_abort()
 
     async def __aexit__(self, *error: object) -> None:
-        """Close the server and wait until it is closed; cancelled meanwhile, drop what is left."""
+        """Close the server and wait until it is closed; a cancellation drops all connections."""
         self.close()
         await self._wait_or_abort()
 
@@ -160,7 +160,7 @@ class WSServer(asyncio.AbstractServer):
         connections get a CLOSE with code 1001 (going away, RFC 6455, 7.4.1) and are aborted
         ``close_timeout`` seconds later if they are still there.
 
-        With ``close_clients=False`` connections are left alone until they end, or until
+        With ``close_clients=False`` connections stay open until they end, or until
         :meth:`close_clients` or :meth:`abort_clients` ends them.
         """
         if not self._is_closing:
@@ -222,7 +222,7 @@ class WSServer(asyncio.AbstractServer):
         if self._acceptor is not None:
             self._acceptor.wake()
         elif self._is_closing and not self._connections:
-            # Not at once: the transport that just lost its connection is still at work.
+            # Later, because the transport that just lost its connection is still in a method.
             self._loop.call_soon(self._finish)
 
     def _finish(self) -> None:

@@ -37,8 +37,8 @@ def create_ssl_context(
 
     ``keyfile``: the private key; by default it is looked for in ``certfile``.
 
-    ``password``: of an encrypted key, or a callable that returns it. Without it an encrypted key
-    is an error: nobody is asked at a terminal.
+    ``password``: for an encrypted key, or a callable that returns it. An encrypted key without it
+    is an error; this does not ask at a terminal.
 
     ``client_ca``: file or directory with the authorities whose client certificates are accepted.
 
@@ -51,7 +51,7 @@ def create_ssl_context(
     ``alpn``: protocols offered by ALPN (RFC 7301). A WebSocket needs ``http/1.1``.
 
     Raises :class:`OSError` with the file's name if a file cannot be read,
-    :class:`WSInvalidOptionError` if its content is of no use, and :class:`TypeError`.
+    :class:`WSInvalidOptionError` if its content cannot be used, and :class:`TypeError`.
     """
     if minimum_version not in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
         raise WSInvalidOptionError(

@@ -13,8 +13,8 @@ __all__ = ["TlsDeadline"]
 class TlsDeadline:
     """Cancels ``task``, a handshake, after ``timeout`` seconds (None: never), and sets ``error``.
 
-    The timers of TLS engines blame a peer for a loop that was blocked. This one takes a second
-    look, before which the loop has read, and gives back what a late loop took.
+    The timers of TLS engines blame a peer when the loop was blocked. This one takes a second look,
+    before which the loop has read, and gives back the time that a late loop took.
     """
 
     __slots__ = ("_loop", "_timeout", "_timer", "error", "task")
@@ -34,7 +34,7 @@ class TlsDeadline:
             self._timer = loop.call_later(timeout, self._look, loop.time() + timeout)
 
     def stop(self) -> None:
-        """The handshake is done, well or badly."""
+        """The handshake has ended, with or without success."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
