@@ -7,15 +7,16 @@
 * When both were exchanged, a server closes the connection, and a client waits for the server.
 * A failure sends its CLOSE frame, half-closes and discards what the peer still sends, so that the
   CLOSE frame is not lost to a reset.
-* ``close_timeout`` seconds after the first of these whatever is left is aborted.
-* What raises in the middle of a read or a write (a transport, or a callback with something else
-  than an Exception) leaves a gap in the stream: the connection is aborted.
+* The connection is aborted ``close_timeout`` seconds after the first of these.
+* An exception in the middle of a read or a write (of a transport, or of a callback, if it is not an
+  Exception) leaves a gap in the stream, so the connection is aborted.
 
-The first cause is the one that is reported, except that a closing handshake that the peer never
-completed becomes CLOSE_TIMEOUT.
+The first cause is reported, except that a closing handshake that the peer never completed becomes
+CLOSE_TIMEOUT.
 
-A verdict is about the peer, not about this side. So it takes a second look, before which the loop
-has read; none is passed while this side does not read; and a blocked loop gives time (deadlines).
+A verdict must not blame the peer for what this side did. So it takes a second look, before which
+the loop has read; there is none while this side does not read; and a blocked loop gives its peers
+time (see deadlines).
 """
 
 cimport cython
@@ -58,7 +59,7 @@ cdef double LINGER = 1.0
 
 cdef enum:
     DEBUG = 10      # logging.DEBUG: a logger is the caller's, and logging is not imported here
-    # Second looks for the peer's CLOSE frame, as long as bytes come, which it may be behind.
+    # Second looks for the peer's CLOSE frame while bytes come, because it may be behind them.
     MOST_CLOSING_LOOKS = 10
 
 
@@ -72,7 +73,7 @@ cdef class Closing(Receiver):
         return 0
 
     cdef int _note_addresses(self) except -1:
-        """While the socket can tell: after a reset it no longer does."""
+        """Read the addresses now, because the socket does not tell them after a reset."""
         cdef object remote = self._remote_address
         cdef object local = _address_of(self._transport_below, "sockname")
         if remote is None:
@@ -162,14 +163,14 @@ cdef class Closing(Receiver):
             return False        # a transport that is gone need not know
 
     cdef int _read_again(self) except -1:
-        """Frames are not delivered any more, so that nobody needs a pause, and an end is read."""
+        """Resume reading: no frame is delivered any more, and the peer's end must be read."""
         if self._transport_below is not None and self._is_paused():
             self._transport_below.resume_reading()
         return 0
 
     cdef bint _is_certain(self, uint8_t* looks, int most, uint8_t heard_bit) except -1:
-        """Whether time is over for the peer: not at the first look, as what it did may wait in the
-        socket. If bytes come between looks, not before there were ``most`` of them."""
+        """Whether the peer's time is over. Not at the first look, because what it sent may wait in
+        the socket; and if bytes come between the looks, not before ``most`` looks."""
         cdef bint heard = self._has_heard(heard_bit)
         if looks[0] == 0 or (heard and looks[0] < most):
             looks[0] += 1
@@ -306,7 +307,7 @@ cdef class Closing(Receiver):
         return self._linger()
 
     cdef int _linger(self) except -1:
-        """Close so that what was sent last is not lost: half-close, then wait for the peer."""
+        """Half-close, then wait for the peer, so that the last bytes are not lost to a reset."""
         if self._transport_below is None:
             return 0
         if self._pending is not None:
@@ -321,7 +322,7 @@ cdef class Closing(Receiver):
         except OSError:     # asyncio's, where the peer has reset the connection
             return self._abort()
         delay = self._options.close_timeout
-        # The peer has yet to read what is queued: a large HTTP answer, for one.
+        # The peer has not read what is queued, for example a large HTTP response.
         if self._queue_below() == 0 and (delay is None or delay > LINGER):
             delay = LINGER
         return self._watch(delay)
@@ -338,8 +339,8 @@ cdef class Closing(Receiver):
         return self._dropped_by(error)
 
     cdef int _dropped_by(self, object error) except -1:
-        """Abort because of an exception that is going to be raised. Its traceback leads to the
-        connection, so that the cause cannot keep it."""
+        """Abort because of an exception that will be raised. The cause does not keep it, because
+        its traceback refers to the connection."""
         self._set_cause(
             WSDisconnectKind.CONNECTION_LOST if isinstance(error, Exception)
             else WSDisconnectKind.LISTENER_EXCEPTION,
@@ -397,7 +398,7 @@ cdef int drop_tracebacks(object error) except -1:
     """Remove the tracebacks of an exception that a cause keeps, and of those that it came from.
     They were logged, and their frames would make a reference cycle with the connection."""
     cdef list found = [error]
-    for each in found:      # grows
+    for each in found:      # which grows meanwhile
         each.__traceback__ = None
         for other in (each.__cause__, each.__context__, *getattr(each, "exceptions", ())):
             if other is not None and other not in found:

@@ -1,4 +1,4 @@
-"""WSEndpoint: one connection over an asyncio-shaped transport. Private, but for its Python face."""
+"""WSEndpoint: one connection over an asyncio transport. Private, except for its Python face."""
 
 from picows_codec.buffers cimport ReadBuffer
 from picows_codec.connection.closing cimport Closing
@@ -21,7 +21,7 @@ cdef class WSEndpoint(Closing):
         KeepAlive _keepalive
         StallWatch _stalls
         DataWatch _data
-        bytes _pending_pong             # payload of the latest ping that is yet to be answered
+        bytes _pending_pong             # payload of the latest ping without a pong
 
         # Receiving
         ReadBuffer _private_buffer      # lent to a loop that fills buffers in the background

@@ -1,7 +1,7 @@
-"""WSEndpoint: one connection, as asyncio's protocol interface and as WSTransport sees it.
+"""WSEndpoint, the face of one connection: asyncio's protocol methods, and what WSTransport calls.
 
-``connection_lost`` is the one place that tells the listener and the waiters of the end, and
-releases every object of the connection. How it comes to that is in ``closing``.
+Only ``connection_lost`` tells the listener and the waiters of the end, and releases every object of
+the connection. The steps before it are in ``closing``.
 """
 
 cimport cython
@@ -147,10 +147,10 @@ cdef class WSEndpoint(Closing):
             self._loop.call_soon(self._keep_loop_awake)
 
     def get_buffer(self, Py_ssize_t sizehint):
-        """The memory that the next bytes belong into: the frame under way, or a read buffer.
+        """The memory for the next bytes: the frame under way, or a read buffer.
 
-        A loop that fills it at once gets the thread's, which stays there for others if no bytes
-        come after all. One that fills it in the background gets a buffer of the connection's own.
+        A loop that fills it at once gets the thread's buffer, which stays there for others. A loop
+        that fills it in the background gets a buffer of the connection's own.
         """
         cdef ReadBuffer buffer
         cdef Py_ssize_t room
@@ -218,7 +218,7 @@ cdef class WSEndpoint(Closing):
             PyBuffer_Release(&view)
 
     def eof_received(self):
-        """The peer will send no more; returns False: the transport then closes itself."""
+        """The peer will send no more. Returns False, so that the transport closes itself."""
         if not self._state & READS:
             return False
         if self._state == CONNECTING:
@@ -232,8 +232,8 @@ cdef class WSEndpoint(Closing):
         if self._pending is not None:
             self._flush()
         if self._state == OPEN:
-            # The transport closes once its queue is empty; a peer that does not read cannot keep
-            # it from that.
+            # The transport closes when its queue is empty, but a peer that does not read must not
+            # prevent that.
             self._advance(RECEIVES_EOF)
             self._watch(self._options.close_timeout)
         return False
@@ -272,7 +272,7 @@ cdef class WSEndpoint(Closing):
         if self._state == CLOSED:
             return
         if exc is not None:
-            drop_tracebacks(exc)       # asyncio's leads to the callback that was sending
+            drop_tracebacks(exc)       # asyncio's refers to the callback that was sending
         if self._handshake is not None:
             if exc is None and not self._handshake.done:
                 self._handshake.feed_eof()
@@ -311,7 +311,7 @@ cdef class WSEndpoint(Closing):
             self._debug_end()
 
     def give_up(self):
-        """No transport will come. Without effect from ``connection_made`` on."""
+        """No transport will come. Has no effect after ``connection_made``."""
         if self._transport_below is None and self._state == CONNECTING:
             self._advance(ENDS)
             self._release()
@@ -332,7 +332,7 @@ cdef class WSEndpoint(Closing):
         return 0
 
     cdef int _ping_arrived(self, const uint8_t* payload, Py_ssize_t size) except -1:
-        """5.5.2: pong at once; to a peer that does not read, only the latest, when it does."""
+        """5.5.2: send a pong at once; for a peer that does not read, keep only the latest one."""
         if not self._state & MAY_SEND:
             return 0
         if self._write_paused:
@@ -352,7 +352,7 @@ cdef class WSEndpoint(Closing):
             self._check_listener(handshake)
         self._hold(handshake.take_to_send())
         if handshake.accepted:
-            expect_more(self, True)     # the answer and the first frames leave together
+            expect_more(self, True)     # the response and the first frames leave together
             self._open()
         else:
             self._refuse(handshake.error)
@@ -408,7 +408,7 @@ cdef class WSEndpoint(Closing):
         self._opened_waiter.set_exception(error)
 
     cdef int _refuse(self, object error) except -1:
-        """The opening handshake has failed; its answer, if any, is on its way."""
+        """The opening handshake has failed; its response, if any, has been sent."""
         if error is None:
             self._logger.debug(
                 "%s: the upgrade request was answered without an upgrade", self._peer())
@@ -497,7 +497,7 @@ cdef class WSEndpoint(Closing):
         return self._end_of_closing_time()
 
     cdef int _watch_peer(self) except -1:
-        """The connection is open: what options ask for begins."""
+        """The connection is open: begin to ping and to watch, as the options say."""
         cdef double now
         if not self._options.enable_auto_ping and self._options.data_timeout is None:
             return 0
@@ -538,7 +538,7 @@ cdef class WSEndpoint(Closing):
                 keepalive.look(self, now)
             if self._state == OPEN and data is not None and is_due(data.due, now):
                 data.look(self, now)
-        finally:    # whatever a transport or a listener raised, there is a next look
+        finally:    # there is a next look, even if a transport or a listener raised
             if self._state == OPEN:
                 self._watch_open(now)
         return 0

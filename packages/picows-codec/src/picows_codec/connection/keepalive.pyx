@@ -23,9 +23,9 @@ from picows_codec.disconnect import WSDisconnectKind
 from picows_codec.errors import WSPingTimeout
 
 cdef enum:
-    # A ping behind an upload may wait for as many bytes in the buffers of both kernels.
+    # A ping behind an upload may wait for so many bytes in the buffers of both kernels.
     KERNEL_QUEUES = 8388608
-    # Second looks before a verdict, as long as bytes come: what is waited for may be behind them.
+    # Second looks before a verdict while bytes come, because the pong may be behind them.
     MOST_LOOKS = 50
 
 # Automatic pings look this often within auto_ping_idle_timeout whether bytes came.
@@ -50,7 +50,7 @@ cdef class KeepAlive:
         return 0
 
     cdef int stop(self, Closing connection) except -1:
-        """A CLOSE frame was sent: no verdict comes from a missing pong any more."""
+        """A CLOSE frame was sent: a missing pong does not matter any more."""
         self._ping_pending = False
         return self._note(connection)
 
@@ -105,7 +105,7 @@ cdef class KeepAlive:
         self.due = now + max(left, 0)
 
     def _look_for_pong(self, WSOptions options, double now):
-        # The pong may come long before it is due, and the next ping is not to wait for that time.
+        # The pong may come long before it is due, and the next ping must not wait for that time.
         self.due = min(
             self._ping_sent + options.auto_ping_reply_timeout,
             now + options.auto_ping_idle_timeout / LOOKS_PER_IDLE)
@@ -139,8 +139,8 @@ cdef class KeepAlive:
                 f" ({options.auto_ping_reply_timeout} seconds)"))
 
     cdef int _follow_ping(self, Closing connection, double now) except -1:
-        """The ping had to queue. The time for its pong runs from when it has left; until then the
-        progress of the queue is the sign of life, which stall_timeout watches."""
+        """The ping had to queue. The time for its pong begins when it has left. Until then the
+        progress of the queue, which stall_timeout watches, is the sign of life."""
         cdef Py_ssize_t waiting = connection._queue_size()
         cdef Py_ssize_t taken = connection._written - connection._queue_below()
         if waiting == 0 or taken >= self._ping_mark + KERNEL_QUEUES:
@@ -172,7 +172,7 @@ cdef class KeepAlive:
         if frame.wire_opcode != WS_OP_PONG:
             return False
         payload = frame.get_payload_as_bytes()
-        if payload == self._ping_payload:       # also one that other bytes have outrun
+        if payload == self._ping_payload:       # also if other bytes came before it
             self._ping_payload = None
             self._ping_pending = False
             self._note(connection)

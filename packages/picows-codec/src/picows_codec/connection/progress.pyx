@@ -1,7 +1,7 @@
 """Whether bytes go on to move: stalls, and the option data_timeout.
 
-A look tells what was unfinished all the time from what came and went. So the clock is read once in
-a timeout, and not for each frame.
+A look tells what has been unfinished since the last look from what came and went. So the clock is
+read once per timeout, not for each frame.
 """
 
 cimport cython
@@ -27,11 +27,11 @@ from picows_codec.disconnect import WSDisconnectKind
 from picows_codec.errors import WSDataTimeout, WSProtocolError
 
 cdef enum:
-    # What has got this many bytes further within stall_timeout has not stalled.
+    # A frame or queue that moves by this many bytes within stall_timeout has not stalled.
     STALL_PROGRESS = 65536
-    # In which parts of its time the peer's data are looked for.
+    # How often data frames are looked for within data_timeout.
     DATA_QUARTERS = 4
-    # Second looks before a verdict, as long as bytes come: what is waited for may be behind them.
+    # Second looks before a verdict while bytes come, because a data frame may be behind them.
     MOST_LOOKS = 50
     # Where tcpi_bytes_acked is in Linux's struct tcp_info.
     BYTES_ACKED = 120
@@ -45,21 +45,21 @@ cdef Py_ssize_t bytes_taken(Closing connection) except -1:
 
 
 cdef Py_ssize_t _acknowledged(Closing connection) except -1:
-    """Bytes that the peer's kernel has confirmed, where the queue does not tell enough: below the
-    TLS of asyncio and uvloop is another one, which they do not count. 0 except on Linux."""
+    """Bytes that the peer's kernel has confirmed. The queue is not enough, because below the TLS of
+    asyncio and uvloop is another one, which they do not count. 0 except on Linux."""
     if connection._wire is not None:
         return 0
     try:
         info = connection._transport_below.get_extra_info("socket").getsockopt(*TCP_INFO)
         return int.from_bytes(info[BYTES_ACKED:BYTES_ACKED + 8], _BYTE_ORDER)
     except Exception:
-        return 0        # another system, no TCP, or a transport that is gone
+        return 0        # another system, another socket than TCP, or a transport that has ended
 
 
 @cython.final
 cdef class StallWatch:
     cdef int mark(self, Closing connection, double now, bint queue_matters) except -1:
-        """Note what is unfinished now. Nothing is: ``due`` is 0."""
+        """Note what is unfinished now. If nothing is, ``due`` becomes 0."""
         connection._mark_unfinished()
         self._frame_mark = connection._block_size if connection._block is not None else 0
         self._queue_is_late = queue_matters and connection._queue_below() != 0
@@ -88,7 +88,7 @@ cdef class StallWatch:
         frame_stalls = not is_paused and connection._late & LATE_FRAME and (
             connection._block is None
             or connection._block_size < self._frame_mark + STALL_PROGRESS)
-        # Between two fragments; a frame under way is judged by itself.
+        # Between two fragments, because an unfinished frame has a check of its own.
         message_stalls = (
             not is_paused and connection._late & LATE_MESSAGE and connection._block is None
             and connection._head_size == 0)
@@ -116,7 +116,7 @@ cdef class StallWatch:
 @cython.final
 cdef class DataWatch:
     cdef int expect(self, Closing connection, double now) except -1:
-        """Of the frames that arrive each clears LATE_DATA. No clock is read for them."""
+        """Each data frame clears LATE_DATA, so that no clock is read for it."""
         connection._mark_data(True)
         connection._has_heard(HEARD_FOR_DATA)
         self._looks = 0
@@ -127,7 +127,7 @@ cdef class DataWatch:
         cdef bint is_paused
         self.due = now + <double> connection._options.data_timeout / DATA_QUARTERS
         is_paused = connection._is_paused()
-        # Between the pieces of a frame there is room for no pong: its bytes are data.
+        # No pong can come between the pieces of a frame, so its bytes are data.
         if is_paused or not connection._late & LATE_DATA or (
                 connection._block is not None and connection._heard & HEARD_FOR_DATA):
             self._quarters = 0
@@ -135,7 +135,7 @@ cdef class DataWatch:
             self._quarters += 1
         if self._quarters < DATA_QUARTERS:
             self.expect(connection, now)
-            if is_paused:       # the time begins with the first look that finds this side reading
+            if is_paused:       # the time begins at the first look at which this side reads
                 connection._mark_data(False)
             return 0
         if not connection._is_certain(&self._looks, MOST_LOOKS, HEARD_FOR_DATA):

@@ -36,10 +36,10 @@ cdef class Receiver(Sender):
         ws_frame_header _header     # of that frame
         uint8_t _head[14]           # the beginning of a header that is incomplete
         uint8_t _head_size
-        bint _expects_pong          # a ping of the library waits for its answer
+        bint _expects_pong          # a ping of the library waits for its pong
         bint _gathers               # the listener keeps the fragments of a message
         uint8_t _heard              # HEARD_*: bytes came since the last look
-        uint8_t _late               # LATE_*: what had not come at the last look, and has not yet
+        uint8_t _late               # LATE_*: what has not come since before the last look
 
     cdef int _begin_receiving(self, WSOptions options, bint is_client) except -1
     cdef int _set_listener(self, WSListener listener) except -1

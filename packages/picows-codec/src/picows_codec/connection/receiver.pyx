@@ -1,8 +1,8 @@
 """The incoming half of a connection: bytes to frames, frames to the listener.
 
-Received bytes are parsed where they lie; a frame that is not all there gets a block of its own,
-of its exact size, into which the transport receives the rest. Called per read and per frame;
-watched by the echo and inbound benches.
+Received bytes are parsed in place. An incomplete frame gets a block of its exact size, into which
+the transport receives the rest. Called per read and per frame; watched by the echo and inbound
+benches.
 """
 
 cimport cython
@@ -61,7 +61,7 @@ cdef extern from *:
     PyObject* PyObject_Vectorcall(
         object callback, PyObject** arguments, size_t count, PyObject* keywords)
 
-# Frames that the library answers itself and that are passed over to see whether more follows.
+# How many frames that the library answers itself are skipped to see whether more follow.
 cdef enum:
     LOOKAHEAD = 16
 
@@ -120,11 +120,11 @@ cdef int _report(Receiver self) except -1:
 
 cdef Py_ssize_t _take_run(
         Receiver self, ReadBuffer buffer, uint8_t* data, Py_ssize_t size) except -1:
-    """Deliver whole messages as long as one follows the other: what most streams consist of.
+    """Deliver whole messages while one follows the other, as in most streams.
 
-    Does in one go what is done step by step for all other frames, in a third of the instructions;
-    the look at what follows a frame is the next one's check. Returns how many bytes it has taken,
-    0 if what comes next is no such message.
+    Does in one pass, in a third of the instructions, what takes several steps for other frames; the
+    look at what follows a frame is the check of the next one. Returns how many bytes it has taken,
+    0 if no such message comes next.
     """
     cdef const ws_parser* parser = &self._parser
     cdef uint8_t mask_bit = <uint8_t> (parser.expect_masked << 7)
@@ -306,8 +306,8 @@ cdef class Receiver(Sender):
         return <uint8_t*> PyBytes_AS_STRING(self._block) + self._block_size
 
     cdef int received(self, ReadBuffer buffer, Py_ssize_t block_size, Py_ssize_t size) except -1:
-        """Called per read. Raises what no connection can go on after: a BaseException of a
-        listener, or an exception of the transport."""
+        """Called per read. Raises only what ends the connection: a BaseException of a listener, or
+        an exception of the transport."""
         self._heard = HEARD
         count_read(<void*> self._buffers)
         if not self._state & READS:
@@ -425,12 +425,12 @@ cdef class Receiver(Sender):
 
     cdef int _begin_block(
             self, const ws_frame_header* header, uint8_t* data, Py_ssize_t size) except -1:
-        """Of a frame only data[0:size] is there: get memory for all of it."""
+        """Get memory for a whole frame, of which data[0:size] has arrived."""
         cdef int violation
         self._header = header[0]
         try:
             self._block = PyBytes_FromStringAndSize(NULL, <Py_ssize_t> header.payload_size)
-        except (MemoryError, OverflowError):    # within the limit, but not within reason
+        except (MemoryError, OverflowError):    # within the limit, but too large for this machine
             return self._no_memory(header.payload_size)
         self._block_size = size
         memcpy(PyBytes_AS_STRING(self._block), data, size)
@@ -476,8 +476,8 @@ cdef class Receiver(Sender):
     cdef bint _more_deliverable(self, const uint8_t* data, Py_ssize_t size) noexcept:
         """Whether data[0:size] begins with another complete frame that the listener will get.
 
-        Frames that the library keeps to itself are passed over, but only so many: to look past a
-        flood of them again and again would take the square of its length.
+        Frames that the listener does not get are skipped, but only so many, because skipping a
+        flood of them again for each frame would take the square of its length.
         """
         cdef ws_frame_header header
         cdef int header_size
@@ -552,7 +552,7 @@ cdef class Receiver(Sender):
 
 
 cdef bint _sees_frames(object listener) except -1:
-    """Whether a compiled listener of messages has an on_ws_frame of its own. Its frames must not
-    be gathered past that."""
+    """Whether a compiled listener of messages has an on_ws_frame of its own, which must get the
+    frames before they are gathered."""
     return (
         (<object> type(listener)).on_ws_frame is not (<object> WSMessageListener).on_ws_frame)

@@ -14,19 +14,19 @@ cdef enum:
     ONE_SENT = 1
     BURST = 2           # frames wait for _end_of_iteration
 
-# How the path of a frame does without try blocks, each of which costs some 30 instructions when
-# nothing is raised: a function that may raise is called through a pointer to one that may not, so
-# that its -1 comes back to the caller, with the exception set. Whoever takes it up there raises it
-# with this, inside a try block.
+# The path of a frame has no try block, because each costs some 30 instructions when nothing is
+# raised. A function that may raise is called there through a pointer to one that may not, so its -1
+# comes back to the caller with the exception set. The caller outside the path raises the exception
+# by a call of this inside a try block.
 cdef inline int reraise() except -1:
     return -1
 
 cdef class Wire:
-    """What a transport of our own offers beneath asyncio's interface: writes without objects."""
+    """The part of our own transport below asyncio's interface: writes without objects."""
 
-    # Write now what the kernel takes and queue the rest: a copy, or a reference to ``owner``, which
-    # keeps data where and as it is, or is None. Errors of the socket end the connection later, as
-    # with asyncio's transports; they are not raised here.
+    # Write now what the kernel takes, and queue the rest: a reference to ``owner``, an immutable
+    # object that data lies in, or a copy if it is None. Errors of the socket are not raised here;
+    # they end the connection later, as with asyncio's transports.
     cdef int write_bytes(self, const uint8_t* data, Py_ssize_t size) except -1
     cdef int write_two(
         self, const uint8_t* head, Py_ssize_t head_size,
@@ -52,7 +52,7 @@ cdef class Sender(ConnectionState):
         bint _more_to_come          # more frames of this read will be delivered: hold replies
         bint _is_client
         bint _write_paused
-        bint _pause_due             # the listener has yet to be told, once the frame is complete
+        bint _pause_due             # call the listener's pause_writing when the frame is complete
         uint8_t _fragmented         # a fragmented message is being sent
         bint _unlimited             # the queue's limit does not count: the library sends a ping
         Py_ssize_t _max_write_queue
@@ -63,8 +63,8 @@ cdef class Sender(ConnectionState):
     cdef int _release_sender(self) except -1
 
     cdef int check_thread(self) except -1
-    # owner: what keeps payload where and as it is and may be kept instead of a copy, a bytes or
-    # str object; or None.
+    # owner: the bytes or str object that payload lies in, which may be queued instead of a copy; or
+    # None.
     cdef int send_frame(
         self, int opcode, bint fin, int rsv, const uint8_t* payload, Py_ssize_t size,
         object owner) except -1

@@ -43,10 +43,10 @@ from picows_codec.errors import (
 # A payload above this goes out with a gather write; below it, the copy is cheaper.
 cdef enum:
     GATHER_SIZE = 16384
-    # What a loop's own transport is given at once: four TLS records, in memory that the allocator
-    # keeps at hand. A megabyte it asks the kernel for, page by page, for every frame. Not a whole
-    # number of pages: OpenSSL's buffer is often what malloc has next, and from one address to the
-    # same plus a few bytes in another page some processors (Zen) copy thirty times slower.
+    # A loop's own transport gets at most this at once: four TLS records, because the allocator has
+    # so much memory at hand, but asks the kernel for a megabyte page by page. It is no whole number
+    # of pages, because OpenSSL's buffer often comes next in memory, and some processors (Zen) copy
+    # thirty times slower to an address with the same place in its page, plus a few bytes.
     PIECE_SIZE = 64512
 
 
@@ -71,7 +71,7 @@ cdef int _write_bytes(Wire wire, const uint8_t* data, Py_ssize_t size) except -1
 
 
 cdef inline bint _is_in_order(Sender self, int opcode) noexcept:
-    """What holds of nearly every frame that is sent, and makes any other check superfluous."""
+    """What is true for nearly every frame that is sent, and replaces all other checks."""
     return (
         current_thread() == self._buffers.thread_id
         and (opcode == WS_OP_BINARY or opcode == WS_OP_TEXT) and self._state & MAY_SEND
@@ -118,7 +118,7 @@ cdef inline int _put(
 cdef int _write_large(
         Sender self, WriteBuffer buffer, const uint8_t* payload, Py_ssize_t size,
         const uint8_t* key) except -1:
-    """Write a client's payload that the buffer has no room for, behind what is in the buffer."""
+    """Write a client's payload that does not fit into the buffer, after what is in the buffer."""
     cdef WriteBuffer large = self._buffers.take_large()
     cdef Py_ssize_t used = buffer.used
     cdef Py_ssize_t offset = 0
@@ -138,7 +138,7 @@ cdef int _write_large(
 
 
 cdef class Sender(ConnectionState):
-    """Without a transport below it is the connection behind a transport that nobody made."""
+    """Without a transport below it belongs to a WSTransport that the library did not make."""
 
     def __cinit__(self, *args, **options):
         self._buffers = thread_buffers()
@@ -196,7 +196,7 @@ cdef class Sender(ConnectionState):
 
     cdef int _check_frame(
             self, int opcode, bint fin, const uint8_t* payload, Py_ssize_t size) except -1:
-        """Everything that a frame to be sent can break, except in its text."""
+        """Check everything of a frame to be sent, except its text."""
         cdef int code
         cdef int violation
         self.check_thread()
@@ -262,7 +262,7 @@ cdef class Sender(ConnectionState):
             return self.send_frame(opcode, fin, rsv, payload, size, None)
         if not _is_in_order(self, opcode):
             self._check_frame(opcode, fin, payload, size)
-        # What is held back would leave first, and may call the listener: that needs a copy.
+        # Frames that are held back leave first and may call the listener, so this needs a copy.
         if (self._corks or self._more_to_come or self._wire is None
                 or self._pending is not None):
             self._fragmented = not fin
@@ -308,14 +308,14 @@ cdef class Sender(ConnectionState):
     cdef bint _joins_burst(self) except -1:
         """Whether the frame about to be sent waits for others of the same loop iteration."""
         if self._write_paused:
-            return False        # it goes to the queue, which costs nothing
+            return False        # it goes to the queue, without a system call
         if self._burst == NOTHING_SENT or self._burst_read != self._buffers.reads:
             if self._burst != BURST:
                 self._burst = ONE_SENT
             self._burst_read = self._buffers.reads
             return self._burst == BURST
         if self._in_read or self._burst == BURST:
-            # What is held counts for the watermark: pause_writing is not to be late.
+            # Held bytes count for the watermark, so that pause_writing is not late.
             return self._pending is None or self._pending.used < self._burst_limit
         self._loop.call_soon(self._end_of_iteration)
         self._burst = BURST
@@ -333,8 +333,8 @@ cdef class Sender(ConnectionState):
         cdef WriteBuffer buffer = self._pending
         cdef bint held = (
             self._corks != 0 or self._more_to_come or (self._coalesces and self._joins_burst()))
-        # A CLOSE frame and a ping of the library, of which there is one each, wait behind whatever
-        # was accepted before them.
+        # A CLOSE frame and a ping of the library are accepted above the limit: there is only one of
+        # each.
         if (self._write_paused and not self._unlimited and first_byte & 0x0F != WS_OP_CLOSE
                 and self._queue_size() + size > self._max_write_queue):
             return self._queue_overflow(size)
@@ -354,7 +354,7 @@ cdef class Sender(ConnectionState):
 
     cdef int _emit_bytes(
             self, uint8_t first_byte, const uint8_t* payload, Py_ssize_t size) except -1:
-        """For a loop's own transport, which may keep what it is given: bytes objects."""
+        """Make bytes objects for a loop's own transport, because it may keep what it gets."""
         cdef uint8_t header[WS_MAX_HEADER_SIZE]
         cdef uint8_t key[4]
         cdef int header_size
@@ -388,7 +388,7 @@ cdef class Sender(ConnectionState):
             header_size = 0
 
     cdef int _hold(self, bytes data) except -1:
-        """Begin the next write with bytes that are no frame."""
+        """Begin the next write with bytes that are not a frame."""
         cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
         cdef const uint8_t* content = <const uint8_t*> PyBytes_AS_STRING(data)
         if size == 0:
@@ -406,7 +406,7 @@ cdef class Sender(ConnectionState):
             self._pending = None
         return 0
 
-    # Bytes to the transport. One that raises has left a gap in the stream: that is its end.
+    # Bytes to the transport. If it raises, the stream has a gap, and the connection ends.
 
     cdef int _flush(self) except -1:
         """Hand over what was held back."""
@@ -421,7 +421,7 @@ cdef class Sender(ConnectionState):
         return _write_now(self, data, size)
 
     cdef int _write_below_now(self, const uint8_t* data, Py_ssize_t size) except -1:
-        """For a loop's own transport: what was held back, or a payload behind its header."""
+        """Write to a loop's own transport what was held back, or a payload after its header."""
         cdef object write = self._write_below
         cdef Py_ssize_t piece
         self._written += size

@@ -14,8 +14,8 @@ cdef enum:
     READS = 0x08                # received bytes are looked at; otherwise they are discarded
     DELIVERS = 0x10             # the listener gets frames, and hears of the write queue
 
-    # States, in the order in which a connection may pass through them. The bits above those make
-    # them differ.
+    # States, in the order in which a connection may pass through them. Bits above the flags make
+    # them different.
     CONNECTING = 0x00 | READS                           # the opening handshake is under way
     OPEN = 0x01 | MAY_SEND | READS | DELIVERS
     CLOSE_SENT = 0x02 | READS | DELIVERS                # waits for the peer's CLOSE frame

@@ -123,7 +123,7 @@ cdef class ConnectionState(Deadlined):
     """
 
     def __cinit__(self, *args, **options):
-        # Until a subclass's __init__ has run, which may be forgotten, it is one that has ended.
+        # It is CLOSED until __init__ has run, which a subclass may forget to call.
         self._state = CLOSED
 
     @property
