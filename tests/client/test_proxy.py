@@ -155,7 +155,7 @@ ANSWERS = [
     ("http", b"HTTP/1.1 503\r\n\r\n", "HTTP status 503$"),
     ("http", b"HTTP/1.1 503 \x1b[1mNo\0\x85\r\n\r\n", r"503 \\x1b\[1mNo\\x00\\x85$"),
     ("http", b"HTTP/1.1 503 " + b"x" * 1000 + b"\r\n\r\n", r"503 x{100}\.\.\.$"),
-    ("http", b"HTTP/1.1 200 OK\r\n\r\nHTTP", "went on talking"),
+    ("http", b"HTTP/1.1 200 OK\r\n\r\nHTTP", "sent more bytes after its response"),
     ("socks4", b"", "closed unexpectedly"),
     ("socks4", b"\x00\x5a" + bytes(5), "closed unexpectedly"),
     ("socks4", b"\x00\x5b" + bytes(6), "rejected or failed"),
