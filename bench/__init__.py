@@ -1,1 +1,1 @@
-"""The benchmark: how fast the wheels are, next to other libraries and to plain C. See README.md."""
+"""The benchmark: how fast the wheels are, next to other libraries and plain C. See README.md."""

@@ -103,7 +103,7 @@ BAR_HEIGHT = 0.26  # inches
 
 
 def colour(peer: str, theme: Theme) -> str:
-    """Return the colour of a peer's bar: ours stand out, the limit is marked."""
+    """Return the colour of a peer's bar; ours and the limit have colours of their own."""
     if peer == "ours":
         return theme.ours
     if PEERS[peer].library.name == "ours":
@@ -193,7 +193,7 @@ def draw_chart(results: Results, chart: Chart, theme: Theme, folder: Path) -> bo
 
 
 def draw_charts(results: Results, folder: Path) -> List[str]:
-    """Draw all charts that have something to show; returns the names of the files."""
+    """Draw all charts that have a measured scenario; returns the names of the files."""
     # Text stays text, and identifiers do not change from run to run.
     settings: Any = {"svg.fonttype": "none", "svg.hashsalt": "bench", "font.family": "sans-serif"}
     with mpl.rc_context(settings):

@@ -1,4 +1,4 @@
-"""Guards what does not depend on the machine's mood: instructions per message, memory when idle.
+"""Guards the figures that do not depend on the machine's load: instructions, and idle memory.
 
     python -m bench.guard [--update] [--tolerance FRACTION]
 

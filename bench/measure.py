@@ -1,4 +1,4 @@
-"""One measurement: a server and a client on a core each, and what they say."""
+"""One measurement: a server and a client on a core each, and their results."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ IDLE_TIMEOUT = 180.0  # seconds for all idle connections to be opened
 FIRST_IDLE = 100  # connections that are open before the memory is first looked at
 PAGE = 4096  # bytes
 SETTLE = 0.5  # seconds between the last message and a look at the memory
-# A subject that sends knows its own CPU time, the C program opposite counts what arrives: that one
-# looks a little later, so that it never ends the connection inside the subject's window.
+# If the subject sends, it knows its own CPU time, and the C program on the other side counts what
+# arrives. That begins a little later, so that it never ends the connection in the subject's window.
 SINK_DELAY = 0.1  # seconds
 
 
@@ -59,7 +59,7 @@ class Certificates:
         issued.private_key_pem.write_to_path(str(self.key))
 
     def options(self, side: str) -> List[str]:
-        """Return what an adapter is told."""
+        """Return the options of an adapter's command line."""
         if side == SERVER:
             return ["--cert", str(self.cert), "--key", str(self.key)]
         return ["--ca", str(self.ca)]
@@ -90,7 +90,7 @@ class Bench:
         return peer.can_play(scenario.subject, role)
 
     def measure(self, scenario: Scenario, peer: Peer) -> Sample:
-        """Measure once; again if other load was in the way, and then the quietest counts.
+        """Measure once, or several times if other load disturbs; then the quietest sample counts.
 
         Raises Failed if the peer does not do what it should.
         """
@@ -165,7 +165,7 @@ class Bench:
         return (sizes[1] - sizes[0]) / (connections - FIRST_IDLE)
 
     def _start(self, scenario: Scenario, peer: Peer, side: str, words: List[str]) -> Process:
-        """Start the subject, or the C program opposite of it."""
+        """Start the subject, or the C program on the other side."""
         settings = self._settings
         is_subject = scenario.subject == side
         player = peer if is_subject else C

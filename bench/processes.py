@@ -1,4 +1,4 @@
-"""Processes on chosen cores that say what they have to say in lines of JSON."""
+"""Processes on chosen cores that print lines of JSON."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STOP_TIMEOUT = 5.0  # seconds that a process has to end once its standard input 
 
 
 class Failed(Exception):
-    """A process has ended, or said nothing, when it should have spoken."""
+    """A process has ended, or printed nothing in time."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Was the machine ours? What others used of the two cores, and whether these kept their speed."""
+"""Whether the machine was quiet: what others used of the two cores, and whether these kept pace."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Observer:
         seconds = time.monotonic() - start
         others = (now_busy - busy) - charged - (own_cpu() - own)
         self._calibrate()
-        # The counters move in ticks: a few of them, either way, say nothing.
+        # The counters move in ticks, so a difference of a few ticks means nothing.
         return Disturbance(
             others=max(0.0, others - 3 * TICK) / seconds,
             steal=max(0.0, now_steal - steal) / seconds,

@@ -23,9 +23,10 @@ DEFAULT_BASES = ("picows", "c")
 
 
 METHOD = (
-    "Method: server and client are processes on a core each, joined by the loopback interface; the"
-    " side that is not under test is a C program on epoll. All peers take turns, and every ratio is"
-    " the median of the ratios of single rounds (in brackets the lowest and the highest); figures"
+    "Method: server and client are processes on a core each, connected by the loopback interface;"
+    " the side that is not under test is a C program on epoll. A round measures all peers, one"
+    " after another. Every ratio is the median of the ratios of single rounds (in brackets the lowest and"
+    " the highest); figures"
     " are medians of the rounds. CPU time is that of the process under test. Measurements during"
     " which other processes used the cores are repeated."
 )
@@ -107,7 +108,7 @@ def is_reached(result: ScenarioResult, goal: Goal, ratio: Ratio) -> bool:
 
 
 def remarks(result: ScenarioResult) -> List[str]:
-    """Return goals, and what has to be said about the rounds."""
+    """Return goals, and remarks about the rounds."""
     texts = goal_texts(result)
     if result.repeated:
         texts.append(f"{result.repeated} disturbed measurements were repeated.")

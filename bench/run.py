@@ -1,4 +1,4 @@
-"""Measures: installs the peers, takes them in turns, prints tables, writes JSON and charts.
+"""Measures: installs the peers, measures them in rounds, prints tables, writes JSON and charts.
 
     python -m bench.run [--only NAME ...] [--peers NAME ...] [--rounds N] [--seconds S] ...
 
@@ -264,7 +264,7 @@ def install(
 
 
 def check_machine(settings: Settings, console: Console) -> None:
-    """End the program where the method makes no sense; warn where it is weak."""
+    """End the program if the method cannot work here; warn if it is weak here."""
     if not sys.platform.startswith("linux"):
         sys.exit("the bench needs Linux: epoll, /proc and pinning to cores")
     available = os.sched_getaffinity(0)
@@ -279,7 +279,7 @@ def check_machine(settings: Settings, console: Console) -> None:
 
 @contextmanager
 def progress_bar(console: Console) -> Iterator[Progress]:
-    """Show how far we are, without a thread of its own."""
+    """Show the progress, without a thread of its own."""
     with Progress(
         BarColumn(),
         MofNCompleteColumn(),

@@ -11,7 +11,7 @@ __all__ = ["CLIENT", "SCENARIOS", "SERVER", "Scenario", "choose_scenarios"]
 CLIENT = "client"
 SERVER = "server"
 
-# Everybody who can play; those that a scenario without a wide field compares.
+# All peers; and the peers of a scenario that compares only a few.
 WIDE = (
     "c",
     "beast",
@@ -60,7 +60,7 @@ class Scenario:
 
     @property
     def least_seconds(self) -> float:
-        """What a measurement needs to see each message in flight come back several times."""
+        """The seconds in which each message in flight comes back several times."""
         in_flight = self.connections * self.window * self.size
         return in_flight / SLOWEST * (2 if self.tls else 1) if self.judge != "memory" else 0.0
 

@@ -1,8 +1,8 @@
-"""Broadcast: what one client says, all others hear.
+"""Broadcast: the server sends the messages of one client to all others.
 
     python examples/broadcast.py
 
-A client that does not read what it is sent slows nobody down: it misses some of it, or is cut off.
+A client that does not read slows nobody down: it misses some messages, or is cut off.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Member(WSListener):
             self.transport.send(WSMsgType.TEXT, message)
 
     def pause_writing(self) -> None:
-        # Its write queue has passed write_high_watermark: it misses what is said from now on...
+        # Its write queue has passed write_high_watermark: it misses messages from now on...
         self.is_behind = True
 
     def resume_writing(self) -> None:

@@ -47,7 +47,7 @@ class FragmentListener(WSListener):
 
 
 class MessageListener(WSMessageListener):
-    """Gets messages, however they were sent; ``max_message_size`` bounds what that may take."""
+    """Gets whole messages, however they were sent; ``max_message_size`` bounds the memory."""
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         with transport.cork():  # what is sent in here leaves together

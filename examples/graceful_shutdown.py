@@ -23,7 +23,7 @@ except ImportError:  # uvloop is optional: asyncio's own loop serves, too
 
 class Session(WSListener):
     def on_ws_disconnected(self, transport: WSTransport) -> None:
-        # The place to save what belongs to this client: it is called for every connection.
+        # Save what belongs to this client here, because this is called for every connection.
         print(f"server: session ended: {transport.disconnect_cause}")
 
 
@@ -40,7 +40,7 @@ async def serve(stop: asyncio.Event) -> None:
         with contextlib.suppress(NotImplementedError):  # Windows; Ctrl-C works there as well
             loop.add_signal_handler(number, stop.set)
 
-    # close_timeout is what a client has to answer the goodbye before it is cut off, in seconds.
+    # close_timeout: seconds that a client has to answer the CLOSE frame before it is cut off.
     server = await ws_create_server("ws://127.0.0.1:0", Session, close_timeout=2.0)
     print(f"Listening on {server.url}", flush=True)
     clients = [await ws_connect(server.url, Client) for _ in range(2)]

@@ -1,4 +1,4 @@
-"""Reconnecting client: goes on after the server was away, without overrunning it.
+"""Reconnecting client: connects again after the server was away, without overloading it.
 
     python examples/reconnecting_client.py
 
@@ -27,7 +27,7 @@ try:
 except ImportError:  # uvloop is optional: asyncio's own loop serves, too
     from asyncio import run  # type: ignore[assignment]
 
-# Seconds; a service across the network would rather have 1 and 60.
+# Seconds; for a service across the network use 1 and 60, for example.
 FIRST_DELAY = 0.1
 LONGEST_DELAY = 5.0
 
@@ -51,7 +51,7 @@ async def follow(url: str, feed: Feed) -> None:
     while feed.received < feed.wanted:
         before = feed.received
         try:
-            # Automatic pings find a peer that is gone without a word.
+            # Automatic pings notice a peer that vanished without a CLOSE frame.
             async with ws_connect(url, feed, enable_auto_ping=True, auto_ping_idle_timeout=5.0) as (
                 transport,
                 _,
@@ -60,8 +60,8 @@ async def follow(url: str, feed: Feed) -> None:
             print(f"client: disconnected: {transport.disconnect_cause}")
         except (OSError, WSConnectionError, WSHandshakeError) as error:
             print(f"client: cannot connect: {error}")
-        # Exponential back-off, begun anew by a connection that was of use; its random part keeps
-        # many clients from coming back at the same moment.
+        # Exponential back-off, which begins again after a connection that delivered messages. Its
+        # random part keeps many clients from coming back at the same moment.
         delay = FIRST_DELAY if feed.received > before else min(2 * delay, LONGEST_DELAY)
         if feed.received < feed.wanted:
             await asyncio.sleep(delay * random.uniform(0.5, 1.0))
@@ -85,7 +85,7 @@ async def serve_with_interruptions(url: str) -> None:
 
 async def main() -> None:
     server = await ws_create_server("ws://127.0.0.1:0", Ticker, start_serving=False)
-    url = server.url  # the port that was free
+    url = server.url  # with the port that was free
     server.close()
     serving = asyncio.create_task(serve_with_interruptions(url))
     try:

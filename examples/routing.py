@@ -2,8 +2,8 @@
 
     python examples/routing.py
 
-The listener factory gets the upgrade request. It answers with a listener, with a listener and a
-response, with a response alone, which refuses, or with None, which is 404.
+The listener factory gets the upgrade request. It returns a listener, a listener and a response, a
+response alone, which refuses, or None, which means 404.
 """
 
 from __future__ import annotations

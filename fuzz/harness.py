@@ -1,4 +1,4 @@
-"""What all targets share: reading an input, cutting it up, stating what must hold, mutating it."""
+"""What all targets share: reading an input, cutting it, checking what must hold, mutating it."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class raise_unraisable:  # noqa: N801  a context manager, used like a function
 
 
 class Input:
-    """An input, read from its front. What is missing at its end reads as zeros or as nothing."""
+    """An input, read from its front. Beyond its end, numbers are zero and bytes are empty."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data

@@ -1,8 +1,8 @@
-"""A loop with a clock of its own, and two wires with a peer that does as it is told.
+"""A loop with a clock of its own, and two wires whose peer the harness controls.
 
 :class:`MemoryTransport` is an asyncio transport over nothing; :class:`SocketWire` is the codec's
 own transport over a pair of sockets in this process. Both have the same interface for the harness.
-Everything happens at once or when it is told to.
+Everything happens at once, or when the harness calls for it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ except ImportError:  # no readiness-driven sockets on this platform
 __all__ = ["MemoryLoop", "MemoryTransport", "SocketWire", "stream"]
 
 KERNEL_BUFFER = 32768
-TURNS = 10000
+MOST_ITERATIONS = 10000
 
 
 class _Handle:
@@ -69,7 +69,7 @@ class MemoryLoop:
     def call_soon(
         self, callback: Callable[..., object], *arguments: object, context: object = None
     ) -> _Handle:
-        """Call in the next turn."""
+        """Call in the next iteration."""
         handle = _Handle(self._now, callback, arguments)
         self._ready.append(handle)
         return handle
@@ -84,7 +84,7 @@ class MemoryLoop:
         return handle
 
     def call_exception_handler(self, context: Dict[str, Any]) -> None:
-        """Futures report here an exception that nobody looked at."""
+        """Futures report an exception here that nobody retrieved."""
         self.reported.append(context)
 
     @property
@@ -120,9 +120,9 @@ class MemoryLoop:
             self._watched.pop(fd, None)
         return was_there
 
-    def turn(self) -> None:
+    def run_ready(self) -> None:
         """Run what is ready, until nothing is."""
-        for _ in range(TURNS):
+        for _ in range(MOST_ITERATIONS):
             ready, self._ready = self._ready, []
             for handle in ready:
                 handle.run()
@@ -148,7 +148,7 @@ class MemoryLoop:
     def advance(self, seconds: float) -> None:
         """Let time pass, and everything happen that is due."""
         end = self._now + seconds
-        self.turn()
+        self.run_ready()
         while True:
             due = [timer for timer in self._timers if not timer.cancelled and timer.when <= end]
             if not due:
@@ -156,7 +156,7 @@ class MemoryLoop:
             first = min(due, key=lambda timer: timer.when)
             self._now = max(self._now, first.when)
             first.run()
-            self.turn()
+            self.run_ready()
         self._timers = [timer for timer in self._timers if not timer.cancelled]
         self._now = end
 
@@ -334,7 +334,7 @@ class SocketWire:
                 pass
             except OSError:  # the other end is closed
                 break
-            self._loop.turn()
+            self._loop.run_ready()
         return position
 
     def _read_as_peer(self) -> bool:
@@ -354,7 +354,7 @@ class SocketWire:
         """The peer reads something."""
         if size:
             self._receive(size)
-        self._loop.turn()
+        self._loop.run_ready()
 
     def end_of_stream(self) -> None:
         """The peer half-closes."""
@@ -362,12 +362,12 @@ class SocketWire:
             self._peer.shutdown(socket.SHUT_WR)
         except OSError:  # it is closed already
             return
-        self._loop.turn()
+        self._loop.run_ready()
 
     def lose(self, error: Optional[Exception]) -> None:
         """The peer is gone."""
         self._peer.close()
-        self._loop.turn()
+        self._loop.run_ready()
 
     def close_all(self) -> None:
         """Close the harness's end and see that ours is closed."""

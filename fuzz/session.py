@@ -58,7 +58,7 @@ ANSWER = (
 )
 # Longer than every timeout of a connection together, in seconds.
 LONG = 100.0
-# After so many pieces, bytes of the peer arrive uncut: time is better spent elsewhere.
+# After so many pieces, bytes of the peer arrive uncut, to save time.
 MAX_PIECES = 500
 
 
@@ -197,7 +197,7 @@ class Session:
             del self.incoming[size + self.wire.deliver(piece) :]
             is_over = self._has_cut or self.ws.state != WSState.OPEN
             check(is_over or not self._expects_more, "last_in_buffer was False for the last frame")
-            self.loop.turn()
+            self.loop.run_ready()
 
     def call(self, method: Callable[..., object], *arguments: object, **options: object) -> bool:
         """The user calls something; whether that was allowed. Misuse raises what is documented."""
@@ -263,7 +263,7 @@ class Session:
             self._coroutines.append(coroutine)
 
     def forget_kept(self) -> None:
-        """The user lets go of the frames that the listener kept."""
+        """The user drops the frames that the listener kept."""
         self._check_kept()
         self._kept.clear()
 
@@ -362,7 +362,7 @@ class Session:
         while self.corks:
             self.corks.pop().__exit__(None, None, None)
         self.wire.peer_reads = True
-        self.loop.turn()
+        self.loop.run_ready()
         self._check_incoming()
         self._check_outgoing()
         if not self.wire.is_lost:
@@ -397,7 +397,7 @@ class Session:
         cause = self.ws.disconnect_cause
         kind = cause.kind if cause is not None else None
         if kind is WSDisconnectKind.PROTOCOL_ERROR and "stall_timeout" in str(cause):
-            # It was not the peer's bytes that ended it; what came later was not looked at.
+            # The peer's bytes did not end it, and later bytes were not read.
             check(cause.exception.code == 1008, "wrong code", cause)
             check(self.loop.time() >= self.options.stall_timeout, "too early", cause)
             return
@@ -423,7 +423,7 @@ class Session:
         return self._comparable(frames)
 
     def _comparable(self, frames: List[Any]) -> List[Any]:
-        """Without those that may have been taken for the answer to a ping."""
+        """Without the frames that may have been taken for pongs."""
         if not self._measures and not self.options.enable_auto_ping:
             return frames
         if isinstance(self._listener, _PingingListener):
@@ -475,7 +475,7 @@ class Session:
         check(self.calls in ([], ["connected", "disconnected"]), "callbacks", self.calls)
         check(self._opened.done(), "nobody learned about the opening handshake")
         self._opened.exception()
-        self.loop.turn()
+        self.loop.run_ready()
         for coroutine in self._coroutines:
             check(_step(coroutine), "somebody still waits")
         check(not self.loop.timers, "a timer is left")

@@ -1,6 +1,6 @@
 """Compare the codec's C-level API with its manifest, and say which number must be raised.
 
-    python tools/abi.py            compare; fail with what has changed and what that asks for
+    python tools/abi.py            compare; fail with the changes and the number to raise
     python tools/abi.py --write    raise ABI_EPOCH or ABI_LEVEL as needed, and write what follows
 
 ``--unreleased`` writes without raising a number: no release has the present ones yet.
@@ -47,8 +47,8 @@ Rooms = Dict[str, Dict[str, Any]]
 GUARD = '''\
 """Epoch and level of the C-level API, and the check of both at import. Stable tier.
 
-Written by tools/abi.py. Every public .pxd file cimports this one: importing an extension that was
-compiled with it looks the class below up in abi.py, which raises ImportError if it cannot run.
+Written by tools/abi.py. Every public .pxd file cimports this one. So the import of an extension
+looks the class below up in abi.py, which raises ImportError if the extension cannot run.
 """
 
 cdef enum:

@@ -1,4 +1,4 @@
-"""Fail if a compiler has anything to say about our own sources.
+"""Fail if a compiler has a warning about our own sources.
 
 Two passes: the hand-written C with every warning that it is written for, then the whole codec, as
 its build hook compiles it, with Cython's and the C compiler's warnings as errors. Needs GCC or

@@ -162,7 +162,7 @@ def table_of(source: Path) -> Sequence[Any]:
 
 
 def generated(rows: Sequence[Any]) -> Dict[Path, str]:
-    """Return the files and what belongs into them."""
+    """Return the files and their contents."""
     return {
         ROOM / "options.pxd": PXD.format(fields=lines("    cdef readonly {c_type} {name}", rows)),
         ROOM / "options.pyx": PYX.format(
@@ -187,7 +187,7 @@ def lines(template: str, rows: Sequence[Any]) -> str:
 def fields(row: Any) -> Dict[str, str]:
     """Return what a template can use."""
     check = row.check
-    # None has no place in a number of C; what an optional Number's None stands for has.
+    # A C number cannot be None; WSOptions keeps the value that an optional Number's None means.
     c_type = C_TYPES[type(check).__name__]
     if c_type == "double" and check.is_optional:
         c_type = "object"

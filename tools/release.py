@@ -3,10 +3,11 @@
     python tools/release.py picows-codec 0.2.0
     python tools/release.py picows-codec --check picows-codec-v0.2.0
 
-The first checks that the changelog has something to say, that the version is the next one, and
-for the codec that the C-level API asks for no more; then it writes the version and the date, and
-says which other packages need a new lower bound, and how to tag. Nothing is written if a check
-fails; nothing is committed. The second is for the release job. Needs the package ``packaging``.
+The first command checks that the changelog is not empty, that the version is the next one, and
+that the codec's C-level API needs no higher one. Then it writes the version and the date, and
+prints which other packages need a new lower bound, and how to tag. It writes nothing if a check
+fails, and commits nothing. The second command is for the release job. Needs the package
+``packaging``.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def main(arguments: List[str]) -> None:
 
 
 def prepare(root: Path, package: str, text: str, today: Optional[str] = None) -> List[str]:
-    """Write version and date, and print what is left to do; or return what is in the way."""
+    """Write version and date, and print what is left to do; or return what prevents the release."""
     try:
         version = Version(text)
     except InvalidVersion:

@@ -13,7 +13,7 @@ from picows_codec.connection.state import TRANSITIONS, allows
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "ARCHITECTURE.md"
 BEGIN, END = "<!-- states: begin -->\n", "<!-- states: end -->\n"
-# Possible nearly everywhere: as arrows they would hide all others.
+# Possible in nearly every state, so their arrows would hide all others.
 EVERYWHERE = {"ABORTS": "ABORTED", "ENDS": "CLOSED", "FAILS": "FAILING"}
 
 

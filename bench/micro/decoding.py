@@ -1,4 +1,4 @@
-"""Measures what decoding a message in a callback costs, by library and by what it is handed.
+"""Measures what decoding a message in a callback costs, for each library and kind of input.
 
 python -m bench.micro.decoding [--seconds S] [--core N]
 

@@ -2,9 +2,10 @@
 
     python -m bench.micro.instructions [--only NAME ...] [--peers NAME[,NAME...]] [--output FILE]
 
-A program is run twice, with few and with many messages; the difference, divided by the messages, is
-what a message costs: start and end cancel out. The figures do not depend on how busy or fast the
-machine is, only on code, compiler, interpreter and the vector instructions that valgrind knows.
+A program runs twice, with few and with many messages. The difference, divided by the number of
+messages, is what a message costs, because start and end cancel out. The figures do not depend on
+how busy or fast the machine is, only on code, compiler, interpreter and the vector instructions
+that valgrind knows.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Install the codec, run the worker, print what it says."""
+    """Install the codec, run the worker, print its figures."""
     arguments = parse_arguments()
     console = new_console()
     ours = Ours(arguments.python, arguments.python_path)
@@ -81,7 +81,7 @@ def main() -> None:
 
 
 def show_progress(lines: Any) -> Any:
-    """Pass lines on, and count them for whoever waits."""
+    """Pass lines on, and show how many there were."""
     for number, line in enumerate(lines):
         if sys.stderr.isatty():
             print(f"\r{number} figures", end="", file=sys.stderr, flush=True)

@@ -271,7 +271,7 @@ static void run_source(void) {
     bool told = false;
     conns_connect(arguments.port, 0);
     window_begin(&arguments.timing, now_ns());
-    /* The sink says when it has seen enough. */
+    /* The sink closes the connection when it has counted enough. */
     while (!over) {
         conns_poll(-1);
         if (!told) told = window_tick(&arguments.timing, now_ns(), source_count());

@@ -162,7 +162,7 @@ void conns_watch_stdin(void (*line)(void), void (*ended)(void)) {
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = &stdin_mark};
     on_stdin_line = line;
     on_stdin_end = ended;
-    /* Not for a file or /dev/null: then nobody has anything to say. */
+    /* Not for a file or /dev/null, because no line will come from there. */
     (void) epoll_ctl(poller, EPOLL_CTL_ADD, STDIN_FILENO, &event);
 }
 
@@ -291,7 +291,7 @@ bool next_frame(struct conn *conn, uint8_t *data, size_t size, size_t *position,
         if (frame->opcode == OP_BINARY) return true;
         control_frame(conn, frame, *payload);
     }
-    *position = size; /* nothing is looked at after a CLOSE frame */
+    *position = size; /* nothing is read after a CLOSE frame */
     return false;
 }
 
@@ -352,7 +352,7 @@ static void free_part(struct conn *conn) {
     conn->part_size = conn->part_room = 0;
 }
 
-/* One read and what it brings; false when there is no more to be had now. */
+/* Read once and handle the bytes; false when there are no more for now. */
 static bool receive(struct conn *conn) {
     if (!conn->part && conn->expected) {
         conn->part = checked(malloc(conn->expected));

@@ -15,7 +15,7 @@ typedef struct no_ssl SSL;
 
 enum {
     LINK_END = 0,    /* the peer has closed its side, or the connection is lost */
-    LINK_AGAIN = -1, /* nothing to be had now */
+    LINK_AGAIN = -1, /* nothing can be read or written now */
 };
 
 struct link {
@@ -38,8 +38,8 @@ int link_handshake(struct link *link);
    inside of TLS, where epoll does not see them. */
 ssize_t link_read(struct link *link, uint8_t *out, size_t room, bool *more);
 
-/* Bytes taken, possibly fewer than given, or LINK_AGAIN or LINK_END. Over TLS all are taken, and
-   link_flush brings away what the kernel did not take. */
+/* The number of bytes taken, possibly fewer than given, or LINK_AGAIN or LINK_END. Over TLS all are
+   taken, and link_flush writes what the kernel did not take. */
 ssize_t link_write(struct link *link, const uint8_t *data, size_t size);
 
 /* 1 when nothing is left inside, LINK_AGAIN or LINK_END. */

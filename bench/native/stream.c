@@ -6,7 +6,7 @@
 
 enum {
     CHUNK = 256 * 1024, /* bytes that are written at a time */
-    TURN = 16,          /* writes before the clock is looked at again */
+    WRITES = 16,        /* writes before the clock is read again */
     CHECK_EVERY = 64,   /* the rest of a payload is compared in every so many frames */
 };
 
@@ -69,7 +69,7 @@ static void fill(void) {
 
 void source_write(struct conn *conn) {
     /* A sink as fast as this one would keep it here for ever. */
-    for (int i = 0; i < TURN; i++) {
+    for (int i = 0; i < WRITES; i++) {
         if (source.sent == source.filled) {
             fill();
             if (source.filled == 0) {

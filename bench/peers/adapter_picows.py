@@ -45,7 +45,7 @@ class Echo(WSListener):  # type: ignore[misc]
 
 
 class OpenAndClose(WSListener):  # type: ignore[misc]
-    """Asks for the closing handshake and waits for its answer."""
+    """Starts the closing handshake and waits for the peer's CLOSE frame."""
 
     def on_ws_connected(self, transport: Any) -> None:
         transport.send_close()

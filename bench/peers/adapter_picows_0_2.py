@@ -1,4 +1,4 @@
-"""picows 0.2.1: an early release, for how far its successors have come."""
+"""picows 0.2.1: an early release, to show the progress since then."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ MESSAGE_ROLES = frozenset(
 
 @dataclass(frozen=True)
 class Library:
-    """What is installed once and may take part under several names."""
+    """A library, which is installed once and may take part under several names."""
 
     name: str
     kind: str

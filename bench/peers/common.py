@@ -85,7 +85,7 @@ class Arguments:
 
     @property
     def url(self) -> str:
-        """Where a client connects to; numeric, so that nobody asks the resolver."""
+        """Where a client connects to; numeric, so that no resolver is needed."""
         return f"{'wss' if self.secure else 'ws'}://127.0.0.1:{self.port}/"
 
     def client_context(self) -> Optional[ssl.SSLContext]:
@@ -336,7 +336,7 @@ async def play_server(player: Adapter, role: str) -> None:
     asyncio.get_running_loop().add_reader(0, on_stdin)
     print_json({"port": port})
     await stopped.wait()
-    # What is still connected goes down with the process: nothing is measured any more.
+    # End the process with its connections, because nothing is measured any more.
     os._exit(0)
 
 

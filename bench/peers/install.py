@@ -1,6 +1,6 @@
 """Installs the peers below a work directory: an environment of its own for each library.
 
-A library that cannot be had here is left out, with the reason; only the C programs are a must.
+A library that cannot be installed is left out, with the reason; only the C programs are required.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Installation:
         self._renew = renew
         self._tls: Optional[bool] = None
         work.mkdir(parents=True, exist_ok=True)
-        # Two at a time would measure each other, and share logs and extensions.
+        # Two runs at a time would disturb each other, and share logs and extensions.
         self._lock = (work / "lock").open("w", encoding="ascii")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -299,5 +299,5 @@ def run(
 
 
 def say(text: str) -> None:
-    """Tell the user what takes time."""
+    """Tell the user about a step that takes time."""
     print(text, file=sys.stderr, flush=True)

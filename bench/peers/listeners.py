@@ -1,7 +1,7 @@
-"""The listeners of ours and of picows: the same user code against two libraries with one idea.
+"""The listeners of ours and of picows: the same user code for two libraries with the same API.
 
-Each ``new_...`` function makes a subclass of the library's WSListener: what runs per message is
-nothing but the user's code and the library's.
+Each ``new_...`` function makes a subclass of the library's WSListener, so that only the user's code
+and the library's run for each message.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def new_source(base: Type[Any]) -> Type[Any]:
             self.writable.set()
 
         def on_ws_frame(self, transport: Any, frame: Any) -> None:
-            # A sink says nothing but that it has seen enough.
+            # A sink sends only a CLOSE frame, when it has counted enough.
             self.closed = True
             super().on_ws_frame(transport, frame)
 
@@ -133,7 +133,7 @@ async def pump(
                 send(binary, message)
         source.count += burst
         if source.count == arguments.messages:
-            # The program ends after that, and with it what waits for the turn's end or is queued.
+            # Wait, because the program ends after that, and frames may be held back or queued.
             await asyncio.sleep(0)
             while transport.underlying_transport.get_write_buffer_size():  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
@@ -177,7 +177,7 @@ async def play_echo(transport: Any, listener: Any, binary: Any, adapter: Adapter
 
 
 def new_broadcast_listener(base: Type[Any], send: Callable[[Any, Any], None]) -> Type[Any]:
-    """Return a listener whose every frame goes to all: ``send(transport, frame)`` for each."""
+    """Return a listener that sends every frame to all: ``send(transport, frame)`` for each."""
     everybody: Set[Any] = set()
 
     class Member(base):  # type: ignore[misc]

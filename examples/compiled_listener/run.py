@@ -3,7 +3,7 @@
     pip install ./examples/compiled_listener
     python examples/compiled_listener/run.py
 
-The listener class is handed to picows_server like one in Python.
+Pass the listener class to picows_server like a class in Python.
 """
 
 from __future__ import annotations

@@ -33,9 +33,8 @@ cdef struct Quote:
 cdef class Consumer(WSListener):
     """Keeps the latest quote.
 
-    A quote makes all before it worthless. So of the frames that came with one read, only the last
-    is looked into; the others are counted and passed over. What is looked into is parsed where it
-    was received: no object is made, no byte copied.
+    A quote replaces all before it. So only the last frame that came with one read is parsed; the
+    others are only counted. It is parsed in the receive buffer, without an object or a copy.
     """
 
     cdef readonly long long frames
@@ -174,7 +173,7 @@ cdef class Feed(WSListener):
         return 0
 
     def send_batch(self):
-        """Send some quotes in one write; then others have their turn."""
+        """Send some quotes in one write, so that other connections do not wait long."""
         cdef bytes quote
         cdef const char* text
         self._scheduled = False

@@ -2,7 +2,7 @@
 
 Input: a byte of flags (1: the rest are the caller's arguments; 2: subprotocols are offered;
 4: small limits; 8: the listener factory raises), a byte that says how the rest is cut, and the
-rest: what the server answers. The client's key is always the same.
+rest: the server's response. The client's key is always the same.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SMALL = WSOptions(max_handshake_line_size=128, max_handshake_headers=8, max_hand
 OFFERED = ("chat", "superchat")
 KEY = b"AAAAAAAAAAAAAAAAAAAAAA=="
 MAX_BODY = 65536
-# RFC 9110, 15.2: interim responses before the final one are passed over.
+# RFC 9110, 15.2: interim responses before the final one are skipped.
 MOST_INTERIM = 8
 # The fields of every request, and how many of them there are.
 OWN_FIELDS = {b"host", b"upgrade", b"connection", b"sec-websocket-key", b"sec-websocket-version"}
@@ -44,7 +44,7 @@ class FactoryError(Exception):
 
 
 def run(data: bytes) -> None:
-    """Check the arguments of a caller, or the answer of a server, cut in two ways."""
+    """Check the arguments of a caller, or the response of a server, cut in two ways."""
     source = Input(data)
     flags, pattern = source.byte(), source.byte()
     if flags & ARGUMENTS:
@@ -110,7 +110,7 @@ def _is_redirect(subject: ClientHandshake) -> bool:
 
 
 def _check_accepted(subject: ClientHandshake, flags: int, answer: bytes) -> None:
-    """RFC 6455, 4.1: what the model must find in an answer that was accepted."""
+    """RFC 6455, 4.1: what the model must find in a response that was accepted."""
     for _ in range(MOST_INTERIM + 1):
         head = read_head(answer)
         if head is None or not re.match(rb"HTTP/1\.[0-9] 1(?!01)", head.start):
@@ -132,7 +132,7 @@ def _check_accepted(subject: ClientHandshake, flags: int, answer: bytes) -> None
 
 
 def _check_refused(subject: ClientHandshake, flags: int, options: WSOptions) -> None:
-    """The error is typed, and what it keeps of the answer is limited."""
+    """The error is documented, and keeps only a limited part of the response."""
     error = subject.error
     if isinstance(error, FactoryError):
         check(flags & FACTORY_RAISES, "an error from nowhere")

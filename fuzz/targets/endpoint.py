@@ -36,7 +36,7 @@ def run(data: bytes) -> None:
                     break
                 code = source.byte()
                 OPERATIONS[code & 15](session, source, code >> 4)
-                session.loop.turn()
+                session.loop.run_ready()
             session.finish()
     finally:
         gc.enable()
@@ -170,7 +170,7 @@ def _wait(session: Session, source: Input, bits: int) -> None:
 
 
 def _look(session: Session, source: Input, bits: int) -> None:
-    """Every attribute, at any time; kept frames are let go."""
+    """Every attribute, at any time; kept frames are dropped."""
     session.forget_kept()
     for name in dir(session.ws):
         if not name.startswith("_"):

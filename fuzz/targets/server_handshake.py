@@ -26,9 +26,9 @@ SMALL_LIMITS = 8
 DEFAULTS = WSOptions()
 SMALL = WSOptions(max_handshake_line_size=128, max_handshake_headers=8, max_handshake_size=512)
 EXTRA = ("X-Extra", "value")
-# A word that no answer has of its own: where it comes back, the request does.
+# A word that no response has by itself: a response with it has bytes of the request.
 MARKER = b"zqxj"
-# RFC 9112, 2.2: empty lines before a request are passed over.
+# RFC 9112, 2.2: empty lines before a request are skipped.
 MOST_EMPTY_LINES = 8
 
 
@@ -106,7 +106,7 @@ def _feed(flags: int, pieces: Iterable[bytes], request: bytes) -> Tuple[Any, ...
 
 
 def _check_accepted(subject: ServerHandshake, request: bytes, answer: bytes) -> None:
-    """RFC 6455, 4.2: what the model must find in a request that was accepted, and the answer."""
+    """RFC 6455, 4.2: what the model must find in a request that was accepted, and its response."""
     for _ in range(MOST_EMPTY_LINES):
         request = request[2:] if request.startswith(b"\r\n") else request
     head = read_head(request)
@@ -137,7 +137,7 @@ def _check_accepted(subject: ServerHandshake, request: bytes, answer: bytes) -> 
 def _check_refused(
     subject: ServerHandshake, answer: bytes, options: WSOptions, in_time: bool
 ) -> None:
-    """The answer is HTTP with its length right, and holds nothing of the request."""
+    """The response is HTTP with the right length, and holds nothing of the request."""
     error = subject.error
     check(subject.listener is None, "a listener without an upgrade")
     if isinstance(error, WSHandshakeError):

@@ -69,7 +69,8 @@ def import_trustme() -> Any:
         # cryptography announces the end of Python 3.8 when it is imported there.
         warnings.simplefilter("ignore")
         return pytest.importorskip(
-            "trustme", reason="needs cryptography, which free-threaded CPython 3.13 has not"
+            "trustme",
+            reason="needs cryptography, which has no release for free-threaded CPython 3.13",
         )
 
 

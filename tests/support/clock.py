@@ -52,7 +52,7 @@ class FakeHandle:
 class FakeLoop(asyncio.AbstractEventLoop):
     """An event loop without I/O: callbacks run in ``run_ready`` and ``advance`` only.
 
-    A callback that raises ends the call that ran it with its exception: nothing is only logged.
+    The exception of a callback is raised by the call that ran it, not only logged.
     """
 
     def __init__(self, clock: Optional[FakeClock] = None) -> None:

@@ -161,7 +161,7 @@ class Connection:
             shared_reads=shared_reads,
         )
         self.ws: WSTransport = self.endpoint.transport
-        # A connection that is opened step by step is one whose opening is looked at.
+        # A test that opens a connection step by step looks at the future.
         self.opened: Any = None if open else self.endpoint.opened
         self.transport = MemoryTransport(self.loop, self.endpoint, **transport_options or {})
         self._extra_request = extra_request
@@ -230,7 +230,7 @@ class Connection:
     # What came of it
 
     def sent_bytes(self) -> bytes:
-        """What was written since the last look, which ends the turn of the loop."""
+        """The bytes written since the last call. This ends the loop iteration."""
         self.loop.run_ready()
         written = self.transport.written
         new = written[self._seen :]
@@ -251,7 +251,7 @@ class Connection:
 
 
 def finish_closing(connection: Connection) -> None:
-    """The peer does its part once both CLOSE frames were exchanged (RFC 6455, 7.1.1)."""
+    """The peer does its part when both CLOSE frames were exchanged (RFC 6455, 7.1.1)."""
     if connection.role == "client":
         assert not connection.transport.lost
         connection.feed_eof()

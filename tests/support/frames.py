@@ -1,4 +1,4 @@
-"""Frames as bytes, built and taken apart in plain Python: what the library is compared with."""
+"""Build and parse frames in plain Python, to compare the library with."""
 
 from __future__ import annotations
 

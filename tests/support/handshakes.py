@@ -17,7 +17,7 @@ from picows_codec.options import WSOptions
 TAIL = b"\x81\x05hello\r\n\r\nGET / HTTP/1.1\r\n\x00"
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
-# In the path and the headers of every request here; must be in no answer.
+# In the path and the headers of every request here; no response may have it.
 MARK = "kilroy"
 Headers = List[Tuple[str, Optional[str]]]
 Feed = Callable[[OpeningHandshake, bytes], int]
@@ -78,7 +78,7 @@ def route_must_not_be_called(_: WSUpgradeRequest) -> object:
 
 
 def read_answer(data: bytes, is_head: bool = False) -> Tuple[int, Dict[str, str], bytes]:
-    """Parse an answer that is no upgrade, strictly; to HEAD it has no body."""
+    """Parse a response that is no upgrade, strictly; to HEAD it has no body."""
     raw_head, separator, body = data.partition(b"\r\n\r\n")
     assert separator
     first_line, *lines = raw_head.decode("ascii").split("\r\n")
@@ -139,7 +139,7 @@ def make_client(
     subprotocols: Any = (),
     **options: Any,
 ) -> Tuple[ClientHandshake, bytes]:
-    """A client, and the answer that it accepts."""
+    """A client, and the response that it accepts."""
     client = ClientHandshake(
         f"/{MARK}",
         f"{MARK}.example",

@@ -1,4 +1,4 @@
-"""Counting what must not be left behind, and waiting for it to go."""
+"""Count the objects and descriptors that must not be left, and wait until they are gone."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class Gatherer(WSMessageListener):
 
 
 class OwnPings(Recorder):
-    """Pings with TEXT frames, and takes "pong" for the answer."""
+    """Pings with TEXT frames, and takes "pong" for the pong."""
 
     def send_user_specific_ping(self, transport: WSTransport) -> None:
         transport.send(TEXT, b"ping")

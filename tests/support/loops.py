@@ -1,4 +1,4 @@
-"""Running a coroutine on the event loop of choice, strictly: what a loop only logs is an error."""
+"""Run a coroutine on a chosen event loop; a report that a loop only logs is an error here."""
 
 from __future__ import annotations
 

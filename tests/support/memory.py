@@ -138,7 +138,7 @@ class MemoryTransport(asyncio.Transport):
         self._close()
 
     def abort(self) -> None:
-        # The last way out: it does its work even where it also raises.
+        # abort() always works, even if it also raises.
         self.aborted = True
         self._closing = True
         self._queue = 0

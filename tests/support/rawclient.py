@@ -80,7 +80,7 @@ class RawClient(RawConnection):
         return client
 
     async def upgrade(self, path: str = "/", headers: Iterable[Tuple[str, str]] = ()) -> Response:
-        """Send an upgrade request and read the answer, whatever it is."""
+        """Send an upgrade request and read the response, whatever it is."""
         self.writer.write(upgrade_request(path, headers))
         return await self.read_response()
 

@@ -83,7 +83,7 @@ class RawConnection:
         self.respond("101 Switching Protocols", [*upgrade_headers(request), *headers])
 
     async def redirect(self, location: str, status: str = "302 Found") -> Request:
-        """Read a request and answer it with a redirect."""
+        """Read a request and respond with a redirect."""
         request = await self.read_request()
         self.respond(status, [("Location", location), ("Content-Length", "0")])
         return request
@@ -193,7 +193,7 @@ class RawPeer:
             await connection.read_to_end()
         except (OSError, asyncio.IncompleteReadError):
             pass  # the peer left in the middle
-        except RuntimeError:  # uvloop's word for a write to a closed transport
+        except RuntimeError:  # uvloop raises this for a write to a closed transport
             if not connection.writer.transport.is_closing():
                 raise
         finally:

@@ -43,8 +43,8 @@ class Seal:
         if not self.is_closed or event not in _FORBIDDEN:
             return
         what = str(arguments[0])
-        # A traceback in the log shows lines of source, and does without where there are none. From
-        # Python 3.13 on it parses a line for that, and a line that is no program has this name.
+        # A traceback in the log reads source files, but does not need them. From Python 3.13 on it
+        # also parses a line, under this name.
         if event == "open" and what.endswith((".py", ".pyx", "<unknown>")):
             raise OSError(24, "sealed", what)
         self.broken.append(f"{event} {what}")

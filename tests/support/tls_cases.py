@@ -82,7 +82,7 @@ def check_needs_loop(role: str, case: str, loop: str, files: Certificates) -> No
 
 
 def check_carried(role: str, case: str, loop: str, files: Certificates) -> None:
-    """Every backend carries it, and nobody says anything."""
+    """Every backend carries it, and nothing is logged."""
     for backend in ("auto", "aiofastnet", "loop"):
         name = "loop" if backend == "loop" else "aiofastnet"
         assert _run(role, case, backend, loop, files) == [f"{name} {name} {name}", "0"]

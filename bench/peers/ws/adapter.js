@@ -8,7 +8,7 @@ const http = require('http');
 const WebSocket = require('ws');
 
 const BATCH = 256; // messages that a source sends in one go
-const HIGH_WATER = 64 * 1024; // bytes that it lets wait
+const HIGH_WATERMARK = 64 * 1024; // bytes that it lets wait
 const CLOSE_NORMAL = 1000;
 
 function parseArguments(words) {
@@ -124,7 +124,7 @@ function pump(socket, window, counted) {
     counted(count);
     if (options.messages && count === options.messages) {
       if (window) window.close();
-    } else if (socket.bufferedAmount > HIGH_WATER) {
+    } else if (socket.bufferedAmount > HIGH_WATERMARK) {
       socket._socket.once('drain', burst);
     } else {
       setImmediate(burst);

@@ -1,7 +1,7 @@
 """Epoch and level of the C-level API, and the check of both at import. Stable tier.
 
-Written by tools/abi.py. Every public .pxd file cimports this one: importing an extension that was
-compiled with it looks the class below up in abi.py, which raises ImportError if it cannot run.
+Written by tools/abi.py. Every public .pxd file cimports this one. So the import of an extension
+looks the class below up in abi.py, which raises ImportError if the extension cannot run.
 """
 
 cdef enum:
