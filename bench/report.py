@@ -25,10 +25,9 @@ DEFAULT_BASES = ("picows", "c")
 METHOD = (
     "Method: server and client are processes on a core each, connected by the loopback interface;"
     " the side that is not under test is a C program on epoll. A round measures all peers, one"
-    " after another. Every ratio is the median of the ratios of single rounds (in brackets the lowest and"
-    " the highest); figures"
-    " are medians of the rounds. CPU time is that of the process under test. Measurements during"
-    " which other processes used the cores are repeated."
+    " after another. Every ratio is the median of the ratios of single rounds (in brackets the"
+    " lowest and the highest); figures are medians of the rounds. CPU time is that of the process"
+    " under test. Measurements during which other processes used the cores are repeated."
 )
 
 

@@ -70,7 +70,7 @@ def import_trustme() -> Any:
         warnings.simplefilter("ignore")
         return pytest.importorskip(
             "trustme",
-            reason="needs cryptography, which has no release for free-threaded CPython 3.13",
+            reason="needs cryptography, which free-threaded CPython 3.13 does not have",
         )
 
 

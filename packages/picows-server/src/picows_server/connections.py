@@ -227,13 +227,13 @@ class Connections(ProtocolOwner):
         if protocol.transport is not None:
             # The cancellation may have come after the end of the handshake, before its task's end.
             protocol.transport.disconnect(graceful=False)
-        self._release(protocol, sock, _CLOSING_ITERATIONS)
+        self._discard(protocol, sock, _CLOSING_ITERATIONS)
 
-    def _release(self, protocol: ServerProtocol, sock: socket.socket, iterations: int) -> None:
+    def _discard(self, protocol: ServerProtocol, sock: socket.socket, iterations: int) -> None:
         # A transport that gives up still watches its socket. If the socket were closed earlier, its
         # number would stay in the selector. If no transport has it, nobody else closes it.
         if iterations and sock.fileno() >= 0:
-            self._loop.call_soon(self._release, protocol, sock, iterations - 1)
+            self._loop.call_soon(self._discard, protocol, sock, iterations - 1)
             return
         sock.close()
         protocol.give_up()
