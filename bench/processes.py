@@ -125,7 +125,7 @@ class Process:
 
     def _last_words(self) -> str:
         text = self._log.read_text(encoding="utf-8", errors="replace").strip()
-        return text[-600:] or "without a word"
+        return text[-600:] or "without output"
 
     def __enter__(self) -> Process:  # noqa: PYI034 - Self needs Python 3.11
         return self

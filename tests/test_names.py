@@ -1,4 +1,4 @@
-"""One word for one thing: what client, server and codec define under one name."""
+"""One word for one thing: names in the three packages, and words in every text."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import re
 from pathlib import Path
 from typing import Dict, Iterator, Set
 
-PACKAGES = Path(__file__).resolve().parents[1] / "packages"
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ROOT / "packages"
 
 # The same job in client and server, done in each one's way. The codec knows no logging.
 SAME_JOB = {
@@ -64,3 +65,44 @@ def test_names_are_found() -> None:
     assert {"ws_frame_header", "Wire", "WSTransport", "has_readers"} <= names_of("codec")
     assert {"FirstHop", "Dialogue", "ws_connect", "WSParsedURL"} <= names_of("client")
     assert {"Route", "ServerProtocol", "ws_create_server"} <= names_of("server")
+
+
+# Words that a reader stumbles over, and what to write instead.
+AVOIDED = {
+    r"turns? of the (?:event )?loop|loop's turn|next turn\b": "loop iteration",
+    r"\b(?:lets?|letting) go\b|_let_go\b": "release",
+    r"reference circle": "reference cycle",
+    r"high[- ]water[- ]mark|low[- ]water[- ]mark": "watermark",
+    r"\bin vain\b": "without effect",
+    r"\ban only one\b": "the only one",
+    r"something else is next|caller's win\b|limit is not its\b": "a whole sentence",
+    r"asyncio-shaped": "an asyncio transport",
+}
+
+TEXTS = {".c", ".cpp", ".h", ".ini", ".js", ".md", ".pxd", ".py", ".pyi", ".pyx", ".toml", ".yml"}
+FOLDERS = ("bench", "docs", "examples", "fuzz", "packages", "tests", "tools")
+
+
+def texts() -> Iterator[Path]:
+    """Yield every text of the project except this one; not C that Cython has written."""
+    yield from (path for path in ROOT.iterdir() if path.suffix in TEXTS)
+    for folder in FOLDERS:
+        for path in (ROOT / folder).rglob("*"):
+            is_written_by_cython = path.suffix == ".c" and path.with_suffix(".pyx").exists()
+            if path.suffix in TEXTS and not is_written_by_cython and path.name != "test_names.py":
+                yield path
+
+
+def test_words_to_avoid() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}: {match.group()!r}; better: {AVOIDED[words]}"
+        for path in texts()
+        for words in AVOIDED
+        for match in re.finditer(words, path.read_text(encoding="utf-8"), re.IGNORECASE)
+    ]
+    assert not found
+
+
+def test_texts_are_found() -> None:
+    names = {path.name for path in texts()}
+    assert {"README.md", "guide.md", "sender.pyx", "frame_header.pxd", "cpu.c", "tox.ini"} <= names

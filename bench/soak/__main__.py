@@ -16,7 +16,7 @@ from bench.soak.process import allow_descriptors, descriptors, memory, watched_l
 from bench.soak.run import Soak
 from picows_codec import WSTransport
 
-# What may be left of descriptors when all is over: logging, the loop's own.
+# How many more descriptors may be open at the end: logging, the loop's own.
 DESCRIPTORS_LEFT = 3
 
 

@@ -1,4 +1,4 @@
-"""What a connection may turn out to be: how it lives, and how it ends."""
+"""The kinds of connections: how each lives, and how it ends."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ENDLESS_FLOOD_COUNT = 4000
 
 
 async def closed_by_client(soak: Soak, number: int) -> None:
-    """The client sends CLOSE behind its last message, and gets all answers before the server's."""
+    """The client sends CLOSE after its last message, and gets all echoes before the server's."""
     transport, listener = await soak.connect(number)
     listener.start()
     await soak.live()
@@ -29,7 +29,7 @@ async def closed_by_client(soak: Soak, number: int) -> None:
 
 
 async def closed_by_server(soak: Soak, number: int) -> None:
-    """The server sends CLOSE behind its last answer."""
+    """The server sends CLOSE after its last echo."""
     transport, listener = await soak.connect(number)
     listener.start()
     await soak.live()
@@ -40,7 +40,7 @@ async def closed_by_server(soak: Soak, number: int) -> None:
 
 
 async def disconnected_by_client(soak: Soak, number: int) -> None:
-    """The client wants no answers any more; the server gets everything all the same."""
+    """The client calls disconnect(): it gets no more echoes, but the server gets every message."""
     transport, listener = await soak.connect(number)
     listener.start()
     await soak.live()
@@ -129,7 +129,7 @@ async def stalls_in_handshake(soak: Soak, number: int) -> None:
 
 
 async def vanishes_in_frame(soak: Soak, number: int) -> None:
-    """The peer is gone in the middle of a large frame."""
+    """The peer vanishes in the middle of a large frame."""
     sock = await soak.raw_connect(number)
     with sock:
         frame = masked(0x82, b"%08x%08x" % (number, 0) + bytes(300_000))
@@ -140,7 +140,7 @@ async def vanishes_in_frame(soak: Soak, number: int) -> None:
 
 
 async def breaks_protocol(soak: Soak, number: int) -> None:
-    """The peer sends what RFC 6455 forbids, behind a message that is delivered and echoed."""
+    """The peer breaks RFC 6455 after a message that is delivered and echoed."""
     sock = await soak.raw_connect(number)
     with sock:
         good = masked(0x81, b"%08x%08x" % (number, 0))
@@ -168,7 +168,7 @@ def masked(first_byte: int, payload: bytes) -> bytes:
     return struct.pack("!BBQI", first_byte, 0xFF, size, 0) + payload
 
 
-# What a connection may turn out to be, and how often
+# The kinds of connections, and how often each is chosen
 KINDS: Kinds = {
     "closed by the client": (closed_by_client, 30),
     "closed by the server": (closed_by_server, 20),

@@ -33,9 +33,9 @@ FLOOD_SIZE = 16_000
 
 
 class EchoListener(WSMessageListener):
-    """The server's side: checks the numbers, echoes, and does as it is told.
+    """The server's side: checks the numbers, echoes, and obeys commands.
 
-    A message that begins with "!" is an order: ``!close``, ``!abort`` or ``!flood COUNT``.
+    A message that begins with "!" is a command: ``!close``, ``!abort`` or ``!flood COUNT``.
     """
 
     def __init__(self, number: int, soak: Soak) -> None:

@@ -19,7 +19,7 @@ def memory() -> float:
     except FileNotFoundError:
         import resource  # noqa: PLC0415
 
-        # The most there ever was: bytes on macOS.
+        # The maximum so far, in bytes on macOS.
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 

@@ -27,11 +27,11 @@ REPORT_EVERY = 10.0
 
 CONNECTING_AT_ONCE = 100
 NEVER_READING_AT_ONCE = 2  # each makes the server queue max_write_queue_size
-# How much of the memory after the first quarter (of a run that is long enough) may be added later.
+# By how much the memory after the first quarter of a long run may grow later.
 LONG_RUN = 60.0
 MEMORY_GROWTH = 0.3
 
-# By name: what opens a connection and sees to its end, and how often that is chosen.
+# By name: the function that opens and ends a connection, and how often it is chosen.
 Kinds = Dict[str, Tuple[Callable[["Soak", int], Awaitable[None]], float]]
 
 
@@ -156,7 +156,7 @@ class Soak:
         self.tally.check(listener.disconnects == 1, "client: disconnects", listener.disconnects)
 
     def check_complete(self, client: ClientListener, server: EchoListener) -> None:
-        """After a close in order: nothing was lost on the way, neither there nor back."""
+        """After a close in order: no message was lost in either direction."""
         self.tally.counts["closed in order"] += 1
         self.tally.check(
             server.received == client.sent, "server got", server.received, "of", client.sent
@@ -173,7 +173,7 @@ class Soak:
         self.tally.check(condition(), message)
 
     async def report(self, server: Any) -> None:
-        """Say now and then how it goes."""
+        """Print the progress now and then."""
         before, started = 0, self.loop.time()
         while True:
             await asyncio.sleep(min(REPORT_EVERY, self.seconds / 2))

@@ -41,7 +41,7 @@ DIRECTIVES = {
 CHECKS = {"boundscheck": True, "initializedcheck": True, "nonecheck": True}
 # The settrace backend: coverage's plugins do not work with sys.monitoring.
 TRACE = [("CYTHON_TRACE", "1"), ("CYTHON_TRACE_NOGIL", "1"), ("CYTHON_USE_SYS_MONITORING", "0")]
-# Cython's own output trips over the last two; everything else that these find is ours to mend.
+# Cython's own output causes the last two warnings; all others that these find must be fixed.
 WARNINGS = ["-Wall", "-Wextra", "-Wno-unused-parameter", "-Wno-missing-field-initializers"]
 STRIP = ["-Wl,-S", "-Wl,-x"] if sys.platform == "darwin" else ["-Wl,-s"]
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]

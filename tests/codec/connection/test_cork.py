@@ -207,7 +207,7 @@ def test_other_connections_inside_a_cork(role: str) -> None:
 
 
 def written(connection: Connection) -> List[int]:
-    """How many frames each write had since the last look, this turn of the loop included."""
+    """How many frames each write had since the last look, this loop iteration included."""
     counts = []
     for write in connection.transport.writes[connection.seen_writes :]:
         found, rest = frames.parse_all(write)
@@ -233,7 +233,7 @@ def test_a_burst_shares_a_write(role: str) -> None:
     connection.loop.run_ready()
     assert written(connection) == [8]
     assert [frame.payload for frame in connection.sent()] == [b"%d" % i for i in range(10)]
-    # The next turn begins anew.
+    # The next iteration begins again.
     for i in range(3):
         connection.ws.send(BINARY, b"%d" % i)
     assert written(connection) == [1, 1]
@@ -260,7 +260,7 @@ def test_a_burst_in_a_callback_of_a_read(role: str) -> None:
 
 @both_roles
 def test_frames_of_separate_reads_do_not_wait(role: str) -> None:
-    """Whatever other connections of the thread receive, too, ends a turn."""
+    """A read of another connection of the thread ends an iteration, too."""
     connection, other = bursting(role), Connection(role)
     for _ in range(10):
         connection.ws.send(BINARY, b"x")
@@ -269,7 +269,7 @@ def test_frames_of_separate_reads_do_not_wait(role: str) -> None:
 
 
 @both_roles
-def test_a_frame_a_turn_does_not_wait(role: str) -> None:
+def test_a_frame_an_iteration_does_not_wait(role: str) -> None:
     connection = bursting(role)
     for _ in range(10):
         connection.ws.send(BINARY, b"x")

@@ -104,7 +104,7 @@ async def ws_connect(
     called. It also serves ``async with``, which ends the connection by ``disconnect()`` and
     ``wait_disconnected()``; if that wait is cancelled, the connection is dropped.
 
-    Whom to call
+    What to connect to
         ``url``: ``ws://host:port/path?query``, or ``wss://`` for TLS; see :meth:`WSURL.parse`.
         User and password in it are sent as Basic authentication (RFC 7617).
 
@@ -128,7 +128,7 @@ async def ws_connect(
         Authorization, Cookie, Proxy-Authorization and Host of ``extra_headers``, and
         ``server_hostname`` does not apply to it.
 
-    How to get there
+    How to connect
         ``proxy``: ``http://``, ``https://``, ``socks4://`` or ``socks5://``, each with
         ``user:password@host:port``. The proxy resolves the server's name. SOCKS needs the
         ``socks`` extra (python-socks, Python 3.9 and newer), and takes ASCII credentials only.
@@ -149,7 +149,7 @@ async def ws_connect(
 
         ``family``: ``socket.AF_INET`` or ``socket.AF_INET6``, to use only addresses of that kind.
 
-    How to be served
+    How to run the connection
         ``listener_factory``: a :class:`WSListener` class, or a callable that returns a listener;
         it takes no arguments, or the upgrade request and response. It may also be a listener that
         belongs to no other open connection.

@@ -39,7 +39,7 @@ cdef class Sender(ConnectionState):
     cdef:
         ThreadBuffers _buffers
         Wire _wire                  # our own transport, or None
-        object _transport_below     # the asyncio-shaped transport; _wire, if there is one
+        object _transport_below     # the asyncio transport; _wire, if there is one
         object _write_below         # its write method where _wire is None
         object _loop
         WriteBuffer _pending        # frames held back by a cork, or None

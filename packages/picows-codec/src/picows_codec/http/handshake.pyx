@@ -152,7 +152,7 @@ cdef class OpeningHandshake:
         """The handshake fails because of the caller's factory: ``exception`` becomes ``error``.
 
         Also takes back an acceptance, for a caller that finds the listener unusable before
-        ``to_send`` is written. A server answers 500.
+        ``to_send`` is written. A server's response is then 500.
         """
         self.accepted = False
         self.listener = None

@@ -65,8 +65,8 @@ cdef class ServerHandshake(OpeningHandshake):
     """The server's half (RFC 6455, 4.2).
 
     ``route(request)`` is called for every well-formed request without a body, whatever its method,
-    in HTTP/1.0 and 1.1, before it is known whether it asks for an upgrade: a route can answer plain
-    HTTP, such as a load balancer's health check. It returns
+    in HTTP/1.0 and 1.1, before it is known whether it asks for an upgrade. So a route can serve
+    plain HTTP, such as a load balancer's health check. It returns
 
     - a listener: the upgrade is accepted, if the request is one;
     - a :class:`WSUpgradeResponseWithListener`: the same, with headers or a subprotocol;
