@@ -36,6 +36,11 @@ cdef class Closing(Receiver):
     cdef int _note_unsent(self) except -1
 
     cdef int _fail(self, int code, str reason, object kind, object error) except -1
+    # The same with WSProtocolError, or with the error of a timeout.
+    cdef int _fail_protocol(self, int code, str reason, str text) except -1
+    cdef int _time_out(
+        self, str what, object kind, object error_type, str missing, str option) except -1
+    cdef str _within(self, str option)      # for error texts: an option in seconds, and its value
     cdef int _slow_consumer(self, Py_ssize_t size, str text) except -1
     cdef int _finish_closing(self) except -1
     cdef int _linger(self) except -1

@@ -187,8 +187,7 @@ cdef class Closing(Receiver):
             if not self._is_certain(&self._looks, MOST_CLOSING_LOOKS, HEARD_FOR_VERDICT):
                 return self._watch(SECOND_LOOK)
             self._replace_cause(WSDisconnectCause(WSDisconnectKind.CLOSE_TIMEOUT, WSCloseTimeout(
-                "the peer did not answer the CLOSE frame within close_timeout"
-                f" ({self._options.close_timeout} seconds)")))
+                f"the peer did not answer the CLOSE frame {self._within('close_timeout')}")))
         return self._abort()
 
     # The cause
@@ -270,17 +269,12 @@ cdef class Closing(Receiver):
 
     cdef int _violated(self, int violation) except -1:
         cdef str text = ws_violation_text(violation).decode("ascii")
-        cdef int code = ws_violation_close_code(violation)
-        return self._fail(
-            code, text, WSDisconnectKind.PROTOCOL_ERROR,
-            WSProtocolError(ws_close_code_member(code), text))
+        return self._fail_protocol(ws_violation_close_code(violation), text, text)
 
     cdef int _no_memory(self, object size) except -1:
-        return self._fail(
-            WS_CLOSE_MESSAGE_TOO_BIG, "no memory for the frame", WSDisconnectKind.PROTOCOL_ERROR,
-            WSProtocolError(
-                ws_close_code_member(WS_CLOSE_MESSAGE_TOO_BIG),
-                f"no memory for a frame of {size} bytes"))
+        return self._fail_protocol(
+            WS_CLOSE_MESSAGE_TOO_BIG, "no memory for the frame",
+            f"no memory for a frame of {size} bytes")
 
     cdef int _listener_failed(self, str callback, object error) except -1:
         if callback == "on_ws_frame" and self._gathers:
@@ -291,6 +285,21 @@ cdef class Closing(Receiver):
         drop_tracebacks(error)
         return self._fail(
             WS_CLOSE_INTERNAL_ERROR, "internal error", WSDisconnectKind.LISTENER_EXCEPTION, error)
+
+    cdef int _fail_protocol(self, int code, str reason, str text) except -1:
+        return self._fail(
+            code, reason, WSDisconnectKind.PROTOCOL_ERROR,
+            WSProtocolError(ws_close_code_member(code), text))
+
+    cdef int _time_out(
+            self, str what, object kind, object error_type, str missing, str option) except -1:
+        """The peer has not sent what it owes within the seconds of an option."""
+        return self._fail(
+            WS_CLOSE_INTERNAL_ERROR, f"{what} timeout", kind,
+            error_type(f"no {missing} {self._within(option)}"))
+
+    cdef str _within(self, str option):
+        return f"within {option} ({getattr(self._options, option)} seconds)"
 
     cdef int _fail(self, int code, str reason, object kind, object error) except -1:
         """7.1.7, "fail the connection"."""

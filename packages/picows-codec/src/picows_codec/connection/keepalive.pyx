@@ -9,7 +9,7 @@ cimport cython
 from picows_codec.connection.closing cimport Closing
 from picows_codec.connection.progress cimport bytes_taken
 from picows_codec.connection.receiver cimport HEARD_FOR_IDLE, HEARD_FOR_VERDICT
-from picows_codec.constants cimport WS_CLOSE_INTERNAL_ERROR, WS_OP_PONG
+from picows_codec.constants cimport WS_OP_PONG
 from picows_codec.deadlines cimport SECOND_LOOK
 from picows_codec.frames cimport WSFrame
 from picows_codec.listener cimport WSListener
@@ -132,11 +132,9 @@ cdef class KeepAlive:
         if not connection._is_certain(&self._looks, MOST_LOOKS, HEARD_FOR_VERDICT):
             self.due = now + SECOND_LOOK
             return 0
-        return connection._fail(
-            WS_CLOSE_INTERNAL_ERROR, "ping timeout", WSDisconnectKind.PING_TIMEOUT,
-            WSPingTimeout(
-                "no answer to a ping within auto_ping_reply_timeout"
-                f" ({options.auto_ping_reply_timeout} seconds)"))
+        return connection._time_out(
+            "ping", WSDisconnectKind.PING_TIMEOUT, WSPingTimeout, "answer to a ping",
+            "auto_ping_reply_timeout")
 
     cdef int _follow_ping(self, Closing connection, double now) except -1:
         """The ping had to queue. The time for its pong begins when it has left. Until then the

@@ -14,17 +14,13 @@ from picows_codec.connection.receiver cimport (
     LATE_FRAME,
     LATE_MESSAGE,
 )
-from picows_codec.constants cimport (
-    WS_CLOSE_INTERNAL_ERROR,
-    WS_CLOSE_POLICY_VIOLATION,
-    ws_close_code_member,
-)
+from picows_codec.constants cimport WS_CLOSE_POLICY_VIOLATION
 from picows_codec.deadlines cimport SECOND_LOOK
 
 from sys import byteorder as _BYTE_ORDER
 
 from picows_codec.disconnect import WSDisconnectKind
-from picows_codec.errors import WSDataTimeout, WSProtocolError
+from picows_codec.errors import WSDataTimeout
 
 cdef enum:
     # A frame or queue that moves by this many bytes within stall_timeout has not stalled.
@@ -99,18 +95,11 @@ cdef class StallWatch:
             return 0
         if queue_stalls:
             return connection._slow_consumer(
-                0, "hardly any were taken within stall_timeout"
-                f" ({connection._options.stall_timeout} seconds)")
-        return self._stalled(connection, "frame" if frame_stalls else "message")
-
-    def _stalled(self, Closing connection, str what):
-        connection._fail(
-            WS_CLOSE_POLICY_VIOLATION, f"unfinished {what}", WSDisconnectKind.PROTOCOL_ERROR,
-            WSProtocolError(
-                ws_close_code_member(WS_CLOSE_POLICY_VIOLATION),
-                f"the peer did not go on with a {what} within stall_timeout"
-                f" ({connection._options.stall_timeout} seconds)"))
-        return 0
+                0, f"hardly any were taken {connection._within('stall_timeout')}")
+        what = "frame" if frame_stalls else "message"
+        return connection._fail_protocol(
+            WS_CLOSE_POLICY_VIOLATION, f"unfinished {what}",
+            f"the peer did not go on with a {what} {connection._within('stall_timeout')}")
 
 
 @cython.final
@@ -141,8 +130,5 @@ cdef class DataWatch:
         if not connection._is_certain(&self._looks, MOST_LOOKS, HEARD_FOR_DATA):
             self.due = now + SECOND_LOOK
             return 0
-        return connection._fail(
-            WS_CLOSE_INTERNAL_ERROR, "data timeout", WSDisconnectKind.DATA_TIMEOUT,
-            WSDataTimeout(
-                "no data frame within data_timeout"
-                f" ({connection._options.data_timeout} seconds)"))
+        return connection._time_out(
+            "data", WSDisconnectKind.DATA_TIMEOUT, WSDataTimeout, "data frame", "data_timeout")
