@@ -18,7 +18,7 @@ ELSEWHERE: Dict[str, Dict[str, str]] = {
     "codec": {
         "_version": "packaging/test_release.py",
         "option_types": "codec/test_option_table.py",
-        "waiting": "codec/test_transport.py",
+        "transport_coroutines": "codec/test_transport.py",
         "write_queue": "codec/stream/test_wire.py",
     },
     "client": {

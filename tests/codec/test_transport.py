@@ -56,6 +56,17 @@ def test_transports_are_made_by_the_library() -> None:
         WSTransport()
 
 
+def test_what_is_awaited_is_a_coroutine_to_inspect() -> None:
+    connection = Connection("client")
+    for coroutine in (
+        connection.ws.wait_disconnected(),
+        connection.ws.wait_until_closed(),
+        connection.ws.measure_roundtrip_time(),
+    ):
+        assert inspect.iscoroutine(coroutine)
+        coroutine.close()
+
+
 @pytest.mark.parametrize("use", REFUSED)
 def test_a_transport_that_nobody_made_sends_nothing(use: Callable[[WSTransport], Any]) -> None:
     with pytest.raises(WSStateError):

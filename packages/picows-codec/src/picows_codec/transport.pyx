@@ -26,7 +26,7 @@ from picows_codec.frames cimport WSMessage
 
 from picows_codec.errors import WSInvalidFrameError, WSInvalidOptionError, WSStateError
 from picows_codec.socket_address import format_address
-from picows_codec.waiting import collect_roundtrips, wait_for
+from picows_codec.transport_coroutines import collect_roundtrips, wait_for
 
 cdef extern from "Python.h":
     const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL

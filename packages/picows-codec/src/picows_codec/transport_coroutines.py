@@ -1,4 +1,7 @@
-"""The awaitable methods of a transport, as coroutines over the loop's futures."""
+"""The methods of a transport that are awaited, as coroutines over the loop's futures.
+
+They are in Python because to ``inspect``, frameworks and debuggers Cython's coroutines are none.
+"""
 
 from __future__ import annotations
 
