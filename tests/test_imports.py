@@ -31,7 +31,6 @@ CODEC_ROOMS = (
     "disconnect",
     "socket_address",
     "readiness",
-    "waiting",
     "option_names",
     "option_table",
     "option_types",
@@ -65,6 +64,7 @@ CODEC_ROOMS = (
     "connection.__init__",
     "connection.state",
     "connection.sender",
+    "transport_coroutines",
     "transport",
     "listener",
     "callbacks",
@@ -128,7 +128,8 @@ ROOMS = {
     "picows_client": CLIENT_ROOMS,
     "picows_server": SERVER_ROOMS,
 }
-# An error holds the response that it is about, and reading a response raises errors.
+# An error holds the response that it is about, and reading a response raises errors. Callers read
+# the response's own type off the error: a protocol in errors would take that from them.
 TYPES_FROM_ABOVE = {("errors", "http.upgrade")}
 NEVER_IN_CODEC = {"asyncio", "logging", "select", "selectors", "socket", "ssl", "uvloop"}
 SOURCES = sorted(

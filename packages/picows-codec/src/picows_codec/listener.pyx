@@ -12,7 +12,7 @@ from libc.stdint cimport uint8_t
 from libc.string cimport memcpy
 
 from picows_codec.constants cimport WS_OP_CONTINUATION, WS_OP_PONG
-from picows_codec.frames cimport WSFrame, WSMessage
+from picows_codec.frames cimport WSFrame, WSMessage, _message_of
 from picows_codec.transport cimport WSTransport
 
 cdef extern from "Python.h":
@@ -159,18 +159,13 @@ cdef class Assembly:
 
     cdef WSMessage finish(self):
         """The message, which owns its payload."""
-        cdef WSMessage message = WSMessage.__new__(WSMessage)
-        cdef PyObject* parts
+        cdef bytes payload
         if PyBytes_GET_SIZE(<object> self._parts) != self._size:
             _PyBytes_Resize(&self._parts, self._size)
-        parts = self._parts
+        payload = <bytes> self._parts
+        Py_XDECREF(self._parts)
         self._parts = NULL
-        message.wire_opcode = self._opcode
-        message._owner = <object> parts
-        Py_XDECREF(parts)
-        message.payload_ptr = <const uint8_t*> PyBytes_AS_STRING(message._owner)
-        message.payload_size = self._size
-        return message
+        return _message_of(self._opcode, payload)
 
 
 cdef class WSMessageListener(WSListener):

@@ -38,7 +38,7 @@ from picows_codec.constants cimport (
 )
 from picows_codec.frame_header cimport ws_decode_frame_header, ws_frame_header
 from picows_codec.mask cimport ws_mask
-from picows_codec.utf8 cimport ws_utf8, ws_utf8_complete, ws_utf8_feed
+from picows_codec.utf8 cimport _begin_text, ws_utf8, ws_utf8_complete, ws_utf8_feed
 
 cdef struct ws_parser:
     # Limits: set by the caller, 0 means unlimited.
@@ -70,7 +70,16 @@ cdef int ws_parser_frame_end(
     ws_parser* self, const ws_frame_header* header, const uint8_t* payload) noexcept nogil
 
 
-# Private: the bodies of these functions, to inline where a call per frame costs too much.
+# Private: the limits; and the bodies of these functions, to inline where a call per frame costs too
+# much.
+
+cdef inline void _set_limits(
+        ws_parser* self, uint64_t max_frame_size, uint64_t max_message_size,
+        uint64_t max_fragments) noexcept nogil:
+    self.max_frame_size = max_frame_size
+    self.max_message_size = max_message_size
+    self.max_fragments = max_fragments
+
 
 cdef inline int _check_first_bytes(const ws_parser* self, const uint8_t* data) noexcept nogil:
     """Everything that the first two bytes of a header can break."""
@@ -122,7 +131,7 @@ cdef inline int _check_header(
         self.message_opcode = header.opcode
         self.message_size = header.payload_size
         self.fragments = 1
-        self.utf8.state = 0
+        _begin_text(&self.utf8)
     else:
         # Neither sum can overflow: a size is below 2**63 and the running total stays limited.
         if self.message_size + header.payload_size >= <uint64_t> 1 << 63:

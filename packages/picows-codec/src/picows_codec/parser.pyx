@@ -64,9 +64,7 @@ cdef class WSFrameParser:
         uint64_t max_fragments=0,
     ):
         ws_parser_init(&self._parser, is_server)
-        self._parser.max_frame_size = max_frame_size
-        self._parser.max_message_size = max_message_size
-        self._parser.max_fragments = max_fragments
+        _set_limits(&self._parser, max_frame_size, max_message_size, max_fragments)
         self._pending = bytearray()
 
     cdef int _step(self, list frames) except 1:

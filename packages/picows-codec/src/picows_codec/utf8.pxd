@@ -18,3 +18,7 @@ cdef bint ws_utf8_feed(ws_utf8* self, const uint8_t* data, size_t size) noexcept
 # 1 if no code point is left unfinished.
 cdef inline bint ws_utf8_complete(const ws_utf8* self) noexcept nogil:
     return self.state == 0
+
+# The same as to set state = 0; private.
+cdef inline void _begin_text(ws_utf8* self) noexcept nogil:
+    self.state = 0

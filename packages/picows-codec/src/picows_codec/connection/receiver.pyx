@@ -31,7 +31,14 @@ from picows_codec.constants cimport (
 )
 from picows_codec.exports cimport picows_references
 from picows_codec.frame_header cimport ws_decode_frame_header, ws_frame_header, ws_frame_is_complete
-from picows_codec.frames cimport WSFrame
+from picows_codec.frames cimport (
+    WSFrame,
+    _forget_owner,
+    _set_fin,
+    _set_memory,
+    _set_payload,
+    _set_tail,
+)
 from picows_codec.listener cimport WSListener, WSMessageListener, _introduce, _is_compiled
 from picows_codec.mask cimport ws_mask
 from picows_codec.options cimport WSOptions
@@ -39,6 +46,7 @@ from picows_codec.parser cimport (
     _check_header,
     _end_frame,
     _most_of_a_run,
+    _set_limits,
     _take_payload,
     _whole_message,
     ws_parser,
@@ -138,6 +146,7 @@ cdef Py_ssize_t _take_run(
     cdef WSTransport transport
     cdef object callback
     cdef bint is_method
+    cdef bint is_last
     length = _whole_message(data, size, mask_bit, limit, &header_size)
     if (
             length < 0 or parser.message_opcode != 0 or not self._state & DELIVERS
@@ -145,13 +154,12 @@ cdef Py_ssize_t _take_run(
         return 0
     buffers = self._buffers
     if buffers.frame is None:
-        keep_frame(buffers, WSFrame.__new__(WSFrame))
-    frame = <WSFrame> buffers.frame
-    frame.fin = True
-    if frame._owner is not None:
-        frame._owner = None
-    if frame._source is not buffer:
-        frame._source = buffer
+        frame = <WSFrame> WSFrame.__new__(WSFrame)
+        keep_frame(buffers, frame)
+    else:
+        frame = <WSFrame> buffers.frame
+    _set_fin(frame, True)
+    _set_memory(frame, None, buffer)
     listener = self._listener
     transport = self._transport
     callback = self._on_frame
@@ -163,15 +171,13 @@ cdef Py_ssize_t _take_run(
         if data[0] == 0x80 | WS_OP_TEXT and not ws_utf8_valid(data + header_size, length):
             self._violated(WS_VIOLATION_INVALID_UTF8)
             return data - start + size
-        frame.wire_opcode = data[0] & 0x0F
-        frame.payload_ptr = data + header_size
-        frame.payload_size = length
+        _set_payload(frame, data[0] & 0x0F, data + header_size, length)
         data += header_size + length
         size -= header_size + length
         length = _whole_message(data, size, mask_bit, limit, &header_size)
-        frame.tail_size = size
-        frame.last_in_buffer = length < 0 and not (size >= 2 and self._more_deliverable(data, size))
-        expect_more(self, not frame.last_in_buffer)
+        is_last = length < 0 and not (size >= 2 and self._more_deliverable(data, size))
+        _set_tail(frame, size, is_last)
+        expect_more(self, not is_last)
         lend_frame(buffers, True)
         if (
                 _call(callback, is_method, listener, transport, frame) < 0
@@ -195,25 +201,21 @@ cdef inline int _deliver_frame(
     callback that lets another connection receive."""
     cdef ThreadBuffers buffers = self._buffers
     cdef WSFrame frame
+    cdef bint is_last
     if buffers.frame_is_lent or buffers.frame is None:
         frame = WSFrame.__new__(WSFrame)
         if buffers.frame is None:
             keep_frame(buffers, frame)
     else:
         frame = <WSFrame> buffers.frame
-    frame.payload_ptr = payload
-    frame.payload_size = <Py_ssize_t> header.payload_size
-    frame.wire_opcode = header.opcode
-    frame.fin = header.fin
-    frame.tail_size = tail_size
-    frame.last_in_buffer = (
+    _set_payload(frame, header.opcode, payload, <Py_ssize_t> header.payload_size)
+    _set_fin(frame, header.fin)
+    is_last = (
         tail_size < 2 or header.opcode == WS_OP_CLOSE
         or not self._more_deliverable(tail, tail_size))
-    if frame._owner is not owner:
-        frame._owner = owner
-    if frame._source is not buffer:
-        frame._source = buffer
-    expect_more(self, not frame.last_in_buffer)
+    _set_tail(frame, tail_size, is_last)
+    _set_memory(frame, owner, buffer)
+    expect_more(self, not is_last)
     lend_frame(buffers, True)
     if (<handing_over> _hand_over)(self, frame) < 0:
         return self._hand_over_raised(frame)
@@ -235,9 +237,9 @@ cdef class Receiver(Sender):
         self._options = options
         self._transport = _new_transport(self)
         ws_parser_init(&self._parser, not is_client)
-        self._parser.max_frame_size = options.max_frame_size
-        self._parser.max_message_size = options.max_message_size
-        self._parser.max_fragments = options.max_fragments_per_message
+        _set_limits(
+            &self._parser, options.max_frame_size, options.max_message_size,
+            options.max_fragments_per_message)
         return 0
 
     cdef int _set_listener(self, WSListener listener) except -1:
@@ -500,7 +502,7 @@ cdef class Receiver(Sender):
         if buffers.frame is frame:
             lend_frame(buffers, False)
             if picows_references(frame) == 2 and frame._exports == 0:
-                frame._owner = None
+                _forget_owner(frame)
                 return 0
             keep_frame(buffers, None)
         return frame._detach()

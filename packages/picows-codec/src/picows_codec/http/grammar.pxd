@@ -20,6 +20,17 @@ cdef struct ws_span:
     Py_ssize_t size
 
 
+cdef inline ws_span ws_make_span(Py_ssize_t start, Py_ssize_t size) noexcept nogil:
+    cdef ws_span made
+    made.start = start
+    made.size = size
+    return made
+
+
+cdef inline void ws_move_span(ws_span* self, Py_ssize_t by) noexcept nogil:
+    self.start += by
+
+
 # Classes of bytes (RFC 5234, appendix B.1; RFC 9110, 5.5 and 5.6.2; RFC 3986, 2)
 
 cdef inline bint ws_is_alpha(uint8_t byte) noexcept nogil:

@@ -30,6 +30,7 @@ from picows_codec.http.head cimport (
     ws_head_http_status,
     ws_head_limits,
     ws_head_status_text,
+    ws_make_head_limits,
     ws_span_text,
 )
 from picows_codec.http.upgrade cimport ws_set_request_addresses
@@ -76,16 +77,15 @@ cdef class OpeningHandshake:
         return 0
 
     cdef Py_ssize_t feed(self, const uint8_t* data, Py_ssize_t size) except -1:
-        cdef ws_head_limits limits
+        cdef ws_head_limits limits = ws_make_head_limits(
+            self._options.max_handshake_line_size, self._options.max_handshake_headers,
+            self._options.max_handshake_size)
         cdef Py_ssize_t before = 0
         cdef Py_ssize_t length
         cdef const uint8_t* head = data
         cdef int status
         if self.done or size == 0:
             return 0
-        limits.max_line_size = self._options.max_handshake_line_size
-        limits.max_fields = self._options.max_handshake_headers
-        limits.max_size = self._options.max_handshake_size
         # An unfinished head is shorter than max_size, and nothing beyond it is kept.
         if self._pieces is not None:
             before = PyByteArray_GET_SIZE(self._pieces)

@@ -35,6 +35,16 @@ cdef struct ws_head_limits:
     Py_ssize_t max_fields       # header lines
     Py_ssize_t max_size         # bytes of the head, with the empty line at its end
 
+cdef inline ws_head_limits ws_make_head_limits(
+    Py_ssize_t max_line_size, Py_ssize_t max_fields, Py_ssize_t max_size
+) noexcept nogil:
+    cdef ws_head_limits made
+    made.max_line_size = max_line_size
+    made.max_fields = max_fields
+    made.max_size = max_size
+    return made
+
+
 cdef struct ws_head_scan:
     # Zero-initialise before the first byte. Every byte before `position` was looked at.
     Py_ssize_t position

@@ -17,6 +17,8 @@ from picows_codec.http.grammar cimport (
     ws_is_line_byte,
     ws_is_tchar,
     ws_is_white,
+    ws_make_span,
+    ws_move_span,
     ws_start_of,
 )
 from picows_codec.http.target cimport ws_find_path, ws_has_target_bytes
@@ -60,8 +62,7 @@ cdef int ws_head_next_line(
         if position + 1 < end:
             if data[position + 1] != WS_LF:
                 return WS_HEAD_BARE_CR
-            line.start = self.line_start
-            line.size = length
+            line[0] = ws_make_span(self.line_start, length)
             self.position = self.line_start = position + 2
             self.line_count += 1
             if length > 0:
@@ -100,18 +101,16 @@ cdef int ws_parse_request_line(
     out.version = parse_version(line + end + 1, size - end - 1)
     if out.version < 0:
         return WS_HEAD_BAD_VERSION
-    out.method.start = 0
-    out.method.size = method_size
+    out.method = ws_make_span(0, method_size)
     if ws_find_path(line + target, end - target, &out.path):
-        out.path.start += target
+        ws_move_span(&out.path, target)
     elif method_size == 3 and line[0] == c'G' and line[1] == c'E' and line[2] == c'T':
         return WS_HEAD_BAD_TARGET
     else:
         # CONNECT and OPTIONS have targets of their own; no other method is served anyway.
         if not ws_has_target_bytes(line + target, end - target):
             return WS_HEAD_BAD_TARGET
-        out.path.start = target
-        out.path.size = end - target
+        out.path = ws_make_span(target, end - target)
     return 0
 
 
@@ -128,8 +127,7 @@ cdef int ws_parse_status_line(
     if not (c'1' <= line[9] <= c'9' and ws_is_digit(line[10]) and ws_is_digit(line[11])):
         return WS_HEAD_BAD_STATUS_LINE
     out.status = (line[9] - c'0') * 100 + (line[10] - c'0') * 10 + line[11] - c'0'
-    out.reason.start = 13 if size > 13 else size
-    out.reason.size = size - out.reason.start
+    out.reason = ws_make_span(13, size - 13) if size > 13 else ws_make_span(size, 0)
     return 0
 
 
@@ -151,10 +149,8 @@ cdef int ws_parse_field_line(const uint8_t* line, Py_ssize_t size, ws_field* out
         start += 1
     while size > start and ws_is_white(line[size - 1]):
         size -= 1
-    out.name.start = 0
-    out.name.size = name_size
-    out.value.start = start
-    out.value.size = size - start
+    out.name = ws_make_span(0, name_size)
+    out.value = ws_make_span(start, size - start)
     return 0
 
 
@@ -174,8 +170,8 @@ cdef bint ws_next_field(
         return False
     if ws_parse_field_line(head + start, line_end - head - start, field) != 0:
         return False
-    field.name.start += start
-    field.value.start += start
+    ws_move_span(&field.name, start)
+    ws_move_span(&field.value, start)
     position[0] = line_end - head + 2
     return True
 
@@ -260,9 +256,7 @@ cdef class HeadScanner:
         Py_ssize_t max_size=65536,
     ):
         memset(&self._scan, 0, sizeof(self._scan))
-        self._limits.max_line_size = max_line_size
-        self._limits.max_fields = max_headers
-        self._limits.max_size = max_size
+        self._limits = ws_make_head_limits(max_line_size, max_headers, max_size)
         self.finished = False
 
     @property

@@ -11,6 +11,7 @@ from picows_codec.http.grammar cimport (
     ws_hex_value,
     ws_is_alpha,
     ws_is_digit,
+    ws_make_span,
     ws_start_of,
 )
 
@@ -38,10 +39,10 @@ cdef bint ws_has_target_bytes(const uint8_t* data, Py_ssize_t size) noexcept nog
 
 
 cdef bint ws_find_path(const uint8_t* target, Py_ssize_t size, ws_span* path) noexcept nogil:
-    cdef Py_ssize_t position, authority
+    cdef Py_ssize_t position = 0
+    cdef Py_ssize_t authority
     if size == 0 or not ws_has_target_bytes(target, size):
         return False
-    path.start = 0
     if target[0] != c'/':
         # RFC 6455, 4.2.1, 1: an absolute HTTP/HTTPS URI is allowed instead of its path.
         if size > 7 and ws_equals_ignore_case(target, 7, "http://"):
@@ -55,8 +56,7 @@ cdef bint ws_find_path(const uint8_t* target, Py_ssize_t size, ws_span* path) no
             position += 1
         if not ws_is_host(target + authority, position - authority):
             return False
-        path.start = position
-    path.size = size - path.start
+    path[0] = ws_make_span(position, size - position)
     return True
 
 

@@ -20,6 +20,7 @@ from picows_codec.http.grammar cimport (
     ws_equals_ignore_case,
     ws_is_token,
     ws_list_next,
+    ws_move_span,
     ws_span,
     ws_start_of,
 )
@@ -155,7 +156,7 @@ cdef list _offered_subprotocols(bytes raw_header):
         while ws_list_next(
             head + field.value.start, field.value.size, &list_position, &element
         ):
-            element.start += field.value.start
+            ws_move_span(&element, field.value.start)
             offered.append(ws_span_text(raw_header, element))
     return offered
 

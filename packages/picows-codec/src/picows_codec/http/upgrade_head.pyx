@@ -2,7 +2,12 @@
 """What decides about an upgrade, picked out of a head as it arrives."""
 
 from picows_codec.http.body cimport ws_parse_content_length
-from picows_codec.http.grammar cimport ws_equals_ignore_case, ws_list_contains, ws_list_next
+from picows_codec.http.grammar cimport (
+    ws_equals_ignore_case,
+    ws_list_contains,
+    ws_list_next,
+    ws_make_span,
+)
 from picows_codec.http.head cimport (
     WS_HEAD_LINE,
     ws_field,
@@ -64,8 +69,7 @@ cdef void note_field(
     ):
         return      # some peers and proxies send an empty list instead of no header
     if self.fields[known].count == 0:
-        self.fields[known].value.start = line_start + field.value.start
-        self.fields[known].value.size = size
+        self.fields[known].value = ws_make_span(line_start + field.value.start, size)
     self.fields[known].count += 1
     if known == WS_FIELD_UPGRADE:
         self.upgrade_websocket |= ws_list_contains(value, size, "websocket")
