@@ -116,7 +116,7 @@ except LookupError:
 @both_roles
 def test_an_own_ping_that_is_answered_at_once_and_raises(role: str) -> None:
     """What measured is no longer needed then; freed memory has other contents in this process."""
-    code = PONG_WITHIN_ITS_PING.format(root=str(Path(__file__).parents[2]), role=role)
+    code = PONG_WITHIN_ITS_PING.format(root=str(Path(__file__).parents[3]), role=role)
     done = run_python(code, PYTHONMALLOC="debug")
     assert (done.returncode, done.stdout) == (0, "raised\n"), done.stderr
 
