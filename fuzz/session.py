@@ -123,8 +123,10 @@ class _PingingListener(_FrameListener):
 
     def send_user_specific_ping(self, transport: WSTransport) -> None:
         self.session.send(2, b"?")
+        self.session.pinged(transport)
 
     def is_user_specific_pong(self, frame: WSFrame) -> bool:
+        self.session.asked_for_pong()
         return frame.opcode == 2 and frame.get_payload_as_bytes() == b"!"
 
 
@@ -161,6 +163,7 @@ class Session:
         self._pieces = 0
         self._has_cut = False
         self._measures = False
+        self._is_measuring = False
         self._expects_more = False
         self.corks: List[Any] = []
         factory = self._listener
@@ -259,8 +262,10 @@ class Session:
         """The user measures a round trip."""
         self._measures = True
         coroutine = self.ws.measure_roundtrip_time()
+        self._is_measuring = True
         if not _step(coroutine):
             self._coroutines.append(coroutine)
+        self._is_measuring = False
 
     def forget_kept(self) -> None:
         """The user drops the frames that the listener kept."""
@@ -287,6 +292,22 @@ class Session:
     def write_paused(self, *, paused: bool) -> None:
         check(self.calls == ["connected"], "paused or resumed", self.calls)
         self._misbehave(self.ws, first_bit=4 if paused else 6)
+
+    def pinged(self, transport: WSTransport) -> None:
+        """The listener has sent a ping of its own; it may know the pong at once."""
+        if self.habits.on_frame & 1:
+            transport.notify_user_specific_pong_received()
+        had_cut = self._has_cut
+        try:
+            self._misbehave(transport, first_bit=4)
+        except ListenerFault:
+            if self._is_measuring:  # the fault is the caller's, and the connection goes on
+                self._has_cut = had_cut
+            raise
+
+    def asked_for_pong(self) -> None:
+        if self.habits.in_others >> 6 & 3 == 3:
+            self.disconnect(graceful=False)
 
     def frame_arrived(self, transport: WSTransport, frame: WSFrame) -> None:
         payload = frame.get_payload_as_bytes()

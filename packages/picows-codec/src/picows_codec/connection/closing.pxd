@@ -5,6 +5,10 @@ from libc.stdint cimport uint8_t
 from picows_codec.connection.receiver cimport Receiver
 from picows_codec.deadlines cimport Sweeper
 
+cdef enum:
+    # Second looks before a verdict while bytes come: what is waited for may be behind them.
+    MOST_LOOKS = 50
+
 cdef class Closing(Receiver):
     cdef:
         object _logger

@@ -6,7 +6,7 @@ library has eight random bytes as its payload, and its pong is recognised by the
 
 cimport cython
 
-from picows_codec.connection.closing cimport Closing
+from picows_codec.connection.closing cimport MOST_LOOKS, Closing
 from picows_codec.connection.progress cimport bytes_taken
 from picows_codec.connection.receiver cimport HEARD_FOR_IDLE, HEARD_FOR_VERDICT
 from picows_codec.constants cimport WS_OP_PONG
@@ -25,8 +25,6 @@ from picows_codec.errors import WSPingTimeout
 cdef enum:
     # A ping behind an upload may wait for so many bytes in the buffers of both kernels.
     KERNEL_QUEUES = 8388608
-    # Second looks before a verdict while bytes come, because the pong may be behind them.
-    MOST_LOOKS = 50
 
 # Automatic pings look this often within auto_ping_idle_timeout whether bytes came.
 cdef double LOOKS_PER_IDLE = 4.0

@@ -6,7 +6,7 @@ read once per timeout, not for each frame.
 
 cimport cython
 
-from picows_codec.connection.closing cimport Closing
+from picows_codec.connection.closing cimport MOST_LOOKS, Closing
 from picows_codec.connection.receiver cimport (
     HEARD_FOR_DATA,
     HEARD_FOR_VERDICT,
@@ -27,8 +27,6 @@ cdef enum:
     STALL_PROGRESS = 65536
     # How often data frames are looked for within data_timeout.
     DATA_QUARTERS = 4
-    # Second looks before a verdict while bytes come, because a data frame may be behind them.
-    MOST_LOOKS = 50
     # Where tcpi_bytes_acked is in Linux's struct tcp_info.
     BYTES_ACKED = 120
 
