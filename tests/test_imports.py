@@ -111,6 +111,7 @@ SERVER_ROOMS = (
     "url",
     "tls",
     "tls_deadline",
+    "origins",
     "routing",
     "limits",
     "listen",

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import functools
 import gc
+import inspect
 import weakref
-from typing import Any, Tuple
+from typing import Any, Iterator, Tuple
 
 import pytest
 
-from picows_codec.listener_factory import bind_listener_factory, bind_route
+from picows_codec.listener_factory import await_result, bind_listener_factory, bind_route
 from picows_codec.options import WSOptions
 from tests.support.leaks import classes_are_freed
 
@@ -146,13 +147,35 @@ def test_not_callable(bind: Any, factory: Any) -> None:
     assert repr(factory) in str(caught.value)
 
 
-@pytest.mark.parametrize("bind", [bind_listener_factory, bind_route])
-@pytest.mark.parametrize(
+COROUTINE_FUNCTIONS = pytest.mark.parametrize(
     "factory", [coroutine_function, functools.partial(coroutine_function), AsyncCallable()]
 )
-def test_coroutine_function(bind: Any, factory: Any) -> None:
+
+
+@COROUTINE_FUNCTIONS
+def test_coroutine_function_of_a_client(factory: Any) -> None:
     with pytest.raises(TypeError, match="coroutine function"):
-        bind(factory)
+        bind_listener_factory(factory)
+
+
+@COROUTINE_FUNCTIONS
+def test_coroutine_function_of_a_server(factory: Any) -> None:
+    coroutine = bind_route(factory)(1)
+    assert inspect.iscoroutine(coroutine)
+    coroutine.close()
+
+
+def test_a_coroutine_of_what_can_be_awaited() -> None:
+    class Later:
+        def __await__(self) -> Iterator[None]:
+            yield
+            return 7
+
+    coroutine = await_result(Later())
+    assert coroutine.send(None) is None
+    with pytest.raises(StopIteration) as ended:
+        coroutine.send(None)
+    assert ended.value.value == 7
 
 
 def test_the_signature_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,12 +54,17 @@ def test_class_of_something_else(factory: Any) -> None:
         make_route(factory, None)
 
 
-def test_coroutine_function_is_no_factory() -> None:
-    async def factory() -> WSListener:
-        return WSListener()
+def test_coroutine_function() -> None:
+    listener = WSListener()
 
-    with pytest.raises(TypeError, match="coroutine"):
-        make_route(factory, None)  # type: ignore[arg-type]
+    async def factory() -> WSListener:
+        return listener
+
+    route: Any = make_route(factory, "/chat")
+    assert route(request_for("/other")) is None
+    with pytest.raises(StopIteration) as ended:
+        route(request_for("/chat")).send(None)
+    assert ended.value.value is listener
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any, Callable
 from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from picows_codec.http.upgrade import WSUpgradeRequest, WSUpgradeResponse
 
-__all__ = ["bind_listener_factory", "bind_route", "check_order"]
+__all__ = ["await_result", "bind_listener_factory", "bind_route", "check_order"]
 
 
 def check_order(function: str, url: Any, factory: object) -> None:
@@ -33,8 +35,12 @@ def check_order(function: str, url: Any, factory: object) -> None:
 _KNOWN: WeakKeyDictionary[type, dict[int, int]] = WeakKeyDictionary()
 
 
-def _accepted_count(factory: Callable[..., Any], count: int, wanted: str) -> int:
+def _accepted_count(
+    factory: Callable[..., Any], count: int, wanted: str, *, takes_coroutines: bool = False
+) -> int:
     """Return 0 if the factory can be called without arguments, count if with that many."""
+    if not takes_coroutines:
+        _refuse_coroutine_function(factory, wanted)
     if type(factory) is FunctionType and not factory.__dict__:
         if _is_callable_with(factory, 0):
             return 0
@@ -51,14 +57,25 @@ def _accepted_count(factory: Callable[..., Any], count: int, wanted: str) -> int
 
 
 def _is_callable_with(function: FunctionType, count: int) -> bool:
-    """Whether a function takes count positional arguments and is no coroutine function."""
+    """Whether a function takes count positional arguments."""
     code = function.__code__
     needed = code.co_argcount - len(function.__defaults__ or ())
     is_enough = needed <= count and (
         count <= code.co_argcount or code.co_flags & inspect.CO_VARARGS != 0
     )
     has_keywords = code.co_kwonlyargcount == len(function.__kwdefaults__ or ())
-    return is_enough and has_keywords and not code.co_flags & inspect.CO_COROUTINE
+    return is_enough and has_keywords
+
+
+def _refuse_coroutine_function(factory: Callable[..., Any], wanted: str) -> None:
+    if type(factory) is FunctionType:
+        is_one = factory.__code__.co_flags & inspect.CO_COROUTINE != 0
+    else:
+        is_one = not isinstance(factory, type) and any(
+            map(inspect.iscoroutinefunction, (factory, type(factory).__call__))
+        )
+    if is_one:
+        raise TypeError(f"listener_factory must be {wanted}, not a coroutine function: {factory!r}")
 
 
 def _count_by_signature(factory: Callable[..., Any], count: int, wanted: str) -> int:
@@ -69,8 +86,6 @@ def _count_by_signature(factory: Callable[..., Any], count: int, wanted: str) ->
     """
     if not callable(factory):
         raise TypeError(f"listener_factory must be {wanted}, not {factory!r}")
-    if any(map(inspect.iscoroutinefunction, (factory, type(factory).__call__))):
-        raise TypeError(f"listener_factory must be {wanted}, not a coroutine function: {factory!r}")
     try:
         signature = inspect.signature(factory)
     except (TypeError, ValueError):
@@ -101,10 +116,16 @@ def bind_listener_factory(
 def bind_route(factory: Callable[..., Any]) -> Callable[[WSUpgradeRequest], Any]:
     """Bind the factory of a server.
 
-    It is called with the upgrade request if it needs one argument, else with none. Raises
-    :exc:`TypeError` for what cannot be called either way.
+    It is called with the upgrade request if it needs one argument, else with none. It may be a
+    coroutine function, since a server can respond later. Raises :exc:`TypeError` for what cannot be
+    called either way.
     """
     wanted = "a class or callable that takes no argument, or the upgrade request"
-    if _accepted_count(factory, 1, wanted):
+    if _accepted_count(factory, 1, wanted, takes_coroutines=True):
         return factory
     return lambda request: factory()
+
+
+async def await_result(awaitable: Awaitable[Any]) -> Any:
+    """Make a coroutine of any awaitable that a factory returned."""
+    return await awaitable

@@ -6,7 +6,7 @@ import asyncio
 import functools
 import logging
 import socket
-from typing import Callable, Dict, List, Optional, Set, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple
 
 from picows_codec import (
     ServerHandshake,
@@ -24,6 +24,7 @@ from picows_codec.tls import describe_tls_failure, is_file_failure
 from picows_server.backend import Backend
 from picows_server.limits import LimitWatch
 from picows_server.logs import Logger
+from picows_server.origins import is_upgrade
 from picows_server.protocol import ProtocolOwner, ServerProtocol
 from picows_server.routing import Route, RouteResult
 from picows_server.tls_deadline import TlsDeadline
@@ -42,7 +43,7 @@ class Connections(ProtocolOwner):
     """Every connection of one server; room for new ones, and the ways to end them.
 
     ``released`` is called when a connection has opened or ended, because there may be room for
-    another one then.
+    another one then, and when a task of one has ended.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Connections(ProtocolOwner):
         options: WSOptions,
         logger: Logger,
         released: Callable[[], None],
+        subprotocols: Sequence[str] = (),
         max_connections: Optional[int],
         max_pending_handshakes: Optional[int],
         refuses_when_full: bool = False,
@@ -64,6 +66,7 @@ class Connections(ProtocolOwner):
         if refuses_when_full and max_connections is not None:
             self._route = functools.partial(_route_with_limit, self._is_full, route)
         self._options = options
+        self._subprotocols = tuple(subprotocols)
         self._logger = logger
         # Loops that only report completion receive into a buffer ahead of time.
         self._shared_reads = has_readers(loop)
@@ -75,6 +78,8 @@ class Connections(ProtocolOwner):
         # second from connection_made to connection_lost.
         self._connecting: Dict[ServerProtocol, TlsDeadline] = {}
         self._connected: Set[ServerProtocol] = set()
+        # Those that decide about requests. A task may outlive its connection, to clean up.
+        self._tasks: Set[asyncio.Task[Any]] = set()
         # The connections of the second that have not been open. A refused one counts until it has
         # ended, so that many of them cannot pass the limit.
         self._upgrading: Set[ServerProtocol] = set()
@@ -120,7 +125,7 @@ class Connections(ProtocolOwner):
         protocol = ServerProtocol(
             self,
             self._options,
-            ServerHandshake(self._route, self._options),
+            ServerHandshake(self._route, self._options, self._subprotocols),
             self._loop,
             self._logger,
             shared_reads=self._shared_reads,
@@ -180,6 +185,19 @@ class Connections(ProtocolOwner):
         self._look_at_limits()
         self._released()
 
+    def task_started(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._task_ended)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is neither a connection nor a task."""
+        return not (self._connecting or self._connected or self._tasks)
+
+    def _task_ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        self._released()
+
     def _look_at_limits(self) -> None:
         if self._refuses_when_full:
             self._connections_watch.look(len(self._connected) - len(self._upgrading))
@@ -188,13 +206,13 @@ class Connections(ProtocolOwner):
         self._pending_watch.look(self.pending_handshakes)
 
     def _is_full(self) -> bool:
-        """Whether ``max_connections`` connections are open."""
+        """Whether ``max_connections`` connections are open, or may be when tasks have decided."""
         limit = self._max_connections
         if limit is None or len(self._connected) < limit:
             return False
         # Some of those that are upgrading may have opened in this iteration of the loop.
         half_open = sum(protocol.listener is None for protocol in self._upgrading)
-        return len(self._connected) - half_open >= limit
+        return len(self._connected) - half_open + len(self._tasks) >= limit
 
     def _opened(
         self, protocol: ServerProtocol, opened: asyncio.Future[Tuple[WSTransport, WSListener]]
@@ -262,15 +280,10 @@ def _route_with_limit(
     is_full: Callable[[], bool], route: Route, request: WSUpgradeRequest
 ) -> RouteResult:
     """Refuse upgrades while the server is full; other requests reach the route."""
-    if is_full() and _is_upgrade(request):
+    if is_full() and is_upgrade(request):
         return WSUpgradeResponse.create_error_response(
             503,
             "The server has no room for another connection.\n",
             {"Retry-After": str(_RETRY_AFTER)},
         )
     return route(request)
-
-
-def _is_upgrade(request: WSUpgradeRequest) -> bool:
-    protocols = ",".join(request.headers.getall("Upgrade", [])).lower().split(",")
-    return any(protocol.strip() == "websocket" for protocol in protocols)

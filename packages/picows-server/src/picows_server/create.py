@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from typing import TYPE_CHECKING, Any, Callable, Coroutine, Iterable, List, Optional, Union
+from collections import abc
+from typing import TYPE_CHECKING, Any, Callable, Coroutine, Iterable, List, Optional, Tuple, Union
 
-from picows_codec import WSInvalidOptionError, WSOptions
+from picows_codec import WSInvalidOptionError, WSOptions, WSUpgradeResponse
 from picows_codec.calls import returns_call
 from picows_codec.listener_factory import check_order
 from picows_codec.option_table import SERVER_DEFAULTS
@@ -23,6 +24,7 @@ from picows_server.listen import (
 )
 from picows_server.logs import Logger, resolve_logger
 from picows_server.option_names import MEANINGS
+from picows_server.origins import Origins, OriginSet
 from picows_server.routing import ListenerFactory, make_route
 from picows_server.server import WSServer
 from picows_server.url import ServerURL, parse_server_url
@@ -63,6 +65,8 @@ async def ws_create_server(
     max_pending_handshakes: Optional[int] = 1024,
     max_connections: Optional[int] = None,
     when_full: str = "wait",
+    origins: Optional[Origins] = None,
+    subprotocols: Iterable[str] = (),
     **options: Unpack[WSConnectionOptions],
 ) -> WSServer:
     """Start a WebSocket server (RFC 6455) in the running event loop.
@@ -101,6 +105,19 @@ async def ws_create_server(
         :class:`WSUpgradeResponse` to refuse, or to serve a page; or None for 404. An exception of
         the factory is logged, and the response is 500.
 
+        The factory may be a coroutine function, or return any awaitable of such a result, for
+        example to look into a database first. Its task runs within ``websocket_handshake_timeout``
+        (then: 503), and is cancelled if the client leaves. The connection counts as pending.
+
+        ``origins``: upgrades from other origins get a 403 before the factory is asked (RFC 6455,
+        10.2). Strings such as ``"https://example.com"``, compiled patterns that must match the
+        whole Origin header in lower case, and None for clients that send none, which are no
+        browsers. By default every origin is served.
+
+        ``subprotocols``: those that the server speaks, best first. The first one that the client
+        offers is chosen, unless the factory chooses one; without a common one, or if the client
+        offers none, the response is 400. By default none is chosen.
+
         ``max_connections``: how many connections, half-open ones included, are held at a time.
         ``max_pending_handshakes``: how many of them may be in their opening handshake (TLS and
         HTTP); a refused one counts until it has ended. None: no limit. The log gets a warning when
@@ -133,7 +150,10 @@ async def ws_create_server(
         check_order("ws_create_server", url, listener_factory)
         loop = asyncio.get_running_loop()
         parsed_url = parse_server_url(url)
-        route = make_route(listener_factory, parsed_url.path)
+        route = make_route(
+            listener_factory, parsed_url.path, None if origins is None else OriginSet(origins)
+        )
+        checked_subprotocols = _checked_subprotocols(subprotocols)
         logger = resolve_logger(logger_name)
         checked_options = WSOptions(**{**SERVER_DEFAULTS, **options})
         _check_flag("reuse_address", reuse_address, is_optional=True)
@@ -161,6 +181,7 @@ async def ws_create_server(
             backend=chosen_backend,
             route=route,
             options=checked_options,
+            subprotocols=checked_subprotocols,
             logger=logger,
             backlog=backlog,
             max_connections=max_connections,
@@ -229,6 +250,17 @@ def _check_when_full(when_full: object, max_connections: Optional[int]) -> None:
         raise WSInvalidOptionError(f"when_full must be 'wait' or 'refuse', not {when_full!r}")
     if when_full == "refuse" and max_connections is None:
         raise WSInvalidOptionError("when_full='refuse' needs max_connections: when it is full")
+
+
+def _checked_subprotocols(names: Iterable[str]) -> Tuple[str, ...]:
+    if isinstance(names, (str, bytes)) or not isinstance(names, abc.Iterable):
+        raise TypeError(f"subprotocols must be an iterable of str, not {type(names).__name__}")
+    checked = tuple(names)
+    for name in checked:
+        WSUpgradeResponse.create_101_response(subprotocol=name)  # raises for what is no token
+    if len(set(checked)) < len(checked):
+        raise WSInvalidOptionError(f"subprotocols: one is passed twice: {checked!r}")
+    return checked
 
 
 def _check_flag(name: str, value: object, *, is_optional: bool = False) -> None:

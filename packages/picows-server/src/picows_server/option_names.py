@@ -18,6 +18,7 @@ _HEADERS = (
 )
 _REQUEST = "let the listener factory take one argument, the request, and return"
 _SUBPROTOCOL = f"{_REQUEST} WSUpgradeResponseWithListener with the subprotocol of your choice"
+_SUBPROTOCOLS = "write subprotocols=, those that the server speaks, best first"
 _IN_URL = "it is a part of the URL, ws://host:port"
 _OF_CLIENTS = "it is an option of ws_connect"
 _OPEN = "write websocket_handshake_timeout= (seconds)"
@@ -46,11 +47,9 @@ MEANINGS = {
     "process_request": f"{_REQUEST} a listener, a WSUpgradeResponse to refuse, or None for 404",
     "process_response": _HEADERS,
     "select_subprotocol": _SUBPROTOCOL,
-    "subprotocols": _SUBPROTOCOL,
-    "subprotocol": _SUBPROTOCOL,
-    "protocols": _SUBPROTOCOL,
-    "origin": f"{_REQUEST} WSUpgradeResponse.create_error_response(403) for other origins",
-    "origins": f"{_REQUEST} WSUpgradeResponse.create_error_response(403) for other origins",
+    "subprotocol": _SUBPROTOCOLS,
+    "protocols": _SUBPROTOCOLS,
+    "origin": "write origins=, several of them",
     "host": _IN_URL,
     "port": _IN_URL,
     "path": _IN_URL,

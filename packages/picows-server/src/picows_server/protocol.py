@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Optional
+from typing import Any, Coroutine, Optional
 
 from picows_codec import ServerHandshake, WSEndpoint, WSOptions
 from picows_server.logs import Logger
@@ -20,6 +20,10 @@ class ProtocolOwner:
 
     def connection_lost(self, protocol: ServerProtocol) -> None:
         """``protocol`` has lost its transport."""
+        raise NotImplementedError
+
+    def task_started(self, task: asyncio.Task[Any]) -> None:
+        """A task decides about a request, or serves a connection."""
         raise NotImplementedError
 
 
@@ -48,6 +52,12 @@ class ServerProtocol(WSEndpoint, asyncio.BufferedProtocol):
             remote_address=remote_address,
         )
         self._owner = owner
+
+    def create_task(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Start a coroutine for whose end the server waits when it is closed."""
+        task = super().create_task(coroutine)
+        self._owner.task_started(task)
+        return task
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Join the server's connections, then start the opening handshake."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Optional, Union
+from typing import Awaitable, Callable, Optional, Union
 
 from picows_codec import (
     WSListener,
@@ -11,19 +11,24 @@ from picows_codec import (
     WSUpgradeResponseWithListener,
 )
 from picows_codec.listener_factory import bind_route
+from picows_server.origins import OriginSet
 
-__all__ = ["ListenerFactory", "Route", "RouteResult", "make_route", "target_path"]
+__all__ = ["Decision", "ListenerFactory", "Route", "RouteResult", "make_route", "target_path"]
 
-RouteResult = Union[WSListener, WSUpgradeResponseWithListener, WSUpgradeResponse, None]
+Decision = Union[WSListener, WSUpgradeResponseWithListener, WSUpgradeResponse, None]
+RouteResult = Union[Decision, Awaitable[Decision]]
 Route = Callable[[WSUpgradeRequest], RouteResult]
 ListenerFactory = Union[Callable[[], RouteResult], Route]
 
 
-def make_route(listener_factory: ListenerFactory, path: Optional[str]) -> Route:
+def make_route(
+    listener_factory: ListenerFactory, path: Optional[str], origins: Optional[OriginSet] = None
+) -> Route:
     """Make the function that answers a request; None from it means 404.
 
     ``listener_factory`` is a class or another callable without arguments, or with one: the
-    request. If ``path`` is given, only requests for it reach the factory.
+    request; a coroutine function, too. If ``path`` is given, only requests for it reach the
+    factory; if ``origins`` are, only upgrades from there: the others get a 403.
 
     Raises :class:`TypeError` if ``listener_factory`` cannot be called like that, is a class of
     objects that are not listeners, or is a listener. The result of another callable is checked
@@ -40,13 +45,19 @@ def make_route(listener_factory: ListenerFactory, path: Optional[str]) -> Route:
             f" {listener_factory!r} is a single one: pass its class, or a callable that returns one"
         )
     route: Route = bind_route(listener_factory)
-    if path is None:
+    if path is None and origins is None:
         return route
 
-    def route_within_path(request: WSUpgradeRequest) -> RouteResult:
-        return route(request) if target_path(request.path) == path else None
+    def route_within_limits(request: WSUpgradeRequest) -> RouteResult:
+        if path is not None and target_path(request.path) != path:
+            return None
+        if origins is not None:
+            refusal = origins.refusal(request)
+            if refusal is not None:
+                return refusal
+        return route(request)
 
-    return route_within_path
+    return route_within_limits
 
 
 def target_path(target: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio.trsock import TransportSocket
-from typing import Optional, Tuple
+from typing import Optional, Sequence, Tuple
 
 from picows_codec import WSCloseCode, WSOptions, WSStateError
 from picows_codec.readiness import has_readers
@@ -35,6 +35,7 @@ class WSServer(asyncio.AbstractServer):
         backend: Backend,
         route: Route,
         options: WSOptions,
+        subprotocols: Sequence[str],
         logger: Logger,
         backlog: int,
         max_connections: Optional[int],
@@ -53,6 +54,7 @@ class WSServer(asyncio.AbstractServer):
             backend=backend,
             route=route,
             options=options,
+            subprotocols=subprotocols,
             logger=logger,
             released=self._connection_released,
             max_connections=max_connections,
@@ -189,7 +191,7 @@ class WSServer(asyncio.AbstractServer):
         self._connections.abort_all()
 
     async def wait_closed(self) -> None:
-        """Wait until :meth:`close` was called and the last connection has ended."""
+        """Wait until :meth:`close` was called and the last connection and its task have ended."""
         await self._is_closed.wait()
 
     def _start_serving(self) -> None:
@@ -221,7 +223,7 @@ class WSServer(asyncio.AbstractServer):
     def _connection_released(self) -> None:
         if self._acceptor is not None:
             self._acceptor.wake()
-        elif self._is_closing and not self._connections:
+        elif self._is_closing and self._connections.is_idle:
             # Later, because the transport that just lost its connection is still in a method.
             self._loop.call_soon(self._finish)
 

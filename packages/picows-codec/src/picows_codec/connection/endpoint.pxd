@@ -28,7 +28,12 @@ cdef class WSEndpoint(Closing):
         bint _block_is_lent             # by the last get_buffer
         bint _shared_reads              # the loop fills buffers synchronously
         bint _connected_called
+        bint _waits_for_result          # a task makes the response of the opening handshake
 
+    cdef int _wait_for_result(self) except -1
+    cdef int _stop_waiting(self) except -1
+    cdef int _settle(self, object task) except -1
+    cdef int _finish_handshake(self) except -1
     cdef int _open(self) except -1
     cdef int _refuse(self, object error) except -1
     cdef int _release(self) except -1

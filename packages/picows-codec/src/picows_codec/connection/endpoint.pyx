@@ -17,7 +17,7 @@ from picows_codec.connection.closing cimport Closing, drop_tracebacks
 from picows_codec.connection.keepalive cimport KeepAlive, new_keepalive
 from picows_codec.connection.progress cimport DataWatch, StallWatch
 from picows_codec.connection.receiver cimport HEARD_FOR_VERDICT
-from picows_codec.connection.sender cimport expect_more
+from picows_codec.connection.sender cimport begin_read, end_read, expect_more
 from picows_codec.connection.state cimport (
     CLOSED,
     CONNECTING,
@@ -42,6 +42,9 @@ from picows_codec.transport cimport WSTransport
 from picows_codec.disconnect import WSDisconnectKind
 from picows_codec.errors import WSConnectionError, WSHandshakeError, WSStateError
 from picows_codec.http.client_handshake import ClientHandshake
+from picows_codec.listener_factory import await_result
+
+from types import CoroutineType
 
 
 cdef class WSEndpoint(Closing):
@@ -222,6 +225,7 @@ cdef class WSEndpoint(Closing):
         if not self._state & READS:
             return False
         if self._state == CONNECTING:
+            self._stop_waiting()
             self._handshake.feed_eof()
             self._hold(self._handshake.take_to_send())
             self._refuse(self._handshake.error)
@@ -274,6 +278,7 @@ cdef class WSEndpoint(Closing):
         if exc is not None:
             drop_tracebacks(exc)       # asyncio's refers to the callback that was sending
         if self._handshake is not None:
+            self._stop_waiting()
             if exc is None and not self._handshake.done:
                 self._handshake.feed_eof()
             error = self._handshake.error
@@ -345,9 +350,100 @@ cdef class WSEndpoint(Closing):
     cdef int _advance_handshake(self, const uint8_t* data, Py_ssize_t size) except -1:
         """Returns how many bytes belonged to the handshake."""
         cdef OpeningHandshake handshake = self._handshake
+        cdef bint is_held = handshake.holds_bytes()
         cdef int used = <int> handshake.feed(data, size)
-        if not handshake.done:
-            return used
+        if handshake.deferred is not None:
+            if size > used:
+                handshake.feed(data + used, size - used)
+            # A peer that waits for the response may leave, which only a transport that reads sees;
+            # so reading stops when there is something that must wait.
+            if handshake.holds_bytes() and not is_held:
+                self._transport_below.pause_reading()
+            if not self._waits_for_result:
+                self._wait_for_result()
+            return <int> size
+        if handshake.done:
+            self._finish_handshake()
+        return used
+
+    def create_task(self, coroutine):
+        """Start the coroutine that decides about a request whose response is deferred.
+
+        A subclass may keep track of the task, which is cancelled if the peer leaves before it is
+        done, or the time for the opening handshake is over.
+        """
+        return self._loop.create_task(coroutine)
+
+    cdef int _wait_for_result(self) except -1:
+        cdef OpeningHandshake handshake = self._handshake
+        self._waits_for_result = True
+        awaitable = handshake.deferred
+        try:
+            task = self.create_task(
+                awaitable if type(awaitable) is CoroutineType else await_result(awaitable))
+            handshake.set_deferred(task)
+            task.add_done_callback(self._result_is_there)
+        except Exception as error:
+            handshake.fail(error)
+            self._finish_handshake()
+        return 0
+
+    cdef int _stop_waiting(self) except -1:
+        """The peer has left, or its time is over: nobody waits for the result."""
+        cdef OpeningHandshake handshake = self._handshake
+        task = handshake.deferred
+        if task is None or not self._waits_for_result:
+            return 0
+        self._waits_for_result = False
+        task.cancel()
+        if handshake.holds_bytes():
+            self._read_again()
+        return 0
+
+    def _result_is_there(self, task):
+        if self._state != CONNECTING or not self._waits_for_result:
+            # The connection has ended. What was raised instead of the cancellation is still told.
+            if not task.cancelled() and task.exception() is not None:
+                self._logger.error(
+                    "%s: the listener factory failed after the connection had ended", self._peer(),
+                    exc_info=task.exception())
+            return
+        if self._handshake.holds_bytes():
+            self._read_again()      # what arrives in this call is held, too
+        begin_read(self)
+        try:
+            self._settle(task)
+        except BaseException as error:
+            end_read(self)
+            try:
+                if self._pending is not None and self._corks == 0:
+                    self._flush()
+            finally:
+                self._dropped_by(error)
+            raise
+        end_read(self)
+        if self._pending is not None and self._corks == 0:
+            self._flush_after_read()
+
+    cdef int _settle(self, object task) except -1:
+        """The factory's task is done: answer, then go on with what has come behind the request."""
+        cdef OpeningHandshake handshake = self._handshake
+        cdef bytes held = handshake.take_held()
+        self._waits_for_result = False
+        if task.cancelled():
+            handshake.fail(WSHandshakeError("the task of the listener factory was cancelled"))
+        elif task.exception() is not None:
+            handshake.fail(task.exception())
+        else:
+            handshake.resolve(task.result())
+        self._finish_handshake()
+        if held and self._state & READS:
+            self.data_received(held)
+        return 0
+
+    cdef int _finish_handshake(self) except -1:
+        """There is a result: send the response, and open the connection if that accepts."""
+        cdef OpeningHandshake handshake = self._handshake
         if handshake.accepted:
             self._check_listener(handshake)
         self._hold(handshake.take_to_send())
@@ -356,7 +452,7 @@ cdef class WSEndpoint(Closing):
             self._open()
         else:
             self._refuse(handshake.error)
-        return used
+        return 0
 
     def _check_listener(self, OpeningHandshake handshake):
         """Take the acceptance back if its listener cannot be used."""
@@ -491,6 +587,7 @@ cdef class WSEndpoint(Closing):
         if self._state == CONNECTING:
             if not self._is_certain(&self._looks, 1, HEARD_FOR_VERDICT):
                 return self._watch(SECOND_LOOK)
+            self._stop_waiting()
             self._handshake.feed_timeout()
             self._hold(self._handshake.take_to_send())
             return self._refuse(self._handshake.error)

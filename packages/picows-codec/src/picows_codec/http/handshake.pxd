@@ -26,11 +26,12 @@ cdef class OpeningHandshake:
     cdef readonly object error
     cdef readonly bint factory_failed   # error comes from the factory
     cdef readonly bytes to_send
+    cdef readonly object deferred       # what will give the factory's result, or None
     cdef bint _is_server
     cdef WSOptions _options
     cdef object _factory            # makes the listener; dropped when done
     cdef ws_upgrade_head _head
-    cdef bytearray _pieces          # of a head that did not arrive in one piece
+    cdef bytearray _pieces          # of a head that did not arrive in one piece; bytes behind it
     cdef bytes _raw_header          # of the peer, once complete
     cdef object _remote_address     # packed, for the request
     cdef object _local_address
@@ -43,6 +44,13 @@ cdef class OpeningHandshake:
     cdef Py_ssize_t feed(self, const uint8_t* data, Py_ssize_t size) except -1
     # Set the addresses of the request, as pack_address returns them.
     cdef int set_addresses(self, object remote, object local) except -1
+    # The factory's result is there, which was deferred.
+    cpdef resolve(self, object result)
+    # Remember the task that runs what was deferred.
+    cdef int set_deferred(self, object task) except -1
+    # Whether bytes came behind the head while the result was waited for; and those bytes.
+    cdef bint holds_bytes(self) noexcept
+    cdef bytes take_held(self)
     cpdef feed_eof(self)
     cpdef feed_timeout(self)
     cpdef fail(self, object exception)
@@ -72,6 +80,10 @@ cdef class OpeningHandshake:
     # The bytes of the first header line of this name: one of the WS_FIELD_ numbers.
     cdef bytes _value_of(self, int known)
     cdef object _header_error(self, object error_type, int known, str name, str wanted)
+    # The factory's result comes later.
+    cdef int _defer(self, object awaitable) except -1
+    # Whether that may be: only once.
+    cdef bint _may_be_deferred(self) noexcept
     # Nothing more is wanted from the peer: _ask_factory, and _on_result.
     cdef int _conclude(self) except -1
     cdef int _accept(self, object listener, str subprotocol) except -1

@@ -6,6 +6,10 @@ in ``to_send``. Then either ``accepted`` is set, with the listener, the request,
 the subprotocol, or ``error`` says what the peer or the caller's factory did wrong. A server's
 route may also turn a request down with a response of its own: neither ``accepted`` nor ``error``.
 
+A server's route may give its result later (a coroutine, or another awaitable). Then the handshake
+is not ``done``; ``deferred`` has the awaitable. Whoever drives the handshake awaits it, and calls
+``resolve`` with its result or ``fail`` with its exception. What the peer sends meanwhile is kept.
+
 The peer's head is kept as one bytes object. The few headers that decide about the upgrade are
 picked out while it arrives; the others become objects only if somebody asks for them.
 """
@@ -36,7 +40,12 @@ from picows_codec.http.head cimport (
 from picows_codec.http.upgrade cimport ws_set_request_addresses
 from picows_codec.http.upgrade_head cimport ws_upgrade_head_feed
 
-from picows_codec.errors import WSHandshakeTimeout, WSInvalidMessageError
+from picows_codec.errors import (
+    WSHandshakeError,
+    WSHandshakeTimeout,
+    WSInvalidMessageError,
+    WSStateError,
+)
 
 __all__ = ["OpeningHandshake"]
 
@@ -60,6 +69,7 @@ cdef class OpeningHandshake:
     ``request``, ``response``, ``listener`` and ``subprotocol`` (str or None) are set. ``error``:
     why it is not, see the module. ``factory_failed``: the error comes from the caller's factory,
     which raised it or returned something unusable. ``to_send``: bytes that must be written now.
+    ``deferred``: the awaitable whose result ``resolve`` wants, see the module; else None.
     """
 
     def __cinit__(self):
@@ -86,6 +96,11 @@ cdef class OpeningHandshake:
         cdef int status
         if self.done or size == 0:
             return 0
+        if self.deferred is not None:
+            if self._pieces is None:
+                self._pieces = bytearray()
+            self._pieces += (<const char*>data)[:size]
+            return size
         # An unfinished head is shorter than max_size, and nothing beyond it is kept.
         if self._pieces is not None:
             before = PyByteArray_GET_SIZE(self._pieces)
@@ -133,6 +148,10 @@ cdef class OpeningHandshake:
         """The peer sends no more. Sets ``done`` and ``error`` unless the handshake was done."""
         if self.done:
             return
+        if self.deferred is not None:
+            self._end(WSHandshakeError(
+                "the peer closed the connection before the listener factory had decided"))
+            return
         whose = "request" if self._is_server else "response"
         arrived = bytes(self._pieces or b"")
         where = "within" if arrived else "before"
@@ -142,6 +161,15 @@ cdef class OpeningHandshake:
     cpdef feed_timeout(self):
         """Time is up (``websocket_handshake_timeout``). Sets ``done`` and ``error``."""
         if self.done:
+            return
+        if self.deferred is not None:
+            # The server was too slow, not its peer.
+            self._set_refusal("the server did not decide in time")
+            self.factory_failed = True
+            self._refuse(WSHandshakeTimeout(
+                f"the listener factory did not decide within websocket_handshake_timeout "
+                f"({self._options.websocket_handshake_timeout} seconds)",
+                self._raw_header, status=503))
             return
         self._refuse(WSHandshakeTimeout(
             f"the opening handshake did not finish within websocket_handshake_timeout "
@@ -160,6 +188,29 @@ cdef class OpeningHandshake:
         self.to_send = b""
         self.factory_failed = True
         self._end(exception)
+
+    cpdef resolve(self, object result):
+        """Conclude a handshake that was ``deferred``, with what the route would have returned.
+
+        Raises :exc:`WSStateError` if it is not deferred, or not any more.
+        """
+        if self.deferred is None:
+            raise WSStateError("the opening handshake does not wait for a result")
+        self.deferred = None
+        self.done = True
+        self._on_result(result)
+
+    cdef int set_deferred(self, object task) except -1:
+        self.deferred = task
+        return 0
+
+    cdef bint holds_bytes(self) noexcept:
+        return self.deferred is not None and self._pieces is not None
+
+    cdef bytes take_held(self):
+        cdef bytes held = bytes(self._pieces or b"")
+        self._pieces = None
+        return held
 
     cpdef bytes take_to_send(self):
         """Return ``to_send`` and empty it."""
@@ -260,6 +311,15 @@ cdef class OpeningHandshake:
             line = line[:start] + b":..."
         return f": {ws_bounded(line)}" if line else ""
 
+    cdef int _defer(self, object awaitable) except -1:
+        self.deferred = awaitable
+        self._factory = None
+        self.done = False
+        return 0
+
+    cdef bint _may_be_deferred(self) noexcept:
+        return self._factory is not None
+
     cdef int _conclude(self) except -1:
         # Done before the factory runs, so that no call from there parses the peer's bytes again.
         self.done = True
@@ -275,6 +335,7 @@ cdef class OpeningHandshake:
     cdef int _end(self, object error) except -1:
         self.error = error
         self.done = True
+        self.deferred = None
         self._pieces = None
         self._factory = None
         return 0
@@ -288,6 +349,8 @@ cdef class OpeningHandshake:
     def __repr__(self):
         if self.accepted:
             state = "accepted"
+        elif self.deferred is not None:
+            state = "deferred"
         elif not self.done:
             state = "unfinished"
         else:

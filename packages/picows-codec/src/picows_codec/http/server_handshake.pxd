@@ -5,8 +5,11 @@ from picows_codec.http.upgrade cimport WSUpgradeResponse
 
 
 cdef class ServerHandshake(OpeningHandshake):
+    cdef tuple _subprotocols        # this server's, best first
+
     cdef object _check_request(self)
     cdef object _check_upgrade(self)
     cdef object _unfit(self, int status, str wanted, str found)
+    cdef str _common_subprotocol(self)
     cdef int _use_result(self, object result) except -1
     cdef int _respond(self, WSUpgradeResponse response, object error) except -1

@@ -1,4 +1,4 @@
-from typing import Callable, final
+from typing import Callable, Sequence, final
 
 from picows_codec.http.handshake import OpeningHandshake
 from picows_codec.http.upgrade import WSUpgradeRequest
@@ -8,4 +8,9 @@ __all__ = ["ServerHandshake"]
 
 @final
 class ServerHandshake(OpeningHandshake):
-    def __init__(self, route: Callable[[WSUpgradeRequest], object], options: WSOptions) -> None: ...
+    def __init__(
+        self,
+        route: Callable[[WSUpgradeRequest], object],
+        options: WSOptions,
+        subprotocols: Sequence[str] = (),
+    ) -> None: ...

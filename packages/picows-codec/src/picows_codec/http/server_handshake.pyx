@@ -55,6 +55,12 @@ cdef tuple _body_header(object headers):
     return "Content-Length", ""
 
 
+cdef bint _is_awaitable(object result):
+    return (
+        result is not None and not isinstance(result, WSUpgradeResponse)
+        and hasattr(type(result), "__await__"))
+
+
 cdef bint _is_token_text(str text):
     cdef bytes data = text.encode("utf-8", "surrogateescape")
     return ws_is_token(ws_start_of(data), PyBytes_GET_SIZE(data))
@@ -71,15 +77,22 @@ cdef class ServerHandshake(OpeningHandshake):
     - a listener: the upgrade is accepted, if the request is one;
     - a :class:`WSUpgradeResponseWithListener`: the same, with headers or a subprotocol;
     - a :class:`WSUpgradeResponse`: it is sent as it is, and the connection is closed;
-    - None: the response is 404.
+    - None: the response is 404;
+    - an awaitable, such as a coroutine: the handshake is ``deferred`` until its result, one of the
+      above, is passed to ``resolve``, or its exception to ``fail``.
+
+    ``subprotocols``: those that the server speaks, best first. The first that the client offers is
+    chosen if the route accepts and does not choose itself; without a common one the response is
+    400. By default none is chosen.
 
     An exception of the route becomes ``error``, and the response is 500. See
     :func:`picows_codec.listener_factory.bind_route`. No response holds a byte of the request.
     """
 
-    def __init__(self, route, WSOptions options not None):
+    def __init__(self, route, WSOptions options not None, subprotocols=()):
         if not callable(route):
             raise TypeError(f"route must be callable, not {type(route).__name__}")
+        self._subprotocols = tuple(subprotocols)
         self._begin(True, route, options)
 
     cdef Py_ssize_t feed(self, const uint8_t* data, Py_ssize_t size) except -1:
@@ -112,6 +125,8 @@ cdef class ServerHandshake(OpeningHandshake):
         return self._factory(self.request)
 
     cdef int _on_result(self, object result) except -1:
+        if self._may_be_deferred() and _is_awaitable(result):
+            return self._defer(result)
         try:
             self._use_result(result)
         except BaseException as exc:
@@ -172,13 +187,7 @@ cdef class ServerHandshake(OpeningHandshake):
             return self._header_error(
                 WSInvalidUpgradeError, WS_FIELD_CONNECTION, "Connection",
                 "must list upgrade (RFC 6455, 4.2.1, 4)")
-        value = head.fields[WS_FIELD_KEY].value
-        if head.fields[WS_FIELD_KEY].count != 1 or not ws_is_key(
-            ws_start_of(raw) + value.start, value.size
-        ):
-            return self._header_error(
-                WSInvalidHeaderError, WS_FIELD_KEY, "Sec-WebSocket-Key",
-                "must be there once and be the base64 of 16 bytes (RFC 6455, 4.2.1, 5)")
+        # Before the key, so that a client of another version learns which one is spoken here.
         if head.fields[WS_FIELD_VERSION].count != 1:
             return self._header_error(
                 WSInvalidHeaderError, WS_FIELD_VERSION, "Sec-WebSocket-Version",
@@ -189,12 +198,26 @@ cdef class ServerHandshake(OpeningHandshake):
                 "must be 13 (RFC 6455, 4.2.2, 4)")
             error.status = 426
             return error
+        value = head.fields[WS_FIELD_KEY].value
+        if head.fields[WS_FIELD_KEY].count != 1 or not ws_is_key(
+            ws_start_of(raw) + value.start, value.size
+        ):
+            return self._header_error(
+                WSInvalidHeaderError, WS_FIELD_KEY, "Sec-WebSocket-Key",
+                "must be there once and be the base64 of 16 bytes (RFC 6455, 4.2.1, 5)")
         if head.fields[WS_FIELD_PROTOCOL].count > 0:
             offered = self.request.subprotocols
             if not offered or not all([_is_token_text(name) for name in offered]):
                 return self._header_error(
                     WSInvalidHeaderError, WS_FIELD_PROTOCOL, "Sec-WebSocket-Protocol",
                     "must be a list of tokens (RFC 6455, 4.1, 10)")
+        return None
+
+    cdef str _common_subprotocol(self):
+        cdef list offered = self.request.subprotocols
+        for name in self._subprotocols:
+            if name in offered:
+                return name
         return None
 
     cdef int _use_result(self, object result) except -1:
@@ -221,20 +244,29 @@ cdef class ServerHandshake(OpeningHandshake):
         error = self._check_upgrade()
         if error is not None:
             return self._refuse(error)
+        if response is not None:
+            subprotocol = response.subprotocol
+            if subprotocol is not None and subprotocol not in self.request.subprotocols:
+                raise WSInvalidOptionError(
+                    f"subprotocol={subprotocol!r} was not offered by the client: "
+                    f"choose one of request.subprotocols or None")
+        if subprotocol is None and self._subprotocols:
+            subprotocol = self._common_subprotocol()
+            if subprotocol is None:
+                return self._refuse(self._header_error(
+                    WSInvalidHeaderError, WS_FIELD_PROTOCOL, "Sec-WebSocket-Protocol",
+                    "must have one of this server's subprotocols, "
+                    + ", ".join(self._subprotocols)))
         accepted = _ACCEPTED + ws_accept_for_key(self._value_of(WS_FIELD_KEY))
-        if response is None:
+        if response is None and subprotocol is None:
             accepted += b"\r\n\r\n"
         else:
             parts = [accepted, b"\r\n"]
-            subprotocol = response.subprotocol
             if subprotocol is not None:
-                if subprotocol not in self.request.subprotocols:
-                    raise WSInvalidOptionError(
-                        f"subprotocol={subprotocol!r} was not offered by the client: "
-                        f"choose one of request.subprotocols or None")
                 parts.append(b"Sec-WebSocket-Protocol: %b\r\n" % subprotocol.encode("ascii"))
-            for name, value in response.headers.items():
-                parts.append(ws_encode_field(name, value, "headers"))
+            if response is not None:
+                for name, value in response.headers.items():
+                    parts.append(ws_encode_field(name, value, "headers"))
             parts.append(b"\r\n")
             accepted = b"".join(parts)
         self._set_response(ws_wire_response(
