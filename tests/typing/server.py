@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from typing import Optional, Union
 
@@ -79,6 +80,18 @@ async def rooms(context: ssl.SSLContext) -> None:
     await ws_create_server("ws://:0", route, auto_ping_idle_timeout=None)  # type: ignore[arg-type]
     await ws_create_server("ws://:0", route, max_frame_sise=1)  # type: ignore[call-arg]
     await ws_create_server("ws://:0", 5)  # type: ignore[arg-type]
+
+
+async def decide_later(request: WSUpgradeRequest) -> Optional[ServerClientListener]:
+    return ServerClientListener() if request.path == "/" else None
+
+
+async def whom_to_serve() -> None:
+    await ws_create_server("ws://:0", decide_later)
+    await ws_create_server("ws://:0", route, origins=["https://a", re.compile("https://b."), None])
+    await ws_create_server("ws://:0", route, subprotocols=("v2", "v1"))
+    await ws_create_server("ws://:0", route, origins=[b"https://a"])  # type: ignore[list-item]
+    await ws_create_server("ws://:0", route, subprotocols=[1])  # type: ignore[list-item]
 
 
 def context(password: Optional[str]) -> ssl.SSLContext:
