@@ -23,7 +23,13 @@ SOURCE = ROOT / "packages" / "picows-codec" / "src"
 ROOM = SOURCE / "picows_codec"
 GUIDE = ROOT / "docs" / "guide.md"
 
-C_TYPES = {"Flag": "bint", "Number": "Py_ssize_t", "Seconds": "double", "Strategy": "object"}
+C_TYPES = {
+    "Deflate": "object",
+    "Flag": "bint",
+    "Number": "Py_ssize_t",
+    "Seconds": "double",
+    "Strategy": "object",
+}
 KEPT_TYPES = {"bint": "bool", "Py_ssize_t": "int", "double": "float"}
 
 PXD = '''\
@@ -86,6 +92,7 @@ from typing import final
 from typing_extensions import Unpack
 
 from picows_codec.constants import WSAutoPingStrategy
+from picows_codec.deflate.parameters import WSPermessageDeflate
 from picows_codec.option_types import WSConnectionOptions
 
 __all__ = ["WSOptions"]
@@ -106,9 +113,12 @@ Written by tools/options.py from option_table.py.
 
 from __future__ import annotations
 
-from typing import Optional, TypedDict
+from typing import TYPE_CHECKING, Optional, TypedDict, Union
 
 from picows_codec.constants import WSAutoPingStrategy
+
+if TYPE_CHECKING:
+    from picows_codec.deflate.parameters import WSPermessageDeflate
 
 __all__ = ["WSConnectionOptions"]
 
@@ -191,8 +201,10 @@ def fields(row: Any) -> Dict[str, str]:
     c_type = C_TYPES[type(check).__name__]
     if c_type == "double" and check.is_optional:
         c_type = "object"
-    kind = f"Optional[{check.kind.__name__}]" if check.is_optional else check.kind.__name__
-    stub_kind = f"{check.kind.__name__} | None" if check.is_optional else check.kind.__name__
+    name = getattr(check, "kind_name", None) or check.kind.__name__
+    kind = f"Optional[{name}]" if check.is_optional else name
+    kept_name = getattr(check, "kept_name", name)
+    stub_kind = f"{kept_name} | None" if check.is_optional else kept_name
     text = row.description[0].upper() + row.description[1:]
     return {
         "name": row.name,

@@ -32,6 +32,7 @@ DEFAULTS = {
     "max_write_queue_size": 16 * 1024 * 1024,
     "read_buffer_init_size": 131072,
     "coalesce_writes": True,
+    "compression": None,
     "busy_poll": False,
 }
 FLAGS = [
@@ -81,7 +82,7 @@ def test_every_default_can_be_passed() -> None:
 
 
 def test_every_option_has_a_group_here() -> None:
-    assert {*FLAGS, *SECONDS, *NUMBERS, "auto_ping_strategy"} == set(DEFAULTS)
+    assert {*FLAGS, *SECONDS, *NUMBERS, "auto_ping_strategy", "compression"} == set(DEFAULTS)
 
 
 def test_options_are_read_only() -> None:

@@ -6,6 +6,8 @@ and sends through its :class:`WSTransport`.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from picows_client._version import __version__
 from picows_client.connect import ws_connect
 from picows_client.url import WSURL, WSParsedURL
@@ -47,6 +49,14 @@ from picows_codec import (
     WSUpgradeResponse,
     WSUsageError,
 )
+from picows_codec.lazy_names import lazy_names
+
+if TYPE_CHECKING:
+    from picows_codec.deflate.parameters import WSPermessageDeflate
+else:
+    __getattr__, __dir__ = lazy_names(
+        __name__, {"WSPermessageDeflate": "picows_codec.deflate.parameters"}
+    )
 
 __all__ = [
     "WSURL",
@@ -76,6 +86,7 @@ __all__ = [
     "WSMessageListener",
     "WSMsgType",
     "WSParsedURL",
+    "WSPermessageDeflate",
     "WSPingTimeout",
     "WSProtocolError",
     "WSProxyError",

@@ -8,6 +8,7 @@ import ssl
 import sys
 from collections import abc  # faster to check against than typing
 from functools import lru_cache, partial
+from importlib import import_module
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -208,7 +209,10 @@ async def ws_connect(
 
 @lru_cache(maxsize=32, typed=True)
 def _remembered_options(**options: Any) -> WSOptions:
-    return WSOptions(**options)
+    checked_options = WSOptions(**options)
+    if checked_options.compression is not None:
+        import_module("picows_codec.deflate.extension")  # before a socket is opened
+    return checked_options
 
 
 def _options_of(options: WSConnectionOptions) -> WSOptions:

@@ -6,6 +6,8 @@ use ``picows_client`` or ``picows_server``, which re-export what they need.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from picows_codec._version import __version__
 from picows_codec.close import encode_close_payload
 from picows_codec.connection.endpoint import WSEndpoint
@@ -49,10 +51,18 @@ from picows_codec.http.upgrade import (
     WSUpgradeResponse,
     WSUpgradeResponseWithListener,
 )
+from picows_codec.lazy_names import lazy_names
 from picows_codec.listener import WSListener, WSMessageListener
 from picows_codec.options import WSOptions
 from picows_codec.parser import WSFrameParser
 from picows_codec.transport import WSTransport
+
+if TYPE_CHECKING:
+    from picows_codec.deflate.parameters import WSPermessageDeflate
+else:
+    __getattr__, __dir__ = lazy_names(
+        __name__, {"WSPermessageDeflate": "picows_codec.deflate.parameters"}
+    )
 
 __all__ = [
     "ClientHandshake",
@@ -85,6 +95,7 @@ __all__ = [
     "WSMessageListener",
     "WSMsgType",
     "WSOptions",
+    "WSPermessageDeflate",
     "WSPingTimeout",
     "WSProtocolError",
     "WSProxyError",

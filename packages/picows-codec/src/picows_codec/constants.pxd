@@ -57,6 +57,7 @@ cdef enum ws_violation:
     WS_VIOLATION_FRAME_TOO_BIG = -15
     WS_VIOLATION_MESSAGE_TOO_BIG = -16
     WS_VIOLATION_TOO_MANY_FRAGMENTS = -17
+    WS_VIOLATION_COMPRESSION = -18
 
 # The close code for a violation, and a one-line reason that cites the RFC section.
 cdef int ws_violation_close_code(int violation) noexcept nogil

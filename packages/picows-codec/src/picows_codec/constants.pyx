@@ -68,7 +68,9 @@ cdef object ws_close_code_member(int code):
 
 
 cdef int ws_violation_close_code(int violation) noexcept nogil:
-    if violation == WS_VIOLATION_INVALID_UTF8 or violation == WS_VIOLATION_CLOSE_REASON:
+    if (
+            violation == WS_VIOLATION_INVALID_UTF8 or violation == WS_VIOLATION_CLOSE_REASON
+            or violation == WS_VIOLATION_COMPRESSION):
         return WS_CLOSE_INVALID_PAYLOAD_DATA
     if violation == WS_VIOLATION_FRAME_TOO_BIG or violation == WS_VIOLATION_MESSAGE_TOO_BIG:
         return WS_CLOSE_MESSAGE_TOO_BIG
@@ -112,4 +114,6 @@ cdef const char* ws_violation_text(int violation) noexcept nogil:
         return "message exceeds max_message_size"
     if violation == WS_VIOLATION_TOO_MANY_FRAGMENTS:
         return "message exceeds max_fragments_per_message"
+    if violation == WS_VIOLATION_COMPRESSION:
+        return "compressed message that cannot be inflated (RFC 7692, 7.2.2)"
     return "no violation"

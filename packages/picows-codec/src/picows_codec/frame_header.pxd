@@ -71,6 +71,11 @@ cdef inline int ws_decode_frame_header(
     return header_size
 
 
+# The header of the same frame with another payload; private.
+cdef inline void _set_payload_size(ws_frame_header* self, uint64_t size) noexcept nogil:
+    self.payload_size = size
+
+
 # 1 if data[0:size] begins with a whole frame (header and payload), valid or not.
 cdef inline bint ws_frame_is_complete(const uint8_t* data, size_t size) noexcept nogil:
     cdef ws_frame_header header

@@ -13,7 +13,7 @@ _SIZE = "write max_message_size= and max_frame_size= (bytes)"
 _QUEUE = "frames are not queued: on_ws_frame gets each as it arrives"
 _FACTORY = "pass a listener class or a callable that makes a listener, after the URL"
 _CALLBACK = "write it as a method of the listener"
-_COMPRESSION = "leave it out: frames are not compressed"
+_COMPRESSION = 'write compression="deflate" or compression=WSPermessageDeflate(...)'
 
 # What websockets, aiohttp, uvicorn, Tornado, asyncio and older picows call an option of WSOptions.
 CONNECTION_MEANINGS = {
@@ -37,7 +37,6 @@ SHARED_MEANINGS = {
     "autoclose": "leave it out: CLOSE frames are answered, after on_ws_frame has seen them",
     "uri": "the URL is the first argument, url",
     "max_queue": _QUEUE,
-    "compression": _COMPRESSION,
     "compress": _COMPRESSION,
     "compression_options": _COMPRESSION,
     "extensions": _COMPRESSION,

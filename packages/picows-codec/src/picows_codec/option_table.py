@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from math import isfinite
 from textwrap import fill
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Dict, Mapping, Optional, Union
 
 from picows_codec.constants import WSAutoPingStrategy
 from picows_codec.errors import WSInvalidOptionError
@@ -19,6 +19,7 @@ from picows_codec.option_names import CONNECTION_MEANINGS, explain_option
 __all__ = [
     "OPTIONS",
     "SERVER_DEFAULTS",
+    "Deflate",
     "Flag",
     "Number",
     "Option",
@@ -130,6 +131,34 @@ class Strategy:
             raise WSInvalidOptionError(
                 f"{name}={value!r} is out of range: one of WSAutoPingStrategy's {members} is wanted"
             ) from None
+
+
+class Deflate:
+    """None, "deflate" for the defaults, or a ``WSPermessageDeflate``."""
+
+    # A name, because only those who ask for compression import it.
+    kind = Union[str, "WSPermessageDeflate"]
+    kind_name = "Union[str, WSPermessageDeflate]"
+    kept_name = "WSPermessageDeflate"
+    is_optional = True
+
+    def __call__(self, name: str, value: Any) -> Any:
+        if value is None:
+            return None
+        from picows_codec.deflate.parameters import WSPermessageDeflate  # noqa: PLC0415
+
+        if isinstance(value, WSPermessageDeflate):
+            return value
+        if not isinstance(value, str):
+            raise TypeError(
+                f'{name} must be None, "deflate" or a WSPermessageDeflate,'
+                f" not {type(value).__name__}: {value!r}"
+            )
+        if value != "deflate":
+            raise WSInvalidOptionError(
+                f'{name}={value!r} is unknown: None, "deflate" or a WSPermessageDeflate is wanted'
+            )
+        return WSPermessageDeflate()
 
 
 class Option:
@@ -337,6 +366,15 @@ OPTIONS = (
         "frames sent after the first in one iteration of the loop leave together at its end;"
         " False: each at once",
         speed="one write instead of many",
+    ),
+    Option(
+        "compression",
+        Deflate(),
+        None,
+        "permessage-deflate (RFC 7692): ``\"deflate\"``, or a ``WSPermessageDeflate`` with"
+        " parameters; None: not negotiated",
+        memory="see Compression",
+        speed="see Compression",
     ),
     Option(
         "busy_poll",

@@ -5,9 +5,12 @@ Written by tools/options.py from option_table.py.
 
 from __future__ import annotations
 
-from typing import Optional, TypedDict
+from typing import TYPE_CHECKING, Optional, TypedDict, Union
 
 from picows_codec.constants import WSAutoPingStrategy
+
+if TYPE_CHECKING:
+    from picows_codec.deflate.parameters import WSPermessageDeflate
 
 __all__ = ["WSConnectionOptions"]
 
@@ -78,5 +81,8 @@ class WSConnectionOptions(TypedDict, total=False):
     coalesce_writes: bool
     """Frames sent after the first in one iteration of the loop leave together at its end;
     False: each at once. Default: True."""
+    compression: Optional[Union[str, WSPermessageDeflate]]
+    """Permessage-deflate (RFC 7692): ``"deflate"``, or a ``WSPermessageDeflate`` with
+    parameters; None: not negotiated. Default: None."""
     busy_poll: bool
     """The loop polls instead of sleeping. Default: False."""

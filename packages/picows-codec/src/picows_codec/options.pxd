@@ -26,4 +26,5 @@ cdef class WSOptions:
     cdef readonly Py_ssize_t max_write_queue_size
     cdef readonly Py_ssize_t read_buffer_init_size
     cdef readonly bint coalesce_writes
+    cdef readonly object compression
     cdef readonly bint busy_poll

@@ -4,6 +4,7 @@ from typing import final
 from typing_extensions import Unpack
 
 from picows_codec.constants import WSAutoPingStrategy
+from picows_codec.deflate.parameters import WSPermessageDeflate
 from picows_codec.option_types import WSConnectionOptions
 
 __all__ = ["WSOptions"]
@@ -52,6 +53,8 @@ class WSOptions:
     def read_buffer_init_size(self) -> int: ...
     @property
     def coalesce_writes(self) -> bool: ...
+    @property
+    def compression(self) -> WSPermessageDeflate | None: ...
     @property
     def busy_poll(self) -> bool: ...
     def __init__(self, **options: Unpack[WSConnectionOptions]) -> None: ...

@@ -62,6 +62,8 @@ cdef class WSOptions:
         thread share where the transport allows it
     ``coalesce_writes`` (True): frames sent after the first in one iteration of the loop leave
         together at its end; False: each at once
+    ``compression`` (None): permessage-deflate (RFC 7692): ``"deflate"``, or a
+        ``WSPermessageDeflate`` with parameters; None: not negotiated
     ``busy_poll`` (False): the loop polls instead of sleeping
     """
 
@@ -88,6 +90,7 @@ cdef class WSOptions:
         self.max_write_queue_size = values["max_write_queue_size"]
         self.read_buffer_init_size = values["read_buffer_init_size"]
         self.coalesce_writes = values["coalesce_writes"]
+        self.compression = values["compression"]
         self.busy_poll = values["busy_poll"]
 
     @staticmethod

@@ -40,14 +40,20 @@ from picows_codec.frame_header cimport ws_decode_frame_header, ws_frame_header
 from picows_codec.mask cimport ws_mask
 from picows_codec.utf8 cimport _begin_text, ws_utf8, ws_utf8_complete, ws_utf8_feed
 
+cdef enum:
+    WS_COMPRESSED = 0x40            # RSV1, and a bit of ws_parser.message_opcode
+
 cdef struct ws_parser:
     # Limits: set by the caller, 0 means unlimited.
     uint64_t max_frame_size         # bytes of payload of one frame
     uint64_t max_message_size       # bytes of payload of all fragments of a message
     uint64_t max_fragments          # frames per message
     uint8_t expect_masked           # 1 on a server, 0 on a client
+    uint8_t compression             # 1 if permessage-deflate is negotiated (RFC 7692)
     # The message under way; zero-initialised by ws_parser_init.
-    uint8_t message_opcode          # WS_OP_TEXT or WS_OP_BINARY inside a message, else 0
+    # WS_OP_TEXT or WS_OP_BINARY inside a message, else 0; with WS_COMPRESSED for a compressed one,
+    # so that its bytes on the wire are not checked as text.
+    uint8_t message_opcode
     uint64_t message_size           # bytes announced so far
     uint64_t fragments
     ws_utf8 utf8
@@ -81,12 +87,20 @@ cdef inline void _set_limits(
     self.max_fragments = max_fragments
 
 
+cdef inline void _allow_compression(ws_parser* self) noexcept nogil:
+    self.compression = 1
+
+
 cdef inline int _check_first_bytes(const ws_parser* self, const uint8_t* data) noexcept nogil:
     """Everything that the first two bytes of a header can break."""
     cdef uint8_t opcode = data[0] & 0x0F
-    # 5.2: "MUST be 0 unless an extension is negotiated"; none is.
+    # 5.2: "MUST be 0 unless an extension is negotiated". RFC 7692, 6: RSV1 on the first frame of a
+    # message that is compressed, and on no other.
     if data[0] & 0x70:
-        return WS_VIOLATION_RESERVED_BITS
+        if (
+                data[0] & 0x70 != WS_COMPRESSED or not self.compression
+                or opcode == WS_OP_CONTINUATION or opcode & 0x08):
+            return WS_VIOLATION_RESERVED_BITS
     if opcode & 0x08:
         if opcode > WS_OP_PONG:
             return WS_VIOLATION_RESERVED_OPCODE
@@ -128,7 +142,7 @@ cdef inline int _check_header(
     if header.opcode & 0x08:
         return result
     if header.opcode != WS_OP_CONTINUATION:
-        self.message_opcode = header.opcode
+        self.message_opcode = data[0] & (0x0F | WS_COMPRESSED)
         self.message_size = header.payload_size
         self.fragments = 1
         _begin_text(&self.utf8)
@@ -138,7 +152,10 @@ cdef inline int _check_header(
             return WS_VIOLATION_MESSAGE_TOO_BIG
         self.message_size += header.payload_size
         self.fragments += 1
-    if self.max_message_size != 0 and self.message_size > self.max_message_size:
+    # The limit is for what the application gets, which is not known yet of a compressed message.
+    if (
+            self.max_message_size != 0 and self.message_size > self.max_message_size
+            and not self.message_opcode & WS_COMPRESSED):
         return WS_VIOLATION_MESSAGE_TOO_BIG
     if self.max_fragments != 0 and self.fragments > self.max_fragments:
         return WS_VIOLATION_TOO_MANY_FRAGMENTS

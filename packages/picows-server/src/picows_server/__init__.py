@@ -6,6 +6,8 @@ connection and sends through its :class:`WSTransport`.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from picows_codec import (
     WSAutoPingStrategy,
     WSCloseCode,
@@ -45,6 +47,15 @@ from picows_codec import (
     WSUpgradeResponseWithListener,
     WSUsageError,
 )
+from picows_codec.lazy_names import lazy_names
+
+if TYPE_CHECKING:
+    from picows_codec.deflate.parameters import WSPermessageDeflate
+else:
+    __getattr__, __dir__ = lazy_names(
+        __name__, {"WSPermessageDeflate": "picows_codec.deflate.parameters"}
+    )
+
 from picows_server._version import __version__
 from picows_server.create import ws_create_server
 from picows_server.server import WSServer
@@ -76,6 +87,7 @@ __all__ = [
     "WSMessage",
     "WSMessageListener",
     "WSMsgType",
+    "WSPermessageDeflate",
     "WSPingTimeout",
     "WSProtocolError",
     "WSProxyError",

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import ssl
 from collections import abc
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Callable, Coroutine, Iterable, List, Optional, Tuple, Union
 
 from picows_codec import WSInvalidOptionError, WSOptions, WSUpgradeResponse
@@ -156,6 +157,8 @@ async def ws_create_server(
         checked_subprotocols = _checked_subprotocols(subprotocols)
         logger = resolve_logger(logger_name)
         checked_options = WSOptions(**{**SERVER_DEFAULTS, **options})
+        if checked_options.compression is not None:
+            import_module("picows_codec.deflate.extension")  # not while serving
         _check_flag("reuse_address", reuse_address, is_optional=True)
         _check_flag("reuse_port", reuse_port)
         _check_flag("start_serving", start_serving)

@@ -477,6 +477,10 @@ cdef class WSEndpoint(Closing):
         self._handshake = None
         self._sweeper.forget(self)
         self._set_listener(listener)
+        if handshake.compression is not None:
+            from picows_codec.deflate.extension import new_compression
+
+            self._begin_compression(new_compression(handshake.compression, self._options))
         self._advance(OPENED)
         self._watch_peer()
         try:

@@ -3,7 +3,7 @@
 from libc.stdint cimport uint8_t
 
 from picows_codec.buffers cimport ReadBuffer
-from picows_codec.connection.sender cimport Sender
+from picows_codec.connection.sender cimport Compression, Sender
 from picows_codec.frame_header cimport ws_frame_header
 from picows_codec.frames cimport WSFrame
 from picows_codec.listener cimport WSListener
@@ -17,6 +17,10 @@ cdef enum:
     HEARD_FOR_VERDICT = 2       # see Closing._is_certain
     HEARD_FOR_DATA = 4          # data_timeout
     HEARD = 7
+
+    # Bits of Receiver._long_way.
+    GATHERS = 1                 # the listener keeps the fragments of a message
+    INFLATES = 2                # permessage-deflate was negotiated
 
     # Bits of Receiver._late.
     LATE_FRAME = 1              # the incoming frame stood unfinished at the last look
@@ -37,11 +41,12 @@ cdef class Receiver(Sender):
         uint8_t _head[14]           # the beginning of a header that is incomplete
         uint8_t _head_size
         bint _expects_pong          # a ping of the library waits for its pong
-        bint _gathers               # the listener keeps the fragments of a message
+        uint8_t _long_way           # GATHERS, INFLATES: why data frames take it
         uint8_t _heard              # HEARD_*: bytes came since the last look
         uint8_t _late               # LATE_*: what has not come since before the last look
 
     cdef int _begin_receiving(self, WSOptions options, bint is_client) except -1
+    cdef int _begin_compression(self, Compression compression) except -1
     cdef int _set_listener(self, WSListener listener) except -1
     cdef int _look_up_callbacks(self) except -1
     cdef int _drop_block(self) noexcept
@@ -67,6 +72,9 @@ cdef class Receiver(Sender):
     cdef int _frame_arrived(
         self, ReadBuffer buffer, const ws_frame_header* header, const uint8_t* payload,
         object owner, const uint8_t* tail, Py_ssize_t tail_size) except -1
+    cdef int _deliver_inflated(
+        self, ReadBuffer buffer, const ws_frame_header* header, const uint8_t* payload,
+        const uint8_t* tail, Py_ssize_t tail_size) except -1
     cdef bint _more_deliverable(self, const uint8_t* data, Py_ssize_t size) noexcept
     cdef int _frame_was_kept(self, WSFrame frame) except -1
     cdef int _hand_over_raised(self, WSFrame frame) except -1

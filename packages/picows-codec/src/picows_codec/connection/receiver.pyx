@@ -19,7 +19,7 @@ from picows_codec.buffers cimport (
     keep_frame,
     lend_frame,
 )
-from picows_codec.connection.sender cimport begin_read, end_read, expect_more, reraise
+from picows_codec.connection.sender cimport Compression, begin_read, end_read, expect_more, reraise
 from picows_codec.connection.state cimport CONNECTING, DELIVERS, READS
 from picows_codec.constants cimport (
     WS_MAX_HEADER_SIZE,
@@ -30,7 +30,12 @@ from picows_codec.constants cimport (
     WS_VIOLATION_INVALID_UTF8,
 )
 from picows_codec.exports cimport picows_references
-from picows_codec.frame_header cimport ws_decode_frame_header, ws_frame_header, ws_frame_is_complete
+from picows_codec.frame_header cimport (
+    _set_payload_size,
+    ws_decode_frame_header,
+    ws_frame_header,
+    ws_frame_is_complete,
+)
 from picows_codec.frames cimport (
     WSFrame,
     _forget_owner,
@@ -43,6 +48,7 @@ from picows_codec.listener cimport WSListener, WSMessageListener, _introduce, _i
 from picows_codec.mask cimport ws_mask
 from picows_codec.options cimport WSOptions
 from picows_codec.parser cimport (
+    _allow_compression,
     _check_header,
     _end_frame,
     _most_of_a_run,
@@ -242,6 +248,12 @@ cdef class Receiver(Sender):
             options.max_fragments_per_message)
         return 0
 
+    cdef int _begin_compression(self, Compression compression) except -1:
+        self._set_compression(compression)
+        _allow_compression(&self._parser)
+        self._long_way |= INFLATES
+        return 0
+
     cdef int _set_listener(self, WSListener listener) except -1:
         with cython.critical_section(self):
             self._listener = listener
@@ -252,8 +264,10 @@ cdef class Receiver(Sender):
     cdef int _look_up_callbacks(self) except -1:
         """Once, so that nothing is looked up per frame."""
         callback = (<object> self._listener).on_ws_frame
-        self._gathers = isinstance(self._listener, WSMessageListener)
-        if _is_compiled(callback) and not (self._gathers and _sees_frames(self._listener)):
+        cdef bint gathers = isinstance(self._listener, WSMessageListener)
+        if gathers:
+            self._long_way |= GATHERS
+        if _is_compiled(callback) and not (gathers and _sees_frames(self._listener)):
             self._on_frame = None
         elif type(callback) is MethodType and callback.__self__ is self._listener:
             self._on_frame = callback.__func__
@@ -287,7 +301,7 @@ cdef class Receiver(Sender):
         self._late &= LATE_DATA
         if self._block is not None or self._head_size != 0:
             self._late |= LATE_FRAME
-        if self._gathers and self._parser.message_opcode != 0:
+        if self._long_way & GATHERS and self._parser.message_opcode != 0:
             self._late |= LATE_MESSAGE
         return 0
 
@@ -415,7 +429,7 @@ cdef class Receiver(Sender):
             if result < 0:
                 return self._violated(result)
             if (
-                    header.opcode & 0x08 or self._gathers or not self._state & DELIVERS
+                    header.opcode & 0x08 or self._long_way or not self._state & DELIVERS
                     or self._expects_pong):
                 self._frame_arrived(buffer, &header, data, None, data + used, size - used)
             else:
@@ -461,8 +475,15 @@ cdef class Receiver(Sender):
             self._late &= LATE_DATA | LATE_MESSAGE
         else:
             self._late &= LATE_DATA if self._expects_pong else 0    # _takes_pong decides
-            if self._gathers and not header.fin:
-                self._watch_stalls()
+            if self._long_way:
+                if self._long_way & GATHERS and not header.fin:
+                    self._watch_stalls()
+                if (
+                        self._long_way & INFLATES
+                        and self._compression.takes(header.opcode, header.rsv, header.fin)):
+                    if not self._state & DELIVERS:
+                        return 0
+                    return self._deliver_inflated(buffer, header, payload, tail, tail_size)
         if header.opcode == WS_OP_PING and self._options.enable_auto_pong:
             if tail_size and tail[0] & 0x0F == WS_OP_PING and ws_frame_is_complete(tail, tail_size):
                 expect_more(self, True)     # pongs leave together, too
@@ -474,6 +495,25 @@ cdef class Receiver(Sender):
         if header.opcode == WS_OP_CLOSE:
             self._close_delivered(payload, size)
         return 0
+
+    cdef int _deliver_inflated(
+            self, ReadBuffer buffer, const ws_frame_header* header, const uint8_t* payload,
+            const uint8_t* tail, Py_ssize_t tail_size) except -1:
+        """A frame of a compressed message: the listener gets what it inflates to."""
+        cdef ws_frame_header plain = header[0]
+        cdef int violation = 0
+        cdef bytes inflated
+        try:
+            inflated = self._compression.inflate(
+                header.opcode, header.fin, payload, <Py_ssize_t> header.payload_size, &violation)
+        except MemoryError:
+            return self._no_memory(header.payload_size)
+        if violation < 0:
+            return self._violated(violation)
+        _set_payload_size(&plain, PyBytes_GET_SIZE(inflated))
+        return _deliver_frame(
+            self, buffer, &plain, <const uint8_t*> PyBytes_AS_STRING(inflated), inflated, tail,
+            tail_size)
 
     cdef bint _more_deliverable(self, const uint8_t* data, Py_ssize_t size) noexcept:
         """Whether data[0:size] begins with another complete frame that the listener will get.

@@ -35,6 +35,37 @@ cdef class Wire:
     # Bytes accepted that the kernel has not taken yet.
     cdef Py_ssize_t queue_size(self) except -1
 
+cdef enum:
+    # Bits of Sender._fragmented. Nothing is set for most connections and frames.
+    FRAGMENTED = 1      # a fragmented message is being sent
+    DEFLATES = 2        # data frames go through _compression
+    DEFLATED = 4        # the fragmented message is compressed
+
+cdef class Compression:
+    """What permessage-deflate does for a connection that negotiated it (RFC 7692).
+
+    Made in ``deflate.extension``, which is not imported for others.
+    """
+
+    # Sending: whether anything is compressed, and whether a message is whose first frame has so
+    # many bytes.
+    cdef bint deflates(self) noexcept
+    cdef bint wants(self, Py_ssize_t size) noexcept
+    # The payload to send for a frame of size[0] bytes, and how many bytes of it; None: as it is.
+    cdef bytes deflate(self, const uint8_t* payload, Py_ssize_t* size, bint first, bint fin)
+    # A message is sent that was compressed elsewhere.
+    cdef int passed_by(self) noexcept
+    # With which window bits a message may be compressed elsewhere, without context takeover, to be
+    # sent here with RSV1; 0: none may.
+    cdef int prepared_window_bits(self) noexcept
+
+    # Receiving: whether a data frame belongs to a compressed message, asked once per frame; and the
+    # payload of one that does, or None and a violation.
+    cdef bint takes(self, uint8_t opcode, uint8_t rsv, bint fin) noexcept
+    cdef bytes inflate(
+        self, uint8_t opcode, bint fin, const uint8_t* payload, Py_ssize_t size,
+        int* violation)
+
 cdef class Sender(ConnectionState):
     cdef:
         ThreadBuffers _buffers
@@ -53,13 +84,15 @@ cdef class Sender(ConnectionState):
         bint _is_client
         bint _write_paused
         bint _pause_due             # call the listener's pause_writing when the frame is complete
-        uint8_t _fragmented         # a fragmented message is being sent
+        uint8_t _fragmented         # FRAGMENTED, DEFLATES, DEFLATED
         bint _unlimited             # the queue's limit does not count: the library sends a ping
         Py_ssize_t _max_write_queue
         Py_ssize_t _written         # bytes that the transport was given
+        Compression _compression    # None unless permessage-deflate was negotiated
 
     cdef int _begin_sending(self, object loop, WSOptions options, bint is_client) except -1
     cdef int _attach(self, object transport) except -1
+    cdef int _set_compression(self, Compression compression) except -1
     cdef int _release_sender(self) except -1
 
     cdef int check_thread(self) except -1
@@ -75,6 +108,9 @@ cdef class Sender(ConnectionState):
 
     cdef int _check_frame(
         self, int opcode, bint fin, const uint8_t* payload, Py_ssize_t size) except -1
+    cdef int _send_deflated(
+        self, int opcode, bint fin, int rsv, const uint8_t* payload, Py_ssize_t size,
+        object owner) except -1
     cdef bint _joins_burst(self) except -1
     cdef int _emit(
         self, uint8_t first_byte, const uint8_t* payload, Py_ssize_t size, object owner) except -1

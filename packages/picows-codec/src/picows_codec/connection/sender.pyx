@@ -66,6 +66,31 @@ cdef class Wire:
         raise NotImplementedError
 
 
+cdef class Compression:
+    cdef bint deflates(self) noexcept:
+        return False
+
+    cdef bint wants(self, Py_ssize_t size) noexcept:
+        return False
+
+    cdef bytes deflate(self, const uint8_t* payload, Py_ssize_t* size, bint first, bint fin):
+        raise NotImplementedError
+
+    cdef int passed_by(self) noexcept:
+        return 0
+
+    cdef int prepared_window_bits(self) noexcept:
+        return 0
+
+    cdef bint takes(self, uint8_t opcode, uint8_t rsv, bint fin) noexcept:
+        return False
+
+    cdef bytes inflate(
+            self, uint8_t opcode, bint fin, const uint8_t* payload, Py_ssize_t size,
+            int* violation):
+        raise NotImplementedError
+
+
 cdef int _write_bytes(Wire wire, const uint8_t* data, Py_ssize_t size) except -1:
     return wire.write_bytes(data, size)
 
@@ -180,8 +205,15 @@ cdef class Sender(ConnectionState):
             self._write_below = transport.write
         return 0
 
+    cdef int _set_compression(self, Compression compression) except -1:
+        self._compression = compression
+        if compression.deflates():
+            self._fragmented |= DEFLATES
+        return 0
+
     cdef int _release_sender(self) except -1:
         self._drop_pending()
+        self._compression = None
         self._transport_below = self._write_below = self._wire = None
         return 0
 
@@ -227,13 +259,13 @@ cdef class Sender(ConnectionState):
                         f"{ws_violation_text(violation).decode('ascii')}; see send_close()")
             return 0
         if opcode == WS_OP_CONTINUATION:
-            if not self._fragmented:
+            if not self._fragmented & FRAGMENTED:
                 raise WSInvalidFrameError(
                     "there is no fragmented message to continue: begin with TEXT or BINARY and"
                     " fin=False")
         elif <unsigned int> opcode > WS_OP_BINARY:
             raise WSInvalidFrameError(f"opcode {opcode} is reserved: use TEXT or BINARY")
-        elif self._fragmented:
+        elif self._fragmented & FRAGMENTED:
             raise WSInvalidFrameError(
                 "a fragmented message is under way: continue it with CONTINUATION frames, the last"
                 " one with fin=True")
@@ -246,6 +278,8 @@ cdef class Sender(ConnectionState):
             self._check_frame(opcode, fin, payload, size)
             if opcode == WS_OP_CLOSE:
                 return self._send_close(SENDS_CLOSE, payload, size)
+            if self._fragmented & DEFLATES and not opcode & 0x08:
+                return self._send_deflated(opcode, fin, rsv, payload, size, owner)
         if not opcode & 0x08:
             self._fragmented = not fin
         return self._emit(
@@ -262,6 +296,8 @@ cdef class Sender(ConnectionState):
             return self.send_frame(opcode, fin, rsv, payload, size, None)
         if not _is_in_order(self, opcode):
             self._check_frame(opcode, fin, payload, size)
+            if self._fragmented & DEFLATES:
+                return self._send_deflated(opcode, fin, rsv, payload, size, None)
         # Frames that are held back leave first and may call the listener, so this needs a copy.
         if (self._corks or self._more_to_come or self._wire is None
                 or self._pending is not None):
@@ -278,6 +314,37 @@ cdef class Sender(ConnectionState):
         memcpy(payload - header_size, header, header_size)
         self._write(payload - header_size, header_size + size)
         return self._report_pause() if self._pause_due else 0
+
+    cdef int _send_deflated(
+            self, int opcode, bint fin, int rsv, const uint8_t* payload, Py_ssize_t size,
+            object owner) except -1:
+        """Send a data frame where permessage-deflate was negotiated (RFC 7692, 6)."""
+        cdef bint first = opcode != WS_OP_CONTINUATION
+        cdef bint is_deflated
+        cdef Py_ssize_t plain_size = size
+        cdef uint8_t first_byte
+        cdef bytes data = None
+        if not first:
+            is_deflated = self._fragmented & DEFLATED != 0
+        elif rsv & 4:
+            self._compression.passed_by()       # the caller has compressed it
+            is_deflated = False
+        else:
+            is_deflated = self._compression.wants(size)
+        if is_deflated:
+            data = self._compression.deflate(payload, &size, first, fin)
+        if data is not None:
+            payload = <const uint8_t*> PyBytes_AS_STRING(data)
+            owner = data
+            if first:
+                rsv |= 4
+        else:
+            size = plain_size
+        self._fragmented = DEFLATES
+        if not fin:
+            self._fragmented |= FRAGMENTED | (DEFLATED if is_deflated else 0)
+        first_byte = <uint8_t> ((0x80 if fin else 0) | (rsv & 7) << 4 | opcode)
+        return self._emit(first_byte, payload, size, owner)
 
     cdef int _send_close(
             self, ws_event event, const uint8_t* payload, Py_ssize_t size) except -1:

@@ -112,6 +112,12 @@ cdef class ClientHandshake(OpeningHandshake):
         if offered:
             extra.append(b"Sec-WebSocket-Protocol: %b\r\n" % b", ".join(offered))
 
+        if options.compression is not None:
+            from picows_codec.deflate.negotiation import offer_of
+
+            extra.append(b"Sec-WebSocket-Extensions: %b\r\n"
+                         % offer_of(options.compression).encode("ascii"))
+
         self._begin(False, listener_factory, options)
         self._subprotocols = tuple(offered)
         self._key = ws_new_key()
@@ -221,9 +227,20 @@ cdef class ClientHandshake(OpeningHandshake):
                 "must be there once and match the key (RFC 6455, 4.1, 4)")
 
         if head.fields[WS_FIELD_EXTENSIONS].count > 0:
-            return self._header_error(
-                WSInvalidHeaderError, WS_FIELD_EXTENSIONS, "Sec-WebSocket-Extensions",
-                "must not name an extension that was not offered (RFC 6455, 4.1, 5)")
+            if self._options.compression is None:
+                return self._header_error(
+                    WSInvalidHeaderError, WS_FIELD_EXTENSIONS, "Sec-WebSocket-Extensions",
+                    "must not name an extension that was not offered (RFC 6455, 4.1, 5)")
+            from picows_codec.deflate.negotiation import accept_answer
+
+            try:
+                self._set_compression(accept_answer(
+                    self.response.headers.getall("Sec-WebSocket-Extensions"),
+                    self._options.compression))
+            except ValueError as error:
+                return self._header_error(
+                    WSInvalidHeaderError, WS_FIELD_EXTENSIONS, "Sec-WebSocket-Extensions",
+                    str(error))
         if head.fields[WS_FIELD_PROTOCOL].count > 1 or (
             head.fields[WS_FIELD_PROTOCOL].count == 1
             and self._value_of(WS_FIELD_PROTOCOL) not in self._subprotocols

@@ -23,6 +23,7 @@ cdef class OpeningHandshake:
     cdef readonly WSUpgradeResponse response
     cdef readonly object listener
     cdef readonly str subprotocol
+    cdef readonly object compression    # the Agreement about permessage-deflate, or None
     cdef readonly object error
     cdef readonly bint factory_failed   # error comes from the factory
     cdef readonly bytes to_send
@@ -69,6 +70,7 @@ cdef class OpeningHandshake:
     # What a side uses:
     cdef int _begin(self, bint is_server, object factory, WSOptions options) except -1
     cdef int _set_request(self, WSUpgradeRequest request) except -1
+    cdef int _set_compression(self, object agreement) except -1
     cdef int _set_response(self, WSUpgradeResponse response) except -1
     cdef int _set_to_send(self, bytes data) except -1
     # Say what a refused client is told.

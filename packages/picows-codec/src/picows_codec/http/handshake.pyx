@@ -185,6 +185,7 @@ cdef class OpeningHandshake:
         self.accepted = False
         self.listener = None
         self.subprotocol = None
+        self.compression = None
         self.to_send = b""
         self.factory_failed = True
         self._end(exception)
@@ -243,6 +244,10 @@ cdef class OpeningHandshake:
     cdef int _set_request(self, WSUpgradeRequest request) except -1:
         ws_set_request_addresses(request, self._remote_address, self._local_address)
         self.request = request
+        return 0
+
+    cdef int _set_compression(self, object agreement) except -1:
+        self.compression = agreement
         return 0
 
     cdef int _set_response(self, WSUpgradeResponse response) except -1:

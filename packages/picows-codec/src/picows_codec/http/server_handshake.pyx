@@ -19,6 +19,7 @@ from picows_codec.http.upgrade cimport (
 )
 from picows_codec.http.upgrade_head cimport (
     WS_FIELD_CONNECTION,
+    WS_FIELD_EXTENSIONS,
     WS_FIELD_HOST,
     WS_FIELD_KEY,
     WS_FIELD_PROTOCOL,
@@ -258,6 +259,21 @@ cdef class ServerHandshake(OpeningHandshake):
                     "must have one of this server's subprotocols, "
                     + ", ".join(self._subprotocols)))
         accepted = _ACCEPTED + ws_accept_for_key(self._value_of(WS_FIELD_KEY))
+        if self._options.compression is not None and self._head.fields[WS_FIELD_EXTENSIONS].count:
+            from picows_codec.deflate.negotiation import accept_offers
+
+            try:
+                agreed = accept_offers(
+                    self.request.headers.getall("Sec-WebSocket-Extensions"),
+                    self._options.compression)
+            except ValueError:
+                # RFC 6455, 9.1: a header that breaks the grammar fails the connection.
+                return self._refuse(self._header_error(
+                    WSInvalidHeaderError, WS_FIELD_EXTENSIONS, "Sec-WebSocket-Extensions",
+                    "must be a list of extensions (RFC 6455, 9.1)"))
+            if agreed is not None:
+                accepted += b"\r\nSec-WebSocket-Extensions: " + agreed[0].encode("ascii")
+                self._set_compression(agreed[1])
         if response is None and subprotocol is None:
             accepted += b"\r\n\r\n"
         else:

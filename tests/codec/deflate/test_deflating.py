@@ -1,0 +1,220 @@
+"""picows_codec.deflate.deflating: what is sent (RFC 7692, 7.2.1); the oracle is plain zlib."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, List
+
+import pytest
+
+from picows_codec import WSInvalidFrameError, WSPermessageDeflate
+from picows_codec.deflate.deflating import compress_once
+from tests.support.connection import both_roles
+from tests.support.deflate import DeflateConnection, Peer, inflated
+from tests.support.frames import BINARY, CONTINUATION, PING, PONG, TEXT
+
+MESSAGES = [b'{"id":%d,"side":"buy","price":"%d.5"}' % (n, n * n) for n in range(40)]
+ALONE = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
+
+
+def parameters(**given: Any) -> WSPermessageDeflate:
+    given.setdefault("min_size", 0)
+    return WSPermessageDeflate(client_compresses=True, **given)
+
+
+@both_roles
+def test_context_takeover(role: str) -> None:
+    connection = DeflateConnection(role)
+    peer = Peer(window_bits=12)
+    sizes = []
+    for message in MESSAGES:
+        connection.ws.send(TEXT, message)
+        (frame,) = connection.sent()
+        assert (frame.opcode, frame.fin, frame.rsv) == (TEXT, True, 4)
+        assert peer.inflate(frame.payload) == message
+        sizes.append(len(frame.payload))
+    assert max(sizes[5:]) < sizes[0]
+
+
+@both_roles
+def test_no_context_takeover(role: str) -> None:
+    connection = DeflateConnection(role, answer=ALONE)
+    for message in [b"a" * 1000, b"b" * 1000, *[b"a" * 1000] * 3]:
+        connection.ws.send(BINARY, message)
+        (frame,) = connection.sent()
+        assert frame.rsv == 4
+        assert inflated(frame.payload) == message
+
+
+@pytest.mark.parametrize("bits", range(9, 16))
+def test_window(bits: int) -> None:
+    """No reference is longer than the window that was agreed on."""
+    connection = DeflateConnection(
+        "server", answer=f"permessage-deflate; server_max_window_bits={bits}",
+        compression=parameters(level=9, server_max_window_bits=15),
+    )  # fmt: skip
+    peer = Peer(window_bits=bits)
+    for number in range(60):
+        message = b"%d" % (number % 7) * 40 + bytes(range(256)) * 3
+        connection.ws.send(BINARY, message)
+        (frame,) = connection.sent()
+        assert peer.inflate(frame.payload) == message
+
+
+def test_window_that_zlib_cannot_make() -> None:
+    for connection in (
+        DeflateConnection("client", answer="permessage-deflate; client_max_window_bits=8"),
+        DeflateConnection("server", answer="permessage-deflate; server_max_window_bits=8"),
+    ):
+        connection.ws.send(TEXT, b"a" * 500)
+        (frame,) = connection.sent()
+        assert (frame.rsv, frame.payload) == (0, b"a" * 500)
+
+
+def test_a_client_compresses_nothing_by_default() -> None:
+    connection = DeflateConnection("client", compression="deflate")
+    connection.ws.send(TEXT, b"a" * 500)
+    assert [(frame.rsv, len(frame.payload)) for frame in connection.sent()] == [(0, 500)]
+
+
+@both_roles
+def test_min_size(role: str) -> None:
+    connection = DeflateConnection(role, compression=parameters(min_size=100))
+    for size, rsv in ((99, 0), (100, 4), (0, 0), (101, 4)):
+        connection.ws.send(TEXT, b"a" * size)
+        (frame,) = connection.sent()
+        assert frame.rsv == rsv
+    # The first fragment decides for the whole message.
+    for first, rsv in ((b"a" * 99, 0), (b"a" * 100, 4)):
+        connection.ws.send(TEXT, first, fin=False)
+        connection.ws.send(CONTINUATION, b"a" * 200)
+        sent = connection.sent()
+        assert [frame.rsv for frame in sent] == [rsv, 0]
+        assert (len(sent[1].payload) == 200) == (rsv == 0)
+
+
+@both_roles
+@pytest.mark.parametrize("answer", ["permessage-deflate", ALONE])
+def test_fragments_with_pings_between(role: str, answer: str) -> None:
+    connection = DeflateConnection(role, answer=answer)
+    peer = Peer(alone=answer == ALONE)
+    for parts in ([b"one ", b"two ", b"one two three"], [b"", b"", b""], [b"x" * 5000, b"", b"y"]):
+        connection.ws.send(TEXT, parts[0], fin=False)
+        connection.ws.send_ping(b"ping" * 5)
+        connection.ws.send(CONTINUATION, parts[1], fin=False)
+        connection.ws.send_pong()
+        with pytest.raises(WSInvalidFrameError, match="a fragmented message is under way"):
+            connection.ws.send(TEXT, b"no")
+        connection.ws.send(CONTINUATION, parts[2])
+        sent = connection.sent()
+        assert [frame.opcode for frame in sent] == [TEXT, PING, CONTINUATION, PONG, CONTINUATION]
+        assert [frame.rsv for frame in sent] == [4, 0, 0, 0, 0]
+        assert sent[1].payload == b"ping" * 5
+        data = b"".join(frame.payload for frame in sent if frame.opcode <= TEXT)
+        assert peer.inflate(data) == b"".join(parts)
+    with pytest.raises(WSInvalidFrameError, match="no fragmented message to continue"):
+        connection.ws.send(CONTINUATION, b"no")
+
+
+@both_roles
+@pytest.mark.parametrize("answer", ["permessage-deflate", ALONE])
+def test_empty_messages(role: str, answer: str) -> None:
+    connection = DeflateConnection(role, answer=answer)
+    peer = Peer(alone=answer == ALONE)
+    for message in (b"", b"", b"text", b""):
+        connection.ws.send(TEXT, message)
+        (frame,) = connection.sent()
+        assert (peer.inflate(frame.payload) if frame.rsv else frame.payload) == message
+
+
+def test_what_does_not_get_smaller_is_sent_as_it_is() -> None:
+    connection = DeflateConnection("server", answer=ALONE)
+    connection.ws.send(BINARY, b"xyz")
+    (frame,) = connection.sent()
+    assert (frame.rsv, frame.payload) == (0, b"xyz")
+
+
+@both_roles
+@pytest.mark.parametrize("size", [0, 5, 300, 100_000])
+def test_every_way_to_send(role: str, size: int) -> None:
+    connection = DeflateConnection(role, compression=parameters(level=6))
+    peer = Peer()
+    payload = b"z" * size
+    for message in (payload, bytearray(payload), memoryview(payload), payload.decode()):
+        connection.ws.send(TEXT, message)
+    buffer = bytearray(14) + payload
+    connection.ws.send_reuse_external_bytearray(BINARY, buffer, 14)
+    assert buffer[14:] == payload
+    with connection.ws.cork():
+        connection.ws.send(BINARY, payload)
+    sent = connection.sent()
+    assert len(sent) == 6
+    for frame in sent:
+        assert frame.rsv == 4
+        assert peer.inflate(frame.payload) == payload
+
+
+@both_roles
+def test_messages_that_the_caller_compressed(role: str) -> None:
+    """They are passed on, and the next message refers to nothing before them."""
+    connection = DeflateConnection(role, compression=parameters(server_max_window_bits=15)
+                                   if role == "server" else None,
+                                   answer="permessage-deflate")  # fmt: skip
+    peer = Peer()
+    text = b"the same text again and again, long enough to refer to"
+    other = bytes(range(256)) * 40
+    for _ in range(3):
+        connection.ws.send(TEXT, text)
+        connection.ws.send(BINARY, compress_once(other, 12), rsv1=True)
+        connection.ws.send(TEXT, text)
+        first, middle, last = connection.sent()
+        assert [frame.rsv for frame in (first, middle, last)] == [4, 4, 4]
+        assert peer.inflate(first.payload) == text
+        assert peer.inflate(middle.payload) == other
+        assert peer.inflate(last.payload) == text
+
+
+def test_fragments_that_the_caller_compressed() -> None:
+    connection = DeflateConnection("server")
+    data = compress_once(b"a" * 1000, 12)
+    connection.ws.send(TEXT, data[:3], fin=False, rsv1=True)
+    connection.ws.send(CONTINUATION, data[3:])
+    sent = connection.sent()
+    assert [frame.rsv for frame in sent] == [4, 0]
+    assert inflated(sent[0].payload + sent[1].payload) == b"a" * 1000
+
+
+def test_rsv1_without_the_extension_stays_with_the_caller() -> None:
+    connection = DeflateConnection("server", answer="other")
+    connection.ws.send(TEXT, b"as it is", rsv1=True)
+    (frame,) = connection.sent()
+    assert (frame.rsv, frame.payload) == (4, b"as it is")
+
+
+@pytest.mark.parametrize("bits", range(9, 16))
+def test_compress_once(bits: int) -> None:
+    for payload in (b"", b"a", b"ab" * 5000, bytes(range(256)) * 500):
+        for _ in range(3):
+            data = compress_once(payload, bits)
+            assert Peer(window_bits=bits).inflate(data) == payload
+    assert compress_once(bytearray(b"abc"), bits) == compress_once(b"abc", bits)
+
+
+def test_one_stream_per_thread() -> None:
+    """Messages of one connection leave nothing in those of another, and threads share no stream."""
+    secret = b"a secret that is long enough to be referred to " * 3
+    compress_once(secret, 12)
+    assert inflated(compress_once(secret, 12)) == secret
+    found: List[bool] = []
+
+    def run(number: int) -> None:
+        payload = b"%d" % number * 3000
+        found.extend(inflated(compress_once(payload, 12)) == payload for _ in range(100))
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(found)
+    assert len(found) == 400

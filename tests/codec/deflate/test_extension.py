@@ -1,0 +1,164 @@
+"""picows_codec.deflate.extension: both directions of one connection."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zlib
+from typing import List
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from picows_codec import WSOptions, WSPermessageDeflate
+from picows_codec.deflate.extension import new_compression
+from picows_codec.deflate.negotiation import accept_offers
+from tests.support.connection import Connection, both_roles
+from tests.support.deflate import DeflateConnection, Peer
+from tests.support.frames import BINARY, CONTINUATION, TEXT
+
+ALONE = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
+
+
+def test_made_for_an_agreement() -> None:
+    accepted = accept_offers(["permessage-deflate"], WSPermessageDeflate())
+    assert accepted is not None
+    assert new_compression(accepted[1], WSOptions()) is not None
+    with pytest.raises(TypeError, match="agreement must be an Agreement, not str"):
+        new_compression("permessage-deflate", WSOptions())  # type: ignore[arg-type]
+
+
+def test_nothing_is_imported_without_the_option() -> None:
+    program = (
+        "import sys, picows_codec, picows_client, picows_server;"
+        "picows_codec.WSOptions();"
+        "names = [name for name in sys.modules if 'deflate' in name or 'zlib_' in name];"
+        "sys.exit(str(names) if names else 0)"
+    )
+    outcome = subprocess.run(
+        [sys.executable, "-c", program], stderr=subprocess.PIPE, encoding="utf-8", check=False
+    )
+    assert outcome.returncode == 0, outcome.stderr
+
+
+@both_roles
+def test_echo(role: str) -> None:
+    connection = DeflateConnection(role)
+    connection.listener.act(
+        "on_ws_frame", lambda transport, frame: transport.send(frame.opcode, frame)
+    )
+    to_us, to_them = Peer(), Peer()
+    messages = [b"", b"{}", b'{"a":1}' * 20_000, b"end"]
+    for message in messages:
+        connection.feed(connection.compressed(BINARY, to_us.deflate(message)))
+    assert [to_them.inflate(frame.payload) for frame in connection.sent()] == messages
+
+
+def test_two_ends_of_picows() -> None:
+    parameters = WSPermessageDeflate(min_size=0, client_compresses=True)
+    client = DeflateConnection("client", compression=parameters)
+    server = DeflateConnection("server", compression=parameters)
+    for number in range(50):
+        for sender, receiver in ((client, server), (server, client)):
+            message = b'{"number":%d,"text":"%s"}' % (number, b"a" * number)
+            sender.ws.send(TEXT, message)
+            receiver.feed(sender.sent_bytes())
+            assert receiver.messages()[-1] == message
+
+
+@both_roles
+def test_released_with_the_connection(role: str) -> None:
+    connection: Connection = DeflateConnection(role)
+    connection.ws.send(BINARY, b"a" * 1000)
+    connection.lose()
+    assert connection.cause is not None
+
+
+@given(
+    messages=st.lists(st.binary(max_size=300) | st.just(b"abc" * 500), max_size=6),
+    cuts=st.lists(st.integers(0, 400), max_size=8),
+    fragments=st.integers(1, 4),
+    role=st.sampled_from(["client", "server"]),
+    alone=st.booleans(),
+    level=st.integers(0, 9),
+)
+def test_any_chunking_and_fragmentation(
+    messages: List[bytes], cuts: List[int], fragments: int, role: str, alone: bool, level: int
+) -> None:
+    connection = DeflateConnection(role, answer=ALONE if alone else "permessage-deflate")
+    peer = Peer(alone=alone, level=level)
+    data = b""
+    for message in messages:
+        wire = peer.deflate(message)
+        size = len(wire) // fragments
+        parts = [wire[index * size : (index + 1) * size] for index in range(fragments - 1)]
+        parts.append(wire[(fragments - 1) * size :])
+        for index, part in enumerate(parts):
+            data += connection.compressed(
+                CONTINUATION if index else BINARY, part, fin=index == fragments - 1
+            )
+    position = 0
+    for cut in cuts:
+        if data[position : position + cut]:
+            connection.feed(data[position : position + cut])
+        position += cut
+    if data[position:]:
+        connection.feed(data[position:])
+    assert connection.cause is None
+    found = connection.messages()
+    assert [
+        b"".join(found[index : index + fragments]) for index in range(0, len(found), fragments)
+    ] == messages
+
+
+@given(
+    sends=st.lists(
+        st.tuples(st.binary(max_size=300) | st.just(b"abc" * 400), st.booleans()), max_size=12
+    ),
+    role=st.sampled_from(["client", "server"]),
+    alone=st.booleans(),
+    level=st.integers(0, 9),
+    min_size=st.sampled_from([0, 64]),
+)
+def test_whatever_is_sent_zlib_inflates(
+    sends: List[object], role: str, alone: bool, level: int, min_size: int
+) -> None:
+    connection = DeflateConnection(
+        role,
+        answer=ALONE if alone else "permessage-deflate",
+        compression=WSPermessageDeflate(level=level, min_size=min_size, client_compresses=True),
+    )
+    peer = Peer(alone=alone)
+    messages: List[bytes] = []
+    under_way = False
+    for payload, fin in [*sends, (b"", True)]:  # type: ignore[misc]
+        connection.ws.send(CONTINUATION if under_way else BINARY, payload, fin=fin)
+        if not under_way:
+            messages.append(b"")
+        messages[-1] += payload
+        under_way = not fin
+    received: List[bytes] = []
+    wire, compressed = b"", False
+    for frame in connection.sent():
+        if frame.opcode:
+            wire, compressed = b"", frame.rsv == 4
+        wire += frame.payload
+        if frame.fin:
+            received.append(peer.inflate(wire) if compressed else wire)
+    assert received == messages
+
+
+@given(data=st.binary(max_size=200), role=st.sampled_from(["client", "server"]))
+def test_any_bytes_as_a_message(data: bytes, role: str) -> None:
+    """Either what zlib makes of them, or 1007."""
+    connection = DeflateConnection(role)
+    connection.feed(connection.compressed(BINARY, data))
+    oracle = zlib.decompressobj(-15)
+    try:
+        wanted = oracle.decompress(data + b"\x00\x00\xff\xff") if data else b""
+    except zlib.error:
+        assert connection.cause is not None
+        return
+    if not oracle.eof:  # what follows a final block is tested elsewhere
+        assert connection.messages() == [wanted]

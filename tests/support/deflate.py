@@ -1,0 +1,88 @@
+"""Connections that negotiated permessage-deflate, and plain zlib as the peer."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any, List, Optional
+
+from picows_codec import WSListener, WSPermessageDeflate
+from tests.support.connection import Connection
+
+__all__ = ["TAIL", "DeflateConnection", "Peer", "deflated", "inflated"]
+
+TAIL = b"\x00\x00\xff\xff"
+
+
+class Peer:
+    """One direction of the extension by Python's zlib, as RFC 7692, 7.2 describes it."""
+
+    def __init__(self, *, alone: bool = False, window_bits: int = 15, level: int = 6) -> None:
+        self._alone = alone
+        self._bits = window_bits
+        self._level = level
+        self._renew()
+
+    def _renew(self) -> None:
+        self._deflater = zlib.compressobj(self._level, zlib.DEFLATED, -max(self._bits, 9))
+        self._inflater = zlib.decompressobj(-self._bits)
+
+    def deflate(self, payload: bytes) -> bytes:
+        data = self._deflater.compress(payload) + self._deflater.flush(zlib.Z_SYNC_FLUSH)
+        if self._alone:
+            self._renew()
+        return data[:-4] if data else b"\x00"
+
+    def inflate(self, payload: bytes) -> bytes:
+        data = self._inflater.decompress(payload + TAIL)
+        assert not self._inflater.unused_data
+        if self._alone:
+            self._renew()
+        return data
+
+
+def deflated(payload: bytes, level: int = 6) -> bytes:
+    """A message compressed by itself."""
+    return Peer(level=level).deflate(payload)
+
+
+def inflated(payload: bytes) -> bytes:
+    return Peer().inflate(payload)
+
+
+class DeflateConnection(Connection):
+    """``answer``: what a server answers to the client under test, or a client offers to the server."""
+
+    def __init__(
+        self,
+        role: str,
+        listener: Optional[WSListener] = None,
+        *,
+        answer: str = "permessage-deflate",
+        compression: Any = None,
+        **options: Any,
+    ) -> None:
+        self.answer = answer.encode()
+        if compression is None:
+            compression = WSPermessageDeflate(min_size=0, client_compresses=True)
+        super().__init__(
+            role,
+            listener,
+            compression=compression,
+            extra_request=b"Sec-WebSocket-Extensions: %b\r\n" % self.answer,
+            **options,
+        )
+
+    def opening_bytes(self) -> bytes:
+        found = super().opening_bytes()
+        if self.role == "client":
+            found = found[:-2] + b"Sec-WebSocket-Extensions: %b\r\n\r\n" % self.answer
+        return found
+
+    def compressed(self, opcode: int, payload: bytes, **options: Any) -> bytes:
+        """A compressed frame of the peer; the payload as it is on the wire."""
+        options.setdefault("rsv", 4 if opcode else 0)
+        return self.build(opcode, payload, **options)
+
+    def messages(self) -> List[bytes]:
+        """The payloads of the frames that the listener got."""
+        return [payload for _, payload, _ in self.listener.frames]
