@@ -50,7 +50,7 @@ def inflated(payload: bytes) -> bytes:
 
 
 class DeflateConnection(Connection):
-    """``answer``: what a server answers to the client under test, or a client offers to the server."""
+    """``answer``: what the peer offers, if it is the client, or answers."""
 
     def __init__(
         self,

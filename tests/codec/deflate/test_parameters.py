@@ -56,7 +56,7 @@ def test_parameters_are_a_value() -> None:
     assert hash(one) == hash(same)
     assert one != other
     assert one != "deflate"
-    assert pickle.loads(pickle.dumps(one)) == one  # noqa: S301
+    assert pickle.loads(pickle.dumps(one)) == one
     assert repr(one).startswith("WSPermessageDeflate(level=3, memory_level=")
     assert "client_compresses=False" in repr(one)
 

@@ -36,6 +36,7 @@ from picows_codec.constants cimport (
     WS_VIOLATION_CLOSE_CODE,
     WS_VIOLATION_CLOSE_PAYLOAD,
     WS_VIOLATION_CLOSE_REASON,
+    WS_VIOLATION_COMPRESSION,
     WS_VIOLATION_CONTROL_FRAGMENTED,
     WS_VIOLATION_CONTROL_TOO_LONG,
     WS_VIOLATION_EXPECTED_CONTINUATION,
@@ -88,6 +89,7 @@ from picows_codec.frame_header cimport (
     ws_frame_is_complete,
 )
 from picows_codec.parser cimport (
+    WS_COMPRESSED,
     ws_parser,
     ws_parser_frame_end,
     ws_parser_header,

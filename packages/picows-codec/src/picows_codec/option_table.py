@@ -10,11 +10,14 @@ from __future__ import annotations
 import sys
 from math import isfinite
 from textwrap import fill
-from typing import Any, Dict, Mapping, Optional, Union
+from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Union
 
 from picows_codec.constants import WSAutoPingStrategy
 from picows_codec.errors import WSInvalidOptionError
 from picows_codec.option_names import CONNECTION_MEANINGS, explain_option
+
+if TYPE_CHECKING:
+    from picows_codec.deflate.parameters import WSPermessageDeflate
 
 __all__ = [
     "OPTIONS",
@@ -145,9 +148,11 @@ class Deflate:
     def __call__(self, name: str, value: Any) -> Any:
         if value is None:
             return None
-        from picows_codec.deflate.parameters import WSPermessageDeflate  # noqa: PLC0415
+        from picows_codec.deflate.parameters import (  # noqa: PLC0415
+            WSPermessageDeflate as Parameters,
+        )
 
-        if isinstance(value, WSPermessageDeflate):
+        if isinstance(value, Parameters):
             return value
         if not isinstance(value, str):
             raise TypeError(
@@ -158,7 +163,7 @@ class Deflate:
             raise WSInvalidOptionError(
                 f'{name}={value!r} is unknown: None, "deflate" or a WSPermessageDeflate is wanted'
             )
-        return WSPermessageDeflate()
+        return Parameters()
 
 
 class Option:
@@ -371,7 +376,7 @@ OPTIONS = (
         "compression",
         Deflate(),
         None,
-        "permessage-deflate (RFC 7692): ``\"deflate\"``, or a ``WSPermessageDeflate`` with"
+        'permessage-deflate (RFC 7692): ``"deflate"``, or a ``WSPermessageDeflate`` with'
         " parameters; None: not negotiated",
         memory="see Compression",
         speed="see Compression",

@@ -49,11 +49,11 @@ cdef struct ws_parser:
     uint64_t max_message_size       # bytes of payload of all fragments of a message
     uint64_t max_fragments          # frames per message
     uint8_t expect_masked           # 1 on a server, 0 on a client
-    uint8_t compression             # 1 if permessage-deflate is negotiated (RFC 7692)
     # The message under way; zero-initialised by ws_parser_init.
     # WS_OP_TEXT or WS_OP_BINARY inside a message, else 0; with WS_COMPRESSED for a compressed one,
     # so that its bytes on the wire are not checked as text.
     uint8_t message_opcode
+    uint8_t compression             # 1 if permessage-deflate is negotiated (RFC 7692)
     uint64_t message_size           # bytes announced so far
     uint64_t fragments
     ws_utf8 utf8

@@ -7,18 +7,21 @@ guide: ISA-L deflates fastest at low levels, zlib-ng at higher ones, and zlib-ng
 from __future__ import annotations
 
 import zlib
+from importlib import import_module
 from typing import Any
 
 __all__ = ["deflating_name", "inflating_name", "new_deflater", "new_inflater"]
 
-try:
-    from zlib_ng import zlib_ng
-except ImportError:
-    zlib_ng = None
-try:
-    from isal import isal_zlib
-except ImportError:
-    isal_zlib = None
+
+def _installed(name: str) -> Any:
+    try:
+        return import_module(name)
+    except ImportError:
+        return None
+
+
+zlib_ng = _installed("zlib_ng.zlib_ng")
+isal_zlib = _installed("isal.isal_zlib")
 
 # At level 1 zlib-ng compresses much less than zlib, at level 2 as much.
 _LOWEST_OF_ZLIB_NG = 2

@@ -26,11 +26,11 @@ _CLIENT_ALONE = "client_no_context_takeover"
 Parameters = List[Tuple[str, Optional[str]]]
 
 # RFC 6455, 9.1: names and values are tokens, and a quoted value is one once it is unquoted.
-_TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_WORD = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _PARAMETER = re.compile(
-    rf"[ \t]*;[ \t]*({_TOKEN})(?:[ \t]*=[ \t]*(?:({_TOKEN})|\"((?:[^\"\\]|\\.)*)\"))?"
+    rf"[ \t]*;[ \t]*({_WORD})(?:[ \t]*=[ \t]*(?:({_WORD})|\"((?:[^\"\\]|\\.)*)\"))?"
 )
-_NAME = re.compile(rf"[ \t]*({_TOKEN})")
+_NAME = re.compile(rf"[ \t]*({_WORD})")
 _NEXT = re.compile(r"[ \t]*(?:,|$)")
 _QUOTED_PAIR = re.compile(r"\\(.)")
 _BITS = re.compile(r"(?:8|9|1[0-5])", re.ASCII)
@@ -72,7 +72,7 @@ def parse_extensions(value: str) -> List[Tuple[str, Parameters]]:
             text = parameter[2]
             if parameter[3] is not None:
                 text = _QUOTED_PAIR.sub(r"\1", parameter[3])
-                if re.fullmatch(_TOKEN, text) is None:
+                if re.fullmatch(_WORD, text) is None:
                     raise ValueError("a quoted value is no token")
             parameters.append((parameter[1], text))
         end = _NEXT.match(value, position)
