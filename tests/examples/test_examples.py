@@ -59,6 +59,13 @@ def test_routing(examples: Examples) -> None:
     ]
 
 
+def test_compression(examples: Examples) -> None:
+    plain, takeover, alone = examples.run("compression.py")
+    assert plain == "200 messages, 11800 bytes of JSON, no extension"
+    assert takeover == "200 messages, 11800 bytes of JSON, permessage-deflate"
+    assert alone.endswith("permessage-deflate; server_no_context_takeover")
+
+
 def test_fragments(examples: Examples) -> None:
     first, *middle, last, message = examples.run("fragments.py")
     assert first == "server: TEXT with 7 bytes"
