@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Dict
 
+from picows_codec import WSPermessageDeflate
+
 __all__ = ["OTHER_OPTIONS"]
 
 OTHER_OPTIONS: Dict[str, Any] = {
@@ -29,4 +31,5 @@ OTHER_OPTIONS: Dict[str, Any] = {
     "read_buffer_init_size": 1009,
     "coalesce_writes": False,
     "busy_poll": True,
+    "compression": WSPermessageDeflate(level=2),
 }
