@@ -26,6 +26,7 @@ WIDE = (
 CORE = ("c", "ours", "picows")
 LOOPS = ("ours-asyncio", "picows-asyncio")
 COMPILED = ("ours-compiled", "picows-compiled")
+BATCH = ("ours-batch",)
 # Bytes per second that a message in flight waits for, at least, several times over.
 SLOWEST = 100e6
 
@@ -139,7 +140,7 @@ def _streams() -> List[Scenario]:
     for size in (64, 256):
         wide = WIDE if size == 64 else CORE
         for subject in (CLIENT, SERVER):
-            inward = (*wide, *COMPILED, *(LOOPS if size == 64 else ()))
+            inward = (*wide, *COMPILED, *BATCH, *(LOOPS if size == 64 else ()))
             scenarios.append(
                 Scenario(
                     name=f"inbound-{subject}-{size}",
@@ -163,7 +164,7 @@ def _streams() -> List[Scenario]:
                     server_role="sink" if subject == CLIENT else "source",
                     client_role="source" if subject == CLIENT else "sink",
                     judge=SERVER if subject == CLIENT else CLIENT,
-                    peers=wide,
+                    peers=(*wide, *(BATCH if cork else ())),
                     size=size,
                     cork=cork,
                 )
@@ -198,7 +199,7 @@ def _others() -> List[Scenario]:
         server_role="broadcast",
         client_role="broadcast",
         judge=CLIENT,
-        peers=tuple(lives),
+        peers=(*lives, *BATCH),
         connections=1000,
         unit="deliveries/s",
     )

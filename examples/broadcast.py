@@ -12,7 +12,14 @@ from functools import partial
 from typing import Set
 
 from picows_client import WSMessage, WSMessageListener, ws_connect
-from picows_server import WSFrame, WSListener, WSMsgType, WSState, WSTransport, ws_create_server
+from picows_server import (
+    WSFrame,
+    WSListener,
+    WSMsgType,
+    WSTransport,
+    broadcast,
+    ws_create_server,
+)
 
 try:
     from uvloop import run
@@ -35,14 +42,10 @@ class Member(WSListener):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         if frame.opcode is WSMsgType.TEXT:
-            for member in self.room:
-                if member is not self:
-                    member.hear(frame)
+            broadcast((member for member in self.room if member.hears(self)), frame)
 
-    def hear(self, message: WSFrame) -> None:
-        # A connection that is being closed stays in the room until its end.
-        if not self.is_behind and self.transport.state is WSState.OPEN:
-            self.transport.send(WSMsgType.TEXT, message)
+    def hears(self, speaker: Member) -> bool:
+        return self is not speaker and not self.is_behind
 
     def pause_writing(self) -> None:
         # Its write queue has passed write_high_watermark: it misses messages from now on...

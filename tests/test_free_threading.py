@@ -27,9 +27,11 @@ from picows_codec import (
     WSMessage,
     WSMessageListener,
     WSOptions,
+    WSPreparedMessage,
     WSState,
     WSThreadError,
     WSTransport,
+    broadcast,
 )
 from picows_server import ws_create_server
 from tests.support import frames
@@ -458,6 +460,56 @@ def test_headers_that_several_threads_ask_for_first() -> None:
         sys.setswitchinterval(interval)
     for others in found[1:]:
         assert all(one is other for one, other in zip(found[0], others))
+
+
+# What threads share
+
+
+@both_roles
+def test_a_message_that_several_threads_send(role: str) -> None:
+    message = WSPreparedMessage(TEXT, "shared \u00fc" * 100)
+    barrier = threading.Barrier(4)
+    threads = Threads()
+
+    def send() -> None:
+        connections = [Connection(role) for _ in range(20)]
+        barrier.wait(30)
+        for _ in range(10):
+            assert broadcast((connection.ws for connection in connections), message) == 20
+            connections[0].ws.send_prepared(message)
+            assert WSPreparedMessage(message.opcode, message.payload).payload == message.payload
+        for i, connection in enumerate(connections):
+            sent = connection.sent()
+            assert len(sent) == (10 if i else 20)
+            assert all(frame.payload == message.payload for frame in sent)
+
+    for _ in range(4):
+        threads.start(send)
+    threads.join()
+
+
+def test_payloads_that_another_thread_adds() -> None:
+    """send_many takes the list as it is at one moment."""
+    payloads: List[Any] = [b"x"] * 100
+    connection = Connection("server")
+    over = threading.Event()
+    threads = Threads()
+
+    def change() -> None:
+        while not over.is_set():
+            payloads.append(b"y")
+            payloads.pop()
+
+    threads.start(change)
+    try:
+        for _ in range(200):
+            connection.ws.send_many(BINARY, payloads)
+    finally:
+        over.set()
+        threads.join()
+    sent = connection.sent()
+    assert 200 * 100 <= len(sent) <= 200 * 101
+    assert {frame.payload for frame in sent} <= {b"x", b"y"}
 
 
 # A loop in each thread

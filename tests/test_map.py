@@ -34,6 +34,7 @@ ELSEWHERE: Dict[str, Dict[str, str]] = {
 FURTHER: Dict[str, Dict[str, str]] = {
     "codec": {
         "connection.cork": "connection.sender: when frames leave",
+        "connection.send_many": "connection.sender: many messages in one call",
         "connection.slow_peer": "connection.sender: watermarks, the cap of the queue",
         "connection.receiver_faults": "connection.receiver: violations, and listeners that raise",
         "connection.disconnected": "connection.closing: the end, during and after it",
@@ -66,6 +67,7 @@ TOGETHER: Dict[str, Dict[str, str]] = {
     },
     "server": {
         "addresses": "addresses of requests and transports",
+        "batches": "batches, prepared messages and broadcast over every backend",
         "connection_log": "what the log says of a connection",
         "faults": "what fails while a connection opens",
         "decisions": "whom a server accepts: deferred responses, origins, subprotocols",

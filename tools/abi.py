@@ -39,6 +39,9 @@ TIERS = {
     "frames": "gated",
     "transport": "gated",
     "listener": "gated",
+    "batch": "gated",
+    "prepared": "gated",
+    "broadcasting": "gated",
 }
 PRIVATE = "(private)"
 KINDS = ("constants", "enums", "structs", "functions", "classes")

@@ -56,11 +56,11 @@ STREAMED = Counts(20_480, 61_440)  # whole bursts of a source
 COUNTED: Dict[str, Sequence[str]] = {
     "echo-client-256": ("ours", "picows"),
     "echo-server-1-256": ("ours", "ours-compiled", "picows", "picows-compiled"),
-    "inbound-client-64": ("ours", "ours-compiled", "picows", "picows-compiled"),
-    "inbound-server-64": ("ours", "ours-compiled", "picows", "picows-compiled"),
-    "outbound-client-64-cork": ("ours", "picows"),
+    "inbound-client-64": ("ours", "ours-compiled", "ours-batch", "picows", "picows-compiled"),
+    "inbound-server-64": ("ours", "ours-compiled", "ours-batch", "picows", "picows-compiled"),
+    "outbound-client-64-cork": ("ours", "ours-batch", "picows"),
     "outbound-client-64-plain": ("ours", "picows"),
-    "outbound-server-64-cork": ("ours", "picows"),
+    "outbound-server-64-cork": ("ours", "ours-batch", "picows"),
     "outbound-server-64-plain": ("ours", "picows"),
 }
 

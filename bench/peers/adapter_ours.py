@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Type
 
 from bench.peers.common import PATIENCE, Adapter, Window, main
 from bench.peers.listeners import (
+    new_batch_sink,
     new_broadcast_listener,
     new_echo_client,
     new_idle_client,
@@ -14,6 +15,7 @@ from bench.peers.listeners import (
     new_source,
     play_echo,
     play_source,
+    send_to_each,
 )
 
 if TYPE_CHECKING:
@@ -69,6 +71,10 @@ class Ours(Adapter):
             from ours_listener import Sink
 
             return Sink(self.arguments.messages)
+        if self.arguments.listener == "batch":
+            from picows_codec import WSBatchListener
+
+            return new_batch_sink(WSBatchListener, self.arguments.messages)()
         return new_sink(base, self.arguments.messages)()
 
     # Servers
@@ -92,10 +98,13 @@ class Ours(Adapter):
     async def serve_broadcast(self) -> int:
         from picows_server import WSListener, WSMsgType
 
+        if self.arguments.listener == "batch":
+            from picows_server import broadcast
+
+            return await self._serve(new_broadcast_listener(WSListener, broadcast))
         binary = WSMsgType.BINARY
-        return await self._serve(
-            new_broadcast_listener(WSListener, lambda member, frame: member.send(binary, frame))
-        )
+        send_to_all = send_to_each(lambda member, frame: member.send(binary, frame))
+        return await self._serve(new_broadcast_listener(WSListener, send_to_all))
 
     async def serve_sink(self, report: Callable[[Window], None]) -> int:
         from picows_server import WSListener

@@ -16,6 +16,7 @@ from bench.peers.listeners import (
     new_source,
     play_echo,
     play_source,
+    send_to_each,
 )
 
 __all__ = ["Picows"]
@@ -97,7 +98,9 @@ class Picows(Adapter):
     async def serve_broadcast(self) -> int:
         member = new_broadcast_listener(
             WSListener,
-            lambda member, frame: member.send(BINARY, frame.get_payload_as_memoryview()),
+            send_to_each(
+                lambda member, frame: member.send(BINARY, frame.get_payload_as_memoryview())
+            ),
         )
         return await self._serve(lambda request: member())
 

@@ -153,6 +153,7 @@ PEERS: Dict[str, Peer] = {
         OURS,
         replace(OURS, name="ours-busy", label=f"{OURS.label}, busy_poll", busy_poll=True),
         _compiled(OURS),
+        replace(OURS, name="ours-batch", label=f"{OURS.label}, batches", listener="batch"),
         _on_asyncio(OURS),
         _BEFORE,
         _compiled(_BEFORE),

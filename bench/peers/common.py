@@ -71,7 +71,7 @@ class Arguments:
     seconds: float
     warmup: float
     loop: str
-    listener: str  # "python" or "compiled"
+    listener: str  # "python", "compiled", or "batch" for all that takes many messages at once
     cork: bool
     busy_poll: bool
     ca: Optional[str]
@@ -300,7 +300,7 @@ def parse_arguments() -> Arguments:
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--warmup", type=float, default=0.3)
     parser.add_argument("--loop", choices=["uvloop", "asyncio"], default="uvloop")
-    parser.add_argument("--listener", choices=["python", "compiled"], default="python")
+    parser.add_argument("--listener", choices=["python", "compiled", "batch"], default="python")
     parser.add_argument("--cork", action="store_true")
     parser.add_argument("--busy-poll", action="store_true")
     parser.add_argument("--ca")

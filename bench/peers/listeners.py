@@ -22,6 +22,7 @@ from bench.peers.common import (
 )
 
 __all__ = [
+    "new_batch_sink",
     "new_broadcast_listener",
     "new_echo_client",
     "new_idle_client",
@@ -30,6 +31,7 @@ __all__ = [
     "new_source",
     "play_echo",
     "play_source",
+    "send_to_each",
 ]
 
 
@@ -59,10 +61,10 @@ def new_echo_client(base: Type[Any], binary: Any, message: bytes, messages: int)
     return EchoClient
 
 
-def new_sink(base: Type[Any], messages: int) -> Type[Any]:
-    """Return a listener that takes every payload as bytes; ``window`` is set from outside."""
+def _new_counter(base: Type[Any], messages: int) -> Type[Any]:
+    """Return what the sinks share."""
 
-    class Sink(base):  # type: ignore[misc]
+    class Counter(base):  # type: ignore[misc]
         window: Window
 
         def __init__(self) -> None:
@@ -76,17 +78,37 @@ def new_sink(base: Type[Any], messages: int) -> Type[Any]:
         def on_ws_connected(self, transport: Any) -> None:
             self.window.begin()
 
+        def on_ws_disconnected(self, transport: Any) -> None:
+            if not self.window.over:
+                fail("disconnected")
+
+    return Counter
+
+
+def new_sink(base: Type[Any], messages: int) -> Type[Any]:
+    """Return a listener that takes every payload as bytes; ``window`` is set from outside."""
+
+    class Sink(_new_counter(base, messages)):  # type: ignore[misc]
         def on_ws_frame(self, transport: Any, frame: Any) -> None:
             self.last = frame.get_payload_as_bytes()
             self.count += 1
             if self.count == self.limit:
                 self.window.close()
 
-        def on_ws_disconnected(self, transport: Any) -> None:
-            if not self.window.over:
-                fail("disconnected")
-
     return Sink
+
+
+def new_batch_sink(base: Type[Any], messages: int) -> Type[Any]:
+    """Return a listener that takes the payloads of a read as a list of bytes."""
+
+    class BatchSink(_new_counter(base, messages)):  # type: ignore[misc]
+        def on_ws_batch(self, transport: Any, batch: List[bytes]) -> None:
+            self.last = batch[-1]
+            self.count += len(batch)
+            if self.count == self.limit:
+                self.window.close()
+
+    return BatchSink
 
 
 def new_source(base: Type[Any]) -> Type[Any]:
@@ -122,15 +144,20 @@ async def pump(
 ) -> None:
     """Send bursts until the connection ends, or until all messages are sent."""
     message = new_message(arguments.size)
+    batch = [message] * BATCH
+    is_batched = arguments.listener == "batch"
     cork: Callable[[], ContextManager[object]] = transport.cork if arguments.cork else nullcontext
     send = transport.send
     while not source.closed:
         burst = BATCH
         if arguments.messages:
             burst = min(BATCH, arguments.messages - source.count)
-        with cork():
-            for _ in range(burst):
-                send(binary, message)
+        if is_batched:
+            transport.send_many(binary, batch[:burst])
+        else:
+            with cork():
+                for _ in range(burst):
+                    send(binary, message)
         source.count += burst
         if source.count == arguments.messages:
             # Wait, because the program ends after that, and frames may be held back or queued.
@@ -176,8 +203,20 @@ async def play_echo(transport: Any, listener: Any, binary: Any, adapter: Adapter
     return window
 
 
-def new_broadcast_listener(base: Type[Any], send: Callable[[Any, Any], None]) -> Type[Any]:
-    """Return a listener that sends every frame to all: ``send(transport, frame)`` for each."""
+def send_to_each(send: Callable[[Any, Any], None]) -> Callable[[Set[Any], Any], None]:
+    """Return a loop of ``send(transport, frame)``."""
+
+    def send_to_all(everybody: Set[Any], frame: Any) -> None:
+        for member in everybody:
+            send(member, frame)
+
+    return send_to_all
+
+
+def new_broadcast_listener(
+    base: Type[Any], send_to_all: Callable[[Set[Any], Any], object]
+) -> Type[Any]:
+    """Return a listener that sends every frame to all: ``send_to_all(transports, frame)``."""
     everybody: Set[Any] = set()
 
     class Member(base):  # type: ignore[misc]
@@ -188,8 +227,7 @@ def new_broadcast_listener(base: Type[Any], send: Callable[[Any, Any], None]) ->
             everybody.discard(transport)
 
         def on_ws_frame(self, transport: Any, frame: Any) -> None:
-            for member in everybody:
-                send(member, frame)
+            send_to_all(everybody, frame)
 
     return Member
 

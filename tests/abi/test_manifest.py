@@ -55,7 +55,7 @@ CHANGES = [
         "listener.pxd",
         ("cdef void _reserved_of_messages_0(self) noexcept", "cdef int later(self) except -1"),
         "ABI_LEVEL",
-        "! listener.classes.WSMessageListener.slots.21: (private) -> later: int",
+        "! listener.classes.WSMessageListener.slots.23: (private) -> later: int",
         id="method in a reserved slot",
     ),
     pytest.param(

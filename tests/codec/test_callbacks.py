@@ -11,7 +11,7 @@ from typing import Any, Type
 
 import pytest
 
-from picows_codec import WSListener, WSMessageListener
+from picows_codec import WSBatchListener, WSListener, WSMessageListener
 from tests.support.connection import Connection, both_roles
 from tests.support.extensions import compile_extension
 from tests.support.frames import CONTINUATION, TEXT
@@ -22,12 +22,15 @@ ARGUMENTS = {
     "on_ws_connected": "transport",
     "on_ws_frame": "transport, frame",
     "on_ws_message": "transport, message",
+    "on_ws_batch": "transport, messages",
     "on_ws_disconnected": "transport",
     "send_user_specific_ping": "transport",
     "is_user_specific_pong": "frame",
 }
-EVERY_CALLBACK = [(WSListener, name) for name in CALLBACKS] + [
-    (WSMessageListener, name) for name in [*CALLBACKS, "on_ws_message"]
+EVERY_CALLBACK = [
+    *((WSListener, name) for name in CALLBACKS),
+    *((WSMessageListener, name) for name in [*CALLBACKS, "on_ws_message"]),
+    *((WSBatchListener, name) for name in [*CALLBACKS, "on_ws_message", "on_ws_batch"]),
 ]
 every_callback = pytest.mark.parametrize(("base", "name"), EVERY_CALLBACK)
 
@@ -146,6 +149,7 @@ def test_a_class_that_passed_is_not_kept() -> None:
 
 SOURCE = (
     """
+from picows_codec.batch cimport WSBatchListener
 from picows_codec.listener cimport WSMessageListener
 from picows_codec.listener cimport WSListener
 from picows_codec.transport cimport WSTransport

@@ -11,7 +11,7 @@ from typing import Iterator
 import pytest
 
 PACKAGES = ["picows_codec", "picows_client", "picows_server"]
-LAZY = ["WSPermessageDeflate"]
+LAZY = ["WSBatchListener", "WSPermessageDeflate", "WSPreparedMessage", "broadcast"]
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from picows_codec import (
     WSListener,
     WSMessageListener,
     WSOptions,
+    WSPreparedMessage,
     WSProtocolError,
     WSState,
     WSStateError,
@@ -97,6 +98,8 @@ ARGUMENTS: Dict[str, List[Any]] = {
     "reason": [None],
     "graceful": [True],
     "rounds": [1],
+    "payloads": [[b"x", "y"]],
+    "prepared": [WSPreparedMessage(TEXT, b"x")],
 }
 METHODS: Dict[str, Tuple[str, ...]] = {
     "send": ("opcode", "message", "fin", "rsv1", "rsv2", "rsv3"),
@@ -109,6 +112,8 @@ METHODS: Dict[str, Tuple[str, ...]] = {
         "rsv2",
         "rsv3",
     ),
+    "send_many": ("opcode", "payloads"),
+    "send_prepared": ("prepared",),
     "send_ping": ("message",),
     "send_pong": ("message",),
     "ping": ("message",),

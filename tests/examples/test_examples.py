@@ -84,6 +84,14 @@ def test_reconnecting_client(examples: Examples) -> None:
     assert end == "client: disconnected: this side closed: 1000"
 
 
+def test_batch(examples: Examples) -> None:
+    counts, latest = examples.run("batch.py")
+    found = re.fullmatch(r"10000 messages in (\d+) batches", counts)
+    assert found is not None
+    assert 1 <= int(found[1]) < 1000
+    assert latest == "100 symbols; the latest price of SYM7 is 7.99"
+
+
 def test_broadcast(examples: Examples) -> None:
     names = ("Ada", "Grace", "Barbara")
     assert sorted(examples.run("broadcast.py")) == sorted(

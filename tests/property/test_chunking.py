@@ -7,11 +7,18 @@ from typing import Any, List, Tuple
 from hypothesis import given
 from hypothesis import strategies as st
 
-from picows_codec import WSFrameParser, WSProtocolError
+from picows_codec import (
+    WSBatchListener,
+    WSFrameParser,
+    WSMessage,
+    WSMessageListener,
+    WSProtocolError,
+    WSTransport,
+)
 from tests.property.strategies import Piece, cuts, encode, streams
 from tests.support import frames
 from tests.support.connection import Connection
-from tests.support.frames import CLOSE, PING, PONG
+from tests.support.frames import CLOSE, PING, PONG, TEXT
 
 sides = st.booleans()
 Found = Tuple[List[Tuple[Any, ...]], int]
@@ -124,3 +131,75 @@ def test_endpoint_and_parser_agree(
         assert [close.payload[:2] for close in closes] == [frames.close_payload(code)]
     else:
         assert len(closes) == sum(opcode == CLOSE for opcode, _, _ in expected)
+
+
+class Messages(WSMessageListener):
+    """Notes what a batch listener would get, and the end."""
+
+    def __init__(self) -> None:
+        self.found: List[Any] = []
+
+    def on_ws_message(self, transport: WSTransport, message: WSMessage) -> None:
+        is_text = message.opcode == TEXT
+        self.found.append(
+            message.get_payload_as_utf8_text() if is_text else message.get_payload_as_bytes()
+        )
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        self.found.append(None)
+
+
+class Batches(WSBatchListener):
+    def __init__(self) -> None:
+        self.found: List[Any] = []
+        self.calls = 0
+
+    def on_ws_batch(self, transport: WSTransport, messages: List[Any]) -> None:
+        assert messages
+        self.calls += 1
+        self.found += messages
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        self.found.append(None)
+
+
+@given(
+    data=st.data(),
+    is_server=sides,
+    stream=streams(),
+    damage=st.one_of(st.just(b""), st.binary(min_size=1, max_size=3)),
+    place=st.integers(0, 10_000),
+    buffered=st.booleans(),
+    shared_reads=st.booleans(),
+)
+def test_batches_are_the_messages(
+    data: st.DataObject,
+    is_server: bool,
+    stream: List[Piece],
+    damage: bytes,
+    place: int,
+    buffered: bool,
+    shared_reads: bool,
+) -> None:
+    """However a stream is cut, and whatever ends it."""
+    wire = encode(stream, key_of(is_server))
+    place %= len(wire) + 1
+    wire = wire[:place] + damage + wire[place + len(damage) :]
+    pieces = data.draw(cuts(wire))
+    connections = [
+        Connection(
+            "server" if is_server else "client",
+            listener,
+            shared_reads=shared_reads,
+            transport_options={"buffered": buffered},
+        )
+        for listener in (Messages(), Batches())
+    ]
+    for connection in connections:
+        connection.feed(*pieces)
+    messages, batches = connections
+    assert batches.listener.found == messages.listener.found
+    assert batches.ws.close_handshake == messages.ws.close_handshake
+    assert batches.sent() == messages.sent()
+    if not buffered:  # each piece is one read
+        assert batches.listener.calls <= len(pieces)

@@ -135,6 +135,7 @@ class Connection:
         transport_options: Optional[Dict[str, Any]] = None,
         extra_request: bytes = b"",
         protocol_class: Type[WSEndpoint] = _Protocol,
+        transport_class: Type[MemoryTransport] = MemoryTransport,
         **options: Any,
     ) -> None:
         self.role = role
@@ -163,7 +164,7 @@ class Connection:
         self.ws: WSTransport = self.endpoint.transport
         # A test that opens a connection step by step looks at the future.
         self.opened: Any = None if open else self.endpoint.opened
-        self.transport = MemoryTransport(self.loop, self.endpoint, **transport_options or {})
+        self.transport = transport_class(self.loop, self.endpoint, **transport_options or {})
         self._extra_request = extra_request
         self._seen = 0
         if open:

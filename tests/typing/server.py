@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
-from typing import Optional, Union
+from typing import Any, List, Optional, Set, Union
 
 from typing_extensions import assert_type
 
 from picows_server import (
+    WSBatchListener,
     WSFrame,
     WSListener,
     WSMsgType,
+    WSPreparedMessage,
     WSServer,
     WSTransport,
     WSUpgradeRequest,
     WSUpgradeResponse,
     WSUpgradeResponseWithListener,
+    broadcast,
     create_ssl_context,
     ws_create_server,
 )
@@ -96,3 +99,41 @@ async def whom_to_serve() -> None:
 
 def context(password: Optional[str]) -> ssl.SSLContext:
     return create_ssl_context("chain.pem", "key.pem", password=password)
+
+
+class Batches(WSBatchListener):
+    decode_text = False
+
+    def on_ws_batch(self, transport: WSTransport, messages: List[bytes]) -> None:
+        transport.send_many(WSMsgType.BINARY, messages)
+        transport.send_many(WSMsgType.TEXT, ["text", b"bytes", memoryview(b"view"), None])
+        transport.send_many(WSMsgType.TEXT, (str(number) for number in range(3)))
+        transport.send_many(WSMsgType.TEXT, [1])  # type: ignore[list-item]
+        transport.send_many(WSMsgType.TEXT, 1)  # type: ignore[arg-type]
+
+
+class MixedBatches(WSBatchListener):
+    def on_ws_batch(self, transport: WSTransport, messages: List[Union[str, bytes]]) -> None:
+        assert_type(messages[0], Union[str, bytes])
+
+
+class HasTransport:
+    transport: Optional[WSTransport] = None
+
+
+def send_to_many(room: Set[WSTransport], frame: WSFrame, other: Any) -> None:
+    message = WSPreparedMessage(WSMsgType.TEXT, "text")
+    assert_type(message.payload, bytes)
+    assert_type(message.opcode, WSMsgType)
+    message.payload = b""  # type: ignore[misc]
+    assert_type(broadcast(room, message), int)
+    broadcast([Batches(), MixedBatches()], frame)
+    broadcast([HasTransport()], "text")
+    broadcast((member for member in room if member is not other), b"bytes")
+    broadcast(room, None)  # type: ignore[arg-type]
+    broadcast([1], "text")  # type: ignore[list-item]
+    for transport in room:
+        transport.send_prepared(message)
+        transport.send_prepared(b"bytes")  # type: ignore[arg-type]
+    WSPreparedMessage(WSMsgType.BINARY)  # type: ignore[call-arg]
+    WSPreparedMessage(WSMsgType.BINARY, 1)  # type: ignore[arg-type]

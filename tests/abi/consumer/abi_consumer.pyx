@@ -15,6 +15,7 @@ from picows_codec cimport (
     WS_ABI_LEVEL,
     WSFrame,
     WSListener,
+    WSPreparedMessage,
     WSTransport,
     ws_encode_frame_header,
     ws_frame_header,
@@ -23,6 +24,8 @@ from picows_codec cimport (
     ws_opcode,
     ws_parser,
 )
+from picows_codec.batch cimport WSBatchListener
+from picows_codec.broadcasting cimport broadcast
 from picows_codec.close cimport ws_check_close_payload, ws_close_code_allowed
 from picows_codec.constants cimport (
     WS_MAX_HEADER_SIZE,
@@ -196,3 +199,21 @@ cdef class Whole(WSMessageListener):
         self.bytes += message.payload_size
         if message.wire_opcode != WS_OP_CONTINUATION:
             self.last = message.get_payload_as_bytes()
+
+
+cdef class Batches(WSBatchListener):
+    """Answers the messages of a read, and tells a room of them."""
+
+    cdef readonly Py_ssize_t batches
+    cdef readonly Py_ssize_t heard
+    cdef readonly Py_ssize_t prepared_size
+    cdef public list room
+
+    cpdef on_ws_batch(self, WSTransport transport, list messages):
+        cdef WSPreparedMessage summary = WSPreparedMessage(WS_OP_TEXT, f"{len(messages)} messages")
+        self.batches += 1
+        self.prepared_size = summary.payload_size
+        transport.send_many(WS_OP_TEXT, messages)
+        transport.send_prepared(summary)
+        if summary.payload_ptr[0] == c"0" + len(messages):
+            self.heard = broadcast(self.room, summary)

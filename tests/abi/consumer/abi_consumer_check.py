@@ -161,6 +161,19 @@ def check_listeners() -> None:
     assert (messages.messages, messages.bytes, messages.last) == (2, 1206, b"alone")
 
 
+def check_batches() -> None:
+    listener = abi_consumer.Batches()
+    endpoint, transport = connect(listener, is_server=True)
+    other, other_transport = connect(abi_consumer.Echo(), is_server=True)
+    listener.room = [endpoint.transport, other.transport]
+    feed(endpoint, b"".join(abi_consumer.build(1, text, True) for text in (b"a", b"b", b"c")))
+    assert (listener.batches, listener.heard, listener.prepared_size) == (1, 2, 10)
+    answers = WSFrameParser(is_server=False).feed(transport.written)
+    assert [payload for _, _, payload in answers] == [b"a", b"b", b"c", *[b"3 messages"] * 2]
+    answers = WSFrameParser(is_server=False).feed(other_transport.written)
+    assert answers == [(WSMsgType.TEXT, True, b"3 messages")]
+
+
 class Derived(abi_consumer.Echo):  # type: ignore[misc]
     """What is compiled may be overridden in Python."""
 
@@ -206,6 +219,7 @@ def check_calls() -> None:
 def main() -> None:
     check_functions()
     check_listeners()
+    check_batches()
     check_derived()
     check_calls()
     print(f"picows-codec {__version__}, epoch {ABI_EPOCH}, level {ABI_LEVEL}")

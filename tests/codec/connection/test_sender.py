@@ -15,9 +15,11 @@ from picows_codec import (
     WSInvalidFrameError,
     WSMessage,
     WSMsgType,
+    WSPreparedMessage,
     WSState,
     WSStateError,
     WSThreadError,
+    broadcast,
 )
 from tests.support import frames
 from tests.support.connection import Connection, Recorder, both_roles
@@ -399,11 +401,16 @@ def test_another_thread(role: str) -> None:
     connection = Connection(role)
     ws = connection.ws
     corked, held = ws.cork(), ws.cork()
+    prepared = WSPreparedMessage(TEXT, b"x")
     held.__enter__()
     ws.send(TEXT, b"held")
     calls: List[Callable[[], Any]] = [
         lambda: ws.send(TEXT, b"x"),
         lambda: ws.send_reuse_external_bytearray(TEXT, bytearray(20), 14),
+        lambda: ws.send_many(TEXT, [b"x"]),
+        lambda: ws.send_many(TEXT, []),
+        lambda: ws.send_prepared(prepared),
+        lambda: broadcast([ws], prepared),
         ws.send_ping,
         ws.send_pong,
         ws.ping,
@@ -461,6 +468,9 @@ def test_another_thread_is_refused_before_the_state_is_looked_at(role: str, end:
             lambda: ws.send(CONTINUATION, b"x"),
             lambda: ws.send_reuse_external_bytearray(TEXT, bytearray(20), 14),
             lambda: ws.send_reuse_external_bytearray(CONTINUATION, bytearray(20), 14),
+            lambda: ws.send_many(TEXT, [b"x"]),
+            lambda: ws.send_prepared(WSPreparedMessage(TEXT, b"x")),
+            lambda: broadcast([ws], b"x"),
             lambda: ws.send_close(1001, "y"),
             ws.disconnect,
         ):

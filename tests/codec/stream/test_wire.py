@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import random
 import sys
+import tracemalloc
 from typing import Any, List
 
 import pytest
 
-from picows_codec import WSDisconnectKind, WSFrame, WSState
+from picows_codec import WSDisconnectKind, WSFrame, WSPreparedMessage, WSState, broadcast
 from tests.support import frames
 from tests.support.connection import Recorder, both_roles
 from tests.support.frames import BINARY, CLOSE, PING, TEXT, Frame
@@ -382,5 +383,73 @@ def test_writes_after_close_and_abort(run: Run) -> None:
             await link.lost()
             link.transport.write(bytes(100_000))
             assert link.transport.get_write_buffer_size() == 100_010
+
+    run(main)
+
+
+@watched_by
+@pytest.mark.parametrize("size", [1, 256, 20_000, 300_000])
+def test_queue_of_prepared_messages(run: Run, polled: bool, size: int) -> None:
+    """What a server prepared is queued by reference, whatever its size."""
+
+    async def main() -> None:
+        options: Any = {"buffer_size": 4096, "coalesce_writes": False}
+        async with Link("server", polled=polled, **options) as link:
+            message = WSPreparedMessage(BINARY, random.Random(size).randbytes(size))
+            while not link.transport.get_write_buffer_size():  # the first one may leave in part
+                link.ws.send_prepared(message)
+            tracemalloc.start()
+            before, _ = tracemalloc.get_traced_memory()
+            for _ in range(50):
+                link.ws.send_prepared(message)
+            after, _ = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+            assert after - before < 10_000
+            assert link.transport.get_write_buffer_size() >= 50 * size
+            for frame in await link.recv(51):
+                assert frame == Frame(BINARY, message.payload)
+
+    run(main)
+
+
+@watched_by
+def test_order_of_prepared_and_other_messages_in_the_queue(run: Run, polled: bool) -> None:
+    async def main() -> None:
+        async with Link("server", polled=polled, buffer_size=4096) as link:
+            link.ws.send(BINARY, bytes(200_000))
+            assert link.transport.get_write_buffer_size()
+            prepared = WSPreparedMessage(TEXT, "prepared")
+            buffer = bytearray(b"copied")
+            for _ in range(100):
+                link.ws.send(BINARY, buffer)
+                link.ws.send_prepared(prepared)
+                link.ws.send_many(TEXT, ["many", "more"])
+                assert broadcast([link.ws], prepared) == 1
+            buffer[:] = b"xxxxxx"
+            _, *found = await link.recv(501)
+            assert [frame.payload for frame in found] == 100 * [
+                *(b"copied", b"prepared", b"many", b"more", b"prepared")
+            ]
+
+    run(main)
+
+
+@both_roles
+@watched_by
+def test_broadcast_to_one_that_has_reset(run: Run, role: str, polled: bool) -> None:
+    async def main() -> None:
+        links = [Link(role, polled=polled, tcp=True) for _ in range(3)]
+        for link in links:
+            await link.open()
+        reset(links[1].peer)
+        message = WSPreparedMessage(BINARY, bytes(1000))
+        for _ in range(3):  # the first one may leave before the reset is known
+            broadcast([link.ws for link in links], message)
+            await asyncio.sleep(0)
+        await links[1].lost()
+        assert broadcast([link.ws for link in links], message) == 2
+        for link in (links[0], links[2]):
+            assert await link.recv(4) == [Frame(BINARY, message.payload)] * 4
+            await link.__aexit__()
 
     run(main)

@@ -52,15 +52,25 @@ from picows_codec import (
 from picows_codec.lazy_names import lazy_names
 
 if TYPE_CHECKING:
+    from picows_codec.batch import WSBatchListener
+    from picows_codec.broadcasting import broadcast
     from picows_codec.deflate.parameters import WSPermessageDeflate
+    from picows_codec.prepared import WSPreparedMessage
 else:
     __getattr__, __dir__ = lazy_names(
-        __name__, {"WSPermessageDeflate": "picows_codec.deflate.parameters"}
+        __name__,
+        {
+            "WSBatchListener": "picows_codec.batch",
+            "WSPermessageDeflate": "picows_codec.deflate.parameters",
+            "WSPreparedMessage": "picows_codec.prepared",
+            "broadcast": "picows_codec.broadcasting",
+        },
     )
 
 __all__ = [
     "WSURL",
     "WSAutoPingStrategy",
+    "WSBatchListener",
     "WSCloseCode",
     "WSCloseHandshake",
     "WSCloseInfo",
@@ -88,6 +98,7 @@ __all__ = [
     "WSParsedURL",
     "WSPermessageDeflate",
     "WSPingTimeout",
+    "WSPreparedMessage",
     "WSProtocolError",
     "WSProxyError",
     "WSSlowConsumer",
@@ -99,5 +110,6 @@ __all__ = [
     "WSUpgradeResponse",
     "WSUsageError",
     "__version__",
+    "broadcast",
     "ws_connect",
 ]

@@ -107,3 +107,12 @@ from picows_codec.listener cimport (
     WSListener,
     WSMessageListener,
 )
+from picows_codec.batch cimport (
+    WSBatchListener,
+)
+from picows_codec.prepared cimport (
+    WSPreparedMessage,
+)
+from picows_codec.broadcasting cimport (
+    broadcast,
+)

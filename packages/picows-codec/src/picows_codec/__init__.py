@@ -58,16 +58,26 @@ from picows_codec.parser import WSFrameParser
 from picows_codec.transport import WSTransport
 
 if TYPE_CHECKING:
+    from picows_codec.batch import WSBatchListener
+    from picows_codec.broadcasting import broadcast
     from picows_codec.deflate.parameters import WSPermessageDeflate
+    from picows_codec.prepared import WSPreparedMessage
 else:
     __getattr__, __dir__ = lazy_names(
-        __name__, {"WSPermessageDeflate": "picows_codec.deflate.parameters"}
+        __name__,
+        {
+            "WSBatchListener": "picows_codec.batch",
+            "WSPermessageDeflate": "picows_codec.deflate.parameters",
+            "WSPreparedMessage": "picows_codec.prepared",
+            "broadcast": "picows_codec.broadcasting",
+        },
     )
 
 __all__ = [
     "ClientHandshake",
     "ServerHandshake",
     "WSAutoPingStrategy",
+    "WSBatchListener",
     "WSCloseCode",
     "WSCloseHandshake",
     "WSCloseInfo",
@@ -97,6 +107,7 @@ __all__ = [
     "WSOptions",
     "WSPermessageDeflate",
     "WSPingTimeout",
+    "WSPreparedMessage",
     "WSProtocolError",
     "WSProxyError",
     "WSSlowConsumer",
@@ -109,6 +120,7 @@ __all__ = [
     "WSUpgradeResponseWithListener",
     "WSUsageError",
     "__version__",
+    "broadcast",
     "decode_frame_header",
     "encode_close_payload",
     "encode_frame_header",

@@ -20,7 +20,7 @@ cdef extern from "Python.h":
     bint PyType_HasFeature(type cls, unsigned long feature)
     unsigned long Py_TPFLAGS_HEAPTYPE
 
-# In the order of the vtable: first WSListener's, then on_ws_message of its subclass.
+# In the order of the vtable, which begins with WSListener's.
 cdef tuple _CALLBACKS = (
     "on_ws_connected",
     "on_ws_frame",
@@ -30,9 +30,9 @@ cdef tuple _CALLBACKS = (
     "send_user_specific_ping",
     "is_user_specific_pong",
 )
-cdef str _MESSAGE_CALLBACK = "on_ws_message"
-cdef enum:
-    MESSAGE_SLOT = 18
+
+# What further classes of listeners have: the class -> the callback, and its place in the vtable.
+cdef dict _further = {WSMessageListener: ("on_ws_message", 18)}
 
 # Flags of functions whose call only makes an awaitable object.
 cdef int _ASYNC = (
@@ -40,6 +40,13 @@ cdef int _ASYNC = (
 
 # Classes that passed: id -> weak reference, because this must not keep a class alive.
 cdef dict _checked = {}
+
+
+cdef int add_callback(type cls, str name, int slot) except -1:
+    """A class of listeners of the library's has one more callback. Called when it is imported."""
+    global _further     # replaced, because another thread may be looking at it
+    _further = {**_further, cls: (name, slot)}
+    return 0
 
 
 cdef int check_callbacks(WSListener listener) except -1:
@@ -57,8 +64,11 @@ cdef int check_callbacks(WSListener listener) except -1:
         _remember(cls, key)
     own = getattr(listener, "__dict__", None)
     if own:
-        for name in (*_CALLBACKS, _MESSAGE_CALLBACK):
+        for name in _CALLBACKS:
             if name in own:
+                _refuse_coroutine_function(cls, name, own[name])
+        for base, (name, _) in _further.items():
+            if name in own and isinstance(listener, base):
                 _refuse_coroutine_function(cls, name, own[name])
     return 0
 
@@ -68,9 +78,9 @@ cdef int _check_bound(WSListener listener) except -1:
     cdef str name
     for name in _CALLBACKS:
         _refuse_coroutine_function(type(listener), name, getattr(listener, name))
-    if isinstance(listener, WSMessageListener):
-        _refuse_coroutine_function(
-            type(listener), _MESSAGE_CALLBACK, (<object> listener).on_ws_message)
+    for base, (name, _) in _further.items():
+        if isinstance(listener, base):
+            _refuse_coroutine_function(type(listener), name, getattr(listener, name))
     return 0
 
 
@@ -85,9 +95,10 @@ cdef int _check_class(type cls) except -1:
     for slot, name in enumerate(_CALLBACKS):
         _refuse_coroutine_function(cls, name, getattr(cls, name))
         _refuse_uncalled(cls, name, slot)
-    if issubclass(cls, WSMessageListener):
-        _refuse_coroutine_function(cls, _MESSAGE_CALLBACK, getattr(cls, _MESSAGE_CALLBACK))
-        _refuse_uncalled(cls, _MESSAGE_CALLBACK, MESSAGE_SLOT)
+    for base, (name, slot) in _further.items():
+        if issubclass(cls, base):
+            _refuse_coroutine_function(cls, name, getattr(cls, name))
+            _refuse_uncalled(cls, name, slot)
     return 0
 
 
@@ -120,7 +131,7 @@ cdef int _refuse_uncalled(type cls, str name, int slot) except -1:
     for definer in cls.__mro__:
         if name in definer.__dict__:
             break
-    if definer is WSListener or definer is WSMessageListener:
+    if definer is WSListener or definer in _further:
         return 0
     if "__pyx_vtable__" not in definer.__dict__:
         return 0        # a Python class, or a compiled one without a vtable of its own

@@ -45,6 +45,9 @@ cdef class WSMessageListener(WSListener):
 
     cdef int _take(self, WSTransport transport, WSFrame frame) except -1
     cdef int _hand_over(self, WSTransport transport, WSMessage message) except -1
+    # Whether the listener gathers what a read brings, which is asked once; and the end of a read.
+    cdef bint _is_batching(self) noexcept
+    cdef int _end_batch(self, WSTransport transport) except -1
 
     cdef void _reserved_of_messages_0(self) noexcept
     cdef void _reserved_of_messages_1(self) noexcept

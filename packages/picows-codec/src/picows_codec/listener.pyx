@@ -228,6 +228,12 @@ cdef class WSMessageListener(WSListener):
         self._assembly = None
         return self._hand_over(transport, assembly.finish())
 
+    cdef bint _is_batching(self) noexcept:
+        return False
+
+    cdef int _end_batch(self, WSTransport transport) except -1:
+        return 0
+
     cdef void _reserved_of_messages_0(self) noexcept:
         pass
 

@@ -7,6 +7,11 @@ order of its methods.
 
 cimport picows_codec.abi
 
+cdef class _Sendable:
+    """What send_prepared takes: something that sends itself."""
+
+    cdef int _send_on(self, object connection) except -1
+
 cdef class WSTransport:
     cdef object _connection
     cdef object _reserved
@@ -17,6 +22,8 @@ cdef class WSTransport:
     cpdef send_reuse_external_bytearray(
         self, object opcode, bytearray buffer, Py_ssize_t offset,
         bint fin=*, bint rsv1=*, bint rsv2=*, bint rsv3=*)
+    cpdef send_many(self, object opcode, object payloads)
+    cpdef send_prepared(self, object message)
     cpdef send_ping(self, object message=*)
     cpdef send_pong(self, object message=*)
     cpdef send_close(self, object code=*, object reason=*)

@@ -1,5 +1,5 @@
 from asyncio import BaseTransport
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from types import TracebackType
 from typing import Any, SupportsIndex, final
 
@@ -7,6 +7,7 @@ from typing_extensions import Buffer, disjoint_base
 
 from picows_codec.disconnect import WSCloseHandshake, WSDisconnectCause, WSState
 from picows_codec.http.upgrade import WSUpgradeRequest, WSUpgradeResponse
+from picows_codec.prepared import WSPreparedMessage
 from picows_codec.socket_address import SocketAddress
 
 @final
@@ -18,6 +19,9 @@ class Cork:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None: ...
+
+@disjoint_base
+class _Sendable: ...
 
 @disjoint_base
 class WSTransport:
@@ -40,6 +44,8 @@ class WSTransport:
         rsv2: bool = False,
         rsv3: bool = False,
     ) -> None: ...
+    def send_many(self, opcode: int, payloads: Iterable[Buffer | str | None]) -> None: ...
+    def send_prepared(self, message: WSPreparedMessage) -> None: ...
     def send_ping(self, message: Buffer | str | None = None) -> None: ...
     def send_pong(self, message: Buffer | str | None = None) -> None: ...
     def ping(self, message: Buffer | str | None = None) -> None: ...

@@ -34,14 +34,7 @@ cdef class WriteQueue:
         cdef segment* last
         cdef Py_ssize_t fits
         if owner is not None and size >= REFERENCE_SIZE:
-            last = self._push()
-            last.owner = <PyObject*> owner
-            Py_INCREF(owner)
-            last.memory = NULL
-            last.data = data
-            last.size = size
-            last.room = 0
-            return 0
+            return self.append_shared(data, size, owner)
         if self._count:
             last = &self._segments[self._first + self._count - 1]
             fits = min(last.room, size)
@@ -64,6 +57,16 @@ cdef class WriteQueue:
         last.data = last.memory
         last.size = size
         last.room -= size
+        return 0
+
+    cdef int append_shared(self, const uint8_t* data, Py_ssize_t size, object owner) except -1:
+        cdef segment* last = self._push()
+        last.owner = <PyObject*> owner
+        Py_INCREF(owner)
+        last.memory = NULL
+        last.data = data
+        last.size = size
+        last.room = 0
         return 0
 
     cdef segment* _push(self) except NULL:

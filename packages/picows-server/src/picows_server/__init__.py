@@ -48,21 +48,30 @@ from picows_codec import (
     WSUsageError,
 )
 from picows_codec.lazy_names import lazy_names
-
-if TYPE_CHECKING:
-    from picows_codec.deflate.parameters import WSPermessageDeflate
-else:
-    __getattr__, __dir__ = lazy_names(
-        __name__, {"WSPermessageDeflate": "picows_codec.deflate.parameters"}
-    )
-
 from picows_server._version import __version__
 from picows_server.create import ws_create_server
 from picows_server.server import WSServer
 from picows_server.tls import create_ssl_context
 
+if TYPE_CHECKING:
+    from picows_codec.batch import WSBatchListener
+    from picows_codec.broadcasting import broadcast
+    from picows_codec.deflate.parameters import WSPermessageDeflate
+    from picows_codec.prepared import WSPreparedMessage
+else:
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "WSBatchListener": "picows_codec.batch",
+            "WSPermessageDeflate": "picows_codec.deflate.parameters",
+            "WSPreparedMessage": "picows_codec.prepared",
+            "broadcast": "picows_codec.broadcasting",
+        },
+    )
+
 __all__ = [
     "WSAutoPingStrategy",
+    "WSBatchListener",
     "WSCloseCode",
     "WSCloseHandshake",
     "WSCloseInfo",
@@ -89,6 +98,7 @@ __all__ = [
     "WSMsgType",
     "WSPermessageDeflate",
     "WSPingTimeout",
+    "WSPreparedMessage",
     "WSProtocolError",
     "WSProxyError",
     "WSServer",
@@ -102,6 +112,7 @@ __all__ = [
     "WSUpgradeResponseWithListener",
     "WSUsageError",
     "__version__",
+    "broadcast",
     "create_ssl_context",
     "ws_create_server",
 ]

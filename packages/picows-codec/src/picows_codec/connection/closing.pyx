@@ -304,6 +304,7 @@ cdef class Closing(Receiver):
     cdef int _fail(self, int code, str reason, object kind, object error) except -1:
         """7.1.7, "fail the connection"."""
         cdef bytes payload
+        self._end_batch()
         self._set_cause(kind, error)
         self._debug("failing the connection: %s", one_line(error))
         self._drop_block()

@@ -42,6 +42,7 @@ cdef class Receiver(Sender):
         uint8_t _head_size
         bint _expects_pong          # a ping of the library waits for its pong
         uint8_t _long_way           # GATHERS, INFLATES: why data frames take it
+        uint8_t _is_batching        # the listener keeps the messages of a read, too
         uint8_t _heard              # HEARD_*: bytes came since the last look
         uint8_t _late               # LATE_*: what has not come since before the last look
 
@@ -79,6 +80,7 @@ cdef class Receiver(Sender):
     cdef int _frame_was_kept(self, WSFrame frame) except -1
     cdef int _hand_over_raised(self, WSFrame frame) except -1
     cdef int _on_frame_raised(self) except -1
+    cdef int _end_batch(self) except -1
     cdef int _read_raised(self) except -1
     cdef int _flush_after_read(self) except -1
 

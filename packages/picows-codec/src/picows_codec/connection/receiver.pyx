@@ -83,13 +83,16 @@ ctypedef int (*taking_in)(Receiver, ReadBuffer, Py_ssize_t, Py_ssize_t) noexcept
 ctypedef int (*handing_over)(Receiver, WSFrame) noexcept
 ctypedef int (*delivering)(WSListener, WSTransport, WSFrame) noexcept
 ctypedef int (*reporting)(Receiver) noexcept
+ctypedef int (*ending)(Receiver) noexcept
 
 
 cdef int _take_in(
         Receiver self, ReadBuffer buffer, Py_ssize_t block_size, Py_ssize_t size) except -1:
     if self._state == CONNECTING or self._block is not None:
-        return self._take_rest(buffer, block_size, size)
-    return self._consume(buffer, buffer.data, size)
+        self._take_rest(buffer, block_size, size)
+    else:
+        self._consume(buffer, buffer.data, size)
+    return self._is_batching
 
 
 cdef int _hand_over(Receiver self, WSFrame frame) except -1:
@@ -130,6 +133,10 @@ cdef int _deliver(WSListener listener, WSTransport transport, WSFrame frame) exc
 
 cdef int _report(Receiver self) except -1:
     return self._on_frame_raised()
+
+
+cdef int _end_read(Receiver self) except -1:
+    return self._end_batch()
 
 
 cdef Py_ssize_t _take_run(
@@ -267,6 +274,7 @@ cdef class Receiver(Sender):
         cdef bint gathers = isinstance(self._listener, WSMessageListener)
         if gathers:
             self._long_way |= GATHERS
+        self._is_batching = gathers and (<WSMessageListener> self._listener)._is_batching()
         if _is_compiled(callback) and not (gathers and _sees_frames(self._listener)):
             self._on_frame = None
         elif type(callback) is MethodType and callback.__self__ is self._listener:
@@ -324,12 +332,14 @@ cdef class Receiver(Sender):
     cdef int received(self, ReadBuffer buffer, Py_ssize_t block_size, Py_ssize_t size) except -1:
         """Called per read. Raises only what ends the connection: a BaseException of a listener, or
         an exception of the transport."""
+        cdef int result
         self._heard = HEARD
         count_read(<void*> self._buffers)
         if not self._state & READS:
             return 0
         begin_read(self)
-        if (<taking_in> _take_in)(self, buffer, block_size, size) < 0:
+        result = (<taking_in> _take_in)(self, buffer, block_size, size)
+        if result != 0 and (result < 0 or (<ending> _end_read)(self) < 0):
             self._read_raised()
         end_read(self)
         if self._pending is not None and self._corks == 0:
@@ -472,6 +482,11 @@ cdef class Receiver(Sender):
         """A complete and valid frame. ``owner`` is its block, or None if it lies in ``buffer``."""
         cdef Py_ssize_t size = <Py_ssize_t> header.payload_size
         if header.opcode & 0x08:
+            if self._is_batching and (
+                    header.opcode == WS_OP_CLOSE or (
+                        self._on_frame is not None and not (
+                            header.opcode == WS_OP_PING and self._options.enable_auto_pong))):
+                self._end_batch()       # the listener will see the frame, after what came before it
             self._late &= LATE_DATA | LATE_MESSAGE
         else:
             self._late &= LATE_DATA if self._expects_pong else 0    # _takes_pong decides
@@ -558,6 +573,16 @@ cdef class Receiver(Sender):
             reraise()
         except Exception as error:
             self._listener_failed("on_ws_frame", error)
+        return 0
+
+    cdef int _end_batch(self) except -1:
+        """The read is over, or something comes that the messages before it must not wait for."""
+        if not self._is_batching or self._listener is None or not self._state & DELIVERS:
+            return 0
+        try:
+            (<WSMessageListener> self._listener)._end_batch(self._transport)
+        except Exception as error:
+            self._listener_failed("on_ws_batch", error)
         return 0
 
     # Hooks

@@ -32,6 +32,9 @@ cdef class Wire:
         self, const uint8_t* head, Py_ssize_t head_size,
         const uint8_t* data, Py_ssize_t size, object owner) except -1
 
+    # The same for what is sent to many: what the kernel does not take is queued by reference.
+    cdef int write_shared(self, bytes data) except -1
+
     # Bytes accepted that the kernel has not taken yet.
     cdef Py_ssize_t queue_size(self) except -1
 
@@ -103,6 +106,11 @@ cdef class Sender(ConnectionState):
         object owner) except -1
     cdef int send_in_place(
         self, int opcode, bint fin, int rsv, uint8_t* payload, Py_ssize_t size) except -1
+    # A message for each of the payloads: bytes, str, and memoryviews of contiguous bytes.
+    cdef int send_all(self, int opcode, tuple payloads) except -1
+    # A message. frame: what a server sends for it, of which payload[0:size] is the end.
+    cdef int send_shared(
+        self, uint8_t first_byte, const uint8_t* payload, Py_ssize_t size, bytes frame) except -1
     cdef int cork(self) except -1
     cdef int uncork(self) except -1
 
@@ -111,6 +119,7 @@ cdef class Sender(ConnectionState):
     cdef int _send_deflated(
         self, int opcode, bint fin, int rsv, const uint8_t* payload, Py_ssize_t size,
         object owner) except -1
+    cdef int _send_all_deflated(self, int opcode, tuple payloads) except -1
     cdef bint _joins_burst(self) except -1
     cdef int _emit(
         self, uint8_t first_byte, const uint8_t* payload, Py_ssize_t size, object owner) except -1

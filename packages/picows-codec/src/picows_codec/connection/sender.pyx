@@ -11,7 +11,12 @@ benches), so that even the last frame leaves earlier than after a write for each
 """
 
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport (
+    PyBytes_AS_STRING,
+    PyBytes_CheckExact,
+    PyBytes_FromStringAndSize,
+    PyBytes_GET_SIZE,
+)
 from libc.stdint cimport uint8_t
 from libc.string cimport memcpy
 
@@ -40,8 +45,8 @@ from picows_codec.errors import (
     WSThreadError,
 )
 
-# A payload above this goes out with a gather write; below it, the copy is cheaper.
 cdef enum:
+    # A larger payload goes out with a gather write; for a smaller one, the copy is cheaper.
     GATHER_SIZE = 16384
     # A loop's own transport gets at most this at once: four TLS records, because the allocator has
     # so much memory at hand, but asks the kernel for a megabyte page by page. It is no whole number
@@ -51,6 +56,13 @@ cdef enum:
 
 
 ctypedef int (*writing)(Wire, const uint8_t*, Py_ssize_t) noexcept
+ctypedef int (*sharing)(Wire, bytes) noexcept
+
+cdef extern from "Python.h":
+    const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
+    bint PyUnicode_Check(object value)
+    bint PyMemoryView_Check(object value)
+    Py_buffer* PyMemoryView_GET_BUFFER(object view)
 
 
 cdef class Wire:
@@ -60,6 +72,9 @@ cdef class Wire:
     cdef int write_two(
             self, const uint8_t* head, Py_ssize_t head_size,
             const uint8_t* data, Py_ssize_t size, object owner) except -1:
+        raise NotImplementedError
+
+    cdef int write_shared(self, bytes data) except -1:
         raise NotImplementedError
 
     cdef Py_ssize_t queue_size(self) except -1:
@@ -91,8 +106,25 @@ cdef class Compression:
         raise NotImplementedError
 
 
+cdef inline const uint8_t* _payload_of(object message, Py_ssize_t* size) except NULL:
+    """Where the bytes of a payload lie: that of a bytes, a str or a contiguous memoryview."""
+    cdef Py_buffer* view
+    if PyBytes_CheckExact(message):
+        size[0] = PyBytes_GET_SIZE(message)
+        return <const uint8_t*> PyBytes_AS_STRING(message)
+    if PyUnicode_Check(message):
+        return <const uint8_t*> PyUnicode_AsUTF8AndSize(message, size)
+    view = PyMemoryView_GET_BUFFER(message)
+    size[0] = view.len
+    return <const uint8_t*> view.buf if view.len else <const uint8_t*> b""
+
+
 cdef int _write_bytes(Wire wire, const uint8_t* data, Py_ssize_t size) except -1:
     return wire.write_bytes(data, size)
+
+
+cdef int _write_shared(Wire wire, bytes data) except -1:
+    return wire.write_shared(data)
 
 
 cdef inline bint _is_in_order(Sender self, int opcode) noexcept:
@@ -345,6 +377,76 @@ cdef class Sender(ConnectionState):
             self._fragmented |= FRAGMENTED | (DEFLATED if is_deflated else 0)
         first_byte = <uint8_t> ((0x80 if fin else 0) | (rsv & 7) << 4 | opcode)
         return self._emit(first_byte, payload, size, owner)
+
+    cdef int send_all(self, int opcode, tuple payloads) except -1:
+        """Called per batch, and loops per message; watched by the outbound benches."""
+        cdef uint8_t first_byte = <uint8_t> (0x80 | opcode)
+        cdef WriteBuffer buffer
+        cdef const uint8_t* payload
+        cdef Py_ssize_t size
+        cdef object message
+        cdef bint held
+        if not _is_in_order(self, opcode):
+            self._check_frame(opcode, True, NULL, 0)
+        if not payloads:
+            return 0
+        if self._fragmented & DEFLATES:
+            return self._send_all_deflated(opcode, payloads)
+        held = self._corks != 0 or self._more_to_come or (self._coalesces and self._joins_burst())
+        if self._pending is None:
+            self._pending = self._buffers.take_write()
+        buffer = self._pending
+        for message in payloads:
+            payload = _payload_of(message, &size)
+            if PyMemoryView_Check(message):
+                message = None      # its memory may change once it is sent
+            if self._write_paused and self._queue_size() + size > self._max_write_queue:
+                return self._queue_overflow(size)
+            _put(self, buffer, first_byte, payload, size, message)
+            if buffer.used >= buffer.capacity:      # a header needs the room beyond that
+                self._write(buffer.data, buffer.used)
+                set_used(buffer, 0)
+        if held:
+            return self._report_pause() if self._pause_due else 0
+        return self._flush()
+
+    cdef int _send_all_deflated(self, int opcode, tuple payloads) except -1:
+        cdef const uint8_t* payload
+        cdef Py_ssize_t size
+        self.cork()
+        try:
+            for message in payloads:
+                payload = _payload_of(message, &size)
+                self._send_deflated(opcode, True, 0, payload, size, None)
+        finally:
+            self.uncork()
+        return 0
+
+    cdef int send_shared(
+            self, uint8_t first_byte, const uint8_t* payload, Py_ssize_t size,
+            bytes frame) except -1:
+        """Nothing is copied, unless it has to be masked or leaves together with other frames."""
+        if not _is_in_order(self, first_byte & 0x0F):
+            self._check_frame(first_byte & 0x0F, True, payload, size)
+        if self._is_client or self._corks or self._more_to_come or self._pending is not None:
+            return self._emit(first_byte, payload, size, frame)
+        if self._coalesces and self._joins_burst():
+            self._pending = self._buffers.take_write()
+            _put(self, self._pending, first_byte, payload, size, frame)
+            return self._report_pause() if self._pause_due else 0
+        if self._write_paused and self._queue_size() + size > self._max_write_queue:
+            return self._queue_overflow(size)
+        self._written += PyBytes_GET_SIZE(frame)
+        if self._wire is not None:
+            if (<sharing> _write_shared)(self._wire, frame) < 0:
+                self._write_raised()
+            return self._report_pause() if self._pause_due else 0
+        try:
+            self._write_below(frame)
+        except BaseException as error:
+            self._write_failed(error)
+            raise
+        return self._report_pause() if self._pause_due else 0
 
     cdef int _send_close(
             self, ws_event event, const uint8_t* payload, Py_ssize_t size) except -1:

@@ -30,6 +30,8 @@ cdef class StreamWire(Member):
     cdef int _drain(self) except -1
 
     cdef int _enqueue(self, const uint8_t* data, Py_ssize_t size, object owner) except -1
+    cdef int _begin_queue(self) except -1
+    cdef int _queued(self, Py_ssize_t size) except -1
     cdef int _count_unsendable(self, Py_ssize_t size) except -1
     cdef int _pause_if_full(self) except -1
     cdef int _send_eof(self) noexcept

@@ -4,6 +4,7 @@ A write never blocks, and does not raise because a connection is broken. Called 
 by the echo and outbound benches.
 """
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.errno cimport errno
 from libc.stdint cimport uint8_t
 
@@ -82,6 +83,25 @@ cdef class StreamWire(Member):
             count -= head_size
         return self._enqueue(data + count, size - count, owner)
 
+    cdef int write_shared(self, bytes data) except -1:
+        cdef const uint8_t* content = <const uint8_t*> PyBytes_AS_STRING(data)
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
+        cdef Py_ssize_t count = 0
+        if self._is_cut:
+            return self._count_unsendable(size)
+        if self._size == 0:
+            count = picows_send(self._fd, content, size)
+            if count == size:
+                return 0
+            if count < 0:
+                if not picows_try_later(errno):
+                    self._size += size
+                    return self._socket_failed(errno, "send")
+                count = 0
+        self._begin_queue()
+        self._queue.append_shared(content + count, size - count, data)
+        return self._queued(size - count)
+
     cdef int _half_close(self) except -1:
         if not self._eof_wanted:
             self._eof_wanted = True
@@ -107,9 +127,16 @@ cdef class StreamWire(Member):
 
     cdef int _enqueue(self, const uint8_t* data, Py_ssize_t size, object owner) except -1:
         """Keep what the kernel did not take."""
+        self._begin_queue()
+        self._queue.append(data, size, owner)
+        return self._queued(size)
+
+    cdef int _begin_queue(self) except -1:
         if self._queue is None:
             self._queue = WriteQueue.__new__(WriteQueue)
-        self._queue.append(data, size, owner)
+        return 0
+
+    cdef int _queued(self, Py_ssize_t size) except -1:
         self._size += size
         if not self.watched_events & WRITABLE:
             self._update_interest()

@@ -1,0 +1,19 @@
+from typing import final
+
+from typing_extensions import Buffer
+
+from picows_codec.constants import WSMsgType
+from picows_codec.transport import _Sendable
+
+@final
+class WSPreparedMessage(_Sendable):
+    def __new__(cls, opcode: int, payload: Buffer | str | None) -> WSPreparedMessage: ...
+    @property
+    def payload(self) -> bytes: ...
+    @property
+    def payload_size(self) -> int: ...
+    @property
+    def opcode(self) -> WSMsgType: ...
+    @property
+    def wire_opcode(self) -> int: ...
+    def __len__(self) -> int: ...

@@ -1,0 +1,109 @@
+# cython: embedsignature=True, embedsignature.format=clinic
+"""WSPreparedMessage: what is sent on many connections is checked, encoded and kept once."""
+
+cimport cython
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from libc.stdint cimport uint8_t
+from libc.string cimport memcpy
+
+from picows_codec.connection.sender cimport Sender
+from picows_codec.constants cimport (
+    WS_MAX_HEADER_SIZE,
+    WS_OP_BINARY,
+    WS_OP_TEXT,
+    ws_opcode_member,
+)
+from picows_codec.frame_header cimport ws_encode_frame_header
+from picows_codec.utf8 cimport ws_utf8_valid
+
+from picows_codec.errors import WSInvalidFrameError
+
+
+@cython.final
+cdef class WSPreparedMessage(_Sendable):
+    """A message that is made once and sent often: by ``send_prepared`` and ``broadcast``.
+
+    It cannot change, and any thread may use it on connections of its own. It holds a copy of the
+    payload, as part of the frame that servers send.
+
+    :param opcode: ``WSMsgType.TEXT`` or ``WSMsgType.BINARY``.
+    :param payload: bytes, bytearray, memoryview or another contiguous buffer, a :class:`WSFrame` or
+        :class:`WSMessage`; a str, for TEXT; or None, for an empty message.
+    :raises WSInvalidFrameError: another opcode, or a TEXT message that is not UTF-8: each peer
+        would fail its connection on it (RFC 6455, 8.1).
+    :raises TypeError: another type of payload.
+    :raises BufferError: a buffer that is not contiguous.
+    :raises UnicodeEncodeError: a str with surrogates.
+
+    ``payload_size``: bytes.
+    """
+
+    def __cinit__(self, opcode, payload):
+        if not isinstance(opcode, int):
+            raise TypeError(
+                f"opcode must be a WSMsgType, not {type(opcode).__name__}: {opcode!r}")
+        if opcode != WS_OP_TEXT and opcode != WS_OP_BINARY:
+            raise WSInvalidFrameError(f"opcode must be TEXT or BINARY, not {opcode!r}")
+        self.wire_opcode = opcode
+        self._take(payload)
+        if (
+                self.wire_opcode == WS_OP_TEXT and not isinstance(payload, str)
+                and not ws_utf8_valid(self.payload_ptr, self.payload_size)):
+            raise WSInvalidFrameError("the payload of a TEXT message must be UTF-8: prepare BINARY")
+
+    cdef int _take(self, object payload) except -1:
+        cdef Py_buffer view
+        if payload is None:
+            payload = b""
+        elif isinstance(payload, str):
+            if self.wire_opcode == WS_OP_BINARY:
+                raise TypeError(
+                    "a BINARY message cannot be a str: encode it to bytes, or prepare it as TEXT")
+            payload = (<str> payload).encode("utf-8")
+        elif not PyObject_CheckBuffer(payload):
+            raise TypeError(
+                "payload must be bytes, bytearray, memoryview, another contiguous buffer, str or"
+                f" None, not {type(payload).__name__}")
+        PyObject_GetBuffer(payload, &view, PyBUF_SIMPLE)
+        try:
+            return self._encode(<const uint8_t*> view.buf, view.len)
+        finally:
+            PyBuffer_Release(&view)
+
+    cdef int _encode(self, const uint8_t* payload, Py_ssize_t size) except -1:
+        """Make the frame as a server sends it."""
+        cdef uint8_t header[WS_MAX_HEADER_SIZE]
+        cdef int header_size = ws_encode_frame_header(header, 0x80 | self.wire_opcode, size, NULL)
+        cdef char* content
+        self._frame = PyBytes_FromStringAndSize(NULL, header_size + size)
+        content = PyBytes_AS_STRING(self._frame)
+        memcpy(content, header, header_size)
+        memcpy(content + header_size, payload, size)
+        self.payload_ptr = <const uint8_t*> content + header_size
+        self.payload_size = size
+        return 0
+
+    @property
+    def payload(self):
+        """The payload as bytes, a copy."""
+        return PyBytes_FromStringAndSize(<const char*> self.payload_ptr, self.payload_size)
+
+    @property
+    def opcode(self):
+        """TEXT or BINARY, a :class:`WSMsgType`."""
+        return ws_opcode_member(self.wire_opcode)
+
+    def __len__(self):
+        return self.payload_size
+
+    def __repr__(self):
+        return f"<WSPreparedMessage {self.opcode.name} payload_size={self.payload_size}>"
+
+    def __reduce__(self):
+        return WSPreparedMessage, (self.opcode, self.payload)
+
+    cdef int _send_on(self, object connection) except -1:
+        """Called per delivery; watched by the broadcast bench."""
+        return (<Sender> connection).send_shared(
+            0x80 | self.wire_opcode, self.payload_ptr, self.payload_size, self._frame)
