@@ -7,7 +7,7 @@ from typing import Any, List
 
 import pytest
 
-from picows_codec import WSInvalidFrameError, WSPermessageDeflate
+from picows_codec import WSInvalidFrameError, WSPermessageDeflate, WSPreparedMessage
 from picows_codec.deflate.deflating import compress_once
 from tests.support.connection import both_roles
 from tests.support.deflate import DeflateConnection, Peer, inflated
@@ -147,11 +147,25 @@ def test_every_way_to_send(role: str, size: int) -> None:
     assert buffer[14:] == payload
     with connection.ws.cork():
         connection.ws.send(BINARY, payload)
+    connection.ws.send_many(BINARY, [payload, bytearray(payload)])
     sent = connection.sent()
-    assert len(sent) == 6
+    assert len(sent) == 8
     for frame in sent:
         assert frame.rsv == 4
         assert peer.inflate(frame.payload) == payload
+
+
+def test_prepared_messages_stay_as_they_are() -> None:
+    """They leave the takeover context alone."""
+    connection = DeflateConnection("server", compression=parameters(level=6))
+    peer = Peer()
+    connection.ws.send(TEXT, MESSAGES[0])
+    connection.ws.send_prepared(WSPreparedMessage(TEXT, MESSAGES[1]))
+    connection.ws.send(TEXT, MESSAGES[2])
+    first, prepared, last = connection.sent()
+    assert peer.inflate(first.payload) == MESSAGES[0]
+    assert (prepared.rsv, prepared.payload) == (0, MESSAGES[1])
+    assert peer.inflate(last.payload) == MESSAGES[2]
 
 
 @both_roles

@@ -65,6 +65,7 @@ MEANINGS = {
     "backlog": _OF_SERVERS,
     "max_connections": _OF_SERVERS,
     "max_pending_handshakes": _OF_SERVERS,
+    "origins": _OF_SERVERS,
     "reuse_address": _OF_SERVERS,
     "reuse_port": _OF_SERVERS,
     "start_serving": _OF_SERVERS,
