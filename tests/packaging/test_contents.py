@@ -150,5 +150,9 @@ def test_metadata(wheels: Dict[str, Path], name: str) -> None:
         if "extra ==" not in line
     }
     assert required == ({"multidict"} if name == "codec" else {"picows-codec", "aiofastnet"})
-    extras = {"codec": set(), "client": {"socks", "uvloop"}, "server": {"uvloop"}}
+    extras = {
+        "codec": set(),
+        "client": {"compression", "socks", "uvloop"},
+        "server": {"compression", "uvloop"},
+    }
     assert set(metadata.get_all("Provides-Extra", [])) == extras[name]
