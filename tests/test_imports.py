@@ -80,6 +80,7 @@ CODEC_ROOMS = (
     "connection.closing",
     "connection.progress",
     "connection.keepalive",
+    "connection.handshaking",
     "connection.endpoint",
     "batch",
     "prepared",

@@ -12,27 +12,22 @@ from libc.stdint cimport uint8_t
 from libc.string cimport memcpy
 
 from picows_codec.buffers cimport ReadBuffer, keep_view
-from picows_codec.callbacks cimport check_callbacks
-from picows_codec.connection.closing cimport Closing, drop_tracebacks
+from picows_codec.connection.closing cimport drop_tracebacks
 from picows_codec.connection.keepalive cimport KeepAlive, new_keepalive
 from picows_codec.connection.progress cimport DataWatch, StallWatch
-from picows_codec.connection.receiver cimport HEARD_FOR_VERDICT
-from picows_codec.connection.sender cimport begin_read, end_read, expect_more
 from picows_codec.connection.state cimport (
     CLOSED,
     CONNECTING,
     DELIVERS,
     DISCONNECTS,
     ENDS,
-    HANDSHAKE_FAILED,
     MAY_SEND,
     OPEN,
-    OPENED,
     READS,
     RECEIVES_EOF,
 )
 from picows_codec.constants cimport WS_OP_PONG
-from picows_codec.deadlines cimport SECOND_LOOK, is_due, time_left
+from picows_codec.deadlines cimport is_due
 from picows_codec.frames cimport WSFrame
 from picows_codec.http.handshake cimport OpeningHandshake
 from picows_codec.listener cimport WSListener
@@ -40,14 +35,11 @@ from picows_codec.options cimport WSOptions
 from picows_codec.transport cimport WSTransport
 
 from picows_codec.disconnect import WSDisconnectKind
-from picows_codec.errors import WSConnectionError, WSHandshakeError, WSStateError
+from picows_codec.errors import WSConnectionError, WSStateError
 from picows_codec.http.client_handshake import ClientHandshake
-from picows_codec.listener_factory import await_result
-
-from types import CoroutineType
 
 
-cdef class WSEndpoint(Closing):
+cdef class WSEndpoint(Handshaking):
     """One WebSocket connection as an ``asyncio.BufferedProtocol``, without importing asyncio.
 
     Mix it with ``asyncio.BufferedProtocol`` and hand it to a loop, or to ``picows_codec.stream``.
@@ -80,13 +72,12 @@ cdef class WSEndpoint(Closing):
         remote_address=None,
     ):
         cdef bint is_client = isinstance(handshake, ClientHandshake)
-        self._handshake = handshake
         self._shared_reads = shared_reads
-        self._handshake_deadline = handshake_deadline or 0
         self._begin()
         self._begin_sending(loop, options, is_client)
         self._begin_receiving(options, is_client)
         self._begin_closing(logger, clock, remote_address)
+        self._begin_handshaking(handshake, handshake_deadline)
 
     @property
     def transport(self):
@@ -100,32 +91,16 @@ cdef class WSEndpoint(Closing):
         with cython.critical_section(self):
             return self._listener
 
-    @property
-    def opened(self):
-        """A future of the loop: the end of the opening handshake.
-
-        Its result is ``(transport, listener)``, after ``on_ws_connected`` was called; its exception
-        is a :class:`WSHandshakeError`, or what ``on_ws_connected`` or the factory raised. Ask for
-        it before ``connection_made``, on the thread in which the endpoint was made: on any other it
-        raises :class:`WSThreadError`.
-        """
-        self.check_thread()
-        if self._opened_waiter is None:
-            self._opened_waiter = self._loop.create_future()
-        return self._opened_waiter
-
     # What a transport calls: asyncio's protocol interface
 
     def connection_made(self, transport):
         """Start the opening handshake."""
-        cdef bytes data
         if self._handshake is None:
             raise WSStateError(
                 "an endpoint serves one connection; a subclass must call super().__init__()")
         try:
             self._attach(transport)
             self._note_addresses()
-            self._handshake.set_addresses(self._remote_address, self._local_address)
             if self._wire is None:
                 transport.set_write_buffer_limits(
                     high=self._options.write_high_watermark,
@@ -133,13 +108,7 @@ cdef class WSEndpoint(Closing):
                 if self._options.busy_poll:
                     self._keep_loop_awake()
             self._start_deadlines()
-            if self._handshake_deadline:
-                self._watch(time_left(self._handshake_deadline, self._sweeper.now()))
-            else:
-                self._watch(self._options.websocket_handshake_timeout)
-            data = self._handshake.take_to_send()
-            if data:
-                self._write(<const uint8_t*> PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+            self._start_handshake()
         except BaseException as error:
             self._dropped_by(error)     # a loop only logs it
             raise
@@ -225,10 +194,7 @@ cdef class WSEndpoint(Closing):
         if not self._state & READS:
             return False
         if self._state == CONNECTING:
-            self._stop_waiting()
-            self._handshake.feed_eof()
-            self._hold(self._handshake.take_to_send())
-            self._refuse(self._handshake.error)
+            self._handshake_eof()
             return False
         self._set_cause(
             WSDisconnectKind.CONNECTION_LOST,
@@ -278,16 +244,7 @@ cdef class WSEndpoint(Closing):
         if exc is not None:
             drop_tracebacks(exc)       # asyncio's refers to the callback that was sending
         if self._handshake is not None:
-            self._stop_waiting()
-            if exc is None and not self._handshake.done:
-                self._handshake.feed_eof()
-            error = self._handshake.error
-            if error is None:
-                error = WSHandshakeError(
-                    "the connection was lost during the opening handshake"
-                    + (f": {exc}" if exc is not None else ""))
-                error.__cause__ = exc
-            self._set_cause(WSDisconnectKind.HANDSHAKE_FAILURE, error)
+            error = self._handshake_lost(exc)
         else:
             if self._cause is None:
                 self._set_cause(
@@ -323,17 +280,17 @@ cdef class WSEndpoint(Closing):
 
     cdef int _release(self) except -1:
         """Drop every reference that could keep the connection's objects alive in a cycle."""
+        self._release_handshaking()
         self._release_closing()
         self._release_receiver()
         self._release_sender()
         if self._private_buffer is not None:
             keep_view(self._private_buffer, None)
-        self._handshake = self._private_buffer = None
+        self._private_buffer = None
         self._keepalive = None
         self._stalls = None
         self._data = None
         self._closed_waiters = None
-        self._opened_waiter = None
         return 0
 
     cdef int _ping_arrived(self, const uint8_t* payload, Py_ssize_t size) except -1:
@@ -344,193 +301,6 @@ cdef class WSEndpoint(Closing):
             self._pending_pong = (<const char*> payload)[:size]
             return 0
         return self._emit(0x80 | WS_OP_PONG, payload, size, None)
-
-    # Opening handshake
-
-    cdef int _advance_handshake(self, const uint8_t* data, Py_ssize_t size) except -1:
-        """Returns how many bytes belonged to the handshake."""
-        cdef OpeningHandshake handshake = self._handshake
-        cdef bint is_held = handshake.holds_bytes()
-        cdef int used = <int> handshake.feed(data, size)
-        if handshake.deferred is not None:
-            if size > used:
-                handshake.feed(data + used, size - used)
-            # A peer that waits for the response may leave, which only a transport that reads sees;
-            # so reading stops when there is something that must wait.
-            if handshake.holds_bytes() and not is_held:
-                self._transport_below.pause_reading()
-            if not self._waits_for_result:
-                self._wait_for_result()
-            return <int> size
-        if handshake.done:
-            self._finish_handshake()
-        return used
-
-    def create_task(self, coroutine):
-        """Start the coroutine that decides about a request whose response is deferred.
-
-        A subclass may keep track of the task, which is cancelled if the peer leaves before it is
-        done, or the time for the opening handshake is over.
-        """
-        return self._loop.create_task(coroutine)
-
-    cdef int _wait_for_result(self) except -1:
-        cdef OpeningHandshake handshake = self._handshake
-        self._waits_for_result = True
-        awaitable = handshake.deferred
-        try:
-            task = self.create_task(
-                awaitable if type(awaitable) is CoroutineType else await_result(awaitable))
-            handshake.set_deferred(task)
-            task.add_done_callback(self._result_is_there)
-        except Exception as error:
-            handshake.fail(error)
-            self._finish_handshake()
-        return 0
-
-    cdef int _stop_waiting(self) except -1:
-        """The peer has left, or its time is over: nobody waits for the result."""
-        cdef OpeningHandshake handshake = self._handshake
-        task = handshake.deferred
-        if task is None or not self._waits_for_result:
-            return 0
-        self._waits_for_result = False
-        task.cancel()
-        if handshake.holds_bytes():
-            self._read_again()
-        return 0
-
-    def _result_is_there(self, task):
-        if self._state != CONNECTING or not self._waits_for_result:
-            # The connection has ended. What was raised instead of the cancellation is still told.
-            if not task.cancelled() and task.exception() is not None:
-                self._logger.error(
-                    "%s: the listener factory failed after the connection had ended", self._peer(),
-                    exc_info=task.exception())
-            return
-        if self._handshake.holds_bytes():
-            self._read_again()      # what arrives in this call is held, too
-        begin_read(self)
-        try:
-            self._settle(task)
-        except BaseException as error:
-            end_read(self)
-            try:
-                if self._pending is not None and self._corks == 0:
-                    self._flush()
-            finally:
-                self._dropped_by(error)
-            raise
-        end_read(self)
-        if self._pending is not None and self._corks == 0:
-            self._flush_after_read()
-
-    cdef int _settle(self, object task) except -1:
-        """The factory's task is done: answer, then go on with what has come behind the request."""
-        cdef OpeningHandshake handshake = self._handshake
-        cdef bytes held = handshake.take_held()
-        self._waits_for_result = False
-        if task.cancelled():
-            handshake.fail(WSHandshakeError("the task of the listener factory was cancelled"))
-        elif task.exception() is not None:
-            handshake.fail(task.exception())
-        else:
-            handshake.resolve(task.result())
-        self._finish_handshake()
-        if held and self._state & READS:
-            self.data_received(held)
-        return 0
-
-    cdef int _finish_handshake(self) except -1:
-        """There is a result: send the response, and open the connection if that accepts."""
-        cdef OpeningHandshake handshake = self._handshake
-        if handshake.accepted:
-            self._check_listener(handshake)
-        self._hold(handshake.take_to_send())
-        if handshake.accepted:
-            expect_more(self, True)     # the response and the first frames leave together
-            self._open()
-        else:
-            self._refuse(handshake.error)
-        return 0
-
-    def _check_listener(self, OpeningHandshake handshake):
-        """Take the acceptance back if its listener cannot be used."""
-        if not isinstance(handshake.listener, WSListener):
-            handshake.fail(TypeError(
-                "the listener factory must return a WSListener, not"
-                f" {type(handshake.listener).__name__}: {handshake.listener!r}"))
-            return
-        try:
-            check_callbacks(handshake.listener)
-        except Exception as error:      # also what a property of the listener's class raises
-            handshake.fail(error)
-
-    cdef int _open(self) except -1:
-        """The opening handshake has succeeded."""
-        cdef OpeningHandshake handshake = self._handshake
-        cdef WSListener listener = handshake.listener
-        with cython.critical_section(self):
-            self._request = handshake.request
-            self._response = handshake.response
-            self._subprotocol = handshake.subprotocol
-        self._handshake = None
-        self._sweeper.forget(self)
-        self._set_listener(listener)
-        if handshake.compression is not None:
-            from picows_codec.deflate.extension import new_compression
-
-            self._begin_compression(new_compression(handshake.compression, self._options))
-        self._advance(OPENED)
-        self._watch_peer()
-        try:
-            self._debug("open: %r", self._transport)
-            self._look_up_callbacks()
-            listener._opened()
-            self._connected_called = True
-            listener.on_ws_connected(self._transport)
-        except Exception as error:
-            self._listener_failed("on_ws_connected", error)
-            if self._options.disconnect_on_exception:
-                self._opening_failed(error)
-        if self._opened_waiter is not None and not self._opened_waiter.done():
-            self._opened_waiter.set_result((self._transport, listener))
-        return 0
-
-    def _opening_failed(self, error):
-        """Tell whoever waits for the connection to open."""
-        if self._opened_waiter is None or self._opened_waiter.done():
-            return
-        if error is None or isinstance(error, StopIteration):   # futures refuse the latter
-            failure = WSHandshakeError("the connection ended before it was open")
-            failure.__cause__ = error
-            error = failure
-        self._opened_waiter.set_exception(error)
-
-    cdef int _refuse(self, object error) except -1:
-        """The opening handshake has failed; its response, if any, has been sent."""
-        if error is None:
-            self._logger.debug(
-                "%s: the upgrade request was answered without an upgrade", self._peer())
-            self._opening_failed(WSHandshakeError(
-                "the upgrade request was answered without an upgrade"))
-        elif isinstance(error, WSHandshakeError) and not self._handshake.factory_failed:
-            self._logger.info("%s: the opening handshake failed: %s", self._peer(), error)
-        else:
-            self._logger.error(
-                "%s: the listener factory failed" if self._handshake.factory_failed
-                else "%s: the opening handshake failed because of an error in picows",
-                self._peer(), exc_info=error)
-            drop_tracebacks(error)
-        self._set_cause(WSDisconnectKind.HANDSHAKE_FAILURE, error)
-        if error is not None:
-            self._opening_failed(error)
-        self._advance(HANDSHAKE_FAILED)
-        self._handshake = None
-        if self._is_client:
-            self._transport_below.close()   # which waits for the queue: the request, for one
-            return self._watch(self._options.close_timeout)
-        return self._linger()
 
     # What WSTransport calls
 
@@ -562,26 +332,9 @@ cdef class WSEndpoint(Closing):
         self._closed_waiters.append(future)
         return future
 
-    # What any thread may ask. Only the loop's thread writes the fields, in this object's critical
-    # section, in which other threads read them; so the loop's thread may read them anywhere.
-
-    @property
-    def request(self):
-        """See :attr:`WSTransport.request`."""
-        with cython.critical_section(self):
-            return self._request
-
-    @property
-    def response(self):
-        """See :attr:`WSTransport.response`."""
-        with cython.critical_section(self):
-            return self._response
-
-    @property
-    def subprotocol(self):
-        """See :attr:`WSTransport.subprotocol`."""
-        with cython.critical_section(self):
-            return self._subprotocol
+    cdef int _received_behind_request(self, bytes data) except -1:
+        self.data_received(data)
+        return 0
 
     # The deadline
 
@@ -589,12 +342,7 @@ cdef class WSEndpoint(Closing):
         if self._state == OPEN:
             return self._look_at_peer(now)
         if self._state == CONNECTING:
-            if not self._is_certain(&self._looks, 1, HEARD_FOR_VERDICT):
-                return self._watch(SECOND_LOOK)
-            self._stop_waiting()
-            self._handshake.feed_timeout()
-            self._hold(self._handshake.take_to_send())
-            return self._refuse(self._handshake.error)
+            return self._handshake_time_is_up()
         return self._end_of_closing_time()
 
     cdef int _watch_peer(self) except -1:
@@ -669,7 +417,7 @@ cdef class WSEndpoint(Closing):
     cdef int _close_was_sent(self) except -1:
         if self._keepalive is not None:
             self._keepalive.stop(self)
-        return Closing._close_was_sent(self)
+        return Handshaking._close_was_sent(self)
 
     cdef bint _takes_pong(self, WSFrame frame) except -1:
         cdef KeepAlive keepalive = self._keepalive

@@ -1,4 +1,4 @@
-"""CONNECTING: handshakes that are refused, and connections that end before they are open."""
+"""picows_codec.connection.handshaking: what never opens; what opens is in the other files."""
 
 from __future__ import annotations
 
