@@ -21,7 +21,7 @@ __all__ = [
     "raise_unraisable",
 ]
 
-TARGETS = ("parser", "client_handshake", "server_handshake", "endpoint")
+TARGETS = ("parser", "client_handshake", "server_handshake", "endpoint", "compression")
 CORPUS = Path(__file__).resolve().with_name("corpus")
 
 # Bytes that decide something in frames and in HTTP; libFuzzer finds them by watching comparisons.

@@ -342,6 +342,52 @@ def _socket_seeds(seeds: Dict[str, bytes]) -> Iterator[Tuple[str, bytes]]:
         yield f"socket-{name}", bytes(data)
 
 
+# Compression: flags, cut, frames of a byte, a size and a payload; or a header
+
+
+def _compression_seeds() -> Iterator[Tuple[str, bytes]]:
+    last, rsv1, deflates, repeats = 4, 8, 16, 32
+
+    def frame(bits: int, payload: bytes) -> bytes:
+        return bytes([bits, len(payload)]) + payload
+
+    whole = last | rsv1 | deflates
+    streams = {
+        "text": frame(whole, b'{"id":1}') * 3,
+        "repeats": frame(whole | repeats, b"again ") * 2,
+        "plain-between": frame(whole, b"one") + frame(last | 1, b"two") + frame(whole, b"one"),
+        "fragments": (
+            frame(rsv1 | deflates, b"caf\xc3")
+            + frame(last | 3, b"ping")
+            + frame(deflates | 2, b"")
+            + frame(last | deflates | 2, b"\xa9")
+        ),
+        "empty": frame(last | rsv1, b"\x00") + frame(last | rsv1, b""),
+        "invalid-text": frame(whole, b"ok") + frame(whole, b"\xff"),
+        "broken": frame(last | rsv1 | 1, b"\x06\xff\xff"),
+        "final-block": frame(last | rsv1 | 1, b"\x4b\x04\x00") + frame(whole, b"after"),
+        "stored-block": frame(last | rsv1 | 1, b"\x00\x03\x00\xfc\xffabc\x00"),
+        "cut-off": frame(last | rsv1 | 1, b"\x00\x09\x00\xf6\xffabc"),
+        "rsv1-on-ping": frame(last | rsv1 | 3, b""),
+        "rsv1-on-continuation": frame(rsv1 | deflates, b"a") + frame(whole | 2, b"b"),
+    }
+    for name, stream in streams.items():
+        for server in (False, True):
+            side = "server" if server else "client"
+            yield f"{side}-{name}", bytes([server | 16, BYTES if server else WHOLE]) + stream
+            yield f"{side}-{name}-alone", bytes([server | 2 | 4 | 16, 9]) + stream
+    for number, header in enumerate(
+        (
+            b"permessage-deflate",
+            b"permessage-deflate; client_max_window_bits",
+            b'permessage-deflate; server_max_window_bits="10", x; y="a\\"b"',
+            b"x, permessage-deflate; unknown, permessage-deflate; client_no_context_takeover",
+            b"permessage-deflate; server_max_window_bits=8; client_max_window_bits=9",
+        )
+    ):
+        yield f"header-{number}", bytes([8, 0]) + header
+
+
 _ENDPOINT_SEEDS = dict(_endpoint_seeds())
 
 SEEDS: Dict[str, Dict[str, bytes]] = {
@@ -349,6 +395,7 @@ SEEDS: Dict[str, Dict[str, bytes]] = {
     "client_handshake": dict(_client_seeds()),
     "server_handshake": dict(_server_seeds()),
     "endpoint": {**_ENDPOINT_SEEDS, **dict(_socket_seeds(_ENDPOINT_SEEDS))},
+    "compression": dict(_compression_seeds()),
 }
 
 

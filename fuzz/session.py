@@ -42,7 +42,7 @@ from picows_codec import (
 from picows_codec.connection import keepalive
 from picows_codec.http import key
 
-__all__ = ["Habits", "ListenerFault", "Session"]
+__all__ = ["Habits", "ListenerFault", "Session", "SilentLogger"]
 
 # The same input must do the same in every run.
 key.urandom = bytes
@@ -76,7 +76,7 @@ class Habits:
     in_place: bool = False
 
 
-class _Logger:
+class SilentLogger:
     """Takes what an endpoint logs; an exception in it must be the listener's."""
 
     def _log(self, message: str, *arguments: object, exc_info: Optional[Exception] = None) -> None:
@@ -173,7 +173,7 @@ class Session:
             else ServerHandshake(lambda _: factory, options=options)
         )
         self._endpoint = WSEndpoint(
-            options, subject, self.loop, _Logger(), shared_reads=shares_reads
+            options, subject, self.loop, SilentLogger(), shared_reads=shares_reads
         )
         self.ws: WSTransport = self._endpoint.transport
         self._opened = self._endpoint.opened

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from fuzz import frames
 from fuzz.harness import TARGETS, Finding, corpus_of, load, mutations
 from fuzz.seeds import SEEDS
 
-MUTANTS = {"parser": 4000, "client_handshake": 6000, "server_handshake": 6000, "endpoint": 3000}
-
-
-SEED_WITH_INVALID_TEXT = {"parser": "server-invalid-text", "endpoint": "server-violation"}
+MUTANTS = {
+    "parser": 4000,
+    "client_handshake": 6000,
+    "server_handshake": 6000,
+    "endpoint": 3000,
+    "compression": 3000,
+}
+# A seed with invalid text, and the module whose close code for it the target expects.
+SEED_WITH_INVALID_TEXT = {
+    "parser": ("server-invalid-text", "fuzz.frames"),
+    "endpoint": ("server-violation", "fuzz.frames"),
+    "compression": ("server-invalid-text", "fuzz.targets.compression"),
+}
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -44,10 +52,11 @@ def test_the_corpus_is_what_its_source_says(target: str) -> None:
 
 @pytest.mark.parametrize("target", sorted(SEED_WITH_INVALID_TEXT))
 def test_a_target_finds_a_difference(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(frames, "INVALID_DATA", 1003)
+    seed, module = SEED_WITH_INVALID_TEXT[target]
     run = load(target)
+    monkeypatch.setattr(f"{module}.INVALID_DATA", 1003)
     with pytest.raises(Finding, match=r"code|violation"):
-        run(dict(corpus_of(target))[SEED_WITH_INVALID_TEXT[target]])
+        run(dict(corpus_of(target))[seed])
 
 
 def test_mutants_are_the_same_in_every_run() -> None:
