@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import random
 import sys
 from typing import Any, List
 
@@ -14,10 +15,12 @@ from picows_codec import (
     WSFrame,
     WSInvalidFrameError,
     WSMsgType,
+    WSPermessageDeflate,
     WSPreparedMessage,
     WSStateError,
 )
 from tests.support.connection import Connection, Recorder, both_roles, kind_of
+from tests.support.deflate import DeflateConnection, Peer, inflated
 from tests.support.frames import BINARY, CLOSE, CONTINUATION, PING, TEXT
 from tests.support.memory import MemoryTransport
 
@@ -231,3 +234,128 @@ def test_nothing_is_kept_of_a_message() -> None:
     for role in ("client", "server"):
         Connection(role).ws.send_prepared(message)
     assert sys.getrefcount(message) == before
+
+
+# With permessage-deflate
+
+LONG = [b"%d, which compresses well: " % n * 40 for n in range(4)]
+
+
+@both_roles
+@pytest.mark.parametrize("alone", [False, True])
+def test_compressed_among_other_messages(role: str, alone: bool) -> None:
+    """Plain zlib follows, with and without context takeover."""
+    answer = "permessage-deflate"
+    if alone:
+        answer += "; server_no_context_takeover; client_no_context_takeover"
+    connection = DeflateConnection(role, answer=answer)
+    peer = Peer(alone=alone)
+    message = WSPreparedMessage(BINARY, LONG[0])
+    expected = []
+    for payload in LONG:
+        connection.ws.send(TEXT, payload)
+        connection.ws.send_prepared(message)
+        expected += [(TEXT, payload), (BINARY, LONG[0])]
+    with connection.ws.cork():
+        connection.ws.send_prepared(message)
+        connection.ws.send(TEXT, LONG[1])
+    expected += [(BINARY, LONG[0]), (TEXT, LONG[1])]
+    sent = connection.sent()
+    assert {frame.rsv for frame in sent} == {4}
+    assert [(frame.opcode, peer.inflate(frame.payload)) for frame in sent] == expected
+
+
+@pytest.mark.parametrize("size", [100, 1000, 100_000, 10_000_000])
+def test_a_server_writes_one_compressed_object(size: int) -> None:
+    message = WSPreparedMessage(TEXT, "a" * size)
+    written: List[Any] = []
+
+    class Keeping(MemoryTransport):
+        def write(self, data: Any) -> None:
+            written.append(data)
+            super().write(data)
+
+    connections = [DeflateConnection("server", transport_class=Keeping) for _ in range(3)]
+    del written[:]
+    for connection in connections:
+        connection.ws.send_prepared(message)
+        (frame,) = connection.sent()
+        assert (frame.opcode, frame.rsv, inflated(frame.payload)) == (TEXT, 4, b"a" * size)
+    assert len(written) == 3
+    assert len({id(data) for data in written}) == 1
+
+
+def test_each_window_has_its_own() -> None:
+    """What a smaller window cannot hold is not referred to."""
+    message = WSPreparedMessage(
+        BINARY, random.Random(1).getrandbits(16_000).to_bytes(2000, "big") * 2
+    )
+    sizes = {}
+    for bits in (9, 12, 15, 9, 12, 15):
+        connection = DeflateConnection(
+            "server",
+            answer=f"permessage-deflate; server_max_window_bits={bits}",
+            compression=WSPermessageDeflate(min_size=0, server_max_window_bits=15),
+        )
+        connection.ws.send_prepared(message)
+        (frame,) = connection.sent()
+        payload = frame.payload
+        assert (Peer(window_bits=bits).inflate(payload) if frame.rsv else payload) == (
+            message.payload
+        )
+        assert sizes.setdefault(bits, len(payload)) == len(payload)
+    assert sizes[9] == 4000
+    assert sizes[12] == sizes[15] < 2500
+
+
+@pytest.mark.parametrize(
+    ("role", "payload", "given"),
+    [
+        ("server", b"", {}),
+        ("server", bytes(range(100)), {}),
+        ("server", b"a" * 99, {"min_size": 100}),
+        ("server", b"a" * 1000, {"server_max_window_bits": 8}),
+        ("client", b"a" * 1000, {"client_compresses": False}),
+    ],
+    ids=["empty", "not smaller", "min_size", "no window", "client"],
+)
+def test_sent_as_it_is(role: str, payload: bytes, given: Any) -> None:
+    """The messages around it refer to each other as ever."""
+    answer = "permessage-deflate"
+    if "server_max_window_bits" in given:
+        answer += "; server_max_window_bits=8"
+    options = {"min_size": 0, "client_compresses": True, **given}
+    connection = DeflateConnection(role, answer=answer, compression=WSPermessageDeflate(**options))
+    message = WSPreparedMessage(BINARY, payload)
+    connection.ws.send(TEXT, LONG[0])
+    connection.ws.send_prepared(message)
+    connection.ws.send(TEXT, LONG[0])
+    first, prepared, last = connection.sent()
+    assert (prepared.rsv, prepared.payload) == (0, payload)
+    if first.rsv:
+        assert len(last.payload) < len(first.payload)
+
+
+@both_roles
+def test_not_within_a_fragmented_message_that_is_compressed(role: str) -> None:
+    connection = DeflateConnection(role)
+    message = WSPreparedMessage(TEXT, LONG[0].decode())
+    connection.ws.send(TEXT, LONG[1], fin=False)
+    with pytest.raises(WSInvalidFrameError):
+        connection.ws.send_prepared(message)
+    connection.ws.send(CONTINUATION, LONG[2])
+    connection.ws.send_prepared(message)
+    first, last, prepared = connection.sent()
+    peer = Peer()
+    assert peer.inflate(first.payload + last.payload) == LONG[1] + LONG[2]
+    assert peer.inflate(prepared.payload) == LONG[0]
+
+
+def test_no_compression_once_it_has_ended() -> None:
+    connection = DeflateConnection("server")
+    connection.ws.disconnect()
+    with pytest.raises(WSStateError):
+        connection.ws.send_prepared(WSPreparedMessage(TEXT, LONG[0]))
+    connection.lose()
+    with pytest.raises(WSStateError):
+        connection.ws.send_prepared(WSPreparedMessage(TEXT, LONG[0]))

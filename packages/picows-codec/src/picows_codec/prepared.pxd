@@ -8,6 +8,7 @@ from libc.stdint cimport uint8_t
 
 cimport cython
 cimport picows_codec.abi
+from picows_codec.connection.sender cimport Compression, Sender
 from picows_codec.transport cimport _Sendable
 
 
@@ -17,7 +18,10 @@ cdef class WSPreparedMessage(_Sendable):
     cdef readonly Py_ssize_t payload_size
     cdef readonly uint8_t wire_opcode       # the opcode as a C number
     cdef bytes _frame                       # what a server sends: a header, and the payload
+    cdef dict _compressed                   # window bits -> such a frame with RSV1 (RFC 7692)
     cdef object _reserved
 
     cdef int _take(self, object payload) except -1
     cdef int _encode(self, const uint8_t* payload, Py_ssize_t size) except -1
+    cdef bytes _frame_for(self, Compression compression)
+    cdef int _send_where_compressed(self, Sender connection) except -1
