@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import zlib
 from typing import Any, List
 
@@ -184,6 +185,16 @@ def test_limit_of_a_message(role: str, answer: str) -> None:
         else:
             assert connection.messages() == [b"a" * 600]
             assert failed_with(connection) == WSCloseCode.MESSAGE_TOO_BIG
+
+
+@both_roles
+@both_contexts
+def test_the_largest_limits(role: str, answer: str) -> None:
+    connection = DeflateConnection(
+        role, answer=answer, max_frame_size=sys.maxsize, max_message_size=sys.maxsize
+    )
+    connection.feed(connection.compressed(BINARY, deflated(b"a" * 100_000)))
+    assert connection.messages() == [b"a" * 100_000]
 
 
 @both_roles

@@ -93,7 +93,8 @@ cdef class Inflater:
             stream = self._stream = new_inflater(self._window_bits)
         while True:
             # One byte more than allowed tells a payload of that size from a larger one.
-            step = min(step, limit - inflated + 1)
+            if step > limit - inflated:
+                step = limit - inflated + 1
             try:
                 piece = stream.decompress(data, step)
             except MemoryError:
