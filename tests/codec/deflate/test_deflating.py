@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import Any, List
 
 import pytest
 
-from picows_codec import WSInvalidFrameError, WSPermessageDeflate, broadcast
+from picows_codec import (
+    WSDisconnectKind,
+    WSInvalidFrameError,
+    WSPermessageDeflate,
+    broadcast,
+)
 from picows_codec.deflate.deflating import compress_once
-from tests.support.connection import both_roles
+from tests.support.connection import Recorder, both_roles, kind_of
 from tests.support.deflate import DeflateConnection, Peer, inflated
-from tests.support.frames import BINARY, CONTINUATION, PING, PONG, TEXT
+from tests.support.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT
 
 MESSAGES = [b'{"id":%d,"side":"buy","price":"%d.5"}' % (n, n * n) for n in range(40)]
 ALONE = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
@@ -153,6 +159,42 @@ def test_every_way_to_send(role: str, size: int) -> None:
     for frame in sent:
         assert frame.rsv == 4
         assert peer.inflate(frame.payload) == payload
+
+
+@both_roles
+@pytest.mark.parametrize("context", ["permessage-deflate", ALONE])
+def test_pause_is_reported_once_all_is_queued(role: str, context: str) -> None:
+    """What the listener does then comes after all messages of send_many."""
+    for act, last in (
+        (lambda transport: transport.send(TEXT, "in pause", fin=False), TEXT),
+        (lambda transport: transport.disconnect(), CLOSE),
+    ):
+        listener = Recorder().act("pause_writing", act)
+        connection = DeflateConnection(
+            role, listener, answer=context, room=0, write_high_watermark=1000
+        )
+        payloads = [os.urandom(30_000) for _ in range(10)]
+        connection.ws.send_many(BINARY, payloads)
+        assert listener.count("paused") == 1
+        sent = connection.sent()
+        assert [frame.opcode for frame in sent] == [BINARY] * 10 + [last]
+        peer = Peer(alone=context == ALONE)
+        for frame, payload in zip(sent, payloads):
+            assert (peer.inflate(frame.payload) if frame.rsv else frame.payload) == payload
+
+
+@both_roles
+def test_nothing_is_sent_above_the_cap_of_the_queue(role: str) -> None:
+    connection = DeflateConnection(
+        role, room=0, write_high_watermark=1000, max_write_queue_size=100_000
+    )
+    connection.ws.send_many(BINARY, [os.urandom(30_000) for _ in range(20)])
+    assert kind_of(connection) is WSDisconnectKind.SLOW_CONSUMER
+    assert connection.cause is not None
+    assert connection.cause.unsent_bytes > 100_000
+    calls = connection.transport.calls
+    assert calls.count("abort") == 1
+    assert "write" not in calls[calls.index("abort") :]
 
 
 @both_roles

@@ -26,6 +26,7 @@ from libc.stdint cimport uint8_t
 from picows_codec.buffers cimport current_thread, shared_local, shared_remote
 from picows_codec.close cimport encode_close_payload
 from picows_codec.connection.receiver cimport GATHERS, HEARD_FOR_VERDICT
+from picows_codec.connection.sender cimport MANY
 from picows_codec.connection.state cimport (
     ABORTS,
     CONNECTING,
@@ -371,6 +372,8 @@ cdef class Closing(Receiver):
         return self._abort()
 
     cdef int _report_pause(self) except -1:
+        if self._fragmented & MANY:
+            return 0
         self._pause_is_reported()
         if self._listener is None or not self._state & DELIVERS:
             return 0

@@ -43,6 +43,7 @@ cdef enum:
     FRAGMENTED = 1      # a fragmented message is being sent
     DEFLATES = 2        # data frames go through _compression
     DEFLATED = 4        # the fragmented message is compressed
+    MANY = 8            # send_all deflates: the listener hears of a pause when all is sent
 
 cdef class Compression:
     """What permessage-deflate does for a connection that negotiated it (RFC 7692).
@@ -87,7 +88,7 @@ cdef class Sender(ConnectionState):
         bint _is_client
         bint _write_paused
         bint _pause_due             # call the listener's pause_writing when the frame is complete
-        uint8_t _fragmented         # FRAGMENTED, DEFLATES, DEFLATED
+        uint8_t _fragmented         # FRAGMENTED, DEFLATES, DEFLATED, MANY
         bint _unlimited             # the queue's limit does not count: the library sends a ping
         Py_ssize_t _max_write_queue
         Py_ssize_t _written         # bytes that the transport was given

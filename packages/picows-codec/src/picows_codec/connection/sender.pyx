@@ -372,7 +372,7 @@ cdef class Sender(ConnectionState):
                 rsv |= 4
         else:
             size = plain_size
-        self._fragmented = DEFLATES
+        self._fragmented = DEFLATES | self._fragmented & MANY
         if not fin:
             self._fragmented |= FRAGMENTED | (DEFLATED if is_deflated else 0)
         first_byte = <uint8_t> ((0x80 if fin else 0) | (rsv & 7) << 4 | opcode)
@@ -414,13 +414,17 @@ cdef class Sender(ConnectionState):
         cdef const uint8_t* payload
         cdef Py_ssize_t size
         self.cork()
+        self._fragmented |= MANY
         try:
             for message in payloads:
                 payload = _payload_of(message, &size)
                 self._send_deflated(opcode, True, 0, payload, size, None)
+                if not self._state & MAY_SEND:      # the queue has passed its limit
+                    break
         finally:
+            self._fragmented &= ~MANY
             self.uncork()
-        return 0
+        return self._report_pause() if self._pause_due else 0
 
     cdef int send_shared(
             self, uint8_t first_byte, const uint8_t* payload, Py_ssize_t size,
