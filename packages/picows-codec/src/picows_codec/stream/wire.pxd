@@ -29,6 +29,8 @@ cdef class StreamWire(Member):
     # The socket takes bytes again.
     cdef int _drain(self) except -1
 
+    cdef int _not_sent(
+        self, const uint8_t* data, Py_ssize_t size, Py_ssize_t count, bytes shared) except -1
     cdef int _enqueue(self, const uint8_t* data, Py_ssize_t size, object owner) except -1
     cdef int _begin_queue(self) except -1
     cdef int _queued(self, Py_ssize_t size) except -1

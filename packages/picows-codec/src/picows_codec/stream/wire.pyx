@@ -48,18 +48,11 @@ cdef class StreamWire(Member):
 
     cdef int write_bytes(self, const uint8_t* data, Py_ssize_t size) except -1:
         cdef Py_ssize_t count = 0
-        if self._is_cut:
-            return self._count_unsendable(size)
-        if self._size == 0:
+        if not self._is_cut and self._size == 0:
             count = picows_send(self._fd, data, size)
             if count == size:
                 return 0
-            if count < 0:
-                if not picows_try_later(errno):
-                    self._size += size
-                    return self._socket_failed(errno, "send")
-                count = 0
-        return self._enqueue(data + count, size - count, None)
+        return self._not_sent(data, size, count, None)
 
     cdef int write_two(
             self, const uint8_t* head, Py_ssize_t head_size,
@@ -87,19 +80,26 @@ cdef class StreamWire(Member):
         cdef const uint8_t* content = <const uint8_t*> PyBytes_AS_STRING(data)
         cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
         cdef Py_ssize_t count = 0
-        if self._is_cut:
-            return self._count_unsendable(size)
-        if self._size == 0:
+        if not self._is_cut and self._size == 0:
             count = picows_send(self._fd, content, size)
             if count == size:
                 return 0
-            if count < 0:
-                if not picows_try_later(errno):
-                    self._size += size
-                    return self._socket_failed(errno, "send")
-                count = 0
+        return self._not_sent(content, size, count, data)
+
+    cdef int _not_sent(
+            self, const uint8_t* data, Py_ssize_t size, Py_ssize_t count, bytes shared) except -1:
+        """The kernel took count bytes only, or none because of errno if count is negative."""
+        if self._is_cut:
+            return self._count_unsendable(size)
+        if count < 0:
+            if not picows_try_later(errno):
+                self._size += size
+                return self._socket_failed(errno, "send")
+            count = 0
+        if shared is None:
+            return self._enqueue(data + count, size - count, None)
         self._begin_queue()
-        self._queue.append_shared(content + count, size - count, data)
+        self._queue.append_shared(data + count, size - count, shared)
         return self._queued(size - count)
 
     cdef int _half_close(self) except -1:
