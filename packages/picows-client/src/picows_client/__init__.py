@@ -49,7 +49,7 @@ from picows_codec import (
     WSUpgradeResponse,
     WSUsageError,
 )
-from picows_codec.lazy_names import lazy_names
+from picows_codec.lazy_names import SHARED_NAMES, lazy_names
 
 if TYPE_CHECKING:
     from picows_codec.batch import WSBatchListener
@@ -57,15 +57,7 @@ if TYPE_CHECKING:
     from picows_codec.deflate.parameters import WSPermessageDeflate
     from picows_codec.prepared import WSPreparedMessage
 else:
-    __getattr__, __dir__ = lazy_names(
-        __name__,
-        {
-            "WSBatchListener": "picows_codec.batch",
-            "WSPermessageDeflate": "picows_codec.deflate.parameters",
-            "WSPreparedMessage": "picows_codec.prepared",
-            "broadcast": "picows_codec.broadcasting",
-        },
-    )
+    __getattr__, __dir__ = lazy_names(__name__, SHARED_NAMES)
 
 __all__ = [
     "WSURL",

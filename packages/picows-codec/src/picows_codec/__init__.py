@@ -51,7 +51,7 @@ from picows_codec.http.upgrade import (
     WSUpgradeResponse,
     WSUpgradeResponseWithListener,
 )
-from picows_codec.lazy_names import lazy_names
+from picows_codec.lazy_names import SHARED_NAMES, lazy_names
 from picows_codec.listener import WSListener, WSMessageListener
 from picows_codec.options import WSOptions
 from picows_codec.parser import WSFrameParser
@@ -63,15 +63,7 @@ if TYPE_CHECKING:
     from picows_codec.deflate.parameters import WSPermessageDeflate
     from picows_codec.prepared import WSPreparedMessage
 else:
-    __getattr__, __dir__ = lazy_names(
-        __name__,
-        {
-            "WSBatchListener": "picows_codec.batch",
-            "WSPermessageDeflate": "picows_codec.deflate.parameters",
-            "WSPreparedMessage": "picows_codec.prepared",
-            "broadcast": "picows_codec.broadcasting",
-        },
-    )
+    __getattr__, __dir__ = lazy_names(__name__, SHARED_NAMES)
 
 __all__ = [
     "ClientHandshake",

@@ -9,7 +9,15 @@ import sys
 from importlib import import_module
 from typing import Any, Callable, List, Mapping, Tuple
 
-__all__ = ["lazy_names"]
+__all__ = ["SHARED_NAMES", "lazy_names"]
+
+# Those of all three packages, and the module that has each.
+SHARED_NAMES = {
+    "WSBatchListener": "picows_codec.batch",
+    "WSPermessageDeflate": "picows_codec.deflate.parameters",
+    "WSPreparedMessage": "picows_codec.prepared",
+    "broadcast": "picows_codec.broadcasting",
+}
 
 
 def lazy_names(
