@@ -1,6 +1,8 @@
 """permessage-deflate: a stream of quotes, plain and compressed, with and without context takeover.
 
-python examples/compression.py
+    python examples/compression.py
+
+The listener is the same for all three clients: it gets messages as they were before compression.
 """
 
 from __future__ import annotations

@@ -120,8 +120,10 @@ def test_frames_that_are_no_message(role: str, opcode: int, fin: bool) -> None:
 @pytest.mark.parametrize("message", [None, 1, object(), [b"x"], "\ud800", memoryview(b"abcd")[::2]])
 def test_messages_that_cannot_be_sent(role: str, message: Any) -> None:
     connection = Connection(role)
-    with pytest.raises((TypeError, UnicodeEncodeError, BufferError)):
+    with pytest.raises((TypeError, UnicodeEncodeError, BufferError)) as error:
         broadcast([connection.ws], message)
+    if error.type is TypeError:
+        assert "message must be a WSPreparedMessage, a str" in str(error.value)
     assert connection.sent_bytes() == b""
 
 
@@ -132,8 +134,30 @@ def test_one_that_is_no_transport(role: str, wrong: Any) -> None:
     with pytest.raises(TypeError, match="transports must be an iterable of WSTransports"):
         broadcast([connection.ws, wrong], "x")
     assert connection.sent_bytes() == b""
-    with pytest.raises(TypeError):
-        broadcast(None, "x")  # type: ignore[arg-type]
+
+
+@both_roles
+def test_one_that_is_no_iterable(role: str) -> None:
+    connection = Connection(role)
+    wrong: Any
+    for wrong in (None, 1):
+        with pytest.raises(TypeError, match=f"transports must be .* not {type(wrong).__name__}$"):
+            broadcast(wrong, "x")
+    for wrong in (connection.ws, connection.listener):
+        with pytest.raises(TypeError, match="put it into a list"):
+            broadcast(wrong, "x")
+    assert connection.sent_bytes() == b""
+
+
+def test_old_style_iterable() -> None:
+    connection = Connection("server")
+
+    class Room:
+        def __getitem__(self, index: int) -> Any:
+            return [connection.ws][index]
+
+    room: Any = Room()
+    assert broadcast(room, "x") == 1
 
 
 # Who is skipped

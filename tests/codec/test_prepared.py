@@ -204,6 +204,15 @@ def test_something_else(role: str, wrong: Any) -> None:
 
 
 @both_roles
+def test_send_tells_of_send_prepared(role: str) -> None:
+    connection = Connection(role)
+    message: Any = WSPreparedMessage(TEXT, "x")
+    with pytest.raises(TypeError, match=r"not WSPreparedMessage: use send_prepared\(\)"):
+        connection.ws.send(TEXT, message)
+    assert connection.sent_bytes() == b""
+
+
+@both_roles
 def test_a_transport_that_raises(role: str) -> None:
     connection = Connection(role)
     connection.transport.fail_next()

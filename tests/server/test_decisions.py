@@ -195,6 +195,11 @@ async def test_wrong_types_of_subprotocols(names: Any) -> None:
         await ws_create_server(ANY_PORT, Echo, subprotocols=names)
 
 
+async def test_subprotocol_passed_twice() -> None:
+    with pytest.raises(WSInvalidOptionError, match="subprotocols: 'v1' is passed twice"):
+        await ws_create_server(ANY_PORT, Echo, subprotocols=["v2", "v1", "v1"])
+
+
 @pytest.mark.parametrize("names", [["a b"], [""], ["a", "a"]])
 async def test_wrong_subprotocols(names: List[str]) -> None:
     with pytest.raises(WSInvalidOptionError, match="subprotocol"):

@@ -72,6 +72,16 @@ def test_no_origin() -> None:
     assert not allows([COM])
 
 
+@pytest.mark.parametrize(
+    ("headers", "text"),
+    [([], b"without an Origin header"), ([("Origin", "http://a")], b"from this origin")],
+)
+def test_text_of_a_refusal(headers: List[Any], text: bytes) -> None:
+    refusal = OriginSet([COM]).refusal(request_with(*headers))
+    assert refusal is not None
+    assert refusal.body == b"Requests %b are not allowed.\n" % text
+
+
 def test_several_origins_in_one_request() -> None:
     assert not allows([COM, "http://a"], COM, COM)
 
@@ -99,6 +109,12 @@ def test_what_is_an_upgrade(value: str, is_one: bool) -> None:
         "https://",
         "https://é.example",
         "//a",
+        "https://*.example.com",
+        "https://a:",
+        "https://a:port",
+        "https://a:999999",
+        "https://a:b:80",
+        "https://::1",
     ],
 )
 def test_what_is_no_origin(origin: str) -> None:

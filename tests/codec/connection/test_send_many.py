@@ -12,6 +12,7 @@ from picows_codec import (
     WSDisconnectKind,
     WSFrame,
     WSInvalidFrameError,
+    WSPreparedMessage,
     WSState,
     WSStateError,
     WSTransport,
@@ -98,11 +99,12 @@ def test_more_than_a_buffer(role: str, size: int) -> None:
         ([b"fine", object()], TypeError, r"payloads\[1\]"),
         ([b"fine", "text"], TypeError, r"payloads\[1\] is a str"),
         ([b"fine", memoryview(b"abcd")[::2]], BufferError, r"payloads\[1\] is not contiguous"),
+        ([WSPreparedMessage(BINARY, b"x")], TypeError, r"payloads\[0\] .*: use send_prepared\(\)"),
         ("text", TypeError, "iterable of payloads, not str"),
         (b"bytes", TypeError, "iterable of payloads, not bytes"),
         (bytearray(b"x"), TypeError, "iterable of payloads, not bytearray"),
-        (None, TypeError, "not iterable"),
-        (1, TypeError, "not iterable"),
+        (None, TypeError, "payloads must be an iterable of payloads, not NoneType"),
+        (1, TypeError, "payloads must be an iterable of payloads, not int"),
     ],
 )
 def test_nothing_is_sent_if_one_cannot_be(role: str, payloads: Any, error: Any, text: str) -> None:

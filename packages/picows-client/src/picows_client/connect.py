@@ -272,7 +272,9 @@ def _checked_server_hostname(name: Optional[str]) -> Optional[str]:
 def _checked_subprotocols(names: Iterable[str]) -> List[str]:
     # Tuples first, because a check against an abstract class takes longer.
     if isinstance(names, (str, bytes)) or not isinstance(names, (tuple, abc.Iterable)):
-        raise TypeError(f"subprotocols must be an iterable of str, not {type(names).__name__}")
+        raise TypeError(
+            f"subprotocols must be an iterable of str, not {type(names).__name__}: {names!r}"
+        )
     return list(names)
 
 

@@ -1,6 +1,7 @@
 # cython: binding=False, embedsignature=True, embedsignature.format=clinic
 """``broadcast``: one message to many connections, in a compiled loop."""
 
+from cpython.buffer cimport PyObject_CheckBuffer
 from cpython.object cimport PyObject
 
 from picows_codec.buffers cimport current_thread
@@ -36,8 +37,8 @@ cpdef Py_ssize_t broadcast(object transports, object message) except -1:
     beyond its ``max_write_queue_size`` is disconnected, and not counted. ``transports`` may change
     meanwhile. Callable on the thread of the connections' event loop only.
 
-    :param transports: an iterable of :class:`WSTransport`, or of what has one as ``transport``: a
-        :class:`WSListener` or a :class:`WSConnection`. None is skipped.
+    :param transports: an iterable of :class:`WSTransport`, or of what has one as ``transport``, as
+        a :class:`WSListener` has. None is skipped.
     :param message: a :class:`WSPreparedMessage`, which is worth making if it is sent more than
         once; or a str, sent as TEXT; bytes or another contiguous buffer, sent as BINARY; or a
         received message, sent as what it is.
@@ -107,14 +108,16 @@ cdef WSPreparedMessage _prepare(object message):
             raise WSInvalidFrameError(f"only a whole message can be broadcast, not {message!r}")
     elif isinstance(message, str):
         opcode = WS_OP_TEXT
-    elif message is None:
-        raise TypeError("message must be a WSPreparedMessage, bytes, str or a message, not None")
+    elif not PyObject_CheckBuffer(message):
+        raise TypeError(
+            "message must be a WSPreparedMessage, a str, bytes, another contiguous buffer or a"
+            f" received message, not {type(message).__name__}")
     return WSPreparedMessage.__new__(WSPreparedMessage, opcode, message)
 
 
 cdef list _connections_of(object transports):
     """The connections behind all of them: callbacks of one may change what the caller has."""
-    cdef list found = list(transports)
+    cdef list found = _listed(transports)
     cdef Sender connection
     cdef Py_ssize_t count = 0
     cdef unsigned long thread = current_thread()
@@ -130,6 +133,16 @@ cdef list _connections_of(object transports):
         count += 1
     del found[count:]
     return found
+
+
+cdef list _listed(object transports):
+    if not hasattr(transports, "__iter__") and not hasattr(transports, "__getitem__"):
+        is_one = isinstance(transports, (WSTransport, WSListener))
+        raise TypeError(
+            "transports must be an iterable of WSTransports, or of objects with one as their"
+            f" transport, not {type(transports).__name__}"
+            + (": put it into a list" if is_one else ""))
+    return list(transports)
 
 
 cdef object _transport_of(object owner):

@@ -111,7 +111,8 @@ cdef int _send_object(Sender connection, int opcode, object message, bint fin, i
     if not PyObject_CheckBuffer(message):
         raise TypeError(
             "message must be bytes, bytearray, memoryview, another contiguous buffer, str or"
-            f" None, not {type(message).__name__}")
+            f" None, not {type(message).__name__}"
+            + (": use send_prepared()" if isinstance(message, _Sendable) else ""))
     PyObject_GetBuffer(message, &view, PyBUF_SIMPLE)
     try:
         return connection.send_frame(
@@ -135,7 +136,8 @@ cdef object _hold(int opcode, object payload, Py_ssize_t index):
     if not PyObject_CheckBuffer(payload):
         raise TypeError(
             f"payloads[{index}] must be bytes, bytearray, memoryview, another contiguous buffer,"
-            f" str or None, not {type(payload).__name__}")
+            f" str or None, not {type(payload).__name__}"
+            + (": use send_prepared()" if isinstance(payload, _Sendable) else ""))
     view = PyMemoryView_FromObject(payload)
     if not PyBuffer_IsContiguous(PyMemoryView_GET_BUFFER(view), b"C"):
         raise BufferError(f"payloads[{index}] is not contiguous")
@@ -147,10 +149,14 @@ cdef tuple _held(int opcode, object payloads):
     cdef tuple given
     cdef list held = None
     cdef Py_ssize_t i
-    if PyUnicode_Check(payloads) or PyObject_CheckBuffer(payloads):
-        raise TypeError(
-            f"payloads must be an iterable of payloads, not {type(payloads).__name__}: use send()"
-            " for one message")
+    if not isinstance(payloads, (list, tuple)):
+        if PyUnicode_Check(payloads) or PyObject_CheckBuffer(payloads):
+            raise TypeError(
+                f"payloads must be an iterable of payloads, not {type(payloads).__name__}:"
+                " use send() for one message")
+        if not hasattr(payloads, "__iter__") and not hasattr(payloads, "__getitem__"):
+            raise TypeError(
+                f"payloads must be an iterable of payloads, not {type(payloads).__name__}")
     given = tuple(payloads)
     for i in range(len(given)):
         if not PyBytes_CheckExact(given[i]):

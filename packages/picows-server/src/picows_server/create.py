@@ -257,12 +257,14 @@ def _check_when_full(when_full: object, max_connections: Optional[int]) -> None:
 
 def _checked_subprotocols(names: Iterable[str]) -> Tuple[str, ...]:
     if isinstance(names, (str, bytes)) or not isinstance(names, abc.Iterable):
-        raise TypeError(f"subprotocols must be an iterable of str, not {type(names).__name__}")
+        raise TypeError(
+            f"subprotocols must be an iterable of str, not {type(names).__name__}: {names!r}"
+        )
     checked = tuple(names)
-    for name in checked:
+    for index, name in enumerate(checked):
         WSUpgradeResponse.create_101_response(subprotocol=name)  # raises for what is no token
-    if len(set(checked)) < len(checked):
-        raise WSInvalidOptionError(f"subprotocols: one is passed twice: {checked!r}")
+        if name in checked[:index]:
+            raise WSInvalidOptionError(f"subprotocols: {name!r} is passed twice")
     return checked
 
 

@@ -13,7 +13,8 @@ __all__ = ["OriginSet", "Origins", "is_upgrade"]
 Origins = Iterable[Union[str, "Pattern[str]", None]]
 
 # RFC 6454, 6.2: scheme, "://", host, and a port unless it is the scheme's own; or "null".
-_ORIGIN = re.compile(r"null|([a-z][a-z0-9+.-]*)://([^/?#@\s]+)", re.ASCII)
+_HOST = r"\[[0-9a-f:.]+\]|[^/?#@*:\[\]\s]+"
+_ORIGIN = re.compile(rf"null|([a-z][a-z0-9+.-]*)://({_HOST})(:[0-9]{{1,5}})?", re.ASCII)
 _DEFAULT_PORTS = {"http": ":80", "https": ":443", "ws": ":80", "wss": ":443"}
 
 
@@ -68,9 +69,9 @@ class OriginSet:
         """The 403 for an upgrade from elsewhere; None for what may go on."""
         if not is_upgrade(request) or self.allows(request):
             return None
-        return WSUpgradeResponse.create_error_response(
-            403, "Requests from this origin are not allowed.\n"
-        )
+        has_origin = "Origin" in request.headers
+        which = "from this origin" if has_origin else "without an Origin header"
+        return WSUpgradeResponse.create_error_response(403, f"Requests {which} are not allowed.\n")
 
 
 def is_upgrade(request: WSUpgradeRequest) -> bool:
@@ -84,7 +85,8 @@ def _checked(origin: str) -> str:
     if not origin.isascii() or _ORIGIN.fullmatch(lower) is None:
         raise WSInvalidOptionError(
             f"origins: {origin!r} is no origin; write scheme and host, and a port if there is one,"
-            " in ASCII and without a path: 'https://example.com'"
+            " in ASCII and without a path: 'https://example.com'. For more than one of them pass a"
+            " compiled pattern; origins=None lets in all"
         )
     return _without_default_port(lower)
 
