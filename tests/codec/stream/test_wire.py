@@ -390,7 +390,7 @@ def test_writes_after_close_and_abort(run: Run) -> None:
 @watched_by
 @pytest.mark.parametrize("size", [1, 256, 20_000, 300_000])
 def test_queue_of_prepared_messages(run: Run, polled: bool, size: int) -> None:
-    """What a server prepared is queued by reference, whatever its size."""
+    """What a server prepared is queued by reference, unless it is tiny."""
 
     async def main() -> None:
         options: Any = {"buffer_size": 4096, "coalesce_writes": False}
@@ -408,6 +408,29 @@ def test_queue_of_prepared_messages(run: Run, polled: bool, size: int) -> None:
             assert link.transport.get_write_buffer_size() >= 50 * size
             for frame in await link.recv(51):
                 assert frame == Frame(BINARY, message.payload)
+
+    run(main)
+
+
+@watched_by
+def test_queue_of_tiny_prepared_messages(run: Run, polled: bool) -> None:
+    """It takes about the memory that max_write_queue_size counts."""
+
+    async def main() -> None:
+        options: Any = {"buffer_size": 4096, "coalesce_writes": False}
+        async with Link("server", polled=polled, **options) as link:
+            message = WSPreparedMessage(BINARY, b"x")
+            link.ws.send(BINARY, bytes(200_000))
+            assert link.transport.get_write_buffer_size()
+            tracemalloc.start()
+            before, _ = tracemalloc.get_traced_memory()
+            for _ in range(20_000):
+                link.ws.send_prepared(message)
+            after, _ = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+            assert after - before < 100_000
+            _, *found = await link.recv(20_001)
+            assert {frame.payload for frame in found} == {b"x"}
 
     run(main)
 

@@ -19,7 +19,8 @@ cdef class WriteQueue:
     # Append data[0:size]: a reference to ``owner``, an immutable object that data lies in, or a
     # copy if ``owner`` is None or data is small.
     cdef int append(self, const uint8_t* data, Py_ssize_t size, object owner) except -1
-    # The same, always by reference: of what is queued on many connections nothing is copied.
+    # The same for what is queued on many connections: by reference, unless a reference takes more
+    # memory than the data, which max_write_queue_size would not count.
     cdef int append_shared(self, const uint8_t* data, Py_ssize_t size, object owner) except -1
     # Write the addresses and sizes of the first pieces, at most ``most``. Returns how many.
     cdef int pieces(self, const void** data, size_t* sizes, int most) noexcept

@@ -60,7 +60,10 @@ cdef class WriteQueue:
         return 0
 
     cdef int append_shared(self, const uint8_t* data, Py_ssize_t size, object owner) except -1:
-        cdef segment* last = self._push()
+        cdef segment* last
+        if size <= <Py_ssize_t> sizeof(segment):
+            return self.append(data, size, None)
+        last = self._push()
         last.owner = <PyObject*> owner
         Py_INCREF(owner)
         last.memory = NULL
