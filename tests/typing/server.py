@@ -129,6 +129,7 @@ def send_to_many(room: Set[WSTransport], frame: WSFrame, other: Any) -> None:
     assert_type(broadcast(room, message), int)
     broadcast([Batches(), MixedBatches()], frame)
     broadcast([HasTransport()], "text")
+    broadcast([HasTransport().transport, None], "text")
     broadcast((member for member in room if member is not other), b"bytes")
     broadcast(room, None)  # type: ignore[arg-type]
     broadcast([1], "text")  # type: ignore[list-item]

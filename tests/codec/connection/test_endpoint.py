@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any, List
 
 import pytest
@@ -196,6 +197,33 @@ def test_factory_that_returns_no_listener(role: str, wrong: object) -> None:
     if role == "server":
         assert connection.transport.written.startswith(b"HTTP/1.1 500 ")
     assert "listener factory failed" in connection.log.lines[0]
+
+
+async def make_listener() -> WSListener:
+    return WSListener()
+
+
+async def make_coroutine() -> Any:
+    return make_listener()
+
+
+@pytest.mark.parametrize(
+    ("role", "factory", "text"),
+    [
+        ("client", lambda *_: WSListener, "not type: .*; call the class$"),
+        ("server", lambda *_: WSListener, "not type: .*; call the class$"),
+        ("client", lambda *_: make_listener(), "not coroutine: .*; nobody awaits it$"),
+        ("server", lambda *_: make_coroutine(), "not coroutine: .*; nobody awaits it$"),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_factory_that_stops_before_a_listener(role: str, factory: Any, text: str) -> None:
+    connection = Connection(role, open=False, factory=factory)
+    connection.start()
+    connection.open()
+    error = failure_of(connection)
+    assert isinstance(error, TypeError)
+    assert re.search(text, str(error))
 
 
 @both_roles

@@ -11,6 +11,6 @@ class _HasTransport(Protocol):
     def transport(self) -> WSTransport | None: ...
 
 def broadcast(
-    transports: Iterable[WSTransport | _HasTransport],
+    transports: Iterable[WSTransport | _HasTransport | None],
     message: WSPreparedMessage | Buffer | str,
 ) -> int: ...

@@ -165,10 +165,17 @@ cdef class Handshaking(Closing):
 
     def _check_listener(self, OpeningHandshake handshake):
         """Take the acceptance back if its listener cannot be used."""
-        if not isinstance(handshake.listener, WSListener):
+        listener = handshake.listener
+        if not isinstance(listener, WSListener):
+            hint = ""
+            if isinstance(listener, type) and issubclass(listener, WSListener):
+                hint = "; call the class"
+            elif type(listener) is CoroutineType:
+                listener.close()    # or Python would warn of it, too
+                hint = "; nobody awaits it"
             handshake.fail(TypeError(
                 "the listener factory must return a WSListener, not"
-                f" {type(handshake.listener).__name__}: {handshake.listener!r}"))
+                f" {type(listener).__name__}: {listener!r}{hint}"))
             return
         try:
             check_callbacks(handshake.listener)
