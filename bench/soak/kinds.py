@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import socket
 import struct
+from typing import Tuple
 
-from bench.soak.listeners import FLOOD_SIZE
+from bench.soak.listeners import FLOOD_SIZE, ClientListener
 from bench.soak.run import HANDSHAKE_TIMEOUT, PATIENCE, Kinds, Soak
-from picows_codec import WSCloseCode, WSDisconnectKind, WSMsgType
+from picows_codec import WSCloseCode, WSDisconnectKind, WSMsgType, WSTransport
 
 FLOOD_COUNT = 150
 ENDLESS_FLOOD_COUNT = 4000
@@ -17,12 +18,18 @@ ENDLESS_FLOOD_COUNT = 4000
 # Connections of our client, and how they end
 
 
-async def closed_by_client(soak: Soak, number: int) -> None:
-    """The client sends CLOSE after its last message, and gets all echoes before the server's."""
+async def connection_that_lived(soak: Soak, number: int) -> Tuple[WSTransport, ClientListener]:
+    """Let a connection send and receive for a while; it sends no more then."""
     transport, listener = await soak.connect(number)
     listener.start()
     await soak.live()
     listener.is_sending = False
+    return transport, listener
+
+
+async def closed_by_client(soak: Soak, number: int) -> None:
+    """The client sends CLOSE after its last message, and gets all echoes before the server's."""
+    transport, listener = await connection_that_lived(soak, number)
     transport.send_close(WSCloseCode.NORMAL_CLOSURE, "enough")
     await soak.client_gone(transport, listener, WSDisconnectKind.LOCAL_CLOSE)
     soak.check_complete(listener, await soak.server_gone(number, WSDisconnectKind.PEER_CLOSE))
@@ -30,10 +37,7 @@ async def closed_by_client(soak: Soak, number: int) -> None:
 
 async def closed_by_server(soak: Soak, number: int) -> None:
     """The server sends CLOSE after its last echo."""
-    transport, listener = await soak.connect(number)
-    listener.start()
-    await soak.live()
-    listener.is_sending = False
+    transport, listener = await connection_that_lived(soak, number)
     transport.send(WSMsgType.TEXT, "!close")
     await soak.client_gone(transport, listener, WSDisconnectKind.PEER_CLOSE)
     soak.check_complete(listener, await soak.server_gone(number, WSDisconnectKind.LOCAL_CLOSE))
@@ -41,10 +45,7 @@ async def closed_by_server(soak: Soak, number: int) -> None:
 
 async def disconnected_by_client(soak: Soak, number: int) -> None:
     """The client calls disconnect(): it gets no more echoes, but the server gets every message."""
-    transport, listener = await soak.connect(number)
-    listener.start()
-    await soak.live()
-    listener.is_sending = False
+    transport, listener = await connection_that_lived(soak, number)
     transport.disconnect()
     await soak.client_gone(transport, listener, WSDisconnectKind.LOCAL_CLOSE)
     server = await soak.server_gone(number, WSDisconnectKind.PEER_CLOSE)
@@ -53,10 +54,7 @@ async def disconnected_by_client(soak: Soak, number: int) -> None:
 
 async def aborted_by_client(soak: Soak, number: int) -> None:
     """The client drops the connection."""
-    transport, listener = await soak.connect(number)
-    listener.start()
-    await soak.live()
-    listener.is_sending = False
+    transport, listener = await connection_that_lived(soak, number)
     transport.disconnect(graceful=False)
     await soak.client_gone(transport, listener, WSDisconnectKind.LOCAL_ABORT)
     server = await soak.server_gone(number, WSDisconnectKind.CONNECTION_LOST)
@@ -65,10 +63,7 @@ async def aborted_by_client(soak: Soak, number: int) -> None:
 
 async def aborted_by_server(soak: Soak, number: int) -> None:
     """The server drops the connection."""
-    transport, listener = await soak.connect(number)
-    listener.start()
-    await soak.live()
-    listener.is_sending = False
+    transport, listener = await connection_that_lived(soak, number)
     transport.send(WSMsgType.TEXT, "!abort")
     await soak.client_gone(transport, listener, WSDisconnectKind.CONNECTION_LOST)
     await soak.server_gone(number, WSDisconnectKind.LOCAL_ABORT)
@@ -76,10 +71,7 @@ async def aborted_by_server(soak: Soak, number: int) -> None:
 
 async def reset_by_client(soak: Soak, number: int) -> None:
     """The connection is reset."""
-    transport, listener = await soak.connect(number)
-    listener.start()
-    await soak.live()
-    listener.is_sending = False
+    transport, listener = await connection_that_lived(soak, number)
     sock = transport.underlying_transport.get_extra_info("socket")
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.disconnect(graceful=False)
