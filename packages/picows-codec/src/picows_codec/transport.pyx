@@ -289,8 +289,9 @@ cdef class WSTransport:
         """Send a :class:`WSPreparedMessage`. Raises what :meth:`send` raises.
 
         On a server nothing is copied: bytes that the operating system does not take at once are
-        queued by reference, unless they are tiny. A client masks a copy for each connection, as it must. Where
-        permessage-deflate was negotiated, a variant that was compressed once is sent (RFC 7692).
+        queued by reference, unless they are tiny. A client masks a copy for each connection, as it
+        must. Where permessage-deflate was negotiated, a variant that was compressed once is sent
+        (RFC 7692).
         """
         if not isinstance(message, _Sendable):
             raise TypeError(
