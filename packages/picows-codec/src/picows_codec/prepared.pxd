@@ -8,7 +8,6 @@ from libc.stdint cimport uint8_t
 
 cimport cython
 cimport picows_codec.abi
-from picows_codec.connection.sender cimport Compression, Sender
 from picows_codec.transport cimport _Sendable
 
 
@@ -23,5 +22,3 @@ cdef class WSPreparedMessage(_Sendable):
 
     cdef int _take(self, object payload) except -1
     cdef int _encode(self, const uint8_t* payload, Py_ssize_t size) except -1
-    cdef bytes _frame_for(self, Compression compression)
-    cdef int _send_where_compressed(self, Sender connection) except -1

@@ -120,42 +120,45 @@ cdef class WSPreparedMessage(_Sendable):
     def __reduce__(self):
         return WSPreparedMessage, (self.opcode, self.payload)
 
-    cdef bytes _frame_for(self, Compression compression):
-        """The frame that a connection with permessage-deflate gets."""
-        cdef int window_bits = compression.prepared_window_bits()
-        cdef bytes frame
-        cdef bytes data
-        if window_bits == 0 or not compression.wants(self.payload_size):
-            return self._frame
-        frame = self._compressed.get(window_bits)
-        if frame is None:
-            from picows_codec.deflate.deflating import compress_once
-
-            data = compress_once(self.payload, window_bits)
-            frame = self._frame
-            if len(data) < self.payload_size:
-                frame = _new_frame(
-                    0x80 | RSV1 | self.wire_opcode, <const uint8_t*> PyBytes_AS_STRING(data),
-                    PyBytes_GET_SIZE(data))
-            self._compressed[window_bits] = frame
-        return frame
-
-    cdef int _send_where_compressed(self, Sender connection) except -1:
-        cdef Compression compression = connection._compression
-        cdef bytes frame
-        cdef const uint8_t* payload
-        cdef Py_ssize_t size
-        connection.check_thread()
-        frame = self._frame_for(compression)
-        if frame is not self._frame:
-            compression.passed_by()
-        payload = _payload_of(frame, &size)
-        return connection.send_shared(
-            <uint8_t> PyBytes_AS_STRING(frame)[0], payload, size, frame)
-
     cdef int _send_on(self, object connection) except -1:
         """Called per delivery; watched by the broadcast bench."""
         if (<Sender> connection)._compression is not None:
-            return self._send_where_compressed(connection)
+            return _send_where_compressed(self, connection)
         return (<Sender> connection).send_shared(
             0x80 | self.wire_opcode, self.payload_ptr, self.payload_size, self._frame)
+
+
+# Functions, because a .pxd that other extensions compile against does not name private classes.
+
+cdef bytes _frame_for(WSPreparedMessage self, Compression compression):
+    """The frame that a connection with permessage-deflate gets."""
+    cdef int window_bits = compression.prepared_window_bits()
+    cdef bytes frame
+    cdef bytes data
+    if window_bits == 0 or not compression.wants(self.payload_size):
+        return self._frame
+    frame = self._compressed.get(window_bits)
+    if frame is None:
+        from picows_codec.deflate.deflating import compress_once
+
+        data = compress_once(self.payload, window_bits)
+        frame = self._frame
+        if len(data) < self.payload_size:
+            frame = _new_frame(
+                0x80 | RSV1 | self.wire_opcode, <const uint8_t*> PyBytes_AS_STRING(data),
+                PyBytes_GET_SIZE(data))
+        self._compressed[window_bits] = frame
+    return frame
+
+
+cdef int _send_where_compressed(WSPreparedMessage self, Sender connection) except -1:
+    cdef Compression compression = connection._compression
+    cdef bytes frame
+    cdef const uint8_t* payload
+    cdef Py_ssize_t size
+    connection.check_thread()
+    frame = _frame_for(self, compression)
+    if frame is not self._frame:
+        compression.passed_by()
+    payload = _payload_of(frame, &size)
+    return connection.send_shared(<uint8_t> PyBytes_AS_STRING(frame)[0], payload, size, frame)
