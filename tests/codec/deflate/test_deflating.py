@@ -12,9 +12,12 @@ from picows_codec import (
     WSDisconnectKind,
     WSInvalidFrameError,
     WSPermessageDeflate,
+    WSPreparedMessage,
     broadcast,
 )
+from picows_codec.deflate import deflating
 from picows_codec.deflate.deflating import compress_once
+from picows_codec.deflate.engine import new_deflater
 from tests.support.connection import Recorder, both_roles, kind_of
 from tests.support.deflate import DeflateConnection, Peer, inflated
 from tests.support.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT
@@ -181,6 +184,46 @@ def test_pause_is_reported_once_all_is_queued(role: str, context: str) -> None:
         peer = Peer(alone=context == ALONE)
         for frame, payload in zip(sent, payloads):
             assert (peer.inflate(frame.payload) if frame.rsv else frame.payload) == payload
+
+
+@both_roles
+@pytest.mark.parametrize("is_prepared", [False, True])
+def test_messages_of_finalizers(
+    role: str, is_prepared: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The garbage collector may run while a message is compressed, and a finalizer may send."""
+    another = b"another" * 9
+    interrupted = set(MESSAGES[1::3])  # while each of these is compressed, another is sent
+
+    class Stream:
+        def __init__(self, *arguments: Any) -> None:
+            self._stream = new_deflater(*arguments)
+
+        def compress(self, data: Any) -> bytes:
+            found: bytes = self._stream.compress(data)
+            if bytes(data) in interrupted:
+                interrupted.remove(bytes(data))
+                if is_prepared:
+                    connection.ws.send_prepared(WSPreparedMessage(BINARY, another))
+                else:
+                    connection.ws.send(BINARY, another)
+            return found
+
+        def flush(self, mode: int) -> bytes:
+            flushed: bytes = self._stream.flush(mode)
+            return flushed
+
+    monkeypatch.setattr(deflating, "new_deflater", Stream)
+    connection = DeflateConnection(role)
+    for message in MESSAGES:
+        connection.ws.send(TEXT, message)
+    peer = Peer()
+    found = [
+        peer.inflate(frame.payload) if frame.rsv else frame.payload for frame in connection.sent()
+    ]
+    assert not interrupted
+    assert another in found
+    assert [message for message in found if message != another] == MESSAGES
 
 
 @both_roles

@@ -94,6 +94,13 @@ cdef class Deflater:
                 stream.flush(_FULL)     # only an empty block, which need not be sent
             self._is_foreign = False
             data = _flushed(stream, view, _SYNC)
+            while self._stream is not None or self._is_foreign:
+                # The garbage collector has run in between, and a finalizer has sent another
+                # message. The peer's window has that one, and not what this stream knows.
+                self._stream = None
+                self._is_foreign = False
+                stream = new_deflater(self._level, self._window_bits, self._memory_level)
+                data = _flushed(stream, view, _SYNC)
             if not (self._is_alone and fin):
                 self._stream = stream
         if not fin:
