@@ -18,6 +18,7 @@
     │   └── WSHandshakeTimeout        (also TimeoutError)
     ├── WSProtocolError               the peer broke RFC 6455; carries the close code
     └── WSConnectionError             (also ConnectionError) the connection ended
+        ├── WSConnectionClosed        what a WSConnection raises then, with code and reason
         ├── WSPingTimeout
         ├── WSDataTimeout
         ├── WSCloseTimeout
@@ -34,10 +35,12 @@ from typing import TYPE_CHECKING, Optional, Sequence, Tuple
 if TYPE_CHECKING:
     from multidict import CIMultiDict
 
+    from picows_codec.disconnect import WSCloseInfo, WSDisconnectCause
     from picows_codec.http.upgrade import WSUpgradeResponse
 
 __all__ = [
     "WSCloseTimeout",
+    "WSConnectionClosed",
     "WSConnectionError",
     "WSDataTimeout",
     "WSError",
@@ -177,6 +180,37 @@ class WSProtocolError(WSError):
 
 class WSConnectionError(WSError, ConnectionError):
     """The connection ended without a closing handshake."""
+
+
+class WSConnectionClosed(WSConnectionError):
+    """The connection of a :class:`WSConnection` is closed, or is being closed.
+
+    ``code`` and ``reason``: those of the CLOSE frame that the peer sent, else of the one that this
+    side sent, else 1006 (ABNORMAL_CLOSURE) and "". ``received``, ``sent``: both frames as
+    :class:`WSCloseInfo`, None for one that there was not. ``cause``: the
+    :class:`WSDisconnectCause`, whose exception, if there is one, is ``__cause__``.
+    """
+
+    def __init__(
+        self,
+        code: int,
+        reason: str = "",
+        cause: Optional[WSDisconnectCause] = None,
+        received: Optional[WSCloseInfo] = None,
+        sent: Optional[WSCloseInfo] = None,
+    ) -> None:
+        super().__init__(code, reason, cause, received, sent)
+        self.code = code
+        self.reason = reason
+        self.cause = cause
+        self.received = received
+        self.sent = sent
+
+    def __str__(self) -> str:
+        """Who or what ended the connection, with codes and reasons."""
+        if self.cause is not None:
+            return str(self.cause)
+        return f"the connection is closed: {int(self.code)} {self.reason}".rstrip()
 
 
 class WSPingTimeout(WSConnectionError):

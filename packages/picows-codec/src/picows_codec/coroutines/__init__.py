@@ -1,0 +1,1 @@
+"""The coroutine connection: messages are awaited instead of handed to a callback."""

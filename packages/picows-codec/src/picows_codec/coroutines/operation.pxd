@@ -1,0 +1,54 @@
+"""What recv, send and the like return: awaited once. Private tier."""
+
+from cpython.object cimport PyObject
+from libc.stdint cimport uint8_t
+
+from picows_codec.coroutines.inbox cimport Inbox
+
+cdef enum:
+    RECEIVES = 0
+    ITERATES = 1
+    RECEIVES_MANY = 2
+    SENDS = 3
+    SENDS_MANY = 4
+    TAKES_TURN = 5              # for a message of several fragments
+    SENDS_FRAGMENT = 6          # of that message
+
+    # decode of recv, text of send
+    AS_IT_IS = 0
+    AS_TEXT = 1
+    AS_BYTES = 2
+
+cdef class Operation:
+    cdef:
+        Inbox _inbox
+        object _future          # what is waited for, or None
+        object _payload         # what is to be sent: a message, a list of them, or a fragment
+        Py_ssize_t _number      # RECEIVES_MANY: the limit; SENDS_MANY: how many have been sent
+        uint8_t _kind
+        uint8_t _form           # AS_IT_IS, AS_TEXT or AS_BYTES
+        uint8_t _stage
+
+    cdef int resume(self, PyObject** result) except -1
+    cdef int _begin(self) except -1
+    cdef int _receive(self, PyObject** result) except -1
+    cdef object _taken(self)
+    cdef int _no_more(self) except -1
+    cdef int _send(self, PyObject** result) except -1
+    cdef int _do_send(self) except -1
+    cdef int _send_rest(self) except -1
+    cdef int _wait(self, object future, PyObject** result) except -1
+    cdef int _finish(self) except -1
+    cdef int _give_up(self) except -1
+    cdef str _name(self)
+
+# Inline, because async for makes one per message.
+cdef inline Operation new_operation(Inbox inbox, uint8_t kind):
+    cdef Operation made = Operation.__new__(Operation)
+    made._inbox = inbox
+    made._kind = kind
+    return made
+
+cdef Operation new_receive(Inbox inbox, uint8_t kind, uint8_t form, Py_ssize_t limit)
+cdef Operation new_send(Inbox inbox, uint8_t kind, uint8_t form, object payload)
+cdef bint is_message(object value)
