@@ -85,6 +85,14 @@ CODEC_ROOMS = (
     "batch",
     "prepared",
     "broadcasting",
+    "coroutines.__init__",
+    "coroutines.ending",
+    "coroutines.turns",
+    "coroutines.inbox",
+    "coroutines.operation",
+    "coroutines.fragments",
+    "coroutines.connection_coroutines",
+    "coroutines.connection",
     "__init__",
     "stream.poller",
     "stream.wire",
@@ -113,7 +121,9 @@ CLIENT_ROOMS = (
     "redirects",
     "opening",
     "call",
-    "connect",
+    "connecting",
+    "connect_call",
+    "coroutine",
     "__init__",
 )
 SERVER_ROOMS = (
@@ -143,7 +153,11 @@ ROOMS = {
 }
 # An error holds the response that it is about, and reading a response raises errors. Callers read
 # the response's own type off the error: a protocol in errors would take that from them.
-TYPES_FROM_ABOVE = {("errors", "http.upgrade")}
+TYPES_FROM_ABOVE = {
+    ("errors", "http.upgrade"),
+    ("errors", "disconnect"),
+    ("coroutines.connection_coroutines", "coroutines.connection"),
+}
 # What comes on top of frames is imported by those who use it.
 LAYERS = "picows_codec.batch picows_codec.prepared picows_codec.broadcasting"
 NEVER_IN_CODEC = {"asyncio", "logging", "select", "selectors", "socket", "ssl", "uvloop"}

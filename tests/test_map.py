@@ -17,12 +17,14 @@ PACKAGES = ("codec", "client", "server")
 ELSEWHERE: Dict[str, Dict[str, str]] = {
     "codec": {
         "_version": "packaging/test_release.py",
+        "coroutines.connection_coroutines": "codec/coroutines/test_connection.py",
         "option_types": "codec/test_option_table.py",
         "transport_coroutines": "codec/test_transport.py",
         "write_queue": "codec/stream/test_wire.py",
     },
     "client": {
         "_version": "packaging/test_release.py",
+        "connect_call": "client/test_coroutine.py",
         "protocol": "client/test_opening.py",
         "resolve": "client/test_dial.py",
         "teardown": "client/test_faults.py",

@@ -11,6 +11,7 @@ import os
 import shlex
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 from typing import Dict, List, Optional
@@ -31,8 +32,9 @@ def main() -> None:
         for header in sorted((CODEC / "src" / "picows_codec").rglob("native/*.h"))
         if not list(header.parent.glob("*.c"))
     ]
+    python = ["-isystem", sysconfig.get_path("include")]
     for header in headers:
-        include = ["-include", str(header), "-x", "c", os.devnull]
+        include = [*python, "-include", str(header), "-x", "c", os.devnull]
         run([*compiler, *shlex.split(NATIVE_FLAGS), *include, "-o", os.devnull])
     with tempfile.TemporaryDirectory() as target:
         pip = [sys.executable, "-m", "pip", "wheel", "--verbose", "--no-deps", "-w", target]

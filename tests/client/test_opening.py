@@ -24,7 +24,7 @@ from picows_client import (
     WSUpgradeResponse,
     ws_connect,
 )
-from picows_client.connect import USER_AGENT
+from picows_client.connecting import USER_AGENT
 from tests.client.exchange import Recorder, check_echo, plain_choices, serve_echo, tls_choices
 from tests.support.rawpeer import RawConnection, raw_peer, upgrade_headers
 

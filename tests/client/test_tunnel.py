@@ -18,7 +18,7 @@ from picows_client import (
     WSProxyError,
     ws_connect,
 )
-from picows_client.connect import USER_AGENT
+from picows_client.connecting import USER_AGENT
 from tests.client.exchange import Recorder, check_echo, serve_echo, tls_choices
 from tests.client.proxies import (
     KINDS,

@@ -26,6 +26,7 @@ TREE: Dict[str, Tuple[str, ...]] = {
     "WSHandshakeTimeout": ("WSHandshakeError", "TimeoutError"),
     "WSProtocolError": ("WSError",),
     "WSConnectionError": ("WSError", "ConnectionError"),
+    "WSConnectionClosed": ("WSConnectionError",),
     "WSPingTimeout": ("WSConnectionError",),
     "WSCloseTimeout": ("WSConnectionError",),
     "WSDataTimeout": ("WSConnectionError",),
@@ -134,6 +135,7 @@ def test_can_be_raised_and_caught(cls: Any) -> None:
         "WSInvalidHeaderError": ("message", "name"),
         "WSInvalidUpgradeError": ("message", "name"),
         "WSProtocolError": (1002, "message"),
+        "WSConnectionClosed": (1000, "message"),
     }
     for base in cls.__mro__[:-1]:
         with pytest.raises(base, match="message"):

@@ -1,7 +1,7 @@
 """picows-client: a fast WebSocket client for asyncio.
 
 :func:`ws_connect` opens a connection; a :class:`WSListener` of yours is told what happens on it
-and sends through its :class:`WSTransport`.
+and sends through its :class:`WSTransport`. :func:`connect` opens one whose messages are awaited.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from picows_client._version import __version__
-from picows_client.connect import ws_connect
+from picows_client.connecting import ws_connect
 from picows_client.url import WSURL, WSParsedURL
 from picows_codec import (
     WSAutoPingStrategy,
@@ -17,6 +17,7 @@ from picows_codec import (
     WSCloseHandshake,
     WSCloseInfo,
     WSCloseTimeout,
+    WSConnectionClosed,
     WSConnectionError,
     WSDataTimeout,
     WSDisconnectCause,
@@ -52,12 +53,16 @@ from picows_codec import (
 from picows_codec.lazy_names import SHARED_NAMES, lazy_names
 
 if TYPE_CHECKING:
+    from picows_client.coroutine import connect
     from picows_codec.batch import WSBatchListener
     from picows_codec.broadcasting import broadcast
+    from picows_codec.coroutines.connection import WSConnection
     from picows_codec.deflate.parameters import WSPermessageDeflate
     from picows_codec.prepared import WSPreparedMessage
 else:
-    __getattr__, __dir__ = lazy_names(__name__, SHARED_NAMES)
+    __getattr__, __dir__ = lazy_names(
+        __name__, {**SHARED_NAMES, "connect": "picows_client.coroutine"}
+    )
 
 __all__ = [
     "WSURL",
@@ -67,6 +72,8 @@ __all__ = [
     "WSCloseHandshake",
     "WSCloseInfo",
     "WSCloseTimeout",
+    "WSConnection",
+    "WSConnectionClosed",
     "WSConnectionError",
     "WSDataTimeout",
     "WSDisconnectCause",
@@ -103,5 +110,6 @@ __all__ = [
     "WSUsageError",
     "__version__",
     "broadcast",
+    "connect",
     "ws_connect",
 ]

@@ -21,6 +21,7 @@ from picows_codec.disconnect import (
 )
 from picows_codec.errors import (
     WSCloseTimeout,
+    WSConnectionClosed,
     WSConnectionError,
     WSDataTimeout,
     WSError,
@@ -60,6 +61,7 @@ from picows_codec.transport import WSTransport
 if TYPE_CHECKING:
     from picows_codec.batch import WSBatchListener
     from picows_codec.broadcasting import broadcast
+    from picows_codec.coroutines.connection import WSConnection
     from picows_codec.deflate.parameters import WSPermessageDeflate
     from picows_codec.prepared import WSPreparedMessage
 else:
@@ -74,6 +76,8 @@ __all__ = [
     "WSCloseHandshake",
     "WSCloseInfo",
     "WSCloseTimeout",
+    "WSConnection",
+    "WSConnectionClosed",
     "WSConnectionError",
     "WSDataTimeout",
     "WSDisconnectCause",

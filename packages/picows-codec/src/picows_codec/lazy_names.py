@@ -14,6 +14,7 @@ __all__ = ["SHARED_NAMES", "lazy_names"]
 # Those of all three packages, and the module that has each.
 SHARED_NAMES = {
     "WSBatchListener": "picows_codec.batch",
+    "WSConnection": "picows_codec.coroutines.connection",
     "WSPermessageDeflate": "picows_codec.deflate.parameters",
     "WSPreparedMessage": "picows_codec.prepared",
     "broadcast": "picows_codec.broadcasting",

@@ -14,6 +14,7 @@ from picows_codec import (
     WSCloseHandshake,
     WSCloseInfo,
     WSCloseTimeout,
+    WSConnectionClosed,
     WSConnectionError,
     WSDataTimeout,
     WSDisconnectCause,
@@ -56,6 +57,7 @@ from picows_server.tls import create_ssl_context
 if TYPE_CHECKING:
     from picows_codec.batch import WSBatchListener
     from picows_codec.broadcasting import broadcast
+    from picows_codec.coroutines.connection import WSConnection
     from picows_codec.deflate.parameters import WSPermessageDeflate
     from picows_codec.prepared import WSPreparedMessage
 else:
@@ -68,6 +70,8 @@ __all__ = [
     "WSCloseHandshake",
     "WSCloseInfo",
     "WSCloseTimeout",
+    "WSConnection",
+    "WSConnectionClosed",
     "WSConnectionError",
     "WSDataTimeout",
     "WSDisconnectCause",

@@ -146,7 +146,8 @@ cdef class WSConnection:
 
         :raises WSConnectionClosed: the connection is closed, or ends first.
         """
-        return ping_peer(self)
+        transport = self._inbox.transport
+        return ping_peer(transport, transport._start_roundtrip, self._note_latency)
 
     # Ending
 

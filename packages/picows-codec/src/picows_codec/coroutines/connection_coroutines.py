@@ -5,13 +5,16 @@ They are in Python because to ``inspect``, frameworks and debuggers Cython's cor
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, List
+from typing import TYPE_CHECKING, Callable, List
 
 from picows_codec.coroutines.ending import connection_closed
 from picows_codec.errors import WSConnectionError, WSStateError
 
 if TYPE_CHECKING:
+    from asyncio import Future
+
     from picows_codec.coroutines.connection import WSConnection
+    from picows_codec.transport import WSTransport
 
 __all__: List[str] = []
 
@@ -38,14 +41,15 @@ async def enter_block(connection: WSConnection) -> WSConnection:
     return connection
 
 
-async def ping_peer(connection: WSConnection) -> float:
-    """Ping, and return the seconds until the pong."""
-    transport = connection.transport
+async def ping_peer(
+    transport: WSTransport, start: Callable[[], Future[float]], note: Callable[[float], object]
+) -> float:
+    """Ping by ``start``, and return the seconds until the pong, which are noted."""
     try:
-        seconds: float = await transport._start_roundtrip()  # type: ignore[attr-defined]
+        seconds = await start()
     except (WSConnectionError, WSStateError) as error:
         if transport.disconnect_cause is None:
             raise
         raise connection_closed(transport) from error
-    connection._note_latency(seconds)
+    note(seconds)
     return seconds

@@ -39,6 +39,7 @@ cdef class Operation:
     cdef int _send_rest(self) except -1
     cdef int _wait(self, object future, PyObject** result) except -1
     cdef int _finish(self) except -1
+    cdef int _finish_by_error(self) except -1
     cdef int _give_up(self) except -1
     cdef str _name(self)
 

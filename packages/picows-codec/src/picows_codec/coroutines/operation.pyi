@@ -6,10 +6,14 @@ from typing_extensions import Buffer, Self
 
 from picows_codec.coroutines.inbox import Inbox
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 @final
-class Operation(Coroutine[Any, Any, T]):
+class Operation(Coroutine[Any, Any, _T]):
+    @property
+    def __name__(self) -> str: ...
+    @property
+    def __qualname__(self) -> str: ...
     def __await__(self) -> Self: ...  # type: ignore[override]
     def __iter__(self) -> Self: ...
     def __next__(self) -> Any: ...

@@ -15,7 +15,7 @@ from cpython.ref cimport Py_INCREF, Py_XDECREF
 from libc.stdint cimport uint8_t
 
 from picows_codec.connection.closing cimport Closing
-from picows_codec.connection.sender cimport Sender
+from picows_codec.connection.sender cimport Sender, reraise
 from picows_codec.connection.state cimport MAY_SEND
 from picows_codec.constants cimport WS_CLOSE_INTERNAL_ERROR, WS_OP_BINARY, WS_OP_TEXT
 from picows_codec.coroutines.inbox cimport Inbox
@@ -134,17 +134,20 @@ cdef class Operation:
         elif self._stage == IS_DONE:
             raise RuntimeError(f"cannot reuse already awaited {self!r}")
         elif self._stage == IS_WAITING and not self._future.done():
-            raise RuntimeError(f"{self!r} waits for a future that is not done")
+            self._give_up()
+            raise RuntimeError(f"{self!r} was resumed before its future was done")
         status = (<stepping> _step)(self, result)
-        if status != YIELDS:
+        if status == RETURNS:
             self._finish()
+        elif status != YIELDS:
+            self._finish_by_error()
         return status
 
     cdef int _begin(self) except -1:
+        self._stage = IS_DONE       # if one of these raises
         self._inbox.sender().check_thread()
         if self._kind <= RECEIVES_MANY:
             if self._inbox._receiver != NULL:
-                self._stage = IS_DONE
                 raise WSStateError(
                     "another task is receiving from this connection already; each message goes to"
                     " one of them, so only one can wait")
@@ -172,6 +175,13 @@ cdef class Operation:
         if turns is not None and not self._inbox.sender()._write_paused:
             turns.call_next()
         return 0
+
+    cdef int _finish_by_error(self) except -1:
+        try:
+            reraise()
+        except BaseException:
+            self._finish()
+            raise
 
     cdef int _give_up(self) except -1:
         """Stop waiting, whatever for."""
@@ -329,6 +339,10 @@ def take_turn(Inbox inbox not None):
 
 def send_fragment(Inbox inbox not None, opcode, data, bint fin):
     """Send one fragment; the caller has the turn."""
+    if not is_message(data):
+        raise TypeError(
+            "a fragment must be a str, bytes or another contiguous buffer, not"
+            f" {type(data).__name__}")
     return new_send(inbox, SENDS_FRAGMENT, AS_IT_IS, (opcode, data, fin))
 
 

@@ -39,7 +39,7 @@ static PySendResult picows_send(PyObject *self, PyObject *value, PyObject **resu
 #endif
 
 /* Called once, when the room is imported. */
-static void picows_make_coroutine(PyTypeObject *type, picows_resume resume)
+static inline void picows_make_coroutine(PyTypeObject *type, picows_resume resume)
 {
     picows_resume_operation = resume;
     type->tp_iternext = picows_next;

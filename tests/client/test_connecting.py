@@ -1,4 +1,4 @@
-"""picows_client.connect: the call of ws_connect, its transports and arguments."""
+"""picows_client.connecting: the call of ws_connect, its transports and arguments."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from picows_client import (
     WSState,
     WSStateError,
     WSTransport,
-    connect,
+    connecting,
     ws_connect,
 )
 from picows_codec import WSOptions
@@ -304,8 +304,8 @@ def test_every_option_is_passed_on(run: Run, monkeypatch: pytest.MonkeyPatch) ->
         passed.append(options)
         return WSOptions(**options)
 
-    monkeypatch.setattr(connect, "WSOptions", record)
-    connect._remembered_options.cache_clear()
+    monkeypatch.setattr(connecting, "WSOptions", record)
+    connecting._remembered_options.cache_clear()
     assert set(OTHER_OPTIONS) == set(WSOptions.names())
 
     async def main() -> None:
@@ -342,7 +342,7 @@ def test_public_names() -> None:
     assert len(set(picows_client.__all__)) == len(picows_client.__all__)
     for name in picows_client.__all__:
         assert hasattr(picows_client, name), name
-    own = {"WSURL", "WSParsedURL", "ws_connect"}
+    own = {"WSURL", "WSParsedURL", "connect", "ws_connect"}
     of_the_codec = set(picows_client.__all__) - own
     # What applications do not need: building blocks, and answers of servers.
     not_for_clients = {
