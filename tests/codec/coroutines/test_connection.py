@@ -42,9 +42,23 @@ def test_attributes(role: str) -> None:
     assert ws.latency is None
     assert repr(ws).startswith(f"<WSConnection {role} OPEN peer ")
     link.receive_close(4000, b"why")
+    # A client waits for the server to end the stream, but no message can come any more.
+    assert (ws.close_code, ws.close_reason) == (4000, "why")
     if role == "client":
+        assert ws.state is WSState.CLOSING
         link.feed_eof()
     assert (ws.state, ws.close_code, ws.close_reason) == (WSState.CLOSED, 4000, "why")
+
+
+@both_roles
+def test_close_code_of_this_side(role: str) -> None:
+    link = CoroutineConnection(role)
+    ws = link.awaited
+    ws.leave(4001, "done")
+    assert (ws.close_code, ws.close_reason) == (None, None)
+    ws.transport.disconnect(graceful=False)
+    link.loop.run_ready()
+    assert (ws.state, ws.close_code, ws.close_reason) == (WSState.CLOSED, 4001, "done")
 
 
 def test_of_a_connection_that_is_not_open() -> None:

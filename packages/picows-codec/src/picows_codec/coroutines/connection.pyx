@@ -30,13 +30,10 @@ from picows_codec.coroutines.connection_coroutines import (
     leave_block,
     ping_peer,
 )
-from picows_codec.coroutines.ending import close_code_of, close_reason_of
+from picows_codec.coroutines.ending import close_code_of, close_reason_of, no_message_comes
 from picows_codec.coroutines.fragments import send_fragments
-from picows_codec.disconnect import WSState
 from picows_codec.errors import WSInvalidOptionError
 from picows_codec.socket_address import format_address
-
-cdef object _CLOSED = WSState.CLOSED
 
 
 @cython.auto_pickle(False)
@@ -217,18 +214,18 @@ cdef class WSConnection:
 
     @property
     def close_code(self):
-        """The close code once the connection has ended, None before.
+        """The close code once the peer's CLOSE frame has arrived or the connection has ended.
 
-        The peer's, else the one that this side sent, else 1006 (ABNORMAL_CLOSURE).
+        None before. The peer's, else the one that this side sent, else 1006 (ABNORMAL_CLOSURE).
         """
         transport = self._inbox.transport
-        return close_code_of(transport) if transport.state is _CLOSED else None
+        return close_code_of(transport) if no_message_comes(transport) else None
 
     @property
     def close_reason(self):
         """The reason that belongs to :attr:`close_code`, "" if there is none; None before."""
         transport = self._inbox.transport
-        return close_reason_of(transport) if transport.state is _CLOSED else None
+        return close_reason_of(transport) if no_message_comes(transport) else None
 
     @property
     def latency(self):

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from picows_codec.disconnect import WSDisconnectKind
+from picows_codec.disconnect import WSDisconnectKind, WSState
 from picows_codec.errors import WSConnectionClosed
 
 if TYPE_CHECKING:
     from picows_codec.transport import WSTransport
 
-__all__ = ["close_code_of", "close_reason_of", "connection_closed", "ends_iteration"]
+__all__ = [
+    "close_code_of",
+    "close_reason_of",
+    "connection_closed",
+    "ends_iteration",
+    "no_message_comes",
+]
 
 _ABNORMAL_CLOSURE = 1006
 # A peer that is done, or leaves; 1005 is a browser's close() without a code.
@@ -50,6 +56,13 @@ def ends_iteration(transport: WSTransport) -> bool:
     if cause.kind is WSDisconnectKind.LOCAL_ABORT:
         return cause.exception is None
     return cause.kind in _LOCAL
+
+
+def no_message_comes(transport: WSTransport) -> bool:
+    """Tell whether the peer's CLOSE frame has arrived or the connection has ended."""
+    handshake = transport.close_handshake
+    has_closed = handshake is not None and handshake.recv is not None
+    return has_closed or transport.state is WSState.CLOSED
 
 
 def close_code_of(transport: WSTransport) -> int:
