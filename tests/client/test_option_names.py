@@ -7,13 +7,15 @@ import re
 
 import pytest
 
-from picows_client import ws_connect
-from picows_client.option_names import MEANINGS
+from picows_client import connect, ws_connect
+from picows_client.option_names import CONNECT_MEANINGS, MEANINGS
 from picows_server import ws_create_server
 from tests.client.exchange import Recorder
 
 KNOWN = set(inspect.signature(ws_connect).parameters)
+KNOWN_TO_CONNECT = set(inspect.signature(connect).parameters)
 OF_SERVERS = set(inspect.signature(ws_create_server).parameters) - KNOWN
+OF_RECV = {"decode"}
 
 
 @pytest.mark.parametrize("name", sorted(MEANINGS))
@@ -29,9 +31,20 @@ def test_what_is_recommended_exists(name: str) -> None:
     assert set(re.findall(r"(\w+)=", MEANINGS[name])) <= KNOWN
 
 
+@pytest.mark.parametrize("name", sorted(CONNECT_MEANINGS))
+def test_name_of_another_library_for_connect(name: str) -> None:
+    meaning = CONNECT_MEANINGS[name]
+    assert name not in KNOWN_TO_CONNECT
+    with pytest.raises(TypeError) as caught:
+        connect("ws://127.0.0.1:1", **{name: 1})
+    assert str(caught.value) == f"connect() has no option {name!r}: {meaning}"
+    assert set(re.findall(r"(\w+)=", meaning)) <= KNOWN_TO_CONNECT | OF_RECV
+
+
 @pytest.mark.parametrize("name", sorted(OF_SERVERS))
 def test_option_of_the_other_side(name: str) -> None:
     assert name in MEANINGS
+    assert name in CONNECT_MEANINGS
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from picows_client.connect_call import ConnectCall
 from picows_client.connecting import USER_AGENT, ws_connect
 from picows_client.first_hop import SocketFactory
 from picows_client.logs import Logger
-from picows_client.option_names import MEANINGS
+from picows_client.option_names import CONNECT_MEANINGS
 from picows_codec.calls import returns_call
 from picows_codec.coroutines.connection import WSConnection
 from picows_codec.coroutines.inbox import Inbox, QueueMarks
@@ -42,7 +42,9 @@ Marks = Union[int, Tuple[Optional[int], Optional[int]], None]
 def _returns_call(
     function: Callable[_P, Coroutine[Any, Any, WSConnection]],
 ) -> Callable[_P, ConnectCall]:
-    call: Callable[_P, ConnectCall] = returns_call(ConnectCall, MEANINGS, is_server=False)(function)
+    call: Callable[_P, ConnectCall] = returns_call(
+        ConnectCall, CONNECT_MEANINGS, is_server=False
+    )(function)
     return call
 
 

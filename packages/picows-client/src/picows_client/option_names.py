@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from picows_codec.option_names import SHARED_MEANINGS
+from picows_codec.option_names import COROUTINE_MEANINGS, LISTENER_NAMES, SHARED_MEANINGS
 
-__all__ = ["MEANINGS"]
+__all__ = ["CONNECT_MEANINGS", "MEANINGS"]
 
 _TLS = "write ssl_context=, an ssl.SSLContext, with a wss:// URL"
 _HEADERS = "write extra_headers= (a mapping or pairs)"
@@ -12,6 +12,10 @@ _IN_URL = "it is a part of the URL, ws://host:port/path"
 _DIAL = "write websocket_handshake_timeout= (seconds), which covers everything"
 _CALLBACK = "write it as a method of the listener"
 _OF_SERVERS = "it is an option of ws_create_server"
+_RECONNECTING = "catch what ws_connect raises, and call it again"
+_RECONNECTING_TO = "catch what connect raises, and call it again"
+_LISTENER = "call ws_connect, to which you pass a listener"
+_HTTPS_PROXY = "write proxy_ssl_context="
 _CERTIFICATES = "write ssl_context=, with the certificates loaded into it"
 
 # More names of websockets, aiohttp, websocket-client, Tornado, asyncio and older picows.
@@ -27,7 +31,10 @@ MEANINGS = {
     "ca_certs": _CERTIFICATES,
     "verify_ssl": "write ssl_context=, with check_hostname and verify_mode set",
     "fingerprint": "write ssl_context=, and look at the certificate in on_ws_connected",
-    "proxy_ssl": "write proxy_ssl_context=",
+    "proxy_ssl": _HTTPS_PROXY,
+    "proxy_server_hostname": _HTTPS_PROXY,
+    "proxy_ssl_handshake_timeout": _DIAL,
+    "proxy_ssl_shutdown_timeout": SHARED_MEANINGS["ssl_shutdown_timeout"],
     "headers": _HEADERS,
     "header": _HEADERS,
     "additional_headers": _HEADERS,
@@ -53,7 +60,9 @@ MEANINGS = {
     "on_open": f"{_CALLBACK}, on_ws_connected",
     "on_message_callback": SHARED_MEANINGS["on_message"],
     "on_error": f"{_CALLBACK}, on_ws_disconnected, and look at transport.disconnect_cause",
-    "process_exception": "catch what ws_connect raises, and call it again",
+    "process_exception": _RECONNECTING,
+    "reconnect_delays": _RECONNECTING,
+    "method": "leave it out: it is always GET (RFC 6455, 4.1)",
     "server_name": "write server_hostname=",
     "http_proxy_host": "write proxy=, a URL",
     "http_proxy_port": "write proxy=, a URL",
@@ -70,4 +79,19 @@ MEANINGS = {
     "reuse_port": _OF_SERVERS,
     "start_serving": _OF_SERVERS,
     "when_full": _OF_SERVERS,
+}
+
+# The same for ``connect``, which has a queue.
+CONNECT_MEANINGS = {
+    **{
+        name: meaning
+        for name, meaning in MEANINGS.items()
+        if name not in {"max_queue", "max_queue_bytes"}
+    },
+    **COROUTINE_MEANINGS,
+    **dict.fromkeys(LISTENER_NAMES, _LISTENER),
+    "process_exception": _RECONNECTING_TO,
+    "reconnect_delays": _RECONNECTING_TO,
+    "handler": "it is an option of serve",
+    "process_request": "it is an option of serve",
 }

@@ -5,12 +5,21 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import Mapping, Sequence
 
-__all__ = ["CONNECTION_MEANINGS", "SHARED_MEANINGS", "explain_option"]
+__all__ = [
+    "CONNECTION_MEANINGS",
+    "COROUTINE_MEANINGS",
+    "LISTENER_NAMES",
+    "SHARED_MEANINGS",
+    "explain_option",
+]
 
 _PINGS = "write enable_auto_ping=True and auto_ping_idle_timeout= (seconds)"
 _PONGS = "write enable_auto_ping=True and auto_ping_reply_timeout= (seconds)"
 _SIZE = "write max_message_size= and max_frame_size= (bytes)"
-_QUEUE = "frames are not queued: on_ws_frame gets each as it arrives"
+_QUEUE = (
+    "frames are not queued: on_ws_frame gets each as it arrives; connect (picows_client) and serve"
+    " (picows_server) queue messages"
+)
 _FACTORY = "pass a listener class or a callable that makes a listener, after the URL"
 _CALLBACK = "write it as a method of the listener"
 _COMPRESSION = 'write compression="deflate" or compression=WSPermessageDeflate(...)'
@@ -37,6 +46,7 @@ SHARED_MEANINGS = {
     "autoclose": "leave it out: CLOSE frames are answered, after on_ws_frame has seen them",
     "uri": "the URL is the first argument, url",
     "max_queue": _QUEUE,
+    "max_queue_bytes": _QUEUE,
     "compress": _COMPRESSION,
     "compression_options": _COMPRESSION,
     "extensions": _COMPRESSION,
@@ -54,6 +64,24 @@ SHARED_MEANINGS = {
     "unix": "write unix_path=",
     "use_aiofastnet": 'write backend="aiofastnet", or backend="loop" for False',
 }
+
+# What is another matter for ``connect`` and ``serve``, which have coroutines instead of a listener.
+COROUTINE_MEANINGS = {
+    "autoping": "leave it out: pings are answered, and neither pings nor pongs are received",
+    "autoclose": "leave it out: CLOSE frames are answered",
+    "decode_text": "write recv(decode=False), which returns bytes",
+    "receive_timeout": (
+        "write asyncio.wait_for(connection.recv(), seconds), which loses nothing, or data_timeout="
+        " (seconds), which ends the connection"
+    ),
+}
+
+# Names of functions and classes that are called for whatever happens, as a listener is.
+LISTENER_NAMES = (
+    *("create_connection", "create_protocol", "klass", "listener", "listener_factory"),
+    *("on_message", "on_close", "on_open", "on_error", "on_message_callback", "protocol_factory"),
+    "ws_listener_factory",
+)
 
 
 def explain_option(name: str, known: Sequence[str], meanings: Mapping[str, str]) -> str:
