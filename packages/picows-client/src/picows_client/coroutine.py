@@ -42,9 +42,9 @@ Marks = Union[int, Tuple[Optional[int], Optional[int]], None]
 def _returns_call(
     function: Callable[_P, Coroutine[Any, Any, WSConnection]],
 ) -> Callable[_P, ConnectCall]:
-    call: Callable[_P, ConnectCall] = returns_call(
-        ConnectCall, CONNECT_MEANINGS, is_server=False
-    )(function)
+    call: Callable[_P, ConnectCall] = returns_call(ConnectCall, CONNECT_MEANINGS, is_server=False)(
+        function
+    )
     return call
 
 
