@@ -141,9 +141,11 @@ SERVER_ROOMS = (
     "protocol",
     "backend",
     "connections",
+    "handlers",
     "server",
     "call",
     "create",
+    "serving",
     "__init__",
 )
 ROOMS = {
@@ -159,7 +161,11 @@ TYPES_FROM_ABOVE = {
     ("coroutines.connection_coroutines", "coroutines.connection"),
 }
 # What comes on top of frames is imported by those who use it.
-LAYERS = "picows_codec.batch picows_codec.prepared picows_codec.broadcasting"
+LAYERS = (
+    "picows_codec.batch picows_codec.prepared picows_codec.broadcasting"
+    " picows_codec.coroutines.connection picows_client.coroutine picows_server.serving"
+    " picows_server.handlers"
+)
 NEVER_IN_CODEC = {"asyncio", "logging", "select", "selectors", "socket", "ssl", "uvloop"}
 SOURCES = sorted(
     path

@@ -17,6 +17,7 @@ SAME_JOB = {
     "Logger",
     "LoopBackend",
     "MEANINGS",
+    "Marks",
     "StreamBackend",
     "choose_backend",
     "resolve_logger",

@@ -8,11 +8,12 @@ import re
 import pytest
 
 from picows_client import ws_connect
-from picows_server import ws_create_server
-from picows_server.option_names import MEANINGS
+from picows_server import serve, ws_create_server
+from picows_server.option_names import MEANINGS, SERVE_MEANINGS
 from tests.support.servers import Echo
 
 KNOWN = set(inspect.signature(ws_create_server).parameters)
+KNOWN_TO_SERVE = set(inspect.signature(serve).parameters)
 OF_CLIENTS = set(inspect.signature(ws_connect).parameters) - KNOWN
 
 
@@ -27,6 +28,23 @@ def test_name_of_another_library(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(MEANINGS))
 def test_what_is_recommended_exists(name: str) -> None:
     assert set(re.findall(r"(\w+)=", MEANINGS[name])) <= KNOWN
+
+
+@pytest.mark.parametrize("name", sorted(SERVE_MEANINGS))
+def test_name_that_serve_does_not_know(name: str) -> None:
+    async def handler(connection: object) -> None: ...
+
+    assert name not in KNOWN_TO_SERVE
+    meaning = SERVE_MEANINGS[name]
+    with pytest.raises(TypeError) as caught:
+        serve(handler, "ws://127.0.0.1:1", **{name: 1})
+    assert str(caught.value) == f"serve() has no option {name!r}: {meaning}"
+    assert set(re.findall(r"(\w+)=", meaning)) <= KNOWN_TO_SERVE | {"decode"}
+
+
+@pytest.mark.parametrize("name", sorted(MEANINGS))
+def test_every_name_is_known_to_serve(name: str) -> None:
+    assert name in SERVE_MEANINGS or name in KNOWN_TO_SERVE
 
 
 @pytest.mark.parametrize("name", sorted(OF_CLIENTS))

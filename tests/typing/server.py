@@ -11,6 +11,7 @@ from typing_extensions import assert_type
 
 from picows_server import (
     WSBatchListener,
+    WSConnection,
     WSFrame,
     WSListener,
     WSMsgType,
@@ -22,6 +23,7 @@ from picows_server import (
     WSUpgradeResponseWithListener,
     broadcast,
     create_ssl_context,
+    serve,
     ws_create_server,
 )
 
@@ -138,3 +140,29 @@ def send_to_many(room: Set[WSTransport], frame: WSFrame, other: Any) -> None:
         transport.send_prepared(b"bytes")  # type: ignore[arg-type]
     WSPreparedMessage(WSMsgType.BINARY)  # type: ignore[call-arg]
     WSPreparedMessage(WSMsgType.BINARY, 1)  # type: ignore[arg-type]
+
+
+class Session:
+    async def run(self, connection: WSConnection, times: int = 1) -> int:
+        async for message in connection:
+            assert_type(message, Union[str, bytes])
+            await connection.send(message)
+        return times
+
+
+async def check(request: WSUpgradeRequest) -> Optional[WSUpgradeResponse]:
+    return None if request.path == "/" else WSUpgradeResponse.create_error_response(401)
+
+
+async def coroutines() -> None:
+    async with serve(Session().run, "ws://:0", process_request=check) as server:
+        assert_type(server, WSServer)
+        assert_type(server.open_connections, List[WSConnection])
+        broadcast(server.open_connections, "news")
+    assert_type(await serve(lambda connection: connection.close(), "ws://:0"), WSServer)
+    await serve(Session().run, "ws://:0", max_queue=(16, 4), max_queue_bytes=None, backlog=5)
+    await serve(Session().run, "ws://:0", process_request=lambda request: None)
+    await serve(lambda connection: None, "ws://:0")  # type: ignore[arg-type, return-value]
+    await serve(Session().run, "ws://:0", max_queue="16")  # type: ignore[arg-type]
+    await serve(Session().run, "ws://:0", ping_interval=20)  # type: ignore[call-arg]
+    await serve("ws://:0", Session().run)  # type: ignore[arg-type]

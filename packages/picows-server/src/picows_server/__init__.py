@@ -1,7 +1,8 @@
 """picows-server: a fast WebSocket server for asyncio.
 
 :func:`ws_create_server` starts one; a :class:`WSListener` of yours is told what happens on each
-connection and sends through its :class:`WSTransport`.
+connection and sends through its :class:`WSTransport`. :func:`serve` starts one whose connections
+are served by coroutines.
 """
 
 from __future__ import annotations
@@ -60,8 +61,9 @@ if TYPE_CHECKING:
     from picows_codec.coroutines.connection import WSConnection
     from picows_codec.deflate.parameters import WSPermessageDeflate
     from picows_codec.prepared import WSPreparedMessage
+    from picows_server.serving import serve
 else:
-    __getattr__, __dir__ = lazy_names(__name__, SHARED_NAMES)
+    __getattr__, __dir__ = lazy_names(__name__, {**SHARED_NAMES, "serve": "picows_server.serving"})
 
 __all__ = [
     "WSAutoPingStrategy",
@@ -110,5 +112,6 @@ __all__ = [
     "__version__",
     "broadcast",
     "create_ssl_context",
+    "serve",
     "ws_create_server",
 ]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from picows_codec.option_names import SHARED_MEANINGS
+from picows_codec.option_names import COROUTINE_MEANINGS, LISTENER_NAMES, SHARED_MEANINGS
 
-__all__ = ["MEANINGS"]
+__all__ = ["MEANINGS", "SERVE_MEANINGS"]
 
 _PINGS = SHARED_MEANINGS["ping_interval"]
 _PONGS = SHARED_MEANINGS["ping_timeout"]
@@ -23,6 +23,8 @@ _IN_URL = "it is a part of the URL, ws://host:port"
 _OF_CLIENTS = "it is an option of ws_connect"
 _OPEN = "write websocket_handshake_timeout= (seconds)"
 _PROXY = "let the listener factory take one argument, the request, and read its headers"
+
+_HANDLER = f"{_FACTORY}; for a coroutine function write serve(handler, url)"
 
 # More names of websockets, aiohttp, uvicorn, Tornado, asyncio and older picows.
 MEANINGS = {
@@ -62,8 +64,9 @@ MEANINGS = {
     "ssl_handshake_timeout": _OPEN,
     "shutdown_timeout": "write close_timeout= (seconds)",
     "limit_concurrency": "write max_connections=",
-    "ws_handler": _FACTORY,
-    "connection_handler": _FACTORY,
+    "handler": _HANDLER,
+    "ws_handler": _HANDLER,
+    "connection_handler": _HANDLER,
     "uds": "write unix_path=",
     "sockets": "write sock=, which takes one socket or several",
     "keep_alive": "write enable_auto_ping=True; a listening socket of your own is sock=",
@@ -76,4 +79,31 @@ MEANINGS = {
     "server_hostname": _OF_CLIENTS,
     "socket_factory": _OF_CLIENTS,
     "user_agent": _OF_CLIENTS,
+}
+
+_TAKES_HANDLER = "the first argument is the handler, a coroutine function"
+_RESPONSE = "write process_request=, and return WSUpgradeResponse.create_101_response"
+_OF_SERVE = ("handler", "max_queue", "max_queue_bytes", "process_request")
+
+
+def _meaning_for_serve(meaning: str) -> str:
+    return {
+        _HANDLER: _TAKES_HANDLER,
+        _HEADERS: f"{_RESPONSE}(headers) from it",
+        _PROXY: "read connection.request.headers in the handler",
+        _QUEUE: "write max_queue= (messages)",
+    }.get(meaning, meaning)
+
+
+# The same for ``serve``, which has a handler instead of a listener factory, and a queue.
+SERVE_MEANINGS = {
+    **{
+        name: _meaning_for_serve(meaning)
+        for name, meaning in MEANINGS.items()
+        if name not in _OF_SERVE
+    },
+    **COROUTINE_MEANINGS,
+    **dict.fromkeys(LISTENER_NAMES, f"call ws_create_server for listeners; {_TAKES_HANDLER} here"),
+    "select_subprotocol": f"{_RESPONSE}(headers, subprotocol) from it",
+    "uri": "the URL is the second argument, url",
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio.trsock import TransportSocket
-from typing import Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, List, Optional, Sequence, Tuple
 
 from picows_codec import WSCloseCode, WSOptions, WSStateError
 from picows_codec.readiness import has_readers
@@ -15,6 +15,10 @@ from picows_server.listen import ListeningSockets
 from picows_server.logs import Logger
 from picows_server.routing import Route
 from picows_server.url import ServerURL
+
+if TYPE_CHECKING:
+    from picows_codec.coroutines.connection import WSConnection
+    from picows_server.handlers import Handlers
 
 __all__ = ["WSServer"]
 
@@ -62,6 +66,8 @@ class WSServer(asyncio.AbstractServer):
             refuses_when_full=refuses_when_full,
         )
         self._acceptor: Optional[Acceptor] = None
+        # The tasks of ``serve``.
+        self._handlers: Optional[Handlers] = None
         self._is_closing = False
         self._is_closed = asyncio.Event()
         self._abort_timer: Optional[asyncio.TimerHandle] = None
@@ -109,6 +115,14 @@ class WSServer(asyncio.AbstractServer):
         """How many connections are in their opening handshake, or refused but not ended."""
         return self._connections.pending_handshakes
 
+    @property
+    def open_connections(self) -> List[WSConnection]:
+        """The open connections that handlers of :func:`serve` have, for example for `broadcast`.
+
+        None on a server of :func:`ws_create_server`, where listeners have the connections.
+        """
+        return [] if self._handlers is None else self._handlers.open_connections
+
     def get_loop(self) -> asyncio.AbstractEventLoop:
         """The event loop that the server belongs to."""
         return self._loop
@@ -152,7 +166,7 @@ class WSServer(asyncio.AbstractServer):
         try:
             await self.wait_closed()
         except asyncio.CancelledError:
-            self.abort_clients()
+            self._give_up_clients()
             raise
 
     def close(self, *, close_clients: bool = True) -> None:
@@ -161,6 +175,9 @@ class WSServer(asyncio.AbstractServer):
         Listening sockets are closed at once and unfinished opening handshakes dropped. Open
         connections get a CLOSE with code 1001 (going away, RFC 6455, 7.4.1) and are aborted
         ``close_timeout`` seconds later if they are still there.
+
+        Handlers of :func:`serve` see the end of their connections at once, and are cancelled
+        ``close_timeout`` seconds later.
 
         With ``close_clients=False`` connections stay open until they end, or until
         :meth:`close_clients` or :meth:`abort_clients` ends them.
@@ -172,7 +189,9 @@ class WSServer(asyncio.AbstractServer):
             self._connections.drop_half_open()
             self.close_clients()
             if self._close_timeout is not None:
-                self._abort_timer = self._loop.call_later(self._close_timeout, self.abort_clients)
+                self._abort_timer = self._loop.call_later(
+                    self._close_timeout, self._give_up_clients
+                )
         self._connection_released()
 
     def close_clients(
@@ -185,13 +204,28 @@ class WSServer(asyncio.AbstractServer):
         Raises :class:`WSInvalidCloseError` for a code or reason that may not be sent.
         """
         self._connections.close_all(code, reason)
+        if self._handlers is not None:
+            self._handlers.leave(code, reason)
 
     def abort_clients(self) -> None:
         """Drop every connection at once, without a closing handshake."""
         self._connections.abort_all()
 
+    def _give_up_clients(self) -> None:
+        self.abort_clients()
+        if self._handlers is not None:
+            self._handlers.cancel()
+
+    def use_handlers(self, handlers: Handlers) -> None:
+        """Wait for the tasks of ``serve`` when the server is closed, and cancel the late ones."""
+        self._handlers = handlers
+        handlers.notify(self._connection_released)
+
     async def wait_closed(self) -> None:
-        """Wait until :meth:`close` was called and the last connection and its task have ended."""
+        """Wait until :meth:`close` was called and the last connection and its task have ended.
+
+        With :func:`serve` that includes the handlers.
+        """
         await self._is_closed.wait()
 
     def _start_serving(self) -> None:
@@ -223,7 +257,11 @@ class WSServer(asyncio.AbstractServer):
     def _connection_released(self) -> None:
         if self._acceptor is not None:
             self._acceptor.wake()
-        elif self._is_closing and self._connections.is_idle:
+        elif (
+            self._is_closing
+            and self._connections.is_idle
+            and (self._handlers is None or self._handlers.is_idle)
+        ):
             # Later, because the transport that just lost its connection is still in a method.
             self._loop.call_soon(self._finish)
 

@@ -1,0 +1,246 @@
+"""``serve``: a server whose connections are served by coroutines."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import socket
+import ssl
+from types import FunctionType, MethodType
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Optional,
+    Tuple,
+    Union,
+)
+
+from picows_codec import WSUpgradeRequest, WSUpgradeResponse, WSUpgradeResponseWithListener
+from picows_codec.calls import returns_call
+from picows_codec.coroutines.inbox import Inbox, QueueMarks
+from picows_codec.socket_address import UnixPath
+from picows_server.call import WSCreateServerCall
+from picows_server.create import ws_create_server
+from picows_server.handlers import Handler, Handlers
+from picows_server.listen import given_sockets
+from picows_server.logs import Logger, resolve_logger
+from picows_server.option_names import SERVE_MEANINGS
+from picows_server.origins import Origins
+from picows_server.routing import Decision, RouteResult
+from picows_server.server import WSServer
+
+if TYPE_CHECKING:
+    from typing_extensions import ParamSpec, Unpack
+
+    from picows_codec.option_types import WSConnectionOptions
+
+    _P = ParamSpec("_P")
+
+__all__ = ["serve"]
+
+# A high mark, or it and the low one; None: no limit.
+Marks = Union[int, Tuple[Optional[int], Optional[int]], None]
+
+Response = Optional[WSUpgradeResponse]
+ProcessRequest = Callable[[WSUpgradeRequest], Union[Response, Awaitable[Response]]]
+
+
+def _returns_call(
+    function: Callable[_P, Coroutine[Any, Any, WSServer]],
+) -> Callable[_P, WSCreateServerCall]:
+    call: Callable[_P, WSCreateServerCall] = returns_call(
+        WSCreateServerCall, SERVE_MEANINGS, is_server=True
+    )(function)
+    return call
+
+
+@_returns_call
+async def serve(
+    handler: Handler,
+    url: str,
+    logger_name: Union[str, Logger, None] = "server",
+    *,
+    process_request: Optional[ProcessRequest] = None,
+    max_queue: Marks = 2048,
+    max_queue_bytes: Marks = 262144,
+    ssl_context: Optional[ssl.SSLContext] = None,
+    unix_path: Optional[UnixPath] = None,
+    sock: Union[socket.socket, Iterable[socket.socket], None] = None,
+    backlog: int = 1024,
+    reuse_address: Optional[bool] = None,
+    reuse_port: bool = False,
+    start_serving: bool = True,
+    backend: str = "auto",
+    max_pending_handshakes: Optional[int] = 1024,
+    max_connections: Optional[int] = None,
+    when_full: str = "wait",
+    origins: Optional[Origins] = None,
+    subprotocols: Iterable[str] = (),
+    **options: Unpack[WSConnectionOptions],
+) -> WSServer:
+    """Start a WebSocket server (RFC 6455) with a coroutine for each connection.
+
+    ::
+
+        async def handler(connection):
+            async for message in connection:
+                await connection.send(message)
+
+        async with serve(handler, "ws://127.0.0.1:9001") as server:
+            await server.serve_forever()
+
+    What the call returns is used like that of :func:`ws_create_server`, and its result is the same
+    :class:`WSServer`.
+
+    ``handler``: a coroutine function, or another callable that returns an awaitable; it gets the
+    :class:`WSConnection`. It runs as a task, one for each connection, in a copy of the context
+    (:mod:`contextvars`) of this call. When it returns, the connection is closed with 1000. An
+    exception is logged with the peer's address, and the connection closed with 1011; a
+    :class:`WSConnectionClosed` of the handler's own connection is no error. A handler that is
+    cancelled closes with 1011, too.
+
+    When the server is closed, handlers see the end of their connections (1001): iteration ends,
+    ``recv`` and ``send`` raise. They have ``close_timeout`` seconds, and are cancelled then.
+    :meth:`WSServer.wait_closed` waits for them in any case.
+
+    ``process_request``: called with the :class:`WSUpgradeRequest` before a connection is accepted,
+    and for requests that ask for no upgrade. It returns None to go on; or a
+    :class:`WSUpgradeResponse` to refuse, or to serve a page; or
+    ``WSUpgradeResponse.create_101_response(headers, subprotocol)`` to accept with headers or a
+    subprotocol of your choice. It may be a coroutine function, whose task runs within
+    ``websocket_handshake_timeout`` (then: 503), and is cancelled if the client leaves. Its
+    exception is logged, and the response is 500.
+
+    ``max_queue``: above so many messages that wait for ``recv``, reading is paused, and resumed
+    when a quarter is left; a tuple has the high and the low mark. None: no limit. Default: 2048.
+
+    ``max_queue_bytes``: the same in bytes. Default: 256 KiB. What one read has brought is always
+    taken, so that both may be passed by what a read buffer holds.
+
+    All other options, and what is raised, are those of :func:`ws_create_server`.
+    """
+    with given_sockets(sock) as given:
+        _check_order(handler, url, logger_name)
+        _check_handler(handler)
+        handlers = Handlers(handler, resolve_logger(logger_name))
+        route = _make_route(process_request, QueueMarks(max_queue, max_queue_bytes), handlers.start)
+        server: WSServer = await ws_create_server(
+            url,
+            route,
+            logger_name,
+            ssl_context=ssl_context,
+            unix_path=unix_path,
+            sock=given,
+            backlog=backlog,
+            reuse_address=reuse_address,
+            reuse_port=reuse_port,
+            start_serving=start_serving,
+            backend=backend,
+            max_pending_handshakes=max_pending_handshakes,
+            max_connections=max_connections,
+            when_full=when_full,
+            origins=origins,
+            subprotocols=subprotocols,
+            **options,
+        )
+    # No connection is accepted before the loop runs again.
+    server.use_handlers(handlers)
+    return server
+
+
+def _make_route(
+    process_request: Optional[ProcessRequest],
+    marks: QueueMarks,
+    start: Callable[[Inbox], None],
+) -> Callable[[WSUpgradeRequest], RouteResult]:
+    if process_request is None:
+        return lambda request: Inbox(marks, start)
+    process: Any = process_request
+    if not callable(process):
+        raise TypeError(f"process_request must be callable or None, not {process!r}")
+    _check_signature("process_request", process, "request")
+
+    def decide(response: object) -> Decision:
+        if response is None:
+            return Inbox(marks, start)
+        if not isinstance(response, WSUpgradeResponse):
+            raise TypeError(
+                f"process_request must return a WSUpgradeResponse or None, not {response!r}"
+            )
+        if response.status == 101:
+            return WSUpgradeResponseWithListener(response, Inbox(marks, start))
+        return response
+
+    async def decide_later(awaitable: Awaitable[Response]) -> Decision:
+        return decide(await awaitable)
+
+    def route(request: WSUpgradeRequest) -> RouteResult:
+        result = process(request)
+        return decide_later(result) if inspect.isawaitable(result) else decide(result)
+
+    return route
+
+
+def _check_order(handler: Any, url: Any, logger_name: Any) -> None:
+    if isinstance(handler, (str, bytes)) and callable(url):
+        raise TypeError(
+            f"the handler comes first, then the URL: serve({_name_of(url)}, {handler!r}, ...)"
+        )
+    if isinstance(logger_name, int) and isinstance(url, str) and "://" not in url:
+        host = f"[{url}]" if ":" in url else url
+        raise TypeError(
+            "host and port are parts of the URL:"
+            f" serve({_name_of(handler)}, 'ws://{host}:{logger_name}', ...)"
+        )
+
+
+def _check_handler(handler: Any) -> None:
+    if not callable(handler):
+        raise TypeError(f"handler must be a coroutine function, not {handler!r}")
+    _check_signature("handler", handler, "connection")
+    function = _function_behind(handler)
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(f"handler must be a coroutine function without yield, not {handler!r}")
+    # Other callables, and functions that say what they return, may return a coroutine.
+    if (
+        isinstance(function, FunctionType)
+        and not inspect.iscoroutinefunction(function)
+        and function.__name__ != "<lambda>"
+        and function.__annotations__.get("return") in (None, "None")
+    ):
+        raise TypeError(
+            "handler must be a coroutine function (async def), or a function with an annotation"
+            f" that it returns an awaitable, not {handler!r}"
+        )
+
+
+def _function_behind(handler: Any) -> Any:
+    """The function that runs for a bound method, a partial or an object with ``__call__``."""
+    handler = inspect.unwrap(handler)
+    while isinstance(handler, functools.partial):
+        handler = inspect.unwrap(handler.func)
+    if not isinstance(handler, (FunctionType, MethodType, type)):
+        handler = type(handler).__call__
+    return inspect.unwrap(getattr(handler, "__func__", handler))
+
+
+def _check_signature(name: str, function: Any, argument: str) -> None:
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # many compiled functions have none
+        return
+    try:
+        signature.bind(None)
+    except TypeError:
+        raise TypeError(
+            f"{name} must take one argument, the {argument}, and it is {function!r} with"
+            f" {signature}"
+        ) from None
+
+
+def _name_of(function: Any) -> object:
+    return getattr(function, "__qualname__", function)
