@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import zlib
 from typing import Any, List, Optional
 
 from picows_codec import WSListener, WSPermessageDeflate
 from tests.support.connection import Connection
 
-__all__ = ["TAIL", "DeflateConnection", "Peer", "deflated", "inflated"]
+__all__ = ["TAIL", "DeflateConnection", "Peer", "deflated", "forget_streams", "inflated"]
 
 TAIL = b"\x00\x00\xff\xff"
 
@@ -47,6 +48,14 @@ def deflated(payload: bytes, level: int = 6) -> bytes:
 
 def inflated(payload: bytes) -> bytes:
     return Peer().inflate(payload)
+
+
+def forget_streams() -> None:
+    """Drop the streams with which this thread compresses without context takeover."""
+    get_dict = ctypes.pythonapi.PyThreadState_GetDict
+    get_dict.restype = ctypes.c_void_p  # a borrowed reference
+    local = ctypes.cast(get_dict(), ctypes.py_object).value
+    local.pop("picows_codec.deflate", None)
 
 
 class DeflateConnection(Connection):

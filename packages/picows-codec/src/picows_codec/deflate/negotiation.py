@@ -156,14 +156,12 @@ def accept_answer(values: Iterable[str], parameters: WSPermessageDeflate) -> Agr
     server_bits = answer.get(_SERVER_BITS)
     if asked is not None and (server_bits is None or server_bits > asked):
         raise ValueError(f"must have {_SERVER_BITS} of at most {asked} (RFC 7692, 7.1.2.1)")
-    asked = parameters.client_max_window_bits
-    client_bits = answer.get(_CLIENT_BITS)
-    if asked is not None and client_bits is not None and client_bits > asked:
-        raise ValueError(f"must not have {_CLIENT_BITS} above {asked} (RFC 7692, 7.1.2.2)")
     send_bits = 0
     if parameters.client_compresses:
-        # The server may leave the client's hint out; a client that gave it keeps to it.
-        send_bits = _usable(_smaller(client_bits, asked), asked)
+        # 7.2.1: the server may ignore the client's hint, and agree on a larger window or on none. A
+        # client that gave it keeps to it.
+        asked = parameters.client_max_window_bits
+        send_bits = _usable(_smaller(answer.get(_CLIENT_BITS), asked), asked)
     return Agreement(
         send_bits,
         server_bits or MAX_WINDOW_BITS,

@@ -1,0 +1,30 @@
+"""The libraries that may deflate and inflate, one after the other."""
+
+from __future__ import annotations
+
+from typing import Iterator
+
+import pytest
+
+from picows_codec.deflate import engine
+from tests.support.deflate import forget_streams
+
+LIBRARIES = {
+    "zlib": (),
+    "zlib-ng": ("zlib_ng",),
+    "isal+zlib-ng": ("isal_zlib", "zlib_ng"),
+}
+
+
+@pytest.fixture(scope="module", params=sorted(LIBRARIES))
+def each_library(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Runs the tests of a module once for each choice of libraries."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("isal_zlib", "zlib_ng"):
+            if name not in LIBRARIES[request.param]:
+                patch.setattr(engine, name, None)
+            elif getattr(engine, name) is None:
+                pytest.skip(f"{name} is not installed")
+        forget_streams()
+        yield
+    forget_streams()
