@@ -13,17 +13,20 @@ from picows_codec import (
     WSInvalidFrameError,
     WSPermessageDeflate,
     WSPreparedMessage,
+    WSStateError,
     broadcast,
 )
 from picows_codec.deflate import deflating
 from picows_codec.deflate.deflating import compress_once
 from picows_codec.deflate.engine import new_deflater
 from tests.support.connection import Recorder, both_roles, kind_of
-from tests.support.deflate import DeflateConnection, Peer, inflated
+from tests.support.deflate import DeflateConnection, Peer, forget_streams, inflated
 from tests.support.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT
 
 MESSAGES = [b'{"id":%d,"side":"buy","price":"%d.5"}' % (n, n * n) for n in range(40)]
 ALONE = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
+
+pytestmark = pytest.mark.usefixtures("each_library")
 
 
 def parameters(**given: Any) -> WSPermessageDeflate:
@@ -224,6 +227,38 @@ def test_messages_of_finalizers(
     assert not interrupted
     assert another in found
     assert [message for message in found if message != another] == MESSAGES
+
+
+@both_roles
+@pytest.mark.parametrize("answer", ["permessage-deflate", ALONE])
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_disconnecting_while_a_message_is_compressed(
+    role: str, answer: str, is_lost: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is sent after the CLOSE frame, and nothing of what is in use is released."""
+
+    class Stream:
+        def __init__(self, *arguments: Any) -> None:
+            self._stream = new_deflater(*arguments)
+
+        def compress(self, data: Any) -> bytes:
+            found: bytes = self._stream.compress(data)
+            connection.ws.disconnect(not is_lost)
+            if is_lost:
+                connection.lose()
+            return found
+
+        def flush(self, mode: int) -> bytes:
+            flushed: bytes = self._stream.flush(mode)
+            return flushed
+
+    forget_streams()
+    monkeypatch.setattr(deflating, "new_deflater", Stream)
+    connection = DeflateConnection(role, answer=answer)
+    with pytest.raises(WSStateError, match="cannot send"):
+        connection.ws.send(TEXT, b"a" * 1000)
+    assert [frame.opcode for frame in connection.sent()] == ([] if is_lost else [CLOSE])
+    forget_streams()
 
 
 @both_roles

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import weakref
 import zlib
-from typing import List
+from typing import Any, List
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from picows_codec import WSOptions, WSPermessageDeflate
+from picows_codec.deflate import deflating, engine, inflating
 from picows_codec.deflate.extension import new_compression
 from picows_codec.deflate.negotiation import accept_offers
 from tests.support.connection import Connection, both_roles
-from tests.support.deflate import DeflateConnection, Peer
+from tests.support.deflate import TAIL, DeflateConnection, Peer
 from tests.support.frames import BINARY, CONTINUATION, TEXT
 
 ALONE = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
+
+pytestmark = pytest.mark.usefixtures("each_library")
 
 
 def test_made_for_an_agreement() -> None:
@@ -67,12 +71,51 @@ def test_two_ends_of_picows() -> None:
             assert receiver.messages()[-1] == message
 
 
+class Stream:
+    """Of the library that is used; one that can be watched."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
 @both_roles
-def test_released_with_the_connection(role: str) -> None:
-    connection: Connection = DeflateConnection(role)
-    connection.ws.send(BINARY, b"a" * 1000)
+@pytest.mark.parametrize("answer", ["permessage-deflate", ALONE])
+@pytest.mark.parametrize("end", ["loss", "disconnect", "close", "violation", "broken stream"])
+def test_streams_end_with_the_connection(
+    role: str, answer: str, end: str, no_collector: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the middle of a message either way, and without the garbage collector's help."""
+    streams: List[Any] = []
+
+    def watched(make: Any) -> Any:
+        def new(*arguments: Any) -> Stream:
+            stream = Stream(make(*arguments))
+            streams.append(weakref.ref(stream))
+            return stream
+
+        return new
+
+    monkeypatch.setattr(deflating, "new_deflater", watched(engine.new_deflater))
+    monkeypatch.setattr(inflating, "new_inflater", watched(engine.new_inflater))
+    connection: Connection = DeflateConnection(role, answer=answer)
+    wire = Peer().deflate(b"half of a message")
+    connection.feed(connection.build(BINARY, wire[:5], fin=False, rsv=4))
+    connection.ws.send(BINARY, b"a" * 1000, fin=False)
+    assert [stream() is None for stream in streams] == [False, False]
+    if end == "disconnect":
+        connection.ws.disconnect(False)
+    elif end == "close":
+        connection.receive_close(1000, b"")
+    elif end == "violation":
+        connection.feed(connection.build(BINARY, b""))
+    elif end == "broken stream":
+        connection.feed(connection.build(CONTINUATION, b"\xff" * 20))
     connection.lose()
     assert connection.cause is not None
+    assert [stream() for stream in streams] == [None, None]
 
 
 @given(
@@ -156,7 +199,8 @@ def test_any_bytes_as_a_message(data: bytes, role: str) -> None:
     connection.feed(connection.compressed(BINARY, data))
     oracle = zlib.decompressobj(-15)
     try:
-        wanted = oracle.decompress(data + b"\x00\x00\xff\xff") if data else b""
+        # An empty block, in which an incomplete message goes wrong, follows the tail.
+        wanted = oracle.decompress(data + TAIL + b"\xf8\x00\x00\xff\xff") if data else b""
     except zlib.error:
         assert connection.cause is not None
         return

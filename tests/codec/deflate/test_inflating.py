@@ -2,19 +2,48 @@
 
 from __future__ import annotations
 
+import os
+import random
 import sys
+import tracemalloc
 import zlib
-from typing import Any, List
+from typing import Any, Callable, List, Tuple
 
 import pytest
 
-from picows_codec import WSCloseCode, WSMessageListener, WSMsgType
-from tests.support.connection import both_roles
+from picows_codec import (
+    WSCloseCode,
+    WSDisconnectKind,
+    WSFrame,
+    WSListener,
+    WSMessageListener,
+    WSMsgType,
+    WSTransport,
+)
+from picows_codec.deflate import inflating
+from picows_codec.deflate.engine import new_inflater
+from tests.support.connection import both_roles, kind_of
 from tests.support.deflate import TAIL, DeflateConnection, Peer, deflated
 from tests.support.frames import BINARY, CLOSE, CONTINUATION, PING, TEXT
 
 ALONE = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
 both_contexts = pytest.mark.parametrize("answer", ["permessage-deflate", ALONE])
+
+pytestmark = pytest.mark.usefixtures("each_library")
+
+BOMB = deflated(bytes(300 << 20), level=9)
+RANDOM = random.Random(1).randbytes(1_000_000) if sys.version_info >= (3, 9) else os.urandom(10**6)
+# What inflating takes besides the message: zlib's window and tables, a step of output.
+CONSTANT = 400_000
+
+
+def memory_of(act: Callable[[], Any]) -> Tuple[Any, int]:
+    """What an act returns, and the most bytes that it had."""
+    tracemalloc.start()
+    try:
+        return act(), tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
 
 
 def failed_with(connection: DeflateConnection) -> int:
@@ -146,6 +175,19 @@ def test_text_that_is_not_utf8(role: str, payload: bytes) -> None:
     assert connection.messages() == [payload]
 
 
+@both_roles
+def test_window_of_8_bits(role: str) -> None:
+    """zlib makes none, but a peer may, and its references are within any larger one."""
+    sender = "server" if role == "client" else "client"
+    bits = f"permessage-deflate; {sender}_max_window_bits=8"
+    connection = DeflateConnection(role, answer=bits)
+    peer = Peer(window_bits=9)
+    text = b"a" * 100
+    for _ in range(5):
+        connection.feed(connection.compressed(TEXT, peer.deflate(text)))
+    assert connection.messages() == [text] * 5
+
+
 # Limits
 
 
@@ -208,19 +250,48 @@ def test_the_wire_may_be_longer_than_the_message(role: str) -> None:
 
 @both_roles
 @both_contexts
-def test_a_bomb_costs_at_most_the_limit(role: str, answer: str) -> None:
-    import tracemalloc  # noqa: PLC0415
-
-    connection = DeflateConnection(role, answer=answer, max_message_size=1 << 20)
-    data = connection.compressed(BINARY, deflated(bytes(300 << 20), level=9))
-    tracemalloc.start()
-    try:
-        connection.feed(data)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
+@pytest.mark.parametrize("limit", ["max_frame_size", "max_message_size"])
+@pytest.mark.parametrize("size", [1 << 16, 1 << 20, 5_000_000])
+def test_a_bomb_costs_at_most_the_limit(role: str, answer: str, limit: str, size: int) -> None:
+    """And what does not depend on it: the frame on the wire, a step of output, the window."""
+    connection = DeflateConnection(role, answer=answer, **{limit: size})
+    data = connection.compressed(BINARY, BOMB[: size - 100])
+    _, peak = memory_of(lambda: connection.feed(data))
     assert failed_with(connection) == WSCloseCode.MESSAGE_TOO_BIG
-    assert peak < 4 << 20
+    assert not connection.messages()
+    assert peak < size + 2 * len(data) + CONSTANT
+
+
+@both_roles
+def test_a_bomb_in_fragments_costs_at_most_the_limit(role: str) -> None:
+    """Each within the limit of a frame, together above that of a message."""
+    connection = DeflateConnection(role, max_message_size=1 << 20)
+    connection.listener.act("on_ws_frame", lambda *_: connection.listener.events.clear())
+    data = [
+        connection.compressed(CONTINUATION if position else BINARY, BOMB[position:end], fin=False)
+        for position, end in zip(range(0, 5000, 100), range(100, 5100, 100))
+    ]
+    _, peak = memory_of(lambda: connection.feed(*data))
+    assert failed_with(connection) == WSCloseCode.MESSAGE_TOO_BIG
+    assert peak < (1 << 20) + CONSTANT
+
+
+@both_roles
+@both_contexts
+@pytest.mark.parametrize("payload", [b"a" * 3_000_000, RANDOM], ids=["text", "noise"])
+def test_a_large_message_is_not_held_twice(role: str, answer: str, payload: bytes) -> None:
+    """It has a fourth more room at most while it is inflated."""
+
+    class Sizes(WSListener):
+        def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+            sizes.append(frame.payload_size)
+
+    sizes: List[int] = []
+    connection = DeflateConnection(role, Sizes(), answer=answer)
+    data = connection.compressed(BINARY, deflated(payload))
+    _, peak = memory_of(lambda: connection.feed(data))
+    assert sizes == [len(payload)]
+    assert peak < len(payload) * 1.25 + 2 * len(data) + CONSTANT
 
 
 # Streams
@@ -257,19 +328,113 @@ def test_streams(role: str, answer: str, wire: str, message: bytes) -> None:
     assert connection.messages() == [message] * 3
 
 
-@both_roles
-def test_window_after_a_final_block(role: str) -> None:
-    """Blocks after a final one may refer to what came before it in the frame."""
-    one = zlib.compressobj(6, zlib.DEFLATED, -15)
+def final(payload: bytes, window: bytes = b"") -> bytes:
+    """The payload as a stream that ends, and that may refer to a window."""
+    stream = zlib.compressobj(6, zlib.DEFLATED, -15, 8, zlib.Z_DEFAULT_STRATEGY, window)
+    return stream.compress(payload) + stream.flush(zlib.Z_FINISH)
+
+
+def test_final_blocks_of_the_tests() -> None:
     text = b"what is said twice is referred to" * 2
-    data = one.compress(text) + one.flush(zlib.Z_FINISH)
-    two = zlib.compressobj(6, zlib.DEFLATED, -15, 8, zlib.Z_DEFAULT_STRATEGY, text)
-    data += two.compress(text) + two.flush(zlib.Z_SYNC_FLUSH)
-    again = two.compress(text) + two.flush(zlib.Z_SYNC_FLUSH)
+    assert len(final(text, text)) < len(final(text)) // 2
+
+
+@both_roles
+@both_contexts
+def test_window_after_a_final_block(role: str, answer: str) -> None:
+    """Blocks after a final one may refer to what came before it in the message (7.2.3.4)."""
+    text = b"what is said twice is referred to" * 2
+    connection = DeflateConnection(role, answer=answer)
+    for between in (b"", final(b"more")):
+        window = text + text + (b"more" if between else b"")
+        wire = final(text) + final(text, text) + between + final(text, window) + b"\x00"
+        connection.feed(connection.compressed(BINARY, wire))
+        assert connection.messages()[-1] == window + text
+        # Each in a fragment of its own, of which the last may be empty.
+        connection.feed(
+            connection.compressed(BINARY, final(text), fin=False),
+            connection.compressed(CONTINUATION, final(text, text), fin=False),
+            connection.compressed(CONTINUATION, b""),
+        )
+        assert connection.messages()[-3:] == [text, text, b""]
+
+
+@both_roles
+def test_window_of_messages_that_end_with_final_blocks(role: str) -> None:
+    """A peer that flushes in this way takes its context over like any other (7.2.3.4)."""
     connection = DeflateConnection(role)
-    connection.feed(connection.compressed(BINARY, data[:-4]))
-    connection.feed(connection.compressed(BINARY, again[:-4]))
-    assert connection.messages() == [text * 2, text]
+    window = b""
+    for number in range(12):
+        text = b"message %d " % number + bytes(range(250)) * (30 * number)
+        connection.feed(connection.compressed(BINARY, final(text, window) + b"\x00"))
+        assert connection.messages()[-1] == text
+        window = (window + text)[-32768:]
+        # In fragments: the window is what came in all of them.
+        one, two = b"first part of %d" % number, b"last part"
+        connection.feed(
+            connection.compressed(BINARY, final(one, window), fin=False),
+            connection.compressed(CONTINUATION, final(two, window + one) + b"\x00"),
+        )
+        assert connection.messages()[-2:] == [one, two]
+        window = (window + one + two)[-32768:]
+        # Without a final block: the window is the stream's again.
+        stream = zlib.compressobj(6, zlib.DEFLATED, -15, 8, zlib.Z_DEFAULT_STRATEGY, window)
+        for wire in (text, one):
+            data = stream.compress(wire) + stream.flush(zlib.Z_SYNC_FLUSH)
+            connection.feed(connection.compressed(BINARY, data[:-4]))
+            assert connection.messages()[-1] == wire
+            window = (window + wire)[-32768:]
+
+
+@both_roles
+def test_what_was_said_before_the_first_final_block_is_forgotten(role: str) -> None:
+    """zlib does not tell what a stream's window had."""
+    peer = Peer()
+    text = b"said before, and long enough to be worth a reference"
+    connection = DeflateConnection(role)
+    connection.feed(connection.compressed(BINARY, peer.deflate(text)))
+    connection.feed(connection.compressed(BINARY, final(b"end") + b"\x00"))
+    connection.feed(connection.compressed(BINARY, peer.deflate(text)))
+    assert connection.messages() == [text, b"end"]
+    assert failed_with(connection) == WSCloseCode.INVALID_PAYLOAD_DATA
+
+
+@both_roles
+@both_contexts
+def test_number_of_final_blocks(role: str, answer: str) -> None:
+    """16 for each frame, and one more for each KiB of it."""
+    piece = RANDOM[:1100]
+    for wire, passes in (
+        (final(b"a") * 16 + b"\x00", True),
+        (final(b"a") * 18 + b"\x00", False),
+        (final(piece) * 500 + b"\x00", True),
+        (final(piece) * 10 + final(b"a") * 40, False),
+    ):
+        connection = DeflateConnection(role, answer=answer)
+        connection.feed(connection.compressed(BINARY, wire))
+        if passes:
+            assert len(connection.messages()) == 1
+            assert connection.cause is None
+        else:
+            assert failed_with(connection) == WSCloseCode.INVALID_PAYLOAD_DATA
+
+
+@both_roles
+@both_contexts
+@pytest.mark.parametrize("size", [65535, 65536, 65537, 131072, 131073, 400_000])
+def test_frames_that_are_inflated_in_parts(role: str, answer: str, size: int) -> None:
+    """Parts of 64 KiB; a final block may end with one."""
+    stored = zlib.compressobj(0, zlib.DEFLATED, -15)
+    plain = stored.compress(RANDOM[: size - 1000]) + stored.flush(zlib.Z_SYNC_FLUSH)
+    whole = plain[:-4]
+    # Empty stored blocks, and a final one that ends with the first part.
+    ended = b"\x01" + (60_001).to_bytes(2, "little") + (5534).to_bytes(2, "little")
+    ended = b"\x00\x00\x00\xff\xff" * 1106 + ended + RANDOM[:60_001]
+    assert len(ended) == 65536
+    connection = DeflateConnection(role, answer=answer)
+    connection.feed(connection.compressed(BINARY, whole))
+    connection.feed(connection.compressed(BINARY, ended + whole))
+    assert connection.messages() == [RANDOM[: size - 1000], RANDOM[:60_001] + RANDOM[: size - 1000]]
 
 
 @both_roles
@@ -295,13 +460,26 @@ def test_broken_streams(role: str, answer: str, wire: str) -> None:
 
 
 @both_roles
-@pytest.mark.parametrize("wire", ["f248cdc9c907", "f248cdc9c907000000ffff"])
-def test_incomplete_messages_without_takeover(role: str, wire: str) -> None:
-    """A cut-off message, a tail that was not removed. With context takeover zlib does not tell."""
-    connection = DeflateConnection(role, answer=ALONE)
+@both_contexts
+@pytest.mark.parametrize("wire", ["f248cdc9c907", "f248cdc9c907000000ffff", "000000ffff"])
+def test_incomplete_messages(role: str, answer: str, wire: str) -> None:
+    """The last byte is missing; the tail was not removed."""
+    connection = DeflateConnection(role, answer=answer)
     connection.feed(connection.compressed(BINARY, bytes.fromhex(wire)))
     assert not connection.messages()
     assert failed_with(connection) == WSCloseCode.INVALID_PAYLOAD_DATA
+
+
+@both_roles
+@pytest.mark.parametrize("level", [1, 6])
+def test_messages_that_were_cut_off(role: str, level: int) -> None:
+    """Anywhere. With context takeover zlib does not always tell."""
+    data = deflated(b'{"id":1,"name":"a name","values":[1,2,3,4,5,6,7,8]}' * 3, level=level)
+    for size in range(1, len(data)):
+        connection = DeflateConnection(role, answer=ALONE)
+        connection.feed(connection.compressed(BINARY, data[:size]))
+        assert not connection.messages()
+        assert failed_with(connection) == WSCloseCode.INVALID_PAYLOAD_DATA
 
 
 @both_roles
@@ -388,3 +566,86 @@ def test_whole_messages_take_any_chunking(role: str) -> None:
     connection.feed(*(data[position : position + 1] for position in range(len(data))))
     assert connection.messages() == messages
     assert TAIL not in b"".join(connection.messages())
+
+
+# What happens meanwhile
+
+
+class Interrupted:
+    """A stream during whose work something else happens, as in a finalizer."""
+
+    def __init__(self, stream: Any, act: Callable[[], Any]) -> None:
+        self._stream = stream
+        self._act = act
+
+    def decompress(self, data: bytes, size: int) -> Any:
+        found = self._stream.decompress(data, size)
+        self._act()
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@both_roles
+@both_contexts
+@pytest.mark.parametrize("payload", [b"never delivered", b"\xff"])
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_disconnecting_while_a_message_is_inflated(
+    role: str, answer: str, payload: bytes, is_lost: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The garbage collector may run, and a finalizer may disconnect."""
+
+    def act() -> None:
+        connection.ws.disconnect(not is_lost)
+        if is_lost:
+            connection.lose()
+
+    monkeypatch.setattr(
+        inflating,
+        "new_inflater",
+        lambda *arguments: Interrupted(new_inflater(*arguments), act),
+    )
+    connection = DeflateConnection(role, answer=answer)
+    connection.feed(connection.compressed(TEXT, deflated(payload)))
+    assert not connection.messages()
+    assert kind_of(connection) is (
+        WSDisconnectKind.LOCAL_ABORT if is_lost else WSDisconnectKind.LOCAL_CLOSE
+    )
+    assert [frame.opcode for frame in connection.sent()] == ([] if is_lost else [CLOSE])
+
+
+@both_roles
+@both_contexts
+def test_sending_while_a_message_is_inflated(
+    role: str, answer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        inflating,
+        "new_inflater",
+        lambda *arguments: Interrupted(
+            new_inflater(*arguments), lambda: connection.ws.send(BINARY, b"meanwhile" * 20)
+        ),
+    )
+    connection = DeflateConnection(role, answer=answer)
+    peer = Peer(alone=answer == ALONE)
+    for _ in range(3):
+        connection.feed(connection.compressed(TEXT, deflated(b"text")))
+    assert connection.messages() == [b"text"] * 3
+    sent = connection.sent()
+    assert [peer.inflate(frame.payload) for frame in sent] == [b"meanwhile" * 20] * len(sent)
+    assert len(sent) >= 3
+
+
+@both_roles
+def test_no_memory_to_inflate(role: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(
+        inflating, "new_inflater", lambda *arguments: Interrupted(new_inflater(*arguments), fail)
+    )
+    connection = DeflateConnection(role)
+    connection.feed(connection.compressed(TEXT, deflated(b"text")))
+    assert not connection.messages()
+    assert failed_with(connection) == WSCloseCode.MESSAGE_TOO_BIG

@@ -518,11 +518,15 @@ cdef class Receiver(Sender):
         cdef ws_frame_header plain = header[0]
         cdef int violation = 0
         cdef bytes inflated
+        # Kept, because the garbage collector may run meanwhile, and a finalizer may disconnect.
+        cdef Compression compression = self._compression
         try:
-            inflated = self._compression.inflate(
+            inflated = compression.inflate(
                 header.opcode, header.fin, payload, <Py_ssize_t> header.payload_size, &violation)
         except MemoryError:
             return self._no_memory(header.payload_size)
+        if not self._state & DELIVERS:
+            return 0
         if violation < 0:
             return self._violated(violation)
         _set_payload_size(&plain, PyBytes_GET_SIZE(inflated))

@@ -356,15 +356,19 @@ cdef class Sender(ConnectionState):
         cdef Py_ssize_t plain_size = size
         cdef uint8_t first_byte
         cdef bytes data = None
+        # Kept, because the garbage collector may run meanwhile, and a finalizer may disconnect.
+        cdef Compression compression = self._compression
         if not first:
             is_deflated = self._fragmented & DEFLATED != 0
         elif rsv & 4:
-            self._compression.passed_by()       # the caller has compressed it
+            compression.passed_by()     # the caller has compressed it
             is_deflated = False
         else:
-            is_deflated = self._compression.wants(size)
+            is_deflated = compression.wants(size)
         if is_deflated:
-            data = self._compression.deflate(payload, &size, first, fin)
+            data = compression.deflate(payload, &size, first, fin)
+            if not self._state & MAY_SEND:
+                self._check_frame(opcode, fin, payload, plain_size)     # which raises
         if data is not None:
             payload = <const uint8_t*> PyBytes_AS_STRING(data)
             owner = data
