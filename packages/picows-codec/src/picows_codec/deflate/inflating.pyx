@@ -43,8 +43,8 @@ cdef enum:
 
 # 7.2.2, 1: "Append 4 octets of 0x00 0x00 0xff 0xff to the tail end". Another block follows, which
 # makes a stream fail whose last block is not complete, for example because the peer has left the
-# tail in place. With context takeover it is an empty stored block, whose padding cannot be taken for
-# a length; without, a final one, because then zlib tells whether it has come to its end.
+# tail in place. With context takeover it is an empty stored block, whose padding cannot be taken
+# for a length; without, a final one, because then zlib tells whether it has come to its end.
 cdef bytes _TAIL = b"\x00\x00\xff\xff\xf8\x00\x00\xff\xff"
 cdef bytes _TAIL_AND_END = b"\x00\x00\xff\xff\x01\x00\x00\xff\xff"
 cdef bytes _NONE = b""
