@@ -37,6 +37,7 @@ FURTHER: Dict[str, Dict[str, str]] = {
     "codec": {
         "connection.cork": "connection.sender: when frames leave",
         "connection.send_many": "connection.sender: many messages in one call",
+        "connection.nested_writes": "connection.sender: code that runs during a write",
         "connection.slow_peer": "connection.sender: watermarks, the cap of the queue",
         "connection.receiver_faults": "connection.receiver: violations, and listeners that raise",
         "connection.disconnected": "connection.closing: the end, during and after it",

@@ -208,6 +208,9 @@ cdef class WSTransport:
     once is queued: a large payload that cannot change (bytes, str, a received frame) by reference
     if it is not masked, anything else as a copy. So a buffer may be changed as soon as a call
     returns. ``pause_writing`` and the option ``max_write_queue_size`` bound the queue.
+
+    A finalizer, a signal handler or a logging handler that runs during a write cannot send on the
+    same connection: that raises :class:`WSStateError`. ``disconnect`` then waits for the write.
     """
 
     def __cinit__(self):

@@ -15,6 +15,7 @@ from picows_codec.buffers cimport ReadBuffer, keep_view
 from picows_codec.connection.closing cimport drop_tracebacks
 from picows_codec.connection.keepalive cimport KeepAlive, new_keepalive
 from picows_codec.connection.progress cimport DataWatch, StallWatch
+from picows_codec.connection.sender cimport WRITING
 from picows_codec.connection.state cimport (
     CLOSED,
     CONNECTING,
@@ -235,6 +236,9 @@ cdef class WSEndpoint(Handshaking):
 
     def connection_lost(self, exc):
         """The connection has ended: the transport's last call."""
+        if self._fragmented & WRITING:      # by a transport that does not wait for its own write
+            self._loop.call_soon(WSEndpoint.connection_lost, self, exc)
+            return
         cdef WSTransport transport = self._transport
         cdef WSListener listener = self._listener
         cdef list waiters = self._closed_waiters
@@ -308,6 +312,9 @@ cdef class WSEndpoint(Handshaking):
         """See :meth:`WSTransport.disconnect`."""
         self.check_thread()
         if self._transport_below is None:
+            return
+        if self._fragmented & WRITING:
+            self._loop.call_soon(self.disconnect, graceful, close_payload)
             return
         if self._state == CONNECTING or not graceful:
             self._set_cause(WSDisconnectKind.LOCAL_ABORT, None)

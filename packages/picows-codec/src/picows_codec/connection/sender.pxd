@@ -44,6 +44,7 @@ cdef enum:
     DEFLATES = 2        # data frames go through _compression
     DEFLATED = 4        # the fragmented message is compressed
     MANY = 8            # send_all deflates: the listener hears of a pause when all is sent
+    WRITING = 16        # a write is under way: nothing else may be sent
 
 cdef class Compression:
     """What permessage-deflate does for a connection that negotiated it (RFC 7692).
@@ -88,7 +89,7 @@ cdef class Sender(ConnectionState):
         bint _is_client
         bint _write_paused
         bint _pause_due             # call the listener's pause_writing when the frame is complete
-        uint8_t _fragmented         # FRAGMENTED, DEFLATES, DEFLATED, MANY
+        uint8_t _fragmented         # FRAGMENTED, DEFLATES, DEFLATED, MANY, WRITING
         bint _unlimited             # the queue's limit does not count: the library sends a ping
         Py_ssize_t _max_write_queue
         Py_ssize_t _written         # bytes that the transport was given
@@ -135,6 +136,7 @@ cdef class Sender(ConnectionState):
     cdef bint _resume(self) noexcept
     cdef int _write(self, const uint8_t* data, Py_ssize_t size) except -1
     cdef int _write_below_now(self, const uint8_t* data, Py_ssize_t size) except -1
+    cdef int _write_object(self, bytes data) except -1
     cdef int _write_raised(self) except -1
     cdef int _write_two(
         self, const uint8_t* head, Py_ssize_t head_size,

@@ -57,6 +57,8 @@ cdef enum:
 
 ctypedef int (*writing)(Wire, const uint8_t*, Py_ssize_t) noexcept
 ctypedef int (*sharing)(Wire, bytes) noexcept
+ctypedef int (*overflowing)(
+    Sender, WriteBuffer, const uint8_t*, Py_ssize_t, object, const uint8_t*) noexcept
 
 cdef extern from "Python.h":
     const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
@@ -152,13 +154,8 @@ cdef inline int _put(
     if not self._is_client:
         set_used(buffer, buffer.used + ws_encode_frame_header(
             buffer.data + buffer.used, first_byte, size, NULL))
-        if size > GATHER_SIZE:
-            self._write_two(buffer.data, buffer.used, payload, size, owner)
-            set_used(buffer, 0)
-            return 0
-        if size > buffer.capacity - buffer.used:
-            self._write(buffer.data, buffer.used)
-            set_used(buffer, 0)
+        if size > GATHER_SIZE or size > buffer.capacity - buffer.used:
+            return _overflow(self, buffer, payload, size, owner, NULL)
         memcpy(buffer.data + buffer.used, payload, size)
         set_used(buffer, buffer.used + size)
         return 0
@@ -166,14 +163,42 @@ cdef inline int _put(
     set_used(buffer, buffer.used + ws_encode_frame_header(
         buffer.data + buffer.used, first_byte, size, key))
     if size > buffer.capacity - buffer.used:
-        return _write_large(self, buffer, payload, size, key)
+        return _overflow(self, buffer, payload, size, None, key)
     ws_mask_copy(buffer.data + buffer.used, payload, size, key, 0)
     set_used(buffer, buffer.used + size)
     return 0
 
 
+cdef int _overflow(
+        Sender self, WriteBuffer buffer, const uint8_t* payload, Py_ssize_t size, object owner,
+        const uint8_t* key) except -1:
+    """A payload is too large for what is left of the buffer, which has its header."""
+    cdef int result
+    self._fragmented |= WRITING
+    if key != NULL:
+        result = (<overflowing> _write_large)(self, buffer, payload, size, owner, key)
+    else:
+        result = (<overflowing> _write_plain)(self, buffer, payload, size, owner, key)
+    self._fragmented &= ~WRITING
+    return result
+
+
+cdef int _write_plain(
+        Sender self, WriteBuffer buffer, const uint8_t* payload, Py_ssize_t size, object owner,
+        const uint8_t* key) except -1:
+    """Write what is in the buffer, and a server's payload after it, or begin the next with that."""
+    if size > GATHER_SIZE:
+        self._write_two(buffer.data, buffer.used, payload, size, owner)
+        set_used(buffer, 0)
+        return 0
+    self._write(buffer.data, buffer.used)
+    memcpy(buffer.data, payload, size)
+    set_used(buffer, size)
+    return 0
+
+
 cdef int _write_large(
-        Sender self, WriteBuffer buffer, const uint8_t* payload, Py_ssize_t size,
+        Sender self, WriteBuffer buffer, const uint8_t* payload, Py_ssize_t size, object owner,
         const uint8_t* key) except -1:
     """Write a client's payload that does not fit into the buffer, after what is in the buffer."""
     cdef WriteBuffer large = self._buffers.take_large()
@@ -264,6 +289,10 @@ cdef class Sender(ConnectionState):
         cdef int code
         cdef int violation
         self.check_thread()
+        if self._fragmented & WRITING:
+            raise WSStateError(
+                f"cannot send {ws_opcode_member(opcode)!r} while another frame is being written: a"
+                " finalizer, a signal handler or a logging handler must not send")
         if not self._state & MAY_SEND:
             if (
                     opcode == WS_OP_CLOSE and self._was_close_sent()
@@ -408,8 +437,7 @@ cdef class Sender(ConnectionState):
                 return self._queue_overflow(size)
             _put(self, buffer, first_byte, payload, size, message)
             if buffer.used >= buffer.capacity:      # a header needs the room beyond that
-                self._write(buffer.data, buffer.used)
-                set_used(buffer, 0)
+                _overflow(self, buffer, buffer.data, 0, None, NULL)
         if held:
             return self._report_pause() if self._pause_due else 0
         return self._flush()
@@ -449,11 +477,7 @@ cdef class Sender(ConnectionState):
             if (<sharing> _write_shared)(self._wire, frame) < 0:
                 self._write_raised()
             return self._report_pause() if self._pause_due else 0
-        try:
-            self._write_below(frame)
-        except BaseException as error:
-            self._write_failed(error)
-            raise
+        self._write_object(frame)
         return self._report_pause() if self._pause_due else 0
 
     cdef int _send_close(
@@ -476,7 +500,9 @@ cdef class Sender(ConnectionState):
         self.check_thread()
         if self._corks:
             self._corks -= 1
-        if self._corks == 0 and not self._more_to_come and self._pending is not None:
+        if (
+                self._corks == 0 and not self._more_to_come and self._pending is not None
+                and not self._fragmented & WRITING):
             self._flush()
         return 0
 
@@ -539,7 +565,6 @@ cdef class Sender(ConnectionState):
         cdef Py_ssize_t piece
         cdef bytes data
         cdef uint8_t* out
-        cdef object write = self._write_below
         if self._is_client:
             ws_masking_key(key)
         header_size = ws_encode_frame_header(
@@ -554,11 +579,7 @@ cdef class Sender(ConnectionState):
             else:
                 memcpy(out + header_size, payload + offset, piece)
             self._written += header_size + piece
-            try:
-                write(data)
-            except BaseException as error:
-                self._write_failed(error)
-                raise
+            self._write_object(data)
             offset += piece
             if offset == size:
                 return self._report_pause() if self._pause_due else 0
@@ -599,18 +620,26 @@ cdef class Sender(ConnectionState):
 
     cdef int _write_below_now(self, const uint8_t* data, Py_ssize_t size) except -1:
         """Write to a loop's own transport what was held back, or a payload after its header."""
-        cdef object write = self._write_below
         cdef Py_ssize_t piece
         self._written += size
-        while size > 0 and write is not None:
+        while size > 0 and self._write_below is not None:
             piece = min(size, PIECE_SIZE)
-            try:
-                write(PyBytes_FromStringAndSize(<const char*> data, piece))
-            except BaseException as error:
-                self._write_failed(error)
-                raise
+            self._write_object(PyBytes_FromStringAndSize(<const char*> data, piece))
             data += piece
             size -= piece
+        return 0
+
+    cdef int _write_object(self, bytes data) except -1:
+        """Write to a loop's own transport. It is Python code, so the garbage collector and signal
+        handlers may run in it: what they send would come into the middle of a frame."""
+        self._fragmented |= WRITING
+        try:
+            self._write_below(data)
+        except BaseException as error:
+            self._write_failed(error)
+            raise
+        finally:
+            self._fragmented &= ~WRITING
         return 0
 
     cdef int _write_raised(self) except -1:
