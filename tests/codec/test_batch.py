@@ -19,6 +19,7 @@ from picows_codec import (
 from tests.support import frames
 from tests.support.chunking import Feeding, every_feeding
 from tests.support.connection import Connection, both_roles, kind_of
+from tests.support.deflate import DeflateConnection, deflated
 from tests.support.extensions import compile_extension
 from tests.support.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT
 
@@ -156,6 +157,19 @@ def test_a_batch_is_the_listeners(role: str) -> None:
     connection.feed(build(connection, "a"))
     connection.feed(build(connection, "b"))
     assert listener.batches == [["a", "mine"], ["b", "mine"]]
+
+
+@both_roles
+def test_what_is_inflated_to_much_comes_in_several_batches(role: str) -> None:
+    listener = Batches()
+    connection = DeflateConnection(role, listener)
+    bomb = connection.compressed(BINARY, deflated(bytes(400_000), level=9))
+    connection.feed(bomb * 7 + build(connection, "plain"))
+    assert [len(messages) for messages in listener.batches] == [3, 3, 2]
+    # Each read counts for itself.
+    for _ in range(3):
+        connection.feed(bomb * 2)
+    assert [len(messages) for messages in listener.batches[3:]] == [2, 2, 2]
 
 
 # Replies

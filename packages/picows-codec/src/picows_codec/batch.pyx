@@ -43,6 +43,7 @@ cdef class WSBatchListener(WSMessageListener):
         ``messages`` holds a str for TEXT (see ``decode_text``) and bytes for BINARY. The list and
         what is in it belong to the listener, which may keep or change both. What arrived before the
         peer's CLOSE frame, or before it broke the protocol, comes first, in a batch of its own.
+        Compressed messages come in batches of about a MiB if they are inflated to more than that.
         """
 
     cpdef on_ws_message(self, WSTransport transport, WSMessage message):

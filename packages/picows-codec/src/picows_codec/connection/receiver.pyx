@@ -530,9 +530,13 @@ cdef class Receiver(Sender):
         if violation < 0:
             return self._violated(violation)
         _set_payload_size(&plain, PyBytes_GET_SIZE(inflated))
-        return _deliver_frame(
+        _deliver_frame(
             self, buffer, &plain, <const uint8_t*> PyBytes_AS_STRING(inflated), inflated, tail,
             tail_size)
+        if self._is_batching and compression.fills_batch(
+                PyBytes_GET_SIZE(inflated), self._buffers.reads):
+            return self._end_batch()
+        return 0
 
     cdef bint _more_deliverable(self, const uint8_t* data, Py_ssize_t size) noexcept:
         """Whether data[0:size] begins with another complete frame that the listener will get.

@@ -70,6 +70,9 @@ cdef class Compression:
     cdef bytes inflate(
         self, uint8_t opcode, bint fin, const uint8_t* payload, Py_ssize_t size,
         int* violation)
+    # Whether what a read was inflated to has become so large, with size bytes more, that a listener
+    # that keeps it all should get it. read: the thread's count of reads.
+    cdef bint fills_batch(self, Py_ssize_t size, unsigned long read) noexcept
 
 cdef class Sender(ConnectionState):
     cdef:

@@ -107,6 +107,9 @@ cdef class Compression:
             int* violation):
         raise NotImplementedError
 
+    cdef bint fills_batch(self, Py_ssize_t size, unsigned long read) noexcept:
+        return False
+
 
 cdef inline const uint8_t* _payload_of(object message, Py_ssize_t* size) except NULL:
     """Where the bytes of a payload lie: that of a bytes, a str or a contiguous memoryview."""

@@ -15,6 +15,10 @@ from picows_codec.deflate.negotiation import Agreement
 
 __all__ = ["new_compression"]
 
+cdef enum:
+    # Bytes. The few bytes of a read may be inflated to a thousand times as many.
+    LARGEST_BATCH = 1048576
+
 
 @cython.final
 cdef class DeflateExtension(Compression):
@@ -28,6 +32,8 @@ cdef class DeflateExtension(Compression):
     cdef Py_ssize_t _min_size
     cdef int _send_bits             # 0: nothing is compressed
     cdef bint _is_inflating         # the message under way is compressed
+    cdef Py_ssize_t _inflated       # bytes, in the read of that number
+    cdef unsigned long _read
 
     cdef bint deflates(self) noexcept:
         return self._send_bits != 0
@@ -69,6 +75,16 @@ cdef class DeflateExtension(Compression):
         if opcode != WS_OP_CONTINUATION:
             self._inflater.begin(opcode == WS_OP_TEXT)
         return self._inflater.inflate(payload, size, fin, violation)
+
+    cdef bint fills_batch(self, Py_ssize_t size, unsigned long read) noexcept:
+        if self._read != read:
+            self._read = read
+            self._inflated = 0
+        self._inflated += size
+        if self._inflated < LARGEST_BATCH:
+            return False
+        self._inflated = 0
+        return True
 
 
 def new_compression(agreement, WSOptions options not None):
