@@ -16,7 +16,7 @@ from picows_codec.coroutines.connection import WSConnection
 from picows_codec.socket_address import format_address
 from picows_server import WSConnectionClosed, WSState, broadcast, serve
 from tests.support.loops import other_tasks
-from tests.support.rawclient import RawClient
+from tests.support.rawclient import RawClient, upgrade_request
 from tests.support.servers import ANY_PORT, plain_backends, quiet_logger, sockname
 
 
@@ -278,6 +278,36 @@ async def test_handlers_see_the_close_of_the_server(backend: str) -> None:
     assert not other_tasks()
 
 
+@plain_backends
+async def test_handler_that_waits_in_send_sees_the_close(backend: str) -> None:
+    """Its peer does not read, so that the closing handshake cannot end in time."""
+    connections: List[WSConnection] = []
+    errors: List[WSConnectionClosed] = []
+
+    async def handler(connection: WSConnection) -> None:
+        connections.append(connection)
+        try:
+            while True:
+                await connection.send(bytes(1 << 16))
+        except WSConnectionClosed as error:
+            errors.append(error)
+            raise
+
+    options: Any = {"backend": backend, "close_timeout": 30}
+    async with serve(handler, ANY_PORT, **options) as server:
+        client = await RawClient.connect(sockname(server))
+        client.writer.transport.pause_reading()
+        client.writer.write(upgrade_request())
+        while not connections or not connections[0].transport.write_queue_size:
+            await asyncio.sleep(0)
+        server.close()
+        while not errors:
+            await asyncio.sleep(0)
+        client.reset()
+    assert errors[0].code == 1001
+    await client.close()
+
+
 async def test_close_waits_for_a_handler_after_its_connection() -> None:
     handler = Handler()
     server = await serve(handler, ANY_PORT)
@@ -305,7 +335,7 @@ async def test_late_handlers_are_cancelled(backend: str, caplog: pytest.LogCaptu
         await handler.begun.wait()
     assert handler.was_cancelled
     assert not other_tasks()
-    assert "1 handlers have not ended: cancelling them" in caplog.text
+    assert "cancelling the handlers that have not ended: 1" in caplog.text
     await client.close()
 
 
@@ -386,6 +416,47 @@ async def test_broadcast_reaches_connections() -> None:
         assert broadcast(server.open_connections, "news") == 2
         for client in clients:
             await client.close()
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="no eager tasks")
+async def test_eager_tasks(caplog: pytest.LogCaptureFixture) -> None:
+    steps: List[str] = []
+
+    async def handler(connection: WSConnection) -> None:
+        steps.append("begun")
+        await connection.send("last")
+        if connection.request.path == "/error":
+            raise ValueError("boom")
+
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(asyncio.eager_task_factory)
+    try:
+        async with serve(handler, ANY_PORT) as server:
+            for path, code in (("/", 1000), ("/error", 1011)):
+                async with await RawClient.open(sockname(server), path) as client:
+                    assert (await client.read_frame()).payload == b"last"
+                    assert await client.read_close() == code
+    finally:
+        loop.set_task_factory(None)
+    assert steps == ["begun"] * 2
+    assert caplog.text.count("the handler failed") == 1
+
+
+def test_error_that_ends_the_loop(caplog: pytest.LogCaptureFixture) -> None:
+    """As Ctrl-C does in the middle of a handler."""
+
+    async def handler(connection: WSConnection) -> None:
+        raise SystemExit(3)
+
+    async def main() -> None:
+        async with serve(handler, ANY_PORT) as server:
+            clients.append(await RawClient.open(sockname(server)))
+            await server.serve_forever()
+
+    clients: List[RawClient] = []
+    with pytest.raises(SystemExit):
+        asyncio.run(main())
+    assert not [record for record in caplog.records if record.levelno > logging.INFO]
 
 
 _VARIABLE: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="none")

@@ -56,7 +56,11 @@ class Sealed:
 
 @contextlib.asynccontextmanager
 async def sealed(
-    kind: str, backend: str, directory: Path, certificates: Optional[Certificates] = None
+    kind: str,
+    backend: str,
+    directory: Path,
+    certificates: Optional[Certificates] = None,
+    role: str = "server",
 ) -> AsyncIterator[Sealed]:
     if kind == "uvloop":
         pytest.importorskip("uvloop")
@@ -67,7 +71,7 @@ async def sealed(
         context = certificates.client_context()
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "tests.support.sealed", "server", kind, backend, *files),
+        *("-m", "tests.support.sealed", role, kind, backend, *files),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -141,6 +145,40 @@ def test_sealed_server(backend: str, tmp_path: Path, loop_kind: str) -> None:
         async with sealed(loop_kind, backend, tmp_path) as server:
             await _one_of_each_kind(server)
         _check_log(server.log)
+
+    run(main)
+
+
+@pytest.mark.parametrize("backend", PLAIN_BACKENDS)
+def test_sealed_server_with_handlers(backend: str, tmp_path: Path, loop_kind: str) -> None:
+    async def main() -> None:
+        async with sealed(loop_kind, backend, tmp_path, role="handlers") as server:
+            async with await server.open() as client:
+                client.write_frame(1, b"hello")
+                assert (await client.read_frame()).payload == b"hello"
+                client.write_frame(1, b"fragments")
+                assert (await client.read_frame()).payload == b"one"
+                while not (await client.read_frame()).fin:
+                    pass
+                client.write_frame(1, b"ping")
+                client.write_frame(10, (await client.read_frame()).payload)
+                assert (await client.read_frame()).payload == b"True"
+                client.write_close(1000)
+                assert await client.read_close() == 1000
+            async with await server.open() as client:
+                client.write_frame(1, b"raise")
+                assert await client.read_close() == 1011
+            async with await server.open() as client:
+                client.write_frame(3, b"a reserved opcode")
+                assert await client.read_close() == 1002
+            assert await server.status("/none") == 404
+            assert await server.status("/raise") == 500
+            async with await server.open() as client:
+                client.reset()
+            last = await server.open()
+        await last.close()
+        assert server.log.count("the handler failed") == 1
+        assert server.log.count("process_request failed") == 1
 
     run(main)
 

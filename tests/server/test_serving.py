@@ -224,6 +224,9 @@ async def test_process_request(way: str, caplog: pytest.LogCaptureFixture) -> No
                 assert ("sec-websocket-protocol" in response.headers) is is_extended
                 if status == 101:
                     await echo(client)
+    failed = [each for each in caplog.records if each.levelno >= logging.ERROR]
+    assert len(failed) == 2
+    assert all(each.getMessage().endswith(": process_request failed") for each in failed)
     assert "boom" in caplog.text
     assert "process_request must return a WSUpgradeResponse or None, not 7" in caplog.text
 
@@ -422,7 +425,7 @@ async def of_websockets(connection: WSConnection, request: WSUpgradeRequest) -> 
 @pytest.mark.parametrize(
     ("options", "error", "text"),
     [
-        ({"process_request": 7}, TypeError, "process_request must be callable or None, not 7"),
+        ({"process_request": 7}, TypeError, "process_request must be a coroutine function, not 7"),
         (
             {"process_request": of_websockets},
             TypeError,

@@ -1,8 +1,9 @@
 """A process that opens no file and imports no module any more: out of descriptors, or chrooted.
 
 ``python -m tests.support.sealed server KIND BACKEND [CHAIN KEY]`` serves, sealed, until its input
-ends; the tests talk to it. ``... client KIND BACKEND [AUTHORITY CHAIN KEY]`` connects in each way,
-seals itself and does all of it again. The last line of output is what was tried, as JSON.
+ends; the tests talk to it. ``... handlers KIND BACKEND`` does so with coroutines.
+``... client KIND BACKEND [AUTHORITY CHAIN KEY]`` connects in each way, seals itself and does all of
+it again. The last line of output is what was tried, as JSON.
 """
 
 from __future__ import annotations
@@ -64,7 +65,8 @@ def main(role: str, kind: str, *arguments: str) -> None:
         loop = uvloop.new_event_loop()
     else:
         loop = asyncio.new_event_loop()
-    loop.run_until_complete({"server": _serve, "client": _connect}[role](seal, *arguments))
+    roles = {"server": _serve, "handlers": _serve_by_coroutines, "client": _connect}
+    loop.run_until_complete(roles[role](seal, *arguments))
     seal.is_closed = False
     _print(json.dumps(seal.broken))
 
@@ -89,6 +91,47 @@ async def _serve(seal: Seal, backend: str, *files: str) -> None:
         close_timeout=1.0,
         max_connections=50,
     )
+    await _serve_until_input_ends(seal, server)
+
+
+async def _serve_by_coroutines(seal: Seal, backend: str) -> None:
+    from picows_server import (  # noqa: PLC0415
+        WSConnection,
+        WSUpgradeRequest,
+        WSUpgradeResponse,
+        serve,
+    )
+
+    async def handler(connection: WSConnection) -> None:
+        async for message in connection:
+            if message == "raise":
+                raise LookupError("as asked for")
+            if message == "fragments":
+                await connection.send(["one", "two"])
+            elif message == "ping":
+                await connection.send(str(await connection.ping() > 0))
+            else:
+                await connection.send(message)
+
+    async def process_request(request: WSUpgradeRequest) -> Any:
+        if request.path == "/raise":
+            raise LookupError("as asked for")
+        if request.path == "/none":
+            return WSUpgradeResponse.create_error_response(404)
+        await asyncio.sleep(0)
+        return None
+
+    server = await serve(
+        handler,
+        "ws://127.0.0.1:0/",
+        process_request=process_request,
+        backend=backend,
+        close_timeout=1.0,
+    )
+    await _serve_until_input_ends(seal, server)
+
+
+async def _serve_until_input_ends(seal: Seal, server: Any) -> None:
     loop = asyncio.get_running_loop()
     finished = loop.create_future()
     loop.add_reader(sys.stdin, lambda: finished.done() or finished.set_result(None))

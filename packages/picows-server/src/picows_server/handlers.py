@@ -70,7 +70,9 @@ class Handlers:
     def cancel(self) -> None:
         """Cancel the tasks that are left."""
         if self._running:
-            self._logger.warning("%d handlers have not ended: cancelling them", len(self._running))
+            self._logger.warning(
+                "cancelling the handlers that have not ended: %d", len(self._running)
+            )
         for task in list(self._running):
             task.cancel()
 
@@ -93,7 +95,9 @@ class Handlers:
         else:
             error = task.exception()
             if error is not None and not _is_end_of(connection, error):
-                self._failed(connection, error)
+                # What is no Exception has ended the loop, too: Ctrl-C, for example.
+                if isinstance(error, Exception):
+                    self._failed(connection, error)
                 code = WSCloseCode.INTERNAL_ERROR
         connection.leave(code)
         if self._released is not None:

@@ -22,7 +22,7 @@ from typing import (
 from picows_codec import WSUpgradeRequest, WSUpgradeResponse, WSUpgradeResponseWithListener
 from picows_codec.calls import returns_call
 from picows_codec.coroutines.inbox import Inbox, QueueMarks
-from picows_codec.socket_address import UnixPath
+from picows_codec.socket_address import UnixPath, format_address
 from picows_server.call import WSCreateServerCall
 from picows_server.create import ws_create_server
 from picows_server.handlers import Handler, Handlers
@@ -126,11 +126,20 @@ async def serve(
     with given_sockets(sock) as given:
         _check_order(handler, url, logger_name)
         _check_handler(handler)
-        handlers = Handlers(handler, resolve_logger(logger_name))
-        route = _make_route(process_request, QueueMarks(max_queue, max_queue_bytes), handlers.start)
+        if process_request is not None:
+            _check_callable("process_request", process_request, "request")
+        marks = QueueMarks(max_queue, max_queue_bytes)
+        logger = resolve_logger(logger_name)
+        handlers = Handlers(handler, logger)
+
+        def accept() -> Inbox:
+            return Inbox(marks, handlers.start)
+
         server: WSServer = await ws_create_server(
             url,
-            route,
+            accept
+            if process_request is None
+            else _RequestProcessor(process_request, accept, logger),
             logger_name,
             ssl_context=ssl_context,
             unix_path=unix_path,
@@ -152,37 +161,51 @@ async def serve(
     return server
 
 
-def _make_route(
-    process_request: Optional[ProcessRequest],
-    marks: QueueMarks,
-    start: Callable[[Inbox], None],
-) -> Callable[[WSUpgradeRequest], RouteResult]:
-    if process_request is None:
-        return lambda request: Inbox(marks, start)
-    process: Any = process_request
-    if not callable(process):
-        raise TypeError(f"process_request must be callable or None, not {process!r}")
-    _check_signature("process_request", process, "request")
+class _RequestProcessor:
+    """The route of a server whose user has passed ``process_request``."""
 
-    def decide(response: object) -> Decision:
+    def __init__(
+        self,
+        process_request: ProcessRequest,
+        accept: Callable[[], Inbox],
+        logger: Logger,
+    ) -> None:
+        self._process: Callable[[WSUpgradeRequest], Any] = process_request
+        self._accept = accept
+        self._logger = logger
+
+    def __call__(self, request: WSUpgradeRequest) -> RouteResult:
+        try:
+            result = self._process(request)
+            if inspect.isawaitable(result):
+                return self._decide_later(request, result)
+            return self._decide(result)
+        except Exception as error:  # noqa: BLE001 - whatever the user's function raises
+            return self._fail(request, error)
+
+    async def _decide_later(
+        self, request: WSUpgradeRequest, awaitable: Awaitable[object]
+    ) -> Decision:
+        try:
+            return self._decide(await awaitable)
+        except Exception as error:  # noqa: BLE001 - whatever the user's function raises
+            return self._fail(request, error)
+
+    def _decide(self, response: object) -> Decision:
         if response is None:
-            return Inbox(marks, start)
+            return self._accept()
         if not isinstance(response, WSUpgradeResponse):
             raise TypeError(
                 f"process_request must return a WSUpgradeResponse or None, not {response!r}"
             )
         if response.status == 101:
-            return WSUpgradeResponseWithListener(response, Inbox(marks, start))
+            return WSUpgradeResponseWithListener(response, self._accept())
         return response
 
-    async def decide_later(awaitable: Awaitable[Response]) -> Decision:
-        return decide(await awaitable)
-
-    def route(request: WSUpgradeRequest) -> RouteResult:
-        result = process(request)
-        return decide_later(result) if inspect.isawaitable(result) else decide(result)
-
-    return route
+    def _fail(self, request: WSUpgradeRequest, error: Exception) -> Decision:
+        peer = format_address(request.remote_address)
+        self._logger.error("%s: process_request failed", peer, exc_info=error)
+        return WSUpgradeResponse.create_error_response(500, b"Internal Server Error\n")
 
 
 def _check_order(handler: Any, url: Any, logger_name: Any) -> None:
@@ -199,9 +222,7 @@ def _check_order(handler: Any, url: Any, logger_name: Any) -> None:
 
 
 def _check_handler(handler: Any) -> None:
-    if not callable(handler):
-        raise TypeError(f"handler must be a coroutine function, not {handler!r}")
-    _check_signature("handler", handler, "connection")
+    _check_callable("handler", handler, "connection")
     function = _function_behind(handler)
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise TypeError(f"handler must be a coroutine function without yield, not {handler!r}")
@@ -228,7 +249,9 @@ def _function_behind(handler: Any) -> Any:
     return inspect.unwrap(getattr(handler, "__func__", handler))
 
 
-def _check_signature(name: str, function: Any, argument: str) -> None:
+def _check_callable(name: str, function: Any, argument: str) -> None:
+    if not callable(function):
+        raise TypeError(f"{name} must be a coroutine function, not {function!r}")
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # many compiled functions have none
