@@ -111,7 +111,18 @@ def quick_starts() -> Dict[str, List[str]]:
     return found
 
 
+def coroutine_starts() -> Dict[str, List[str]]:
+    """Client and server with coroutines."""
+    every = [block for document in DOCUMENTS for block in blocks(document)]
+    programs = [block for block in every if "asyncio.run(main(" in block]
+    return {
+        "client": [block for block in programs if "picows_client import connect\n" in block],
+        "server": [block for block in programs if "picows_server import serve\n" in block],
+    }
+
+
 PROGRAMS = quick_starts()
+COROUTINES = coroutine_starts()
 
 
 def same_program(one: str, other: str) -> bool:
@@ -138,10 +149,12 @@ def test_quick_starts_are_shown() -> None:
     assert "class ClientListener(WSListener)" in shown["README.md"]
     assert "class ServerClientListener(WSListener)" in shown["README.md"]
     assert len(PROGRAMS["client"]) == len(PROGRAMS["server"]) == 2
-    for programs in PROGRAMS.values():
+    for programs in (*PROGRAMS.values(), *COROUTINES.values()):
         for program in programs:
             assert same_program(program, programs[0])
             assert "._transport" not in program
+    assert "def echo(ws)" in shown["README.md"]
+    assert len(COROUTINES["client"]) == len(COROUTINES["server"]) == 2
 
 
 def write_program(directory: Path, name: str, program: str, port: int, loop_kind: str) -> Path:
@@ -172,6 +185,30 @@ def test_quick_start(
             with examples.start(client_path) as client:
                 assert client.finish() == ["Echo reply: Hello world"]
             assert server.read_line() == "New client connected"
+
+
+@needs_sigint
+def test_coroutine_quick_start(
+    examples: Examples, tmp_path: Path, port: int, loop_kind: str
+) -> None:
+    """They understand each other; Ctrl-C of the server is the end of a client in the middle."""
+    url = f"ws://127.0.0.1:{port}"
+    client_path, server_path = (
+        write_program(tmp_path, name, COROUTINES[side][0], port, loop_kind)
+        for name, side in (("coroutine_client", "client"), ("coroutine_server", "server"))
+    )
+    silent_path = tmp_path / "silent_client.py"
+    silent_path.write_text(SILENT_CLIENT, "utf-8")
+    with examples.start(server_path) as server:
+        assert server.read_line() == f"Server started on {url}"
+        for _ in range(2):
+            with examples.start(client_path) as client:
+                assert client.finish() == ["Echo reply: Hello world"]
+        with examples.start(silent_path, url) as client:
+            assert client.read_line() == "connected"
+            server.interrupt()
+            assert server.finish() == []
+            assert client.finish() == ["code 1001"]
 
 
 def with_farewell(program: str) -> str:

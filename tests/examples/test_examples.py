@@ -84,6 +84,28 @@ def test_reconnecting_client(examples: Examples) -> None:
     assert end == "client: disconnected: this side closed: 1000"
 
 
+def test_coroutine_client(examples: Examples) -> None:
+    reply, ping, nothing, quotes, end = examples.run("coroutine_client.py")
+    assert reply == "Reply: no such command: hello"
+    assert re.fullmatch(r"Round trip: \d+ microseconds", ping)
+    assert nothing == "Nothing for a while"
+    assert re.fullmatch(r"10000 quotes in \d+ calls of recv_many; the last of SYM7: 9907", quotes)
+    assert end == "The end: the peer closed: 1012 (back in a moment) (code 1012)"
+
+
+def test_coroutine_server(examples: Examples) -> None:
+    listening, *lines = examples.run("coroutine_server.py")
+    assert listening.startswith("Listening on ws://127.0.0.1:")
+    assert lines[:4] == [
+        "Without a token: 401",
+        "Ada reads: Ada: hello",
+        "Grace reads: Grace: good morning",
+        "Ada reads: Grace: good morning",
+    ]
+    assert sorted(lines[4:6]) == ["server: Ada has left", "server: Grace has left"]
+    assert lines[6:] == ["The server closed with 1001"] * 2
+
+
 def test_batch(examples: Examples) -> None:
     counts, latest = examples.run("batch.py")
     found = re.fullmatch(r"10000 messages in (\d+) batches", counts)

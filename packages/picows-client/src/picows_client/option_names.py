@@ -92,6 +92,10 @@ CONNECT_MEANINGS = {
     **dict.fromkeys(LISTENER_NAMES, _LISTENER),
     "process_exception": _RECONNECTING_TO,
     "reconnect_delays": _RECONNECTING_TO,
+    "fingerprint": (
+        "write ssl_context=, and look at the certificate of"
+        " connection.transport.underlying_transport"
+    ),
     "handler": "it is an option of serve",
     "process_request": "it is an option of serve",
 }

@@ -35,6 +35,7 @@ CONNECTION_MEANINGS = {
     "max_size": _SIZE,
     "max_msg_size": _SIZE,
     "read_limit": "write read_buffer_init_size= (bytes)",
+    "writer_limit": "set write_high_watermark= and write_low_watermark= (bytes)",
     "write_limit": "set write_high_watermark= and write_low_watermark= (bytes)",
     "ssl_shutdown_timeout": "write close_timeout= (seconds)",
     "receive_timeout": "write data_timeout= (seconds)",
