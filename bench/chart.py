@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict, List, Sequence, Tuple
 
 import matplotlib as mpl
 
@@ -34,6 +34,7 @@ class Chart:
     name: str
     title: str
     panels: Dict[str, str]  # scenario: heading
+    peers: Tuple[str, ...] = ()  # who is shown; by default all who were measured
 
 
 CHARTS = [
@@ -65,6 +66,42 @@ CHARTS = [
             "inbound-server-64": "into a server",
             "outbound-client-64-cork": "out of a client",
             "outbound-server-64-cork": "out of a server",
+        },
+    ),
+    Chart(
+        "coroutines",
+        "Coroutines: messages per second",
+        {
+            "inbound-client-100": "100 B into a client",
+            "echo-server-50-256": "echo server, 50 connections, 256 B",
+        },
+        (
+            "c",
+            "ours",
+            "ours-coroutine",
+            "ours-many",
+            "ours-batch",
+            "picows-websockets",
+            "websockets",
+            "aiohttp",
+        ),
+    ),
+    Chart(
+        "compression",
+        "permessage-deflate: JSON messages per second of CPU time",
+        {
+            "deflate-in-client-262": "262 B into a client",
+            "deflate-out-server-262": "262 B out of a server",
+            "deflate-in-client-4k": "4 KiB into a client",
+            "deflate-out-server-4k": "4 KiB out of a server",
+        },
+    ),
+    Chart(
+        "broadcast",
+        "Broadcast of 256 B to 1,000 connections",
+        {
+            "broadcast-1000-256": "deliveries per second",
+            "broadcast-1000-256-deflate": "compressed, deliveries per second of CPU time",
         },
     ),
     Chart(
@@ -111,10 +148,17 @@ def colour(peer: str, theme: Theme) -> str:
     return theme.limit if peer == "c" else theme.other
 
 
-def draw_panel(axes: Axes, result: ScenarioResult, heading: str, theme: Theme) -> None:
+def shown(chart: Chart, result: ScenarioResult) -> List[str]:
+    """Return the peers of a panel."""
+    return [peer for peer in result.rounds if not chart.peers or peer in chart.peers]
+
+
+def draw_panel(
+    axes: Axes, result: ScenarioResult, names: Sequence[str], heading: str, theme: Theme
+) -> None:
     """Draw one scenario, the best on top."""
     scenario = result.scenario
-    peers = sorted(result.rounds, key=result.median, reverse=scenario.lower_is_better)
+    peers = sorted(names, key=result.median, reverse=scenario.lower_is_better)
     values = [result.median(peer) for peer in peers]
     low = [value - min(result.values(peer)) for peer, value in zip(peers, values)]
     high = [max(result.values(peer)) - value for peer, value in zip(peers, values)]
@@ -168,7 +212,9 @@ def draw_chart(results: Results, chart: Chart, theme: Theme, folder: Path) -> bo
     if not panels:
         return False
     lines = [panels[start : start + COLUMNS] for start in range(0, len(panels), COLUMNS)]
-    heights = [max(len(result.rounds) for result, _ in line) * BAR_HEIGHT + 0.55 for line in lines]
+    heights = [
+        max(len(shown(chart, result)) for result, _ in line) * BAR_HEIGHT + 0.55 for line in lines
+    ]
     plot, grid = plt.subplots(
         len(lines),
         COLUMNS,
@@ -179,7 +225,7 @@ def draw_chart(results: Results, chart: Chart, theme: Theme, folder: Path) -> bo
     )
     for row, line in zip(grid, lines):
         for axes, (result, heading) in zip(row, line):
-            draw_panel(axes, result, heading, theme)
+            draw_panel(axes, result, shown(chart, result), heading, theme)
         for axes in row[len(line) :]:
             axes.set_visible(False)
     plot.suptitle(chart.title, x=0.01, ha="left", fontsize=12, fontweight="bold", color=theme.text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import List
 
-__all__ = ["GOALS", "MEMORY_GOAL", "Goal"]
+__all__ = ["GOALS", "MEMORY_GOALS", "SIZE_GOALS", "Goal"]
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,23 @@ class Goal:
 
 def _both(scenario: str, peer: str, picows: float, c: float) -> List[Goal]:
     return [Goal(scenario, peer, "picows", picows), Goal(scenario, peer, "c", c)]
+
+
+def _deflate() -> List[Goal]:
+    goals = []
+    for side in ("client", "server"):
+        for direction in ("in", "out"):
+            # The engine that ours prefers for this direction.
+            same = "aiohttp-zlib-ng" if direction == "in" else "aiohttp-isal"
+            for size, ratio in (("262", 1.2), ("4k", 1.0)):
+                name = f"deflate-{direction}-{side}-{size}"
+                for shape in ("ours", "ours-coroutine"):
+                    goals += [
+                        Goal(name, shape, "websockets", 2.0),
+                        Goal(name, shape, "aiohttp", 1.5),
+                        Goal(name, f"{shape}-extra", same, ratio),
+                    ]
+    return goals
 
 
 GOALS: List[Goal] = [
@@ -52,6 +69,15 @@ GOALS: List[Goal] = [
     Goal("inbound-server-64", "ours-batch", "ours", 2.5),
     Goal("outbound-client-64-cork", "ours-batch", "ours", 3.0),
     Goal("outbound-server-64-cork", "ours-batch", "ours", 3.0),
+    Goal("inbound-client-100", "ours-coroutine", "websockets", 10.0),
+    Goal("inbound-client-100", "ours-coroutine", "aiohttp", 4.0),
+    Goal("inbound-client-100", "ours-coroutine", "picows-websockets", 1.3),
+    Goal("inbound-client-100", "ours-many", "ours-coroutine", 2.0),
+    Goal("echo-server-50-256", "ours-coroutine", "websockets", 2.5),
+    Goal("echo-server-50-256", "ours-coroutine", "aiohttp", 1.5),
+    *_deflate(),
+    # At most 1.15 times the CPU time.
+    Goal("broadcast-1000-256-deflate", "ours-batch", "ours-batch-plain", 1 / 1.15),
     Goal("broadcast-1000-256", "ours-batch", "c", 0.95),
     Goal("broadcast-1000-256", "ours-batch", "websockets", 1.7),
     Goal("connections-client", "ours", "picows", 3.5),
@@ -59,5 +85,17 @@ GOALS: List[Goal] = [
     Goal("memory-server-tls", "ours", "picows", 0.25),
 ]
 
-# An absolute goal, since it does not depend on the machine: bytes per idle plain connection.
-MEMORY_GOAL = 2500
+# How much a sender compresses, as bytes of messages per byte of payload: at most 15 % less.
+SIZE_GOALS: List[Goal] = [
+    Goal(f"deflate-out-{side}-{size}", peer, base, 0.85)
+    for side in ("client", "server")
+    for size in ("262", "4k")
+    for peer, bases in (
+        ("ours", ("websockets", "aiohttp")),
+        ("ours-extra", ("aiohttp-isal",)),
+    )
+    for base in bases
+]
+
+# Absolute goals, since they do not depend on the machine: bytes per idle plain connection.
+MEMORY_GOALS = {"ours": 2500, "ours-coroutine": 3500}

@@ -11,6 +11,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 import trustme
 
+from bench.payloads import payload_options
 from bench.peers.catalogue import C, Peer
 from bench.peers.install import Installed, python_environment
 from bench.processes import Failed, Process
@@ -84,6 +85,8 @@ class Bench:
         installed = self._installed.get(peer.library.name)
         if installed is None:
             return False
+        if scenario.deflate and not self._installed[C.library.name].deflate:
+            return False
         if scenario.tls and not (installed.tls and self._installed[C.library.name].tls):
             return False
         role = scenario.client_role if scenario.subject == CLIENT else scenario.server_role
@@ -112,10 +115,15 @@ class Bench:
         if not counted["count"] or not own["count"]:
             raise Failed(f"{peer.name} moved nothing in {scenario.name}")
         return Sample(
-            value=counted["count"] / counted["seconds"],
+            value=(
+                own["count"] / own["cpu"]
+                if scenario.by_cpu
+                else counted["count"] / counted["seconds"]
+            ),
             cpu_us=own["cpu"] / own["count"] * 1e6,
             p50_us=counted.get("p50_us"),
             p99_us=counted.get("p99_us"),
+            compression=counted.get("compression") if scenario.deflate else None,
             reasons=seen.reasons(self._settings.limits),
             disturbance=seen.weight,
         )
@@ -187,6 +195,7 @@ class Bench:
             command += ["--window", str(scenario.window)]
         if scenario.tls:
             command += self._certificates.options(side)
+        command += payload_options(self._work, scenario, peer, player)
         if player is C and role == "sink" and is_subject:
             command += ["--numbered", "1"]
         command += player.options()

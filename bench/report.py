@@ -13,9 +13,9 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from bench.goals import GOALS, MEMORY_GOAL, Goal
+from bench.goals import GOALS, MEMORY_GOALS, SIZE_GOALS, Goal
 from bench.peers.catalogue import PEERS
-from bench.results import Ratio, Results, ScenarioResult
+from bench.results import Ratio, Results, Sample, ScenarioResult
 
 __all__ = ["DEFAULT_BASES", "method_text", "new_console", "print_scenario", "write_markdown"]
 
@@ -59,6 +59,7 @@ def headings(result: ScenarioResult, bases: Sequence[str]) -> List[str]:
         result.scenario.unit,
         "spread",
         "CPU us",
+        *(["compression"] if result.scenario.deflate else []),
         *(f"x {base}" for base in bases),
     ]
 
@@ -70,16 +71,24 @@ def rows(result: ScenarioResult, bases: Sequence[str]) -> List[List[str]]:
     table = []
     for peer in peers:
         cpu = result.median_of(peer, lambda sample: sample.cpu_us)
+        compression = result.median_of(peer, compression_of)
+        compressed = "" if compression is None else f"{compression:.2f}"
         table.append(
             [
                 PEERS[peer].label_as(scenario.subject),
                 figure(result.median(peer), scenario.unit),
                 f"{result.spread(peer):.0%}",
                 "" if cpu is None else f"{cpu:.3g}",
+                *([compressed] if scenario.deflate else []),
                 *(ratio_text(result.ratio(peer, base)) for base in bases),
             ]
         )
     return table
+
+
+def compression_of(sample: Sample) -> Optional[float]:
+    """Return how much smaller the messages became."""
+    return sample.compression
 
 
 def goal_texts(result: ScenarioResult) -> List[str]:
@@ -90,12 +99,23 @@ def goal_texts(result: ScenarioResult) -> List[str]:
         if ratio is not None:
             reached = "reached" if is_reached(result, goal, ratio) else "MISSED"
             texts.append(
-                f"Goal: {goal.peer} {goal.ratio:g} x {goal.base}: {ratio.median:.2f}, {reached}"
+                f"Goal: {goal.peer} {goal.ratio:.3g} x {goal.base}: {ratio.median:.2f}, {reached}"
             )
-    if result.name == "memory-server" and "ours" in result.rounds:
-        size = result.median("ours")
-        reached = "reached" if size <= MEMORY_GOAL else "MISSED"
-        texts.append(f"Goal: ours at most {MEMORY_GOAL:,} bytes: {size:,.0f}, {reached}")
+    for goal in SIZE_GOALS:
+        if goal.scenario == result.name:
+            ratio = result.ratio(goal.peer, goal.base, compression_of)
+            if ratio is not None:
+                reached = "reached" if ratio.median >= goal.ratio else "MISSED"
+                texts.append(
+                    f"Goal: {goal.peer} compresses {goal.ratio:g} x as much as {goal.base}: "
+                    f"{ratio.median:.2f}, {reached}"
+                )
+    if result.name == "memory-server":
+        for peer, most in MEMORY_GOALS.items():
+            if peer in result.rounds:
+                size = result.median(peer)
+                reached = "reached" if size <= most else "MISSED"
+                texts.append(f"Goal: {peer} at most {most:,} bytes: {size:,.0f}, {reached}")
     return texts
 
 

@@ -6,7 +6,7 @@ import json
 import statistics
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional
 
 from bench.scenarios import SCENARIOS, Scenario
 
@@ -23,6 +23,7 @@ class Sample:
     cpu_us: Optional[float] = None  # microseconds of the subject's CPU per message
     p50_us: Optional[float] = None  # round trip as the C client sees it
     p99_us: Optional[float] = None
+    compression: Optional[float] = None  # bytes of messages per byte of payload
     repeats: int = 0  # measurements before this one that were disturbed
     reasons: List[str] = field(default_factory=list)  # why this one still is, or nothing
     disturbance: float = 0.0
@@ -71,10 +72,18 @@ class ScenarioResult:
         values = self.values(peer)
         return (max(values) - min(values)) / self.median(peer) if self.median(peer) else 0.0
 
-    def ratio(self, peer: str, base: str) -> Optional[Ratio]:
+    def ratio(
+        self,
+        peer: str,
+        base: str,
+        get: Callable[[Sample], Optional[float]] = lambda sample: sample.value,
+    ) -> Optional[Ratio]:
         """Return peer / base, paired by round; None without both."""
-        pairs: List[Tuple[float, float]] = list(zip(self.values(peer), self.values(base)))
-        ratios = [mine / theirs for mine, theirs in pairs if theirs]
+        ratios = []
+        for sample, other in zip(self.rounds.get(peer, []), self.rounds.get(base, [])):
+            mine, theirs = get(sample), get(other)
+            if mine is not None and theirs:
+                ratios.append(mine / theirs)
         if not ratios:
             return None
         return Ratio(statistics.median(ratios), min(ratios), max(ratios))
@@ -117,6 +126,7 @@ class Results:
                     "low": min(result.values(peer)),
                     "high": max(result.values(peer)),
                     "cpu_us": result.median_of(peer, lambda sample: sample.cpu_us),
+                    "compression": result.median_of(peer, lambda sample: sample.compression),
                 }
                 for peer in result.rounds
             }

@@ -27,6 +27,10 @@ CORE = ("c", "ours", "picows")
 LOOPS = ("ours-asyncio", "picows-asyncio")
 COMPILED = ("ours-compiled", "picows-compiled")
 BATCH = ("ours-batch",)
+COROUTINES = ("ours-coroutine", "picows-websockets")
+# Who compresses: each with Python's zlib, then with another engine.
+DEFLATING = ("ours", "ours-coroutine", "picows-websockets", "websockets", "aiohttp")
+ENGINES = ("ours-extra", "ours-coroutine-extra", "aiohttp-isal", "aiohttp-zlib-ng")
 # Bytes per second that a message in flight waits for, at least, several times over.
 SLOWEST = 100e6
 
@@ -52,6 +56,9 @@ class Scenario:
     window: int = 1  # messages in flight per connection
     tls: bool = False
     cork: bool = False
+    json: bool = False  # the messages are JSON, and text
+    deflate: bool = False  # permessage-deflate is negotiated and used
+    by_cpu: bool = False  # what counts is seconds of the subject's CPU, not of the clock
     unit: str = "messages/s"
 
     @property
@@ -68,13 +75,13 @@ class Scenario:
 
 def label_of(size: int) -> str:
     """Return a size as it appears in names."""
-    names = {8192: "8k", 100_000: "100k", 1_000_000: "1m"}
+    names = {4096: "4k", 8192: "8k", 100_000: "100k", 1_000_000: "1m"}
     return names.get(size, str(size))
 
 
 def text_of(size: int) -> str:
     """Return a size as it appears in titles."""
-    names = {8192: "8 KiB", 100_000: "100 kB", 1_000_000: "1 MB"}
+    names = {4096: "4 KiB", 8192: "8 KiB", 100_000: "100 kB", 1_000_000: "1 MB"}
     return names.get(size, f"{size} B")
 
 
@@ -114,6 +121,8 @@ def _echo_servers() -> List[Scenario]:
                     peers = (*peers, *LOOPS)
                 if size == 256 and not tls:
                     peers = (*peers, *COMPILED)
+                if peers[: len(WIDE)] == WIDE and size == 256:
+                    peers = (*peers, *COROUTINES)
                 plural = "" if connections == 1 else "s"
                 scenarios.append(
                     Scenario(
@@ -173,6 +182,51 @@ def _streams() -> List[Scenario]:
     return scenarios
 
 
+def _coroutines() -> List[Scenario]:
+    return [
+        Scenario(
+            name="inbound-client-100",
+            title="Inbound stream into a client, 100 B, by async for where there is one",
+            subject=CLIENT,
+            server_role="source",
+            client_role="sink",
+            judge=CLIENT,
+            peers=(*CORE, *BATCH, *COROUTINES, "ours-many", "websockets", "aiohttp"),
+            size=100,
+        )
+    ]
+
+
+def _compressed() -> List[Scenario]:
+    scenarios = []
+    for size in (262, 4096):
+        for subject in (CLIENT, SERVER):
+            for inward in (True, False):
+                # A server is the source of what arrives at a client, and a sink of what it sends.
+                is_source = inward == (subject == CLIENT)
+                other = SERVER if subject == CLIENT else CLIENT
+                scenarios.append(
+                    Scenario(
+                        name=f"deflate-{'in' if inward else 'out'}-{subject}-{label_of(size)}",
+                        title=(
+                            f"Compressed stream {'into' if inward else 'out of'} a {subject}, "
+                            f"JSON of {text_of(size)}"
+                        ),
+                        subject=subject,
+                        server_role="source" if is_source else "sink",
+                        client_role="sink" if is_source else "source",
+                        judge=subject if inward else other,
+                        peers=(*DEFLATING, *ENGINES),
+                        size=size,
+                        json=True,
+                        deflate=True,
+                        by_cpu=True,
+                        unit="messages/s of CPU",
+                    )
+                )
+    return scenarios
+
+
 def _others() -> List[Scenario]:
     pipelined = [
         Scenario(
@@ -203,6 +257,20 @@ def _others() -> List[Scenario]:
         connections=1000,
         unit="deliveries/s",
     )
+    compressed = Scenario(
+        name="broadcast-1000-256-deflate",
+        title="Compressed broadcast of JSON of 256 B to 1,000 connections",
+        subject=SERVER,
+        server_role="broadcast",
+        client_role="broadcast",
+        judge=CLIENT,
+        peers=(*BATCH, "ours-batch-plain", "websockets", "aiohttp"),
+        connections=1000,
+        json=True,
+        deflate=True,
+        by_cpu=True,
+        unit="deliveries/s of CPU",
+    )
     churn = [
         Scenario(
             name=f"connections-{subject}",
@@ -225,7 +293,7 @@ def _others() -> List[Scenario]:
             server_role="echo",
             client_role="idle",
             judge="memory",
-            peers=tuple(lives),
+            peers=(*lives, *(COROUTINES if subject == SERVER and not tls else ())),
             connections=5000,
             tls=tls,
             unit="bytes/connection",
@@ -233,12 +301,19 @@ def _others() -> List[Scenario]:
         for subject in (SERVER, CLIENT)
         for tls in (False, True)
     ]
-    return [*pipelined, broadcast, *churn, *memory]
+    return [*pipelined, broadcast, compressed, *churn, *memory]
 
 
 SCENARIOS: Dict[str, Scenario] = {
     scenario.name: scenario
-    for scenario in [*_echo_clients(), *_echo_servers(), *_streams(), *_others()]
+    for scenario in [
+        *_echo_clients(),
+        *_echo_servers(),
+        *_streams(),
+        *_coroutines(),
+        *_compressed(),
+        *_others(),
+    ]
 }
 
 

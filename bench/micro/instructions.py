@@ -22,6 +22,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from bench.machine import machine_facts
+from bench.payloads import payload_options
 from bench.peers.catalogue import C, Peer, choose_peers
 from bench.peers.install import (
     Installation,
@@ -55,13 +56,16 @@ STREAMED = Counts(20_480, 61_440)  # whole bursts of a source
 # Scenarios and who is counted in them.
 COUNTED: Dict[str, Sequence[str]] = {
     "echo-client-256": ("ours", "picows"),
-    "echo-server-1-256": ("ours", "ours-compiled", "picows", "picows-compiled"),
+    "echo-server-1-256": ("ours", "ours-compiled", "ours-coroutine", "picows", "picows-compiled"),
     "inbound-client-64": ("ours", "ours-compiled", "ours-batch", "picows", "picows-compiled"),
     "inbound-server-64": ("ours", "ours-compiled", "ours-batch", "picows", "picows-compiled"),
     "outbound-client-64-cork": ("ours", "ours-batch", "picows"),
     "outbound-client-64-plain": ("ours", "picows"),
     "outbound-server-64-cork": ("ours", "ours-batch", "picows"),
     "outbound-server-64-plain": ("ours", "picows"),
+    "inbound-client-100": ("ours-coroutine", "ours-many", "picows-websockets"),
+    "deflate-in-client-262": ("ours", "ours-batch-plain", "picows-websockets"),
+    "deflate-out-server-262": ("ours", "ours-batch-plain", "picows-websockets"),
 }
 
 
@@ -114,6 +118,7 @@ class Counter:
         command += [scenario.server_role if side == SERVER else scenario.client_role]
         command += ["--size", str(scenario.size), "--messages", str(messages)]
         command += [] if port is None else ["--port", str(port)]
+        command += payload_options(self._work, scenario, peer, player)
         command += player.options()
         if scenario.cork and scenario.subject == side and player.has_cork:
             command.append("--cork")

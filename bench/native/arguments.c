@@ -24,6 +24,8 @@ void parse_arguments(struct arguments *out, int count, char **words) {
         else if (!strcmp(name, "--first")) out->first = (uint32_t) number;
         else if (!strcmp(name, "--window")) out->window = (uint32_t) number;
         else if (!strcmp(name, "--numbered")) out->numbered = number != 0;
+        else if (!strcmp(name, "--deflate")) out->deflate = number != 0;
+        else if (!strcmp(name, "--payloads")) out->payloads = value;
         else if (!strcmp(name, "--cert")) out->certificate = value;
         else if (!strcmp(name, "--key")) out->key = value;
         else if (!strcmp(name, "--ca")) out->authority = value;

@@ -16,6 +16,8 @@ struct arguments {
     uint32_t first;       /* connections before the first pause (role idle) */
     uint32_t window;      /* messages in flight per connection */
     bool numbered;        /* the sink checks the numbers of a source */
+    bool deflate;         /* permessage-deflate is negotiated and used */
+    const char *payloads; /* file of messages of that size, or NULL */
     const char *certificate;
     const char *key;
     const char *authority;

@@ -18,17 +18,20 @@
 
 #include "arguments.h"
 #include "conn.h"
+#include "payloads.h"
 #include "stream.h"
 
 enum { MAX_SAMPLES = 1 << 20 };
 
 static struct arguments arguments;
-static uint8_t *message;
+static const uint8_t *message;
+static uint8_t message_opcode = OP_BINARY;
 static uint8_t *outgoing; /* room for a window of frames */
 static size_t frame_size; /* of a masked message */
 static struct conn **conns;
 static uint32_t open_count;
 static uint64_t received_count;
+static uint64_t wire_bytes; /* of compressed payloads */
 static bool over;
 static uint32_t *samples; /* latencies, ns */
 static size_t sample_count;
@@ -36,7 +39,7 @@ static size_t sample_count;
 static uint8_t *put_message(uint8_t *out) {
     uint8_t key[4];
     new_key(key);
-    const size_t header_size = frame_encode(out, OP_BINARY, arguments.size, key);
+    const size_t header_size = frame_encode(out, message_opcode, arguments.size, key);
     mask_copy(out + header_size, message, arguments.size, key);
     return out + header_size + arguments.size;
 }
@@ -148,12 +151,35 @@ static void start_round(void) {
     send_messages(conns[0], 1);
 }
 
+/* Every connection gets the same bytes, since all have got the same messages so far. The first one's
+   are inflated. */
+static void check_compressed(const struct conn *conn, const struct frame *frame,
+                             const uint8_t *payload) {
+    static uint8_t *same;
+    static size_t same_size;
+    const size_t size = (size_t) frame->payload_size;
+    if (received_count % arguments.connections == 0) {
+        same = checked(realloc(same, size + 1));
+        memcpy(same, payload, size);
+        same_size = size;
+    }
+    if (!frame->compressed || size != same_size || memcmp(payload, same, size) != 0) {
+        fail("connection %u got another message than the others", conn->number);
+    }
+    if (conn == conns[0]) payload_check(0, frame, payload);
+    wire_bytes += size;
+}
+
 static size_t broadcast_received(struct conn *conn, uint8_t *data, size_t size) {
     size_t position = 0;
     struct frame frame;
     uint8_t *payload;
     while (next_frame(conn, data, size, &position, &frame, &payload)) {
-        check_message(&frame, payload);
+        if (conn->deflates) {
+            check_compressed(conn, &frame, payload);
+        } else {
+            check_message(&frame, payload);
+        }
         received_count += 1;
         conn->in_flight += 1; /* rounds seen by this connection */
         if (conn->in_flight * arguments.connections > received_count + arguments.connections) {
@@ -173,6 +199,10 @@ static void run_broadcast(void) {
     start_round();
     do {
         conns_poll(-1);
+        if (wire_bytes) {
+            arguments.timing.compression =
+                (double) (received_count * arguments.size) / (double) wire_bytes;
+        }
     } while (!window_tick(&arguments.timing, now_ns(), received_count));
 }
 
@@ -281,6 +311,7 @@ static void run_source(void) {
 static size_t sink_received(struct conn *conn, uint8_t *data, size_t size) {
     const size_t used = sink_receive(conn, data, size);
     window_begin(&arguments.timing, now_ns());
+    arguments.timing.compression = sink_compression();
     return used;
 }
 
@@ -297,6 +328,7 @@ static void run_sink(void) {
 
 int main(int count, char **words) {
     parse_arguments(&arguments, count, words);
+    if (arguments.payloads) payloads_init(arguments.payloads, arguments.size);
     const struct role *role;
     void (*run)(void);
     if (!strcmp(arguments.role, "echo")) {
@@ -308,7 +340,7 @@ int main(int count, char **words) {
     } else if (!strcmp(arguments.role, "idle")) {
         role = &IDLE_ROLE, run = run_idle;
     } else if (!strcmp(arguments.role, "source")) {
-        source_init(arguments.size, arguments.timing.messages, true);
+        source_init(arguments.size, arguments.timing.messages, true, arguments.deflate);
         role = &SOURCE_ROLE, run = run_source;
     } else if (!strcmp(arguments.role, "sink")) {
         sink_init(arguments.size, arguments.numbered);
@@ -318,9 +350,13 @@ int main(int count, char **words) {
     }
     frame_size = frame_header_size(arguments.size, true) + arguments.size;
     message = new_message(arguments.size);
+    if (arguments.payloads) {
+        message = payload_of(0);
+        message_opcode = OP_TEXT;
+    }
     outgoing = checked(malloc(frame_size * arguments.window));
     if (arguments.authority) tls_trust(arguments.authority);
-    conns_init(role, arguments.authority != NULL);
+    conns_init(role, arguments.authority != NULL, arguments.deflate);
     run();
     return 0;
 }

@@ -27,7 +27,7 @@ enum {
 };
 
 static const struct role *role;
-static bool secure;
+static bool secure, with_deflate;
 static int poller;
 static int listener = -1;
 static int listener_mark, stdin_mark; /* their addresses tell events apart */
@@ -61,9 +61,10 @@ static void watch(int operation, int fd, uint32_t events, void *mark) {
     if (epoll_ctl(poller, operation, fd, &event)) fail("epoll_ctl: %s", strerror(errno));
 }
 
-void conns_init(const struct role *the_role, bool is_secure) {
+void conns_init(const struct role *the_role, bool is_secure, bool uses_deflate) {
     role = the_role;
     secure = is_secure;
+    with_deflate = uses_deflate;
     poller = epoll_create1(0);
     if (poller < 0) fail("epoll_create1: %s", strerror(errno));
 }
@@ -111,7 +112,7 @@ static void accept_all(void) {
 
 static void start_upgrade(struct conn *conn, int port) {
     char head[MAX_HEAD];
-    const size_t size = handshake_request(head, "127.0.0.1", port, conn->key);
+    const size_t size = handshake_request(head, "127.0.0.1", port, with_deflate, conn->key);
     conn_send(conn, (const uint8_t *) head, size);
 }
 
@@ -285,10 +286,11 @@ bool next_frame(struct conn *conn, uint8_t *data, size_t size, size_t *position,
         if (header == 0 || size - *position - (size_t) header < frame->payload_size) return false;
         if (frame->masked == conn->is_client) fail("a frame masked in the wrong direction");
         if (!frame->fin) fail("a fragment");
+        if (frame->compressed && !conn->deflates) fail("a compressed frame, unasked");
         *payload = data + *position + header;
         *position += (size_t) header + (size_t) frame->payload_size;
         if (frame->masked) mask_in_place(*payload, (size_t) frame->payload_size, frame->key);
-        if (frame->opcode == OP_BINARY) return true;
+        if (frame->opcode == OP_BINARY || frame->opcode == OP_TEXT) return true;
         control_frame(conn, frame, *payload);
     }
     *position = size; /* nothing is read after a CLOSE frame */
@@ -297,19 +299,21 @@ bool next_frame(struct conn *conn, uint8_t *data, size_t size, size_t *position,
 
 static size_t upgrade(struct conn *conn, const uint8_t *data, size_t size) {
     if (conn->is_client) {
-        const int head = handshake_check(data, size, conn->key);
+        const int head = handshake_check(data, size, conn->key, &conn->deflates);
         if (head < 0) fail("the upgrade was refused: %.*s", (int) size, (const char *) data);
         if (head == 0) return 0;
         size = (size_t) head;
     } else {
         char response[MAX_HEAD];
         size_t response_size;
-        const int head = handshake_accept(data, size, response, &response_size);
+        const int head = handshake_accept(data, size, response, &response_size, with_deflate,
+                                          &conn->deflates);
         if (head < 0) fail("not an upgrade request: %.*s", (int) size, (const char *) data);
         if (head == 0) return 0;
         conn_send(conn, (const uint8_t *) response, response_size);
         size = (size_t) head;
     }
+    if (conn->deflates != with_deflate) fail("the sides did not agree about compression");
     if (conn->phase == PHASE_GONE) return size;
     conn->phase = PHASE_OPEN;
     conn->sent_at = conn->in_flight = 0;

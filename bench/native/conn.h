@@ -14,6 +14,7 @@ struct conn {
     uint8_t phase;
     bool is_client;
     bool close_sent;
+    bool deflates; /* permessage-deflate was agreed on */
     bool wants_writable; /* EPOLLOUT is on */
     uint32_t number;     /* the caller's */
     uint8_t *part;       /* the beginning of a frame or head, else NULL */
@@ -49,7 +50,8 @@ _Noreturn void fail(const char *format, ...) __attribute__((format(printf, 1, 2)
 /* End the program if an allocation failed. */
 void *checked(void *pointer);
 
-void conns_init(const struct role *role, bool secure);
+/* with_deflate: permessage-deflate is offered or accepted, and a peer that goes without is fatal. */
+void conns_init(const struct role *role, bool secure, bool with_deflate);
 
 /* Listen on 127.0.0.1; returns the port. */
 int conns_listen(int port);

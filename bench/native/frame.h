@@ -8,10 +8,12 @@
 #include <string.h>
 
 enum {
+    OP_TEXT = 0x1,
     OP_BINARY = 0x2,
     OP_CLOSE = 0x8,
     OP_PING = 0x9,
     OP_PONG = 0xA,
+    RSV1 = 0x40, /* joined to an opcode: the message is compressed (RFC 7692, 6) */
     MAX_HEADER = 14,
 };
 
@@ -21,6 +23,7 @@ struct frame {
     uint8_t opcode;
     bool fin;
     bool masked;
+    bool compressed; /* has RSV1 */
     uint8_t key[4];
 };
 
@@ -32,8 +35,9 @@ static inline int frame_decode(const uint8_t *data, size_t size, struct frame *o
     out->masked = data[1] >> 7;
     out->header_size = 2u + (length < 126 ? 0u : length == 126 ? 2u : 8u) + (out->masked ? 4u : 0u);
     if (size < out->header_size) return 0;
-    if (data[0] & 0x70) return -1; /* no extension was negotiated */
+    if (data[0] & 0x30) return -1; /* no extension uses these bits */
     out->fin = data[0] >> 7;
+    out->compressed = (data[0] & RSV1) != 0;
     out->opcode = data[0] & 0x0F;
     out->payload_size = length;
     if (length >= 126) {

@@ -108,7 +108,24 @@ static bool find_field(const char *head, size_t head_bytes, const char *name, co
     return false;
 }
 
-size_t handshake_request(char out[MAX_HEAD], const char *host, int port, char key[KEY_SIZE]) {
+/* Whether the line has the extension; *limits tells whether a parameter limits the server's window.
+   Each of our peers offers it once, first, and with a value of WINDOW_BITS if with one. */
+static bool find_deflate(const char *head, size_t head_bytes, bool *limits) {
+    static const char NAME[] = "permessage-deflate", LIMIT[] = "server_max_window_bits=";
+    const char *value;
+    size_t size;
+    *limits = false;
+    if (!find_field(head, head_bytes, "Sec-WebSocket-Extensions", &value, &size) ||
+        size < sizeof NAME - 1 || memcmp(value, NAME, sizeof NAME - 1) != 0) {
+        return false;
+    }
+    const char *limit = memmem(value, size, LIMIT, sizeof LIMIT - 1);
+    *limits = limit != NULL;
+    return !limit || atoi(limit + sizeof LIMIT - 1) >= WINDOW_BITS;
+}
+
+size_t handshake_request(char out[MAX_HEAD], const char *host, int port, bool with_deflate,
+                         char key[KEY_SIZE]) {
     uint8_t nonce[16];
     if (getrandom(nonce, sizeof nonce, 0) != (ssize_t) sizeof nonce) {
         perror("getrandom");
@@ -121,16 +138,21 @@ size_t handshake_request(char out[MAX_HEAD], const char *host, int port, char ke
                              "Upgrade: websocket\r\n"
                              "Connection: Upgrade\r\n"
                              "Sec-WebSocket-Version: 13\r\n"
-                             "Sec-WebSocket-Key: %.*s\r\n\r\n",
-                             host, port, (int) KEY_SIZE, key);
+                             "Sec-WebSocket-Key: %.*s\r\n%s\r\n",
+                             host, port, (int) KEY_SIZE, key,
+                             with_deflate ? "Sec-WebSocket-Extensions: permessage-deflate; "
+                                            "client_max_window_bits\r\n"
+                                          : "");
 }
 
-int handshake_accept(const uint8_t *data, size_t size, char out[MAX_HEAD],
-                     size_t *response_size) {
+int handshake_accept(const uint8_t *data, size_t size, char out[MAX_HEAD], size_t *response_size,
+                     bool with_deflate, bool *deflates) {
     const int head = head_size(data, size);
     const char *value;
     size_t value_size;
     char accept[ACCEPT_SIZE];
+    char extension[128] = "";
+    bool limits;
     if (head <= 0) return head;
     if (memcmp(data, "GET ", 4) != 0) return -1;
     if (!find_field((const char *) data, (size_t) head, "Upgrade", &value, &value_size) ||
@@ -148,20 +170,29 @@ int handshake_accept(const uint8_t *data, size_t size, char out[MAX_HEAD],
         return -1;
     }
     accept_for_key(value, accept);
+    *deflates = with_deflate && find_deflate((const char *) data, (size_t) head, &limits);
+    if (*deflates && limits) {
+        snprintf(extension, sizeof extension,
+                 "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=%d\r\n",
+                 WINDOW_BITS);
+    } else if (*deflates) {
+        strcpy(extension, "Sec-WebSocket-Extensions: permessage-deflate\r\n");
+    }
     *response_size = (size_t) snprintf(out, MAX_HEAD,
                                        "HTTP/1.1 101 Switching Protocols\r\n"
                                        "Upgrade: websocket\r\n"
                                        "Connection: Upgrade\r\n"
-                                       "Sec-WebSocket-Accept: %.*s\r\n\r\n",
-                                       (int) ACCEPT_SIZE, accept);
+                                       "Sec-WebSocket-Accept: %.*s\r\n%s\r\n",
+                                       (int) ACCEPT_SIZE, accept, extension);
     return head;
 }
 
-int handshake_check(const uint8_t *data, size_t size, const char key[KEY_SIZE]) {
+int handshake_check(const uint8_t *data, size_t size, const char key[KEY_SIZE], bool *deflates) {
     const int head = head_size(data, size);
     const char *value;
     size_t value_size;
     char accept[ACCEPT_SIZE];
+    bool limits;
     if (head <= 0) return head;
     if (memcmp(data, "HTTP/1.1 101", 12) != 0) return -1;
     if (!find_field((const char *) data, (size_t) head, "Sec-WebSocket-Accept", &value,
@@ -169,6 +200,7 @@ int handshake_check(const uint8_t *data, size_t size, const char key[KEY_SIZE]) 
         value_size != ACCEPT_SIZE) {
         return -1;
     }
+    *deflates = find_deflate((const char *) data, (size_t) head, &limits);
     accept_for_key(key, accept);
     return memcmp(value, accept, ACCEPT_SIZE) == 0 ? head : -1;
 }

@@ -14,6 +14,7 @@
 
 #include "arguments.h"
 #include "conn.h"
+#include "payloads.h"
 #include "stream.h"
 
 static struct arguments arguments;
@@ -114,6 +115,7 @@ static size_t sink_received(struct conn *conn, uint8_t *data, size_t size) {
     const size_t used = sink_receive(conn, data, size);
     const uint64_t now = now_ns();
     window_begin(&arguments.timing, now);
+    arguments.timing.compression = sink_compression();
     if (!over && window_tick(&arguments.timing, now, sink_count())) {
         over = true;
         if (sending) conn_send_close(sending);
@@ -130,13 +132,14 @@ static void stdin_ended(void) {
 
 int main(int count, char **words) {
     parse_arguments(&arguments, count, words);
+    if (arguments.payloads) payloads_init(arguments.payloads, arguments.size);
     const struct role *role;
     if (!strcmp(arguments.role, "echo")) {
         role = &ECHO_ROLE;
     } else if (!strcmp(arguments.role, "broadcast")) {
         role = &BROADCAST_ROLE;
     } else if (!strcmp(arguments.role, "source")) {
-        source_init(arguments.size, arguments.timing.messages, false);
+        source_init(arguments.size, arguments.timing.messages, false, arguments.deflate);
         role = &SOURCE_ROLE;
     } else if (!strcmp(arguments.role, "sink")) {
         sink_init(arguments.size, arguments.numbered);
@@ -145,7 +148,7 @@ int main(int count, char **words) {
         fail("a server has no role %s", arguments.role);
     }
     if (arguments.certificate) tls_serve(arguments.certificate, arguments.key);
-    conns_init(role, arguments.certificate != NULL);
+    conns_init(role, arguments.certificate != NULL, arguments.deflate);
     conns_watch_stdin(NULL, stdin_ended);
     printf("{\"port\": %d}\n", conns_listen(arguments.port));
     fflush(stdout);

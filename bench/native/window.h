@@ -17,6 +17,7 @@ struct window {
     double start_watched;
     double latency_p50;     /* microseconds, set by the caller; 0: not reported */
     double latency_p99;
+    double compression;     /* bytes of messages per byte of payload; 0: not reported */
 };
 
 /* Start the warm-up; does nothing when it has been started. */

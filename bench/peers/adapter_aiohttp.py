@@ -1,21 +1,32 @@
-"""aiohttp: client session and web server, without compression, access log and heartbeat."""
+"""aiohttp: client session and web server, without access log and heartbeat."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Callable, Set, Union
+from importlib import import_module
+from typing import Any, Callable, List, Set, Union
 
-from aiohttp import ClientSession, ClientWebSocketResponse, TCPConnector, WSMsgType, web
+from aiohttp import (
+    ClientSession,
+    ClientWebSocketResponse,
+    TCPConnector,
+    WSMsgType,
+    set_zlib_backend,
+    web,
+)
 
-from bench.peers.common import BATCH, Adapter, Window, check_number, fail, main
+from bench.peers.common import Adapter, Window, fail, main, spawn
 
 __all__ = ["Aiohttp"]
+
+ENGINES = {"isal": "isal.isal_zlib", "zlib-ng": "zlib_ng.zlib_ng"}
+LARGEST_WINDOW = 15  # bits, aiohttp's own value wherever it compresses
 
 Connection = Union[ClientWebSocketResponse, web.WebSocketResponse]
 
 
 class Aiohttp(Adapter):
-    """Coroutines: ``receive`` and ``send_bytes``."""
+    """Coroutines: ``async for``, and ``send_str`` or ``send_bytes``."""
 
     distributions = ("aiohttp", "uvloop", "multidict")
 
@@ -23,6 +34,8 @@ class Aiohttp(Adapter):
         super().__init__(*arguments)
         self._context = self.arguments.client_context()
         self._session: Any = None
+        if self.arguments.engine in ENGINES:
+            set_zlib_backend(import_module(ENGINES[self.arguments.engine]))
 
     async def _connect(self) -> ClientWebSocketResponse:
         if self._session is None:
@@ -30,13 +43,15 @@ class Aiohttp(Adapter):
                 connector=TCPConnector(limit=0, ssl=self._context or True)
             )
         websocket: ClientWebSocketResponse = await self._session.ws_connect(
-            self.arguments.url, max_msg_size=0, compress=0
+            self.arguments.url,
+            max_msg_size=0,
+            compress=LARGEST_WINDOW if self.arguments.deflate else 0,
         )
         return websocket
 
     async def _serve(self, handler: Callable[[web.WebSocketResponse], Any]) -> int:
         async def upgrade(request: web.Request) -> web.WebSocketResponse:
-            websocket = web.WebSocketResponse(compress=False, max_msg_size=0)
+            websocket = web.WebSocketResponse(compress=self.arguments.deflate, max_msg_size=0)
             await websocket.prepare(request)
             await handler(websocket)
             return websocket
@@ -57,35 +72,41 @@ class Aiohttp(Adapter):
     async def _pump(
         self, websocket: Connection, window: Any, counted: Callable[[int], None]
     ) -> None:
-        message, limit = self.message, self.arguments.messages
+        limit = self.arguments.messages
         count = 0
+        send: Callable[[Any], Any] = websocket.send_str if self.texts else websocket.send_bytes
         # CLOSE frames are only seen by whoever receives.
         reading = asyncio.ensure_future(websocket.receive())
-        while not reading.done() and (not limit or count < limit):
-            for _ in range(min(BATCH, limit - count) if limit else BATCH):
-                await websocket.send_bytes(message)
-                count += 1
+        for burst in self.bursts():
+            some = burst[: limit - count] if limit else burst
+            for message in some:
+                await send(message)
+            count += len(some)
             counted(count)
             await asyncio.sleep(0)
+            if reading.done() or count == limit:
+                break
         if window is not None and limit:
             window.close()
         await reading
 
     async def _count(self, websocket: Connection, report: Callable[[Window], None]) -> Window:
         count = 0
-        payload = b""
+        payload: Any = b""
         limit = self.arguments.messages or -1
-        window = self.window(lambda: count, lambda: check_number(payload, count))
+        wanted = WSMsgType.TEXT if self.texts else WSMsgType.BINARY
+        window = self.window(lambda: count, lambda: self.check(payload, count))
         report(window)
         window.begin()
-        while not window.over:
-            message = await websocket.receive()
-            if message.type is not WSMsgType.BINARY:
+        async for message in websocket:
+            if message.type is not wanted:
                 fail(f"unexpected: {message!r}")
             payload = message.data
             count += 1
             if count == limit:
                 window.close()
+        if not window.over:
+            fail("the connection was closed early")
         return window
 
     # Servers
@@ -103,8 +124,9 @@ class Aiohttp(Adapter):
         async def member(websocket: web.WebSocketResponse) -> None:
             everybody.add(websocket)
             async for message in websocket:
+                is_text = message.type is WSMsgType.TEXT
                 for one in everybody:
-                    await one.send_bytes(message.data)
+                    await (one.send_str if is_text else one.send_bytes)(message.data)
 
         return await self._serve(member)
 
@@ -142,7 +164,12 @@ class Aiohttp(Adapter):
         return window
 
     async def sink(self) -> Window:
-        return await self._count(await self._connect(), lambda window: None)
+        windows: List[Window] = []
+        connection = await self._connect()
+        spawn(self._count(connection, windows.append))
+        await asyncio.sleep(0)
+        await windows[0].wait()
+        return windows[0]
 
     async def source(self) -> Window:
         sent = 0

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Dict, Type
+from typing import TYPE_CHECKING, Any, Callable, Type
 
-from bench.peers.common import PATIENCE, Adapter, Window, main
+from bench.peers.adapter_ours_coroutine import OursCoroutine
+from bench.peers.common import Adapter, Window, main
 from bench.peers.listeners import (
     new_batch_sink,
     new_broadcast_listener,
@@ -13,10 +14,12 @@ from bench.peers.listeners import (
     new_server_source,
     new_sink,
     new_source,
+    new_text_sink,
     play_echo,
     play_source,
     send_to_each,
 )
+from bench.peers.ours_options import options_of
 
 if TYPE_CHECKING:
     from picows_server import WSServer
@@ -36,19 +39,15 @@ class Ours(Adapter):
         "multidict",
     )
 
-    def _options(self) -> Dict[str, Any]:
-        options: Dict[str, Any] = {}
-        if self.arguments.busy_poll:
-            options["busy_poll"] = True
-        if self.arguments.messages:
-            options["websocket_handshake_timeout"] = PATIENCE
-        return options
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._options = options_of(self.arguments)
 
     def _connect(self, factory: Callable[[], Any]) -> Any:
         from picows_client import ws_connect
 
         context = self._client_context()
-        return ws_connect(self.arguments.url, factory, ssl_context=context, **self._options())
+        return ws_connect(self.arguments.url, factory, ssl_context=context, **self._options)
 
     def _client_context(self) -> Any:
         if not hasattr(self, "_context"):
@@ -62,7 +61,7 @@ class Ours(Adapter):
             self.arguments.url,
             factory,
             ssl_context=self.arguments.server_context(),
-            **self._options(),
+            **self._options,
         )
         return int(self._server.sockets[0].getsockname()[1])
 
@@ -74,8 +73,11 @@ class Ours(Adapter):
         if self.arguments.listener == "batch":
             from picows_codec import WSBatchListener
 
-            return new_batch_sink(WSBatchListener, self.arguments.messages)()
-        return new_sink(base, self.arguments.messages)()
+            return new_batch_sink(WSBatchListener, self)()
+        return (new_text_sink if self.texts else new_sink)(base, self)()
+
+    def _opcode(self, enum: Any) -> Any:
+        return enum.TEXT if self.texts else enum.BINARY
 
     # Servers
 
@@ -102,8 +104,8 @@ class Ours(Adapter):
             from picows_server import broadcast
 
             return await self._serve(new_broadcast_listener(WSListener, broadcast))
-        binary = WSMsgType.BINARY
-        send_to_all = send_to_each(lambda member, frame: member.send(binary, frame))
+        opcode = self._opcode(WSMsgType)
+        send_to_all = send_to_each(lambda member, frame: member.send(opcode, frame))
         return await self._serve(new_broadcast_listener(WSListener, send_to_all))
 
     async def serve_sink(self, report: Callable[[Window], None]) -> int:
@@ -120,7 +122,7 @@ class Ours(Adapter):
     async def serve_source(self) -> int:
         from picows_server import WSListener, WSMsgType
 
-        return await self._serve(new_server_source(WSListener, WSMsgType.BINARY, self.arguments))
+        return await self._serve(new_server_source(WSListener, self._opcode(WSMsgType), self))
 
     # Clients
 
@@ -145,7 +147,7 @@ class Ours(Adapter):
         from picows_client import WSListener, WSMsgType
 
         transport, listener = await self._connect(new_source(WSListener))
-        return await play_source(transport, listener, WSMsgType.BINARY, self)
+        return await play_source(transport, listener, self._opcode(WSMsgType), self)
 
     async def open_and_close(self) -> None:
         from picows_client import WSListener
@@ -165,4 +167,4 @@ class Ours(Adapter):
 
 
 if __name__ == "__main__":
-    main(Ours)
+    main(Ours, {"coroutine": OursCoroutine, "many": OursCoroutine})

@@ -84,7 +84,7 @@ class Picows(Adapter):
             from picows_listener import Sink
 
             return Sink(self.arguments.messages)
-        return new_sink(WSListener, self.arguments.messages)()
+        return new_sink(WSListener, self)()
 
     # Servers
 
@@ -114,7 +114,7 @@ class Picows(Adapter):
         return await self._serve(lambda request: make())
 
     async def serve_source(self) -> int:
-        source = new_server_source(Server, BINARY, self.arguments)
+        source = new_server_source(Server, BINARY, self)
         return await self._serve(lambda request: source())
 
     # Clients

@@ -57,7 +57,7 @@ class EarlyPicows(Adapter):
 
     async def serve_sink(self, report: Callable[[Window], None]) -> int:
         def factory() -> Any:
-            sink = new_sink(WSListener, self.arguments.messages)()
+            sink = new_sink(WSListener, self)()
             sink.window = self.window(lambda: sink.count, sink.check)
             report(sink.window)
             return sink
@@ -65,7 +65,7 @@ class EarlyPicows(Adapter):
         return await self._serve(factory)
 
     async def serve_source(self) -> int:
-        return await self._serve(new_server_source(Peer, BINARY, self.arguments))
+        return await self._serve(new_server_source(Peer, BINARY, self))
 
     # Clients
 
@@ -76,7 +76,7 @@ class EarlyPicows(Adapter):
         return await play_echo(transport, listener, BINARY, self)
 
     async def sink(self) -> Window:
-        sink = new_sink(WSListener, self.arguments.messages)()
+        sink = new_sink(WSListener, self)()
         sink.window = self.window(lambda: sink.count, sink.check)
         await self._connect(lambda: sink)
         await sink.window.wait()

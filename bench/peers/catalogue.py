@@ -13,6 +13,8 @@ BEAST = "beast"
 NODE = "node"
 
 OURS_LABEL = "picows wheels"
+# What replaces Python's zlib, in the variants that say so.
+ENGINES = ("isal>=1.6", "zlib-ng>=0.4")
 
 ALL_ROLES = frozenset(
     {
@@ -54,6 +56,8 @@ class Peer:
     loop: str = "uvloop"
     listener: str = "python"
     busy_poll: bool = False
+    compresses: bool = True  # where the scenario does
+    engine: str = "zlib"  # that deflates and inflates
 
     def label_as(self, side: str) -> str:
         """Return the label where the peer plays a client or a server: ours has a wheel for each."""
@@ -72,7 +76,7 @@ class Peer:
         """Return what the adapter's command line is told about the variant."""
         if self.library.kind != PYTHON:
             return []
-        words = ["--loop", self.loop, "--listener", self.listener]
+        words = ["--loop", self.loop, "--listener", self.listener, "--engine", self.engine]
         return [*words, "--busy-poll"] if self.busy_poll else words
 
 
@@ -81,7 +85,7 @@ OURS_LIBRARY = Library(
     "ours",
     PYTHON,
     adapter="bench.peers.adapter_ours",
-    requirements=("cython>=3.1,<4", "setuptools>=74.1"),
+    requirements=("cython>=3.1,<4", "setuptools>=74.1", *ENGINES),
     compiled_listener="ours_listener",
 )
 # Another state of the project, see --before.
@@ -92,6 +96,12 @@ PICOWS_LIBRARY = Library(
     adapter="bench.peers.adapter_picows",
     requirements=("picows==2.3.1", "aiofastnet", "uvloop", "cython>=3.1,<4", "setuptools>=74.1"),
     compiled_listener="picows_listener",
+)
+PICOWS_WEBSOCKETS_LIBRARY = Library(
+    "picows-websockets",
+    PYTHON,
+    adapter="bench.peers.adapter_picows_websockets",
+    requirements=("picows==2.3.1", "aiofastnet", "uvloop"),
 )
 EARLY_PICOWS_LIBRARY = Library(
     "picows-0.2",
@@ -110,7 +120,7 @@ AIOHTTP_LIBRARY = Library(
     "aiohttp",
     PYTHON,
     adapter="bench.peers.adapter_aiohttp",
-    requirements=("aiohttp", "uvloop"),
+    requirements=("aiohttp", "uvloop", *ENGINES),
 )
 TORNADO_LIBRARY = Library(
     "tornado",
@@ -145,6 +155,11 @@ def _compiled(peer: Peer) -> Peer:
     )
 
 
+_BATCH = replace(OURS, name="ours-batch", label=f"{OURS.label}, batches", listener="batch")
+_COROUTINE = replace(
+    OURS, name="ours-coroutine", label=f"{OURS.label}, coroutines", listener="coroutine"
+)
+
 PEERS: Dict[str, Peer] = {
     peer.name: peer
     for peer in (
@@ -153,18 +168,36 @@ PEERS: Dict[str, Peer] = {
         OURS,
         replace(OURS, name="ours-busy", label=f"{OURS.label}, busy_poll", busy_poll=True),
         _compiled(OURS),
-        replace(OURS, name="ours-batch", label=f"{OURS.label}, batches", listener="batch"),
+        _BATCH,
+        replace(
+            _BATCH,
+            name="ours-batch-plain",
+            label=f"{_BATCH.label}, no compression",
+            compresses=False,
+        ),
+        _COROUTINE,
+        replace(_COROUTINE, name="ours-many", label=f"{OURS.label}, recv_many", listener="many"),
+        replace(OURS, name="ours-extra", label=f"{OURS.label}, faster zlib", engine="extra"),
+        replace(
+            _COROUTINE,
+            name="ours-coroutine-extra",
+            label=f"{OURS.label}, coroutines, faster zlib",
+            engine="extra",
+        ),
         _on_asyncio(OURS),
         _BEFORE,
         _compiled(_BEFORE),
         _PICOWS,
         _compiled(_PICOWS),
         _on_asyncio(_PICOWS),
+        Peer("picows-websockets", "picows.websockets 2.3.1", PICOWS_WEBSOCKETS_LIBRARY),
         Peer("picows-0.2", "picows 0.2.1", EARLY_PICOWS_LIBRARY),
         _WEBSOCKETS,
         _on_asyncio(_WEBSOCKETS),
         _AIOHTTP,
         _on_asyncio(_AIOHTTP),
+        replace(_AIOHTTP, name="aiohttp-isal", label="aiohttp, ISA-L", engine="isal"),
+        replace(_AIOHTTP, name="aiohttp-zlib-ng", label="aiohttp, zlib-ng", engine="zlib-ng"),
         _TORNADO,
         _on_asyncio(_TORNADO),
         Peer("ws", "ws (Node.js)", WS_LIBRARY),

@@ -10,7 +10,8 @@ standard input ends. A client is told the port. The roles:
 - ``echo``: a server sends every message back; a client keeps ``--window`` messages in flight on
   one connection and compares what comes back;
 - ``source``: sends messages as fast as the connection takes them;
-- ``sink``: counts the messages of a source in C, which numbers them: none may be missing;
+- ``sink``: counts the messages of a source in C, which numbers them: none may be missing. With
+  ``--payloads``, source and sink move the messages of a file, as text, over and over;
 - ``broadcast`` (server): sends every message to all connections;
 - ``churn`` (client): connects, upgrades and closes, again and again, ``--connections`` at a time;
 - ``idle`` (client): opens ``--first`` connections, each of which has one message echoed, prints
@@ -32,8 +33,24 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
+from itertools import cycle
+from pathlib import Path
 from time import perf_counter, process_time
-from typing import Any, Awaitable, Callable, Coroutine, Dict, List, NoReturn, Optional, Sequence
+from typing import (
+    Any,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Dict,
+    Iterator,
+    List,
+    Mapping,
+    NoReturn,
+    Optional,
+    Sequence,
+    Type,
+    Union,
+)
 
 __all__ = [
     "BATCH",
@@ -71,9 +88,14 @@ class Arguments:
     seconds: float
     warmup: float
     loop: str
-    listener: str  # "python", "compiled", or "batch" for all that takes many messages at once
+    # "python", "compiled", "batch" for all that takes many messages at once, "coroutine" for
+    # connections that are awaited, "many" for those that give many messages at once
+    listener: str
     cork: bool
     busy_poll: bool
+    payloads: Optional[str]  # file of messages of that size, which are text
+    deflate: bool  # permessage-deflate, with the library's defaults
+    engine: str  # that deflates and inflates
     ca: Optional[str]
     cert: Optional[str]
     key: Optional[str]
@@ -130,6 +152,15 @@ def check_number(payload: Any, count: int) -> None:
     number = int.from_bytes(payload[:NUMBER_SIZE], "little")
     if number + 1 != count:
         fail(f"{count} messages were counted when number {number} arrived")
+
+
+def read_texts(arguments: Arguments) -> List[str]:
+    """Return the messages of ``--payloads``, or none."""
+    if arguments.payloads is None:
+        return []
+    text = Path(arguments.payloads).read_text(encoding="utf-8")
+    size = arguments.size
+    return [text[start : start + size] for start in range(0, len(text), size)]
 
 
 class Window:
@@ -208,6 +239,19 @@ class Adapter:
     def __init__(self, arguments: Arguments) -> None:
         self.arguments = arguments
         self.message = new_message(arguments.size)
+        self.texts = read_texts(arguments)
+
+    def bursts(self) -> Iterator[List[Union[str, bytes]]]:
+        """Give what a source sends in one go, without an end."""
+        messages: List[Union[str, bytes]] = [*self.texts] or [self.message] * BATCH
+        return cycle([messages[start : start + BATCH] for start in range(0, len(messages), BATCH)])
+
+    def check(self, payload: Any, count: int) -> None:
+        """Fail unless ``payload``, bytes or str, is the ``count``-th of the other side's source."""
+        if not self.texts:
+            check_number(payload, count)
+        elif payload != self.texts[(count - 1) % len(self.texts)]:
+            fail(f"message {count} is another: {payload!r}")
 
     def window(
         self, count: Callable[[], int], check: Optional[Callable[[], None]] = None
@@ -249,10 +293,10 @@ class Adapter:
         raise NotImplementedError
 
 
-def main(adapter: Callable[[Arguments], Adapter]) -> None:
-    """Run an adapter's command line."""
+def main(adapter: Type[Adapter], variants: Optional[Mapping[str, Type[Adapter]]] = None) -> None:
+    """Run an adapter's command line; ``variants`` are adapters for some of the listeners."""
     if sys.argv[1:] == ["versions"]:
-        names: List[str] = list(getattr(adapter, "distributions", ()))
+        names: List[str] = list(adapter.distributions)
         print_json(
             {
                 "python": platform.python_version(),
@@ -264,7 +308,7 @@ def main(adapter: Callable[[Arguments], Adapter]) -> None:
     arguments = parse_arguments()
 
     async def play() -> None:
-        player = adapter(arguments)
+        player = (variants or {}).get(arguments.listener, adapter)(arguments)
         if arguments.side == "server":
             await play_server(player, arguments.role)
         else:
@@ -300,9 +344,16 @@ def parse_arguments() -> Arguments:
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--warmup", type=float, default=0.3)
     parser.add_argument("--loop", choices=["uvloop", "asyncio"], default="uvloop")
-    parser.add_argument("--listener", choices=["python", "compiled", "batch"], default="python")
+    parser.add_argument(
+        "--listener",
+        choices=["python", "compiled", "batch", "coroutine", "many"],
+        default="python",
+    )
     parser.add_argument("--cork", action="store_true")
     parser.add_argument("--busy-poll", action="store_true")
+    parser.add_argument("--payloads")
+    parser.add_argument("--deflate", action="store_true")
+    parser.add_argument("--engine", default="zlib")
     parser.add_argument("--ca")
     parser.add_argument("--cert")
     parser.add_argument("--key")

@@ -24,7 +24,16 @@ __all__ = ["Installation", "Installed", "NotAvailable", "Ours"]
 BENCH = Path(__file__).resolve().parents[1]
 ROOT = BENCH.parent
 NATIVE_FLAGS = ["-std=gnu11", "-O3", "-march=native", "-Wall", "-Wextra"]
-NATIVE_COMMON = ("frame", "handshake", "link", "conn", "window", "arguments", "stream")
+NATIVE_COMMON = (
+    "frame",
+    "handshake",
+    "link",
+    "conn",
+    "window",
+    "arguments",
+    "payloads",
+    "stream",
+)
 BEAST_FLAGS = ["-std=c++17", "-O3", "-march=native", "-w"]
 TLS_LIBRARIES = ["-lssl", "-lcrypto"]
 LISTENER_FLAGS = "-O3 -march=native"
@@ -55,6 +64,7 @@ class Installed:
     environment: Dict[str, str]
     versions: Dict[str, str] = field(default_factory=dict)
     tls: bool = True
+    deflate: bool = True
 
 
 class Installation:
@@ -64,7 +74,7 @@ class Installation:
         self.work = work
         self._ours = ours
         self._renew = renew
-        self._tls: Optional[bool] = None
+        self._headers: Dict[str, bool] = {}
         work.mkdir(parents=True, exist_ok=True)
         # Two runs at a time would disturb each other, and share logs and extensions.
         self._lock = (work / "lock").open("w", encoding="ascii")
@@ -88,27 +98,39 @@ class Installation:
     @property
     def has_tls(self) -> bool:
         """Whether the compiler finds OpenSSL's headers."""
-        if self._tls is None:
+        missing = "OpenSSL's headers are missing (package libssl-dev): no TLS in C and C++"
+        return self._has_header("openssl/ssl.h", missing)
+
+    @property
+    def has_zlib(self) -> bool:
+        """Whether the compiler finds zlib's headers."""
+        return self._has_header("zlib.h", "zlib's headers are missing (package zlib1g-dev)")
+
+    def _has_header(self, name: str, missing: str) -> bool:
+        if name not in self._headers:
             probe = subprocess.run(
                 [*compiler(), "-E", "-x", "c", "-"],
-                input="#include <openssl/ssl.h>\n",
+                input=f"#include <{name}>\n",
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 encoding="ascii",
                 check=False,
             )
-            self._tls = probe.returncode == 0
-            if not self._tls:
-                say("OpenSSL's headers are missing (package libssl-dev): no TLS in C and C++")
-        return self._tls
+            self._headers[name] = probe.returncode == 0
+            if not self._headers[name]:
+                say(missing)
+        return self._headers[name]
 
     def native(self, name: str) -> Path:
         """Compile one of the C programs and return its path."""
         others = () if name == "calibrate" else NATIVE_COMMON
         sources = [BENCH / "native" / f"{source}.c" for source in (name, *others)]
         headers = sorted((BENCH / "native").glob("*.h"))
-        tls = [] if name == "calibrate" or not self.has_tls else ["-DWITH_TLS", *TLS_LIBRARIES]
-        return self._compile(f"c_{name}", [*compiler(), *NATIVE_FLAGS], sources, headers, tls)
+        tail: List[str] = []
+        if name != "calibrate":
+            tail += ["-DWITH_TLS", *TLS_LIBRARIES] if self.has_tls else []
+            tail += ["-DWITH_DEFLATE", "-lz"] if self.has_zlib else []
+        return self._compile(f"c_{name}", [*compiler(), *NATIVE_FLAGS], sources, headers, tail)
 
     def _install_native(self, library: Library) -> Installed:
         version = first_line([*compiler(), "--version"])
@@ -116,7 +138,12 @@ class Installation:
         if self.has_tls:
             versions["openssl"] = " ".join(first_line(["openssl", "version"]).split()[1:2])
         return Installed(
-            [str(self.native("server"))], [str(self.native("client"))], {}, versions, self.has_tls
+            [str(self.native("server"))],
+            [str(self.native("client"))],
+            {},
+            versions,
+            self.has_tls,
+            self.has_zlib,
         )
 
     def _install_beast(self, library: Library) -> Installed:

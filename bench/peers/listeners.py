@@ -8,18 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import nullcontext
-from typing import Any, Callable, ContextManager, List, Optional, Set, Type
+from typing import Any, Callable, ContextManager, List, Optional, Set, Type, Union
 
-from bench.peers.common import (
-    BATCH,
-    Adapter,
-    Arguments,
-    Window,
-    check_number,
-    fail,
-    new_message,
-    spawn,
-)
+from bench.peers.common import Adapter, Window, fail, spawn
 
 __all__ = [
     "new_batch_sink",
@@ -29,6 +20,7 @@ __all__ = [
     "new_server_source",
     "new_sink",
     "new_source",
+    "new_text_sink",
     "play_echo",
     "play_source",
     "send_to_each",
@@ -61,19 +53,20 @@ def new_echo_client(base: Type[Any], binary: Any, message: bytes, messages: int)
     return EchoClient
 
 
-def _new_counter(base: Type[Any], messages: int) -> Type[Any]:
+def _new_counter(base: Type[Any], adapter: Adapter) -> Type[Any]:
     """Return what the sinks share."""
+    messages = adapter.arguments.messages
 
     class Counter(base):  # type: ignore[misc]
         window: Window
 
         def __init__(self) -> None:
             self.count = 0
-            self.last = b""
+            self.last: Union[str, bytes] = b""
             self.limit = messages or -1
 
         def check(self) -> None:
-            check_number(self.last, self.count)
+            adapter.check(self.last, self.count)
 
         def on_ws_connected(self, transport: Any) -> None:
             self.window.begin()
@@ -85,10 +78,10 @@ def _new_counter(base: Type[Any], messages: int) -> Type[Any]:
     return Counter
 
 
-def new_sink(base: Type[Any], messages: int) -> Type[Any]:
+def new_sink(base: Type[Any], adapter: Adapter) -> Type[Any]:
     """Return a listener that takes every payload as bytes; ``window`` is set from outside."""
 
-    class Sink(_new_counter(base, messages)):  # type: ignore[misc]
+    class Sink(_new_counter(base, adapter)):  # type: ignore[misc]
         def on_ws_frame(self, transport: Any, frame: Any) -> None:
             self.last = frame.get_payload_as_bytes()
             self.count += 1
@@ -98,11 +91,24 @@ def new_sink(base: Type[Any], messages: int) -> Type[Any]:
     return Sink
 
 
-def new_batch_sink(base: Type[Any], messages: int) -> Type[Any]:
-    """Return a listener that takes the payloads of a read as a list of bytes."""
+def new_text_sink(base: Type[Any], adapter: Adapter) -> Type[Any]:
+    """Return a listener that takes every payload as str; ``window`` is set from outside."""
 
-    class BatchSink(_new_counter(base, messages)):  # type: ignore[misc]
-        def on_ws_batch(self, transport: Any, batch: List[bytes]) -> None:
+    class TextSink(_new_counter(base, adapter)):  # type: ignore[misc]
+        def on_ws_frame(self, transport: Any, frame: Any) -> None:
+            self.last = frame.get_payload_as_utf8_text()
+            self.count += 1
+            if self.count == self.limit:
+                self.window.close()
+
+    return TextSink
+
+
+def new_batch_sink(base: Type[Any], adapter: Adapter) -> Type[Any]:
+    """Return a listener that takes the messages of a read as a list."""
+
+    class BatchSink(_new_counter(base, adapter)):  # type: ignore[misc]
+        def on_ws_batch(self, transport: Any, batch: List[Union[str, bytes]]) -> None:
             self.last = batch[-1]
             self.count += len(batch)
             if self.count == self.limit:
@@ -140,25 +146,25 @@ def new_source(base: Type[Any]) -> Type[Any]:
 
 
 async def pump(
-    transport: Any, source: Any, binary: Any, arguments: Arguments, window: Optional[Window] = None
+    transport: Any, source: Any, opcode: Any, adapter: Adapter, window: Optional[Window] = None
 ) -> None:
     """Send bursts until the connection ends, or until all messages are sent."""
-    message = new_message(arguments.size)
-    batch = [message] * BATCH
+    arguments = adapter.arguments
+    bursts = adapter.bursts()
     is_batched = arguments.listener == "batch"
     cork: Callable[[], ContextManager[object]] = transport.cork if arguments.cork else nullcontext
     send = transport.send
     while not source.closed:
-        burst = BATCH
+        burst = next(bursts)
         if arguments.messages:
-            burst = min(BATCH, arguments.messages - source.count)
+            burst = burst[: arguments.messages - source.count]
         if is_batched:
-            transport.send_many(binary, batch[:burst])
+            transport.send_many(opcode, burst)
         else:
             with cork():
-                for _ in range(burst):
-                    send(binary, message)
-        source.count += burst
+                for message in burst:
+                    send(opcode, message)
+        source.count += len(burst)
         if source.count == arguments.messages:
             # Wait, because the program ends after that, and frames may be held back or queued.
             await asyncio.sleep(0)
@@ -170,23 +176,23 @@ async def pump(
         await (asyncio.sleep(0) if source.writable.is_set() else source.writable.wait())
 
 
-def new_server_source(base: Type[Any], binary: Any, arguments: Arguments) -> Type[Any]:
+def new_server_source(base: Type[Any], opcode: Any, adapter: Adapter) -> Type[Any]:
     """Return a listener that pumps as soon as somebody connects."""
     source = new_source(base)
     pumps: List[object] = []
 
     class ServerSource(source):  # type: ignore[misc,valid-type]
         def on_ws_connected(self, transport: Any) -> None:
-            pumps.append(spawn(pump(transport, self, binary, arguments)))
+            pumps.append(spawn(pump(transport, self, opcode, adapter)))
 
     return ServerSource
 
 
-async def play_source(transport: Any, source: Any, binary: Any, adapter: Adapter) -> Window:
+async def play_source(transport: Any, source: Any, opcode: Any, adapter: Adapter) -> Window:
     """Play a client that pumps; ``source`` is its listener."""
     window = adapter.window(lambda: source.count)
     window.begin()
-    await pump(transport, source, binary, adapter.arguments, window)
+    await pump(transport, source, opcode, adapter, window)
     if not window.over:
         fail("the connection was closed early")
     return window
