@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tracemalloc
 import weakref
 import zlib
 from typing import Any, List
@@ -44,6 +45,49 @@ def test_nothing_is_imported_without_the_option() -> None:
         [sys.executable, "-c", program], stderr=subprocess.PIPE, encoding="utf-8", check=False
     )
     assert outcome.returncode == 0, outcome.stderr
+
+
+def bytes_of_idle(role: str, **options: Any) -> float:
+    """What a connection takes, in bytes; the same parameters for all."""
+    connections = [DeflateConnection(role, **options) for _ in range(30)]
+    tracemalloc.start()
+    try:
+        connections.extend(DeflateConnection(role, **options) for _ in range(100))
+        return tracemalloc.get_traced_memory()[0] / 100
+    finally:
+        tracemalloc.stop()
+
+
+@both_roles
+def test_an_idle_connection_costs_little_more(role: str) -> None:
+    """Before the first compressed message: the longer heads, and an object."""
+    with_it = bytes_of_idle(role, compression="deflate")
+    without = bytes_of_idle(role, compression="deflate", answer="other" if role == "server" else "")
+    assert with_it - without < 900
+
+
+@both_roles
+def test_nothing_is_kept_of_messages_without_takeover(role: str) -> None:
+    connection = DeflateConnection(role, answer=ALONE)
+    data = connection.compressed(BINARY, Peer().deflate(b"abc" * 1000))
+
+    def use() -> None:
+        connection.feed(data)
+        connection.ws.send(BINARY, b"abc" * 1000)
+        connection.sent()
+        connection.listener.events.clear()
+
+    use()
+    tracemalloc.start()
+    try:
+        for _ in range(20):
+            use()
+        kept, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # The test's transport notes each call. A stream has 7 KB, and there was one.
+    assert kept < 5000
+    assert peak > 7000
 
 
 @both_roles

@@ -7,6 +7,7 @@ wrong value or a duplicate. A client fails the connection for such an answer (RF
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Dict, Iterable, List, NamedTuple, Optional, Tuple
 
 from picows_codec.deflate.parameters import WSPermessageDeflate
@@ -48,6 +49,10 @@ class Agreement(NamedTuple):
     send_alone: bool
     receive_alone: bool
     parameters: WSPermessageDeflate
+
+
+# Few are different, and every connection keeps one.
+_agreement = lru_cache(maxsize=256)(Agreement)
 
 
 def parse_extensions(value: str) -> List[Tuple[str, Parameters]]:
@@ -135,7 +140,7 @@ def _answer(
         client_bits = _smaller(offer[_CLIENT_BITS], parameters.client_max_window_bits)
         if client_bits is not None:
             parts.append(f"{_CLIENT_BITS}={client_bits}")
-    return "; ".join(parts), Agreement(
+    return "; ".join(parts), _agreement(
         _usable(server_bits, parameters.server_max_window_bits),
         client_bits or MAX_WINDOW_BITS,
         server_alone,
@@ -162,7 +167,7 @@ def accept_answer(values: Iterable[str], parameters: WSPermessageDeflate) -> Agr
         # client that gave it keeps to it.
         asked = parameters.client_max_window_bits
         send_bits = _usable(_smaller(answer.get(_CLIENT_BITS), asked), asked)
-    return Agreement(
+    return _agreement(
         send_bits,
         server_bits or MAX_WINDOW_BITS,
         parameters.client_no_context_takeover or _CLIENT_ALONE in answer,

@@ -235,7 +235,7 @@ cdef class ClientHandshake(OpeningHandshake):
 
             try:
                 self._set_compression(accept_answer(
-                    self.response.headers.getall("Sec-WebSocket-Extensions"),
+                    self._values_of(WS_FIELD_EXTENSIONS, "Sec-WebSocket-Extensions"),
                     self._options.compression))
             except ValueError as error:
                 return self._header_error(

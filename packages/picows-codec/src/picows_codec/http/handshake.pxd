@@ -81,6 +81,7 @@ cdef class OpeningHandshake:
     cdef bint _pass_over(self) noexcept
     # The bytes of the first header line of this name: one of the WS_FIELD_ numbers.
     cdef bytes _value_of(self, int known)
+    cdef object _values_of(self, int known, str name)
     cdef object _header_error(self, object error_type, int known, str name, str wanted)
     # The factory's result comes later.
     cdef int _defer(self, object awaitable) except -1

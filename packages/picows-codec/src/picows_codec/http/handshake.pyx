@@ -24,6 +24,7 @@ from cpython.bytearray cimport (
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.string cimport memcpy, memset
 
+from picows_codec.http.fields cimport ws_headers_of
 from picows_codec.http.grammar cimport ws_span
 from picows_codec.http.head cimport (
     WS_HEAD_BAD_BYTE,
@@ -278,6 +279,12 @@ cdef class OpeningHandshake:
     cdef bytes _value_of(self, int known):
         cdef ws_span value = self._head.fields[known].value
         return self._raw_header[value.start:value.start + value.size]
+
+    cdef object _values_of(self, int known, str name):
+        """The values of each line, without objects that request or response would keep."""
+        if self._head.fields[known].count == 1:
+            return (ws_span_text(self._raw_header, self._head.fields[known].value),)
+        return ws_headers_of(self._raw_header).getall(name)
 
     cdef object _header_error(self, object error_type, int known, str name, str wanted):
         cdef str text = f"invalid {name.lower()} header: {name} {wanted}"

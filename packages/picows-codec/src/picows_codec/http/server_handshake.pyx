@@ -264,7 +264,7 @@ cdef class ServerHandshake(OpeningHandshake):
 
             try:
                 agreed = accept_offers(
-                    self.request.headers.getall("Sec-WebSocket-Extensions"),
+                    self._values_of(WS_FIELD_EXTENSIONS, "Sec-WebSocket-Extensions"),
                     self._options.compression)
             except ValueError:
                 # RFC 6455, 9.1: a header that breaks the grammar fails the connection.
