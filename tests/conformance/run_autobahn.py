@@ -1,10 +1,12 @@
 """Run Autobahn|Testsuite against picows and compare with the committed results.
 
     python tests/conformance/run_autobahn.py [--side server|client] [--loop asyncio|uvloop]
+        [--compression]
 
-Groups 1 to 10 (12 and 13 are about compression) against a server and a client that echo messages,
-each with the default options. Fails on every difference from ``expected/<side>.json``, which
-also holds the reason for every result that is not OK; ``--write`` brings these files up to date.
+Groups 1 to 10 against a server and a client that echo messages, each with the default options; or,
+with ``--compression``, groups 12 and 13 with permessage-deflate and every message compressed, on
+the client too. Fails on every difference from ``expected/<part>-<side>.json``, which also holds the
+reason for every result that is not OK; ``--write`` brings these files up to date.
 """
 
 from __future__ import annotations
@@ -20,23 +22,41 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any, Coroutine, Dict, Iterator, List
+from typing import Any, Coroutine, Dict, Iterator, List, NamedTuple, Optional
 
 from picows_client import ws_connect
-from picows_codec import WSMessage, WSMessageListener, WSTransport
+from picows_codec import WSMessage, WSMessageListener, WSPermessageDeflate, WSTransport
 from picows_server import ws_create_server
 
 HERE = Path(__file__).resolve().parent
-GROUPS = [f"{group}.*" for group in range(1, 11)]
-# Seconds. A side takes less than one minute, and a frozen one must not stop the others for long.
-SIDE_TIMEOUT = 600.0
 START_TIMEOUT = 30.0
 AGENT = "picows"
 SIDES = ("server", "client")
 
 # One case: what the suite says about the frames, about the end, and the close code it got (null
-# if there was none).
+# if there was none); in the part about compression also whether what it received was compressed.
 Result = Dict[str, Any]
+
+
+class Part(NamedTuple):
+    """Some groups of cases, and what they are run with."""
+
+    name: str
+    groups: List[str]
+    compression: Optional[WSPermessageDeflate]
+    side_timeout: float  # seconds; a frozen side must not stop the others for long
+
+
+# A side takes less than one minute.
+FRAMES = Part("frames", [f"{group}.*" for group in range(1, 11)], None, 600.0)
+# A side takes six minutes, in which the suite itself is busy: it sends 11 GB.
+COMPRESSION = Part(
+    "compression",
+    ["12.*", "13.*"],
+    WSPermessageDeflate(client_compresses=True, min_size=0),
+    3600.0,
+)
+PARTS = (FRAMES, COMPRESSION)
 
 
 class EchoListener(WSMessageListener):
@@ -59,41 +79,45 @@ class AnswerListener(WSMessageListener):
 # Running the suite
 
 
-async def run_server(wstest: str, work: Path) -> Dict[str, Result]:
+async def run_server(part: Part, wstest: str, work: Path) -> Dict[str, Result]:
     """Let the suite's client try our server."""
     reports = work / "reports"
-    async with await ws_create_server("ws://127.0.0.1:0", EchoListener) as server:
+    async with ws_create_server(
+        "ws://127.0.0.1:0", EchoListener, compression=part.compression
+    ) as server:
         spec = {
             "outdir": str(reports),
             "servers": [{"agent": AGENT, "url": server.url}],
-            "cases": GROUPS,
+            "cases": part.groups,
         }
         suite = await start_suite(wstest, work, "fuzzingclient", spec)
         try:
-            await asyncio.wait_for(suite.wait(), SIDE_TIMEOUT)
+            await asyncio.wait_for(suite.wait(), part.side_timeout)
         finally:
             await stop_suite(suite)
-    return read_reports(reports)
+    return read_reports(part, reports)
 
 
-async def run_client(wstest: str, work: Path) -> Dict[str, Result]:
+async def run_client(part: Part, wstest: str, work: Path) -> Dict[str, Result]:
     """Let the suite's server try our client."""
     reports = work / "reports"
     url = f"ws://127.0.0.1:{free_port()}"
-    spec = {"outdir": str(reports), "url": url, "cases": GROUPS}
+    spec = {"outdir": str(reports), "url": url, "cases": part.groups}
     suite = await start_suite(wstest, work, "fuzzingserver", spec, "--webport=0")
     try:
-        await asyncio.wait_for(run_client_cases(url, suite), SIDE_TIMEOUT)
+        await asyncio.wait_for(run_client_cases(part, url, suite), part.side_timeout)
     finally:
         await stop_suite(suite)
-    return read_reports(reports)
+    return read_reports(part, reports)
 
 
-async def run_client_cases(url: str, suite: asyncio.subprocess.Process) -> None:
+async def run_client_cases(part: Part, url: str, suite: asyncio.subprocess.Process) -> None:
     """Go through the cases that the suite offers, and let it write its reports."""
     count = int(await ask(f"{url}/getCaseCount", suite))
     for case in range(1, count + 1):
-        transport, _ = await ws_connect(f"{url}/runCase?case={case}&agent={AGENT}", EchoListener)
+        transport, _ = await ws_connect(
+            f"{url}/runCase?case={case}&agent={AGENT}", EchoListener, compression=part.compression
+        )
         await transport.wait_disconnected()
     await ask(f"{url}/updateReports?agent={AGENT}", suite)
 
@@ -139,30 +163,42 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def read_reports(reports: Path) -> Dict[str, Result]:
+def read_reports(part: Part, reports: Path) -> Dict[str, Result]:
     """The suite's index, reduced to what must stay the same."""
     index = json.loads((reports / "index.json").read_text(encoding="utf-8"))
-    return {
-        case: {
+    results = {}
+    for case, found in index[AGENT].items():
+        result = {
             "behavior": found["behavior"],
             "behaviorClose": found["behaviorClose"],
             "closeCode": found["remoteCloseCode"],
         }
-        for case, found in index[AGENT].items()
-    }
+        if part.compression is not None:
+            report = json.loads((reports / found["reportfile"]).read_text(encoding="utf-8"))
+            result["compressed"] = was_compressed(report["trafficStats"])
+        results[case] = result
+    return results
+
+
+def was_compressed(traffic: Optional[Dict[str, Any]]) -> bool:
+    """Whether the suite got messages in payloads of other sizes; it counts if a case succeeds."""
+    return traffic is not None and (
+        traffic["incomingOctetsWebSocketLevel"] != traffic["incomingOctetsAppLevel"]
+    )
 
 
 # Comparing
 
 
-def expected_file(side: str) -> Path:
+def expected_file(part: Part, side: str) -> Path:
     """Where the committed results of a side are."""
-    return HERE / "expected" / f"{side}.json"
+    return HERE / "expected" / f"{part.name}-{side}.json"
 
 
-def read_expected(side: str) -> Dict[str, Result]:
+def read_expected(part: Part, side: str) -> Dict[str, Result]:
     """The committed results; one that is not OK also has a ``reason``."""
-    expected: Dict[str, Result] = json.loads(expected_file(side).read_text(encoding="utf-8"))
+    text = expected_file(part, side).read_text(encoding="utf-8")
+    expected: Dict[str, Result] = json.loads(text)
     return expected
 
 
@@ -176,7 +212,10 @@ def differences(expected: Dict[str, Result], found: Dict[str, Result]) -> Iterat
 
 def describe(result: Result) -> str:
     """A result in one line."""
-    return "{behavior}/{behaviorClose} {closeCode}".format(**result) if result else "nothing"
+    if not result:
+        return "nothing"
+    plain = "" if result.get("compressed", True) else ", not compressed"
+    return "{behavior}/{behaviorClose} {closeCode}".format(**result) + plain
 
 
 def case_order(case: str) -> List[int]:
@@ -189,17 +228,18 @@ def is_ok(result: Result) -> bool:
     return bool(result["behavior"] == "OK" and result["behaviorClose"] == "OK")
 
 
-def write_expected(side: str, found: Dict[str, Result]) -> None:
+def write_expected(part: Part, side: str, found: Dict[str, Result]) -> None:
     """Make the results the committed ones; reasons that are there stay."""
-    known = read_expected(side) if expected_file(side).exists() else {}
+    file = expected_file(part, side)
+    known = read_expected(part, side) if file.exists() else {}
     lines = []
     for case in sorted(found, key=case_order):
         result = dict(found[case])
         if not is_ok(result):
             result["reason"] = known.get(case, {}).get("reason", "")
         lines.append(f"{json.dumps(case)}: {json.dumps(result)}")
-    expected_file(side).parent.mkdir(exist_ok=True)
-    expected_file(side).write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
 
 
 def table(side: str, found: Dict[str, Result]) -> str:
@@ -226,6 +266,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n", 1)[0])
     parser.add_argument("--side", choices=SIDES, action="append", help="default: both")
     parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="asyncio")
+    parser.add_argument("--compression", action="store_true", help="groups 12 and 13 instead")
     parser.add_argument("--write", action="store_true", help="write the expected results")
     parser.add_argument(
         "--work",
@@ -238,19 +279,20 @@ def main() -> None:
     logging.getLogger("picows").setLevel(logging.CRITICAL)
     work: Path = arguments.work.resolve()
     wstest = installed_suite(work)
+    part = COMPRESSION if arguments.compression else FRAMES
     failures = 0
     for side in arguments.side or SIDES:
-        reports = work / f"{side}-{arguments.loop}"
+        reports = work / f"{part.name}-{side}-{arguments.loop}"
         shutil.rmtree(str(reports), ignore_errors=True)
         reports.mkdir(parents=True)
         run_side = run_server if side == "server" else run_client
         started = time.monotonic()
-        found = run(arguments.loop, run_side(wstest, reports))
+        found = run(arguments.loop, run_side(part, wstest, reports))
         print(f"{table(side, found)}\n  {arguments.loop}, {time.monotonic() - started:.0f} seconds")
         if arguments.write:
-            write_expected(side, found)
-        changed = list(differences(read_expected(side), found))
-        print("\n".join(changed) or "  as expected")
+            write_expected(part, side, found)
+        changed = list(differences(read_expected(part, side), found))
+        print("\n".join(changed) or "  as expected", flush=True)
         failures += len(changed)
     sys.exit(f"{failures} results differ from those expected" if failures else 0)
 

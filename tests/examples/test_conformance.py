@@ -78,9 +78,17 @@ def test_limits_have_their_defaults() -> None:
 
 @pytest.mark.parametrize("side", ["client", "server"])
 def test_autobahn(side: str) -> None:
-    path = ROOT / "tests" / "conformance" / "expected" / f"{side}.json"
+    path = ROOT / "tests" / "conformance" / "expected" / f"frames-{side}.json"
     results = json.loads(path.read_text("utf-8"))
     others = {case for case, result in results.items() if result["behavior"] != "OK"}
     assert f"of {len(results)} cases {len(results) - len(others)} are OK" in DOCUMENT
     assert {results[case]["behavior"] for case in others} == {"INFORMATIONAL"}
     assert set(re.findall(r"^\| (\d+\.[\d.]+) \|", DOCUMENT, re.MULTILINE)) == others
+
+
+@pytest.mark.parametrize("side", ["client", "server"])
+def test_autobahn_about_compression(side: str) -> None:
+    path = ROOT / "tests" / "conformance" / "expected" / f"compression-{side}.json"
+    results = json.loads(path.read_text("utf-8"))
+    assert {result["behavior"] for result in results.values()} == {"OK"}
+    assert f"all {len(results)} cases are OK" in DOCUMENT
