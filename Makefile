@@ -36,3 +36,8 @@ clean:
 .PHONY: bench
 bench: $(TOX)
 	$(TOX) run -e bench -- $(ARGS)
+
+# Other libraries, npm's ws, Chromium and Firefox; a root on Debian needs to install nothing before.
+.PHONY: interop
+interop: $(TOX)
+	$(TOX) run -e interop

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass
-from typing import Any, Dict
+from typing import Any, Dict, Iterator
 
 import pytest
 
@@ -19,11 +19,12 @@ LARGE = 8 * 1024 * 1024 + 1
 
 @dataclass(frozen=True)
 class Setting:
-    """What carries the connections of a test; the contexts are None for plain sockets."""
+    """What carries the connections of a test; what is for TLS is None for plain sockets."""
 
     backend: str
     server_context: Any = None
     client_context: Any = None
+    certificates: Any = None
 
     @property
     def scheme(self) -> str:
@@ -48,4 +49,13 @@ def setting(request: pytest.FixtureRequest, certificates: Certificates) -> Setti
     server_context: ssl.SSLContext = create_ssl_context(
         certificates.server_chain, certificates.server_key
     )
-    return Setting(backend, server_context, certificates.client_context())
+    return Setting(backend, server_context, certificates.client_context(), certificates)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def node_is_stopped() -> Iterator[None]:
+    """Node.js runs from the first test on that needs it; none may be left."""
+    from tests.interop.node_ws import stop_node  # noqa: PLC0415  it imports this module
+
+    yield
+    stop_node()

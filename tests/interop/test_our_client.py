@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from typing import Any, AsyncIterator, Callable, List, Tuple, Union
+from typing import Any, AsyncIterator, Callable, Dict, List, Tuple, Union
 
 import pytest
 
@@ -22,10 +22,13 @@ from picows_client import (
 )
 from tests.interop.conftest import LARGE, SIZES, TEXTS, Setting
 from tests.interop.endings import cause_of, closing_of
+from tests.interop.node_ws import serve_ws
 from tests.interop.their_servers import SERVERS, TheirServer
 from tests.support.leaks import eventually
 
 Run = Callable[..., Any]
+
+LIBRARIES: Dict[str, Callable[..., Any]] = {**SERVERS, "ws": serve_ws}
 
 
 class Collector(WSMessageListener):
@@ -65,7 +68,7 @@ class Session:
 Open = Callable[..., "contextlib.AbstractAsyncContextManager[Session]"]
 
 
-@pytest.fixture(params=sorted(SERVERS))
+@pytest.fixture(params=sorted(LIBRARIES))
 def library(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name
@@ -77,7 +80,7 @@ def connected(library: str, setting: Setting) -> Open:
 
     @contextlib.asynccontextmanager
     async def connect(path: str = "/echo", **options: Any) -> AsyncIterator[Session]:
-        async with SERVERS[library](setting) as server:
+        async with LIBRARIES[library](setting) as server:
             transport, client = await ws_connect(
                 server.url + path,
                 Collector,
@@ -164,7 +167,7 @@ def test_sent_in_fragments(run: Run, connected: Open) -> None:
     run(main)
 
 
-@pytest.mark.parametrize("library", ["websockets"], indirect=True)  # aiohttp cannot send them
+@pytest.mark.parametrize("library", ["websockets", "ws"], indirect=True)  # aiohttp cannot send them
 def test_received_in_fragments(run: Run, connected: Open) -> None:
     async def main() -> None:
         text = "żółw, 漢字, 🐢" * 100
@@ -216,7 +219,7 @@ def test_our_close(run: Run, connected: Open, code: int, reason: str) -> None:
             assert cause.unsent_bytes == 0
             closing = closing_of(session.transport)
             assert closing.sent == WSCloseInfo(code, reason)
-            # websockets echoes the code, aiohttp answers 1000: RFC 6455, 5.5.1 leaves it open.
+            # websockets and ws echo the code, aiohttp answers 1000: RFC 6455, 5.5.1 leaves it open.
             assert closing.received.code in (code, WSCloseCode.NORMAL_CLOSURE)
             assert not closing.received_first
 
@@ -262,7 +265,7 @@ def test_subprotocol_and_headers(run: Run, connected: Open, library: str) -> Non
 
 def test_refusal(run: Run, library: str, setting: Setting) -> None:
     async def main() -> None:
-        async with SERVERS[library](setting) as server:
+        async with LIBRARIES[library](setting) as server:
             with pytest.raises(WSInvalidStatusError) as caught:
                 await ws_connect(f"{server.url}/elsewhere", Collector, **setting.our_client)
             assert caught.value.status == 403

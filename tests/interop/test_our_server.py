@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from typing import Any, AsyncIterator, Callable, List, Optional
+from typing import Any, AsyncIterator, Callable, Dict, List, Optional
 from urllib.parse import unquote
 
 import pytest
@@ -28,10 +28,13 @@ from picows_server import (
 )
 from tests.interop.conftest import LARGE, SIZES, TEXTS, Setting
 from tests.interop.endings import cause_of, closing_of
+from tests.interop.node_ws import connect_ws
 from tests.interop.their_clients import CLIENTS, Closed, Refused, TheirClient
 from tests.support.leaks import eventually
 
 Run = Callable[..., Any]
+
+LIBRARIES: Dict[str, Callable[..., Any]] = {**CLIENTS, "ws": connect_ws}
 
 
 class FrameEcho(WSListener):
@@ -122,7 +125,7 @@ class Session:
 Open = Callable[..., "contextlib.AbstractAsyncContextManager[Session]"]
 
 
-@pytest.fixture(params=sorted(CLIENTS))
+@pytest.fixture(params=sorted(LIBRARIES))
 def library(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name
@@ -140,7 +143,7 @@ def connected(library: str, setting: Setting) -> Open:
         ) as server:
             session.server = server
             session.url = server.url
-            async with CLIENTS[library](server.url + path, setting.client_context) as client:
+            async with LIBRARIES[library](server.url + path, setting.client_context) as client:
                 session.client = client
                 yield session
 
@@ -193,7 +196,7 @@ def test_many_messages_at_once(run: Run, connected: Open) -> None:
     run(main)
 
 
-@pytest.mark.parametrize("library", ["websockets"], indirect=True)  # aiohttp cannot send them
+@pytest.mark.parametrize("library", ["websockets", "ws"], indirect=True)  # aiohttp cannot send them
 @pytest.mark.parametrize("path", ["/echo", "/messages"])
 def test_received_in_fragments(run: Run, connected: Open, path: str) -> None:
     async def main() -> None:
@@ -226,7 +229,8 @@ def test_their_ping(run: Run, connected: Open) -> None:
     run(main)
 
 
-@pytest.mark.parametrize("library", ["websockets"], indirect=True)  # answers without receiving
+# They answer without receiving.
+@pytest.mark.parametrize("library", ["websockets", "ws"], indirect=True)
 def test_our_ping(run: Run, connected: Open) -> None:
     async def main() -> None:
         async with connected() as session:
@@ -237,7 +241,7 @@ def test_our_ping(run: Run, connected: Open) -> None:
     run(main)
 
 
-@pytest.mark.parametrize("library", ["websockets"], indirect=True)
+@pytest.mark.parametrize("library", ["websockets", "ws"], indirect=True)
 def test_automatic_pings_are_answered(run: Run, connected: Open) -> None:
     async def main() -> None:
         options = {"auto_ping_idle_timeout": 0.05, "auto_ping_reply_timeout": 5.0}
@@ -281,7 +285,7 @@ def test_our_close(run: Run, connected: Open, code: int, reason: str) -> None:
             assert cause_of(transport).kind is WSDisconnectKind.LOCAL_CLOSE
             closing = closing_of(transport)
             assert closing.sent == WSCloseInfo(code, reason)
-            # websockets echoes the code, aiohttp answers 1000: RFC 6455, 5.5.1 leaves it open.
+            # websockets and ws echo the code, aiohttp answers 1000: RFC 6455, 5.5.1 leaves it open.
             assert closing.received.code in (code, WSCloseCode.NORMAL_CLOSURE)
 
     run(main)
@@ -328,7 +332,7 @@ def test_many_clients(run: Run, connected: Open, library: str, setting: Setting)
 
             async def visit(number: int) -> None:
                 url = f"{session.url}/echo"
-                async with CLIENTS[library](url, setting.client_context) as client:
+                async with LIBRARIES[library](url, setting.client_context) as client:
                     for message in (f"client {number}", bytes([number]) * 1000):
                         await client.send(message)
                         assert await client.receive() == message

@@ -1,0 +1,48 @@
+"""Peers that no Python package brings; ``tox -e interop`` installs them (install_peers.py).
+
+Without one of them its tests are skipped, unless the environment variable ``PICOWS_INTEROP`` is
+"all", as in that environment.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Dict, NoReturn, Tuple
+
+import pytest
+
+__all__ = ["environment", "find_program", "find_ws"]
+
+
+def environment(**more: str) -> Dict[str, str]:
+    """The environment for a peer: without the sanitizers, which are for our own code."""
+    inherited = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+    return {**inherited, **more}
+
+
+def find_ws() -> Tuple[str, Path]:
+    """Node.js and the folder ``node_modules`` that has npm's ws; skips the test without them."""
+    node = shutil.which("node")
+    if node is None:
+        _absent("Node.js")
+    modules = Path(os.environ.get("PICOWS_NODE_MODULES", "node_modules")).resolve()
+    if not (modules / "ws" / "package.json").is_file():
+        _absent("npm's ws")
+    return node, modules
+
+
+def find_program(*names: str) -> str:
+    """The path of the first of these commands that exists; skips the test without them."""
+    found = next(filter(None, map(shutil.which, names)), None)
+    if found is None:
+        _absent(names[0])
+    return found
+
+
+def _absent(what: str) -> NoReturn:
+    message = f"{what} was not found: tox -e interop installs it"
+    if os.environ.get("PICOWS_INTEROP") == "all":
+        pytest.fail(message)
+    pytest.skip(message)
