@@ -27,6 +27,7 @@ from picows_codec import (
     WSMessage,
     WSMessageListener,
     WSOptions,
+    WSPermessageDeflate,
     WSPreparedMessage,
     WSState,
     WSThreadError,
@@ -36,6 +37,7 @@ from picows_codec import (
 from picows_server import ws_create_server
 from tests.support import frames
 from tests.support.connection import Connection, Recorder, both_roles
+from tests.support.deflate import DeflateConnection, Peer
 from tests.support.frames import BINARY, CLOSE, CONTINUATION, TEXT
 from tests.support.loops import run
 from tests.support.memory import MemoryTransport
@@ -512,7 +514,55 @@ def test_payloads_that_another_thread_adds() -> None:
     assert {frame.payload for frame in sent} <= {b"x", b"y"}
 
 
+@both_roles
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "permessage-deflate",
+        "permessage-deflate; server_no_context_takeover; client_no_context_takeover",
+    ],
+)
+def test_connections_of_several_threads_that_compress(role: str, answer: str) -> None:
+    """zlib releases the GIL while it works; streams without takeover belong to a thread."""
+    barrier = threading.Barrier(4)
+    threads = Threads()
+    shared = WSPreparedMessage(BINARY, b"shared by all " * 50)
+
+    def talk(number: int) -> None:
+        payload = b"%d: what this thread sends " % number * 200
+        connection = DeflateConnection(role, answer=answer)
+        to_us, to_them = (Peer(alone="no_context" in answer) for _ in range(2))
+        barrier.wait(30)
+        for size in range(0, len(payload), 97):
+            connection.feed(connection.compressed(BINARY, to_us.deflate(payload[:size])))
+            connection.ws.send(BINARY, payload[:size])
+            connection.ws.send_prepared(shared)
+            found = [
+                to_them.inflate(frame.payload) if frame.rsv else frame.payload
+                for frame in connection.sent()
+            ]
+            assert found == [payload[:size], shared.payload]
+            assert connection.messages()[-1] == payload[:size]
+        assert connection.cause is None
+
+    for number in range(4):
+        threads.start(functools.partial(talk, number))
+    threads.join()
+
+
 # A loop in each thread
+
+
+# Shared by the loops, as are the modules that only they need.
+DEFLATE = [
+    WSPermessageDeflate(
+        min_size=0,
+        client_compresses=True,
+        server_no_context_takeover=is_alone,
+        client_no_context_takeover=is_alone,
+    )
+    for is_alone in (False, True)
+]
 
 
 class CrowdServer(WSListener):
@@ -548,15 +598,15 @@ class Crowd:
     CLIENTS = 6
     ROUNDS = 30
 
-    def __init__(self, backend: str) -> None:
-        self.backend = backend
+    def __init__(self, backend: str, compression: Optional[WSPermessageDeflate]) -> None:
+        self.options: Any = {"backend": backend, "compression": compression}
         # Read by other threads.
         self.transports: List[WSTransport] = []
         self.frames: queue.Queue[Optional[WSFrame]] = queue.Queue()
 
     async def live(self) -> None:
         server = await ws_create_server(
-            "ws://127.0.0.1:0", lambda: CrowdServer(self), backend=self.backend
+            "ws://127.0.0.1:0", lambda: CrowdServer(self), **self.options
         )
         try:
             url = "ws://{}:{}".format(*sockname(server)[:2])
@@ -566,7 +616,7 @@ class Crowd:
             await server.wait_closed()
 
     async def _talk(self, url: str, number: int) -> None:
-        transport, listener = await ws_connect(url, lambda: CrowdClient(self), backend=self.backend)
+        transport, listener = await ws_connect(url, lambda: CrowdClient(self), **self.options)
         self.transports.append(transport)
         for size in range(self.ROUNDS):
             payload = bytes([97 + number]) * (size * 300)
@@ -588,9 +638,12 @@ class Crowd:
 
 
 @pytest.mark.parametrize("backend", PLAIN_BACKENDS)
-def test_a_loop_in_each_thread(loop_kind: str, backend: str) -> None:
+@pytest.mark.parametrize("compression", [None, *DEFLATE])
+def test_a_loop_in_each_thread(
+    loop_kind: str, backend: str, compression: Optional[WSPermessageDeflate]
+) -> None:
     threads = Threads()
-    crowds = [Crowd(backend) for _ in range(2)]
+    crowds = [Crowd(backend, compression) for _ in range(2)]
     # A thread that starts after another has ended may get its number, and would be taken for it.
     all_are_there = threading.Barrier(2 * len(crowds))
 
@@ -619,7 +672,8 @@ def test_a_loop_in_each_thread(loop_kind: str, backend: str) -> None:
 # First handshakes
 
 
-def test_first_handshakes_of_several_threads() -> None:
+@pytest.mark.parametrize("compression", ["None", '"deflate"'])
+def test_first_handshakes_of_several_threads(compression: str) -> None:
     program = """
 import sys, threading
 from picows_codec import ServerHandshake, WSListener, WSOptions
@@ -629,12 +683,17 @@ barrier = threading.Barrier(8)
 accepted = []
 
 def open():
-    handshake = ServerHandshake(lambda request: WSListener(), options=WSOptions())
     barrier.wait()
+    options = WSOptions(compression=COMPRESSION)
+    handshake = ServerHandshake(lambda request: WSListener(), options=options)
     handshake.feed_data(
         b"GET / HTTP/1.1\\r\\nHost: a\\r\\nUpgrade: websocket\\r\\nConnection: Upgrade\\r\\n"
-        b"Sec-WebSocket-Version: 13\\r\\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\\r\\n\\r\\n")
-    accepted.append(b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in handshake.take_to_send())
+        b"Sec-WebSocket-Version: 13\\r\\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\\r\\n"
+        b"Sec-WebSocket-Extensions: permessage-deflate\\r\\n\\r\\n")
+    response = handshake.take_to_send()
+    accepted.append(
+        b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in response
+        and (b"permessage-deflate" in response) == (COMPRESSION is not None))
 
 threads = [threading.Thread(target=open) for _ in range(8)]
 for thread in threads:
@@ -642,6 +701,6 @@ for thread in threads:
 for thread in threads:
     thread.join()
 sys.exit(accepted != [True] * 8)
-"""
+""".replace("COMPRESSION", compression)
     for _ in range(3):
         subprocess.run([sys.executable, "-c", program], check=True)

@@ -148,18 +148,19 @@ def _run(coroutine: Coroutine[Any, Any, T]) -> T:
         loop.close()
 
 
-def cases() -> Iterator[Tuple[str, int, str]]:
+def cases() -> Iterator[Tuple[int, str, str]]:
+    """Yield size, library and thread of each row."""
     libraries = ["none", "zlib"]
     libraries += ["zlib-ng"] if find_spec("zlib_ng") else []
     libraries += ["ISA-L"] if find_spec("isal") and find_spec("zlib_ng") else []
     for size in SIZES:
         for library in libraries:
             for thread in THREADS:
-                yield library, size, thread
+                yield size, library, thread
 
 
 def main() -> None:
-    """Measure, and print a Markdown table of medians over the rounds."""
+    """Measure, and print a Markdown table: medians over the rounds, of ratios within a round."""
     parser = argparse.ArgumentParser(prog="python -m bench.micro.busy_thread")
     parser.add_argument("--rounds", type=int, default=5, help="(default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=0.5, help="for each figure")
@@ -169,21 +170,29 @@ def main() -> None:
         choose_library(arguments.serve[0])
         _run(serve(*arguments.serve))
         return
-    figures: Dict[Tuple[str, int, str], List[Figures]] = {case: [] for case in cases()}
+    figures: Dict[Tuple[int, str, str], List[Figures]] = {case: [] for case in cases()}
     for _ in range(arguments.rounds):
-        for case, found in figures.items():
-            found.append(measure(*case, arguments.seconds))
-    print("| bytes | library | busy thread | round trips/s | median | 99 % | in bursts: echoes/s |")
+        for (size, library, thread), found in figures.items():
+            found.append(measure(library, size, thread, arguments.seconds))
+    print("| bytes | library | busy thread | round trip: median | 99 % | trips/s | echoes/s |")
     print("|---|---|---|---|---|---|---|")
-    for (library, size, thread), found in figures.items():
-        rate, median, worst, burst = (
-            statistics.median(getattr(one, name) for one in found)
-            for name in ("rate", "median", "worst", "burst_rate")
+    for (size, library, thread), found in figures.items():
+        alone = figures[size, library, "none"]
+        median, worst = (
+            statistics.median(getattr(one, name) for one in found) for name in ("median", "worst")
         )
+        rates = " | ".join(_rate(found, alone, name) for name in ("rate", "burst_rate"))
         print(
-            f"| {size} | {library} | {thread} | {rate:,.0f} | {median * 1e6:,.0f} us |"
-            f" {worst * 1e6:,.0f} us | {burst:,.0f} |"
+            f"| {size} | {library} | {thread} | {median * 1e6:,.0f} us | {worst * 1e6:,.0f} us |"
+            f" {rates} |"
         )
+
+
+def _rate(found: List[Figures], alone: List[Figures], name: str) -> str:
+    """The median; and of what it is without a thread, in the same round."""
+    rates = [getattr(one, name) for one in found]
+    ratios = [rate / getattr(one, name) for rate, one in zip(rates, alone)]
+    return f"{statistics.median(rates):,.0f} ({statistics.median(ratios):.2f})"
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from typing import List, Optional, Tuple
+from typing import List, Optional, Tuple, Union
 
 from typing_extensions import Unpack, assert_type
 
@@ -19,10 +19,12 @@ from picows_client import (
     WSMessage,
     WSMessageListener,
     WSMsgType,
+    WSPermessageDeflate,
     WSState,
     WSTransport,
     WSUpgradeRequest,
     WSUpgradeResponse,
+    connect,
     ws_connect,
 )
 from picows_codec.option_types import WSConnectionOptions
@@ -132,6 +134,29 @@ async def options_passed_on(url: str, options: WSConnectionOptions) -> None:
     await my_connect(url, auto_ping_strategy=1)  # type: ignore[arg-type]
     await my_connect(url, close_timeout="1")  # type: ignore[arg-type]
     await my_connect(url, backend="loop")  # type: ignore[call-arg]
+
+
+async def compression(url: str, options: WSConnectionOptions) -> None:
+    parameters = WSPermessageDeflate(
+        level=6, min_size=200, client_compresses=True, server_max_window_bits=None
+    )
+    for choice in (None, "deflate", parameters):
+        await ws_connect(url, ClientListener, compression=choice)
+        await my_connect(url, compression=choice)
+    async with connect(url, compression="deflate") as ws:
+        assert_type(await ws.recv(), Union[str, bytes])
+    options["compression"] = parameters
+    assert_type(parameters.level, int)
+    assert_type(parameters.client_max_window_bits, Optional[int])
+    assert_type(parameters.client_compresses, bool)
+    assert_type(parameters == "deflate", bool)
+    WSPermessageDeflate(6)  # type: ignore[call-arg]
+    WSPermessageDeflate(level="6")  # type: ignore[arg-type]
+    WSPermessageDeflate(min_size=None)  # type: ignore[arg-type]
+    WSPermessageDeflate(windows=9)  # type: ignore[call-arg]
+    await ws_connect(url, ClientListener, compression=True)  # type: ignore[arg-type]
+    await ws_connect(url, ClientListener, compression=WSPermessageDeflate)  # type: ignore[arg-type]
+    await my_connect(url, compression=9)  # type: ignore[arg-type]
 
 
 async def transport_members(transport: WSTransport) -> None:

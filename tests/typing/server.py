@@ -9,12 +9,14 @@ from typing import Any, List, Optional, Set, Union
 
 from typing_extensions import assert_type
 
+from picows_codec import WSOptions
 from picows_server import (
     WSBatchListener,
     WSConnection,
     WSFrame,
     WSListener,
     WSMsgType,
+    WSPermessageDeflate,
     WSPreparedMessage,
     WSServer,
     WSTransport,
@@ -152,6 +154,18 @@ class Session:
 
 async def check(request: WSUpgradeRequest) -> Optional[WSUpgradeResponse]:
     return None if request.path == "/" else WSUpgradeResponse.create_error_response(401)
+
+
+async def compression() -> None:
+    parameters = WSPermessageDeflate(server_no_context_takeover=True)
+    await ws_create_server("ws://127.0.0.1:0", ServerClientListener, compression="deflate")
+    await ws_create_server("ws://127.0.0.1:0", ServerClientListener, compression=parameters)
+    assert_type(WSOptions(compression=parameters).compression, Optional[WSPermessageDeflate])
+    await ws_create_server(
+        "ws://127.0.0.1:0",
+        ServerClientListener,
+        compression=15,  # type: ignore[arg-type]
+    )
 
 
 async def coroutines() -> None:
