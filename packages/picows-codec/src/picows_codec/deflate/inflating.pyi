@@ -2,3 +2,6 @@ from typing import final
 
 @final
 class Inflater: ...
+
+@final
+class Output: ...

@@ -168,8 +168,8 @@ cdef class OpeningHandshake:
             self._set_refusal("the server did not decide in time")
             self.factory_failed = True
             self._refuse(WSHandshakeTimeout(
-                f"the listener factory, or process_request of serve, did not decide within "
-                f"websocket_handshake_timeout ({self._options.websocket_handshake_timeout} seconds)",
+                f"the listener factory, or process_request of serve, did not decide within"
+                f" websocket_handshake_timeout={self._options.websocket_handshake_timeout} seconds",
                 self._raw_header, status=503))
             return
         self._refuse(WSHandshakeTimeout(
