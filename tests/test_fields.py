@@ -169,7 +169,7 @@ def test_fields_are_found() -> None:
     types = declared_types()
     for owner, name, room in [
         ("ConnectionState", "_state", "connection.state"),
-        ("Sender", "_pending", "connection.sender"),
+        ("Writer", "_pending", "connection.writer"),
         ("Receiver", "_head", "connection.receiver"),
         ("Closing", "_cause", "connection.closing"),
         ("WSEndpoint", "_keepalive", "connection.endpoint"),

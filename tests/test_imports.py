@@ -67,6 +67,7 @@ CODEC_ROOMS = (
     "listener_factory",
     "connection.__init__",
     "connection.state",
+    "connection.writer",
     "connection.sender",
     "deflate.engine",
     "deflate.deflating",

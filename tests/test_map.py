@@ -35,10 +35,10 @@ ELSEWHERE: Dict[str, Dict[str, str]] = {
 # Rooms with more tests than one file holds: further files, and what they are about.
 FURTHER: Dict[str, Dict[str, str]] = {
     "codec": {
-        "connection.cork": "connection.sender: when frames leave",
+        "connection.cork": "connection.writer: when frames leave",
         "connection.send_many": "connection.sender: many messages in one call",
-        "connection.nested_writes": "connection.sender: code that runs during a write",
-        "connection.slow_peer": "connection.sender: watermarks, the cap of the queue",
+        "connection.nested_writes": "connection.writer: code that runs during a write",
+        "connection.slow_peer": "connection.writer: watermarks, the cap of the queue",
         "connection.receiver_faults": "connection.receiver: violations, and listeners that raise",
         "connection.disconnected": "connection.closing: the end, during and after it",
         "connection.round_trips": "connection.keepalive: measure_roundtrip_time",

@@ -25,6 +25,7 @@ __all__ = [
     "mixed_flood",
     "parse",
     "parse_all",
+    "pattern",
     "size_of",
     "upgrade_request",
     "upgrade_response",
@@ -108,6 +109,11 @@ def size_of(data: Union[bytes, bytearray]) -> Optional[int]:
     if data[1] & 0x80:
         position += 4
     return position + size if len(data) >= position else None
+
+
+def pattern(size: int) -> bytes:
+    """A payload of which no two neighbouring parts are alike."""
+    return (bytes(range(256)) * (size // 256 + 1))[:size]
 
 
 def mixed_flood(count: int) -> List[Tuple[int, bytes]]:

@@ -5,8 +5,9 @@ from cpython.buffer cimport PyObject_CheckBuffer
 from cpython.object cimport PyObject
 
 from picows_codec.buffers cimport current_thread
-from picows_codec.connection.sender cimport FRAGMENTED, WRITING, Sender, reraise
+from picows_codec.connection.sender cimport Sender
 from picows_codec.connection.state cimport ABORTED, CLOSED, OPEN
+from picows_codec.connection.writer cimport FRAGMENTED, WRITING, reraise
 from picows_codec.constants cimport WS_OP_BINARY, WS_OP_TEXT
 from picows_codec.frames cimport WSFrame, WSMessage
 from picows_codec.listener cimport WSListener
@@ -59,7 +60,7 @@ cpdef Py_ssize_t broadcast(object transports, object message) except -1:
     for index in range(len(connections)):
         _fetch_next(connections, index)
         connection = <Sender> connections[index]
-        if connection._state != OPEN or connection._fragmented & (FRAGMENTED | WRITING):
+        if connection._state != OPEN or connection._send_flags & (FRAGMENTED | WRITING):
             continue
         if (<sending> _send)(prepared, connection) < 0:
             _forget_error()

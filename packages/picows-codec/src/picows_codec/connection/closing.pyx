@@ -26,7 +26,6 @@ from libc.stdint cimport uint8_t
 from picows_codec.buffers cimport current_thread, shared_local, shared_remote
 from picows_codec.close cimport encode_close_payload
 from picows_codec.connection.receiver cimport GATHERS, HEARD_FOR_VERDICT
-from picows_codec.connection.sender cimport MANY
 from picows_codec.connection.state cimport (
     ABORTS,
     CONNECTING,
@@ -36,6 +35,7 @@ from picows_codec.connection.state cimport (
     SENDS_CLOSE,
     close_info,
 )
+from picows_codec.connection.writer cimport MANY
 from picows_codec.constants cimport (
     WS_CLOSE_INTERNAL_ERROR,
     WS_CLOSE_MESSAGE_TOO_BIG,
@@ -372,7 +372,7 @@ cdef class Closing(Receiver):
         return self._abort()
 
     cdef int _report_pause(self) except -1:
-        if self._fragmented & MANY:
+        if self._send_flags & MANY:
             return 0
         self._pause_is_reported()
         if self._listener is None or not self._state & DELIVERS:

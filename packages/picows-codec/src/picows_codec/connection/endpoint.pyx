@@ -15,7 +15,6 @@ from picows_codec.buffers cimport ReadBuffer, keep_view
 from picows_codec.connection.closing cimport drop_tracebacks
 from picows_codec.connection.keepalive cimport KeepAlive, new_keepalive
 from picows_codec.connection.progress cimport DataWatch, StallWatch
-from picows_codec.connection.sender cimport WRITING
 from picows_codec.connection.state cimport (
     CLOSED,
     CONNECTING,
@@ -27,6 +26,7 @@ from picows_codec.connection.state cimport (
     READS,
     RECEIVES_EOF,
 )
+from picows_codec.connection.writer cimport WRITING
 from picows_codec.constants cimport WS_OP_PONG
 from picows_codec.deadlines cimport is_due
 from picows_codec.frames cimport WSFrame
@@ -75,7 +75,7 @@ cdef class WSEndpoint(Handshaking):
         cdef bint is_client = isinstance(handshake, ClientHandshake)
         self._shared_reads = shared_reads
         self._begin()
-        self._begin_sending(loop, options, is_client)
+        self._begin_writing(loop, options, is_client)
         self._begin_receiving(options, is_client)
         self._begin_closing(logger, clock, remote_address)
         self._begin_handshaking(handshake, handshake_deadline)
@@ -236,7 +236,7 @@ cdef class WSEndpoint(Handshaking):
 
     def connection_lost(self, exc):
         """The connection has ended: the transport's last call."""
-        if self._fragmented & WRITING:      # by a transport that does not wait for its own write
+        if self._send_flags & WRITING:      # by a transport that does not wait for its own write
             self._loop.call_soon(WSEndpoint.connection_lost, self, exc)
             return
         cdef WSTransport transport = self._transport
@@ -313,7 +313,7 @@ cdef class WSEndpoint(Handshaking):
         self.check_thread()
         if self._transport_below is None:
             return
-        if self._fragmented & WRITING:
+        if self._send_flags & WRITING:
             self._loop.call_soon(self.disconnect, graceful, close_payload)
             return
         if self._state == CONNECTING or not graceful:

@@ -10,8 +10,8 @@ from libc.stdint cimport uint8_t
 from picows_codec.callbacks cimport check_callbacks
 from picows_codec.connection.closing cimport drop_tracebacks
 from picows_codec.connection.receiver cimport HEARD_FOR_VERDICT
-from picows_codec.connection.sender cimport begin_read, end_read, expect_more
 from picows_codec.connection.state cimport CONNECTING, HANDSHAKE_FAILED, OPENED, READS
+from picows_codec.connection.writer cimport begin_read, end_read, expect_more
 from picows_codec.deadlines cimport SECOND_LOOK, time_left
 from picows_codec.listener cimport WSListener
 

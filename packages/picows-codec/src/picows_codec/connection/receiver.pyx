@@ -19,8 +19,9 @@ from picows_codec.buffers cimport (
     keep_frame,
     lend_frame,
 )
-from picows_codec.connection.sender cimport Compression, begin_read, end_read, expect_more, reraise
+from picows_codec.connection.sender cimport Compression
 from picows_codec.connection.state cimport CONNECTING, DELIVERS, READS
+from picows_codec.connection.writer cimport begin_read, end_read, expect_more, reraise
 from picows_codec.constants cimport (
     WS_MAX_HEADER_SIZE,
     WS_OP_CLOSE,

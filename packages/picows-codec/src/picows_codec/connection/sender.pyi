@@ -1,20 +1,9 @@
-from typing import Any
-
 from typing_extensions import disjoint_base
 
-from picows_codec.connection.state import ConnectionState
-
-@disjoint_base
-class Wire: ...
+from picows_codec.connection.writer import Writer
 
 @disjoint_base
 class Compression: ...
 
 @disjoint_base
-class Sender(ConnectionState):
-    @property
-    def is_client_side(self) -> bool: ...
-    @property
-    def underlying_transport(self) -> Any: ...
-    @property
-    def write_queue_size(self) -> int: ...
+class Sender(Writer): ...

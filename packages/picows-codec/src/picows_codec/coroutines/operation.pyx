@@ -15,7 +15,8 @@ from cpython.ref cimport Py_INCREF, Py_XDECREF
 from libc.stdint cimport uint8_t
 
 from picows_codec.connection.closing cimport Closing
-from picows_codec.connection.sender cimport Sender, reraise
+from picows_codec.connection.sender cimport Sender
+from picows_codec.connection.writer cimport reraise
 from picows_codec.connection.state cimport MAY_SEND
 from picows_codec.constants cimport WS_CLOSE_INTERNAL_ERROR, WS_OP_BINARY, WS_OP_TEXT
 from picows_codec.coroutines.inbox cimport Inbox

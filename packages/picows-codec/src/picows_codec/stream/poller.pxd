@@ -6,7 +6,7 @@ A poller knows its members by one virtual function only.
 from cpython.object cimport PyObject
 from libc.stdint cimport uint8_t, uint32_t
 
-from picows_codec.connection.sender cimport Wire
+from picows_codec.connection.writer cimport Wire
 
 cdef extern from "stream/native/epoll.h" nogil:
     # Events. A broken descriptor is readable and writable.

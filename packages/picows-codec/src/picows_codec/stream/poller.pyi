@@ -4,7 +4,7 @@ from typing import final
 
 from typing_extensions import disjoint_base
 
-from picows_codec.connection.sender import Wire
+from picows_codec.connection.writer import Wire
 
 @disjoint_base
 class Member(Wire): ...
