@@ -1,7 +1,7 @@
 """Run Autobahn|Testsuite against picows and compare with the committed results.
 
     python tests/conformance/run_autobahn.py [--side server|client] [--loop asyncio|uvloop]
-        [--compression]
+        [--compression [--plain-zlib]]
 
 Groups 1 to 10 against a server and a client that echo messages, each with the default options; or,
 with ``--compression``, groups 12 and 13 with permessage-deflate and every message compressed, on
@@ -267,6 +267,9 @@ def main() -> None:
     parser.add_argument("--side", choices=SIDES, action="append", help="default: both")
     parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="asyncio")
     parser.add_argument("--compression", action="store_true", help="groups 12 and 13 instead")
+    parser.add_argument(
+        "--plain-zlib", action="store_true", help="compress with it even if there are faster ones"
+    )
     parser.add_argument("--write", action="store_true", help="write the expected results")
     parser.add_argument(
         "--work",
@@ -279,6 +282,9 @@ def main() -> None:
     logging.getLogger("picows").setLevel(logging.CRITICAL)
     work: Path = arguments.work.resolve()
     wstest = installed_suite(work)
+    if arguments.plain_zlib:
+        # Imports of them fail, as if they were not installed.
+        sys.modules.update(dict.fromkeys(("isal", "zlib_ng")))  # type: ignore[arg-type]
     part = COMPRESSION if arguments.compression else FRAMES
     failures = 0
     for side in arguments.side or SIDES:
@@ -288,13 +294,24 @@ def main() -> None:
         run_side = run_server if side == "server" else run_client
         started = time.monotonic()
         found = run(arguments.loop, run_side(part, wstest, reports))
-        print(f"{table(side, found)}\n  {arguments.loop}, {time.monotonic() - started:.0f} seconds")
+        print(table(side, found))
+        if part.compression is not None:
+            print(f"  {libraries(part.compression)}")
+        print(f"  {arguments.loop}, {time.monotonic() - started:.0f} seconds")
         if arguments.write:
             write_expected(part, side, found)
         changed = list(differences(read_expected(part, side), found))
         print("\n".join(changed) or "  as expected", flush=True)
         failures += len(changed)
     sys.exit(f"{failures} results differ from those expected" if failures else 0)
+
+
+def libraries(compression: WSPermessageDeflate) -> str:
+    """What deflated and inflated."""
+    from picows_codec.deflate import engine  # noqa: PLC0415  it chooses when it is imported
+
+    deflating, inflating = engine.deflating_name(compression.level), engine.inflating_name()
+    return f"deflated by {deflating}, inflated by {inflating}"
 
 
 def installed_suite(work: Path) -> str:
