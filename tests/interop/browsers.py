@@ -6,6 +6,7 @@ back what became of it. So nothing is needed to drive a browser but the browser.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import queue
 import subprocess
@@ -150,8 +151,9 @@ class Browser:
                 self.send_header("Content-Type", content_type)
                 if status != 204:
                     self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+                with contextlib.suppress(ConnectionError):  # the browser has ended meanwhile
+                    self.end_headers()
+                    self.wfile.write(body)
 
             def log_message(self, *_: Any) -> None:
                 pass

@@ -14,10 +14,12 @@ import pytest
 from picows_codec import WSPermessageDeflate
 from picows_server import (
     WSCloseInfo,
+    WSConnection,
     WSDisconnectKind,
     WSListener,
     WSTransport,
     WSUpgradeRequest,
+    serve,
     ws_create_server,
 )
 from tests.interop.browsers import BROWSERS, Browser
@@ -81,11 +83,11 @@ Serve = Callable[..., "contextlib.AbstractAsyncContextManager[Serving]"]
 
 
 @pytest.fixture
-def serve(browser: Browser) -> Serve:
-    """``async with serve(factory, parameters, **options)``; ``parameters=None``: plain."""
+def serving_with(browser: Browser) -> Serve:
+    """``async with serving_with(factory, parameters, **options)``; ``parameters=None``: plain."""
 
     @contextlib.asynccontextmanager
-    async def serve(
+    async def open_server(
         factory: Callable[[], WSListener] = FrameEcho, parameters: Any = (), **options: Any
     ) -> AsyncIterator[Serving]:
         listeners: List[WSListener] = []
@@ -102,7 +104,7 @@ def serve(browser: Browser) -> Serve:
         ) as server, tap_server(server.url) as tap:
             yield Serving(browser, tap, listeners)
 
-    return serve
+    return open_server
 
 
 def packed(messages: List[Message]) -> List[Any]:
@@ -155,7 +157,7 @@ ALONE = ["client_no_context_takeover", "server_no_context_takeover"]
 def test_echo(
     run: Run,
     browser: Browser,
-    serve: Serve,
+    serving_with: Serve,
     parameters: Dict[str, Any],
     answer: List[str],
     client_bits: int,
@@ -169,7 +171,7 @@ def test_echo(
         client_bits = 15
 
     async def main() -> None:
-        async with serve(FrameEcho, parameters) as serving:
+        async with serving_with(FrameEcho, parameters) as serving:
             extensions = await serving.run(
                 """
                 const socket = new Socket(url, [], binaryType)
@@ -206,10 +208,10 @@ def test_echo(
     run(main)
 
 
-def test_many_at_once(run: Run, serve: Serve) -> None:
+def test_many_at_once(run: Run, serving_with: Serve) -> None:
     async def main() -> None:
         messages: List[Message] = [QUOTES[: number % 40] for number in range(1000)]
-        async with serve(MessageEcho) as serving:
+        async with serving_with(MessageEcho) as serving:
             await serving.run(
                 """
                 const socket = new Socket(url)
@@ -234,12 +236,12 @@ def test_many_at_once(run: Run, serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("factory", [FrameEcho, MessageEcho])
-def test_large_messages(run: Run, serve: Serve, factory: Callable[[], WSListener]) -> None:
+def test_large_messages(run: Run, serving_with: Serve, factory: Callable[[], WSListener]) -> None:
     """Frames of a message that a browser sends in several come back as several, or as one."""
 
     async def main() -> None:
         text = (QUOTES * (LARGE // len(QUOTES) + 1))[:LARGE]
-        async with serve(factory) as serving:
+        async with serving_with(factory) as serving:
             await serving.run(
                 """
                 const socket = new Socket(url)
@@ -272,12 +274,39 @@ def test_large_messages(run: Run, serve: Serve, factory: Callable[[], WSListener
     run(main)
 
 
-def test_fragments(run: Run, serve: Serve) -> None:
+def test_coroutines(run: Run, browser: Browser) -> None:
+    async def handle(connection: WSConnection) -> None:
+        async for message in connection:
+            await connection.send(message)
+        assert connection.close_code == 1005
+
+    async def main() -> None:
+        async with serve(
+            handle, "ws://127.0.0.1:0", origins=[browser.origin], compression="deflate"
+        ) as server, tap_server(server.url) as tap:
+            await Serving(browser, tap, []).run(
+                """
+                const socket = new Socket(url)
+                await socket.opened
+                for (const message of messages) await socket.echo(unpack(message))
+                socket.ws.close()
+                await socket.end()
+                """,
+                messages=packed(MESSAGES),
+            )
+        assert inflate_messages(tap.recording.server_frames()) == encoded(MESSAGES)
+        # What is shorter than min_size is sent as it is.
+        assert set(flags(tap.recording.server_frames())) == {0, 4}
+
+    run(main)
+
+
+def test_fragments(run: Run, serving_with: Serve) -> None:
     """Each byte of a text arrives in a frame of its own."""
 
     async def main() -> None:
         messages: List[Message] = ["żółw, 漢字, 🐢", QUOTES[:1000], b"\x00\xff" * 50]
-        async with serve(Splitter) as serving:
+        async with serving_with(Splitter) as serving:
             await serving.run(
                 """
                 const socket = new Socket(url)
@@ -296,9 +325,9 @@ def test_fragments(run: Run, serve: Serve) -> None:
     run(main)
 
 
-def test_our_ping(run: Run, serve: Serve) -> None:
+def test_our_ping(run: Run, serving_with: Serve) -> None:
     async def main() -> None:
-        async with serve() as serving:
+        async with serving_with() as serving:
             visit = asyncio.ensure_future(
                 serving.run("return (await new Socket(url).end()).slice(0, 2)")
             )
@@ -324,10 +353,10 @@ def test_our_ping(run: Run, serve: Serve) -> None:
     ids=lambda value: str(value[0])[:4] if value and isinstance(value, list) else "",
 )
 def test_they_close(
-    run: Run, serve: Serve, parameters: Any, arguments: List[Any], received: WSCloseInfo
+    run: Run, serving_with: Serve, parameters: Any, arguments: List[Any], received: WSCloseInfo
 ) -> None:
     async def main() -> None:
-        async with serve(FrameEcho, parameters) as serving:
+        async with serving_with(FrameEcho, parameters) as serving:
             end = await serving.run(
                 """
                 const socket = new Socket(url)
@@ -351,9 +380,9 @@ def test_they_close(
 @pytest.mark.parametrize(
     ("code", "reason"), [(1000, ""), (1001, "gone"), (1008, "żółw"), (4001, "r" * 123)]
 )
-def test_we_close(run: Run, serve: Serve, code: int, reason: str) -> None:
+def test_we_close(run: Run, serving_with: Serve, code: int, reason: str) -> None:
     async def main() -> None:
-        async with serve(lambda: Closer(code, reason)) as serving:
+        async with serving_with(lambda: Closer(code, reason)) as serving:
             assert await serving.run(
                 """
                 const socket = new Socket(url)
@@ -368,9 +397,11 @@ def test_we_close(run: Run, serve: Serve, code: int, reason: str) -> None:
     run(main)
 
 
-def test_a_bomb(run: Run, serve: Serve) -> None:
+def test_a_bomb(run: Run, serving_with: Serve) -> None:
     async def main() -> None:
-        async with serve(MessageEcho, max_frame_size=100_000, max_message_size=100_000) as serving:
+        async with serving_with(
+            MessageEcho, max_frame_size=100_000, max_message_size=100_000
+        ) as serving:
             code, _, _ = await serving.run(
                 """
                 const socket = new Socket(url)
@@ -388,9 +419,9 @@ def test_a_bomb(run: Run, serve: Serve) -> None:
     run(main)
 
 
-def test_a_page_that_is_left(run: Run, serve: Serve) -> None:
+def test_a_page_that_is_left(run: Run, serving_with: Serve) -> None:
     async def main() -> None:
-        async with serve() as serving:
+        async with serving_with() as serving:
             await serving.run(
                 """
                 const frame = document.body.appendChild(document.createElement('iframe'))
@@ -407,11 +438,11 @@ def test_a_page_that_is_left(run: Run, serve: Serve) -> None:
     run(main)
 
 
-def test_no_compression(run: Run, browser: Browser, serve: Serve) -> None:
+def test_no_compression(run: Run, browser: Browser, serving_with: Serve) -> None:
     """It is offered, and not accepted."""
 
     async def main() -> None:
-        async with serve(FrameEcho, None) as serving:
+        async with serving_with(FrameEcho, None) as serving:
             extensions = await serving.run(
                 """
                 const socket = new Socket(url)
@@ -433,9 +464,9 @@ def test_no_compression(run: Run, browser: Browser, serve: Serve) -> None:
     run(main)
 
 
-def test_origins_and_subprotocols(run: Run, browser: Browser, serve: Serve) -> None:
+def test_origins_and_subprotocols(run: Run, browser: Browser, serving_with: Serve) -> None:
     async def main() -> None:
-        async with serve(
+        async with serving_with(
             FrameEcho, origins=[browser.origin], subprotocols=["interop.v1"]
         ) as serving:
             protocol = await serving.run(
@@ -449,7 +480,7 @@ def test_origins_and_subprotocols(run: Run, browser: Browser, serve: Serve) -> N
             )
             assert protocol == "interop.v1"
             assert serving.transport.request.headers["Origin"] == browser.origin
-        async with serve(FrameEcho, origins=["https://example.org"]) as serving:
+        async with serving_with(FrameEcho, origins=["https://example.org"]) as serving:
             end = await serving.run("return await new Socket(url).end()")
             assert end == [1006, "", False]
             assert not serving.listeners

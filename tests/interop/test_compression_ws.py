@@ -12,12 +12,14 @@ import pytest
 
 from picows_client import (
     WSCloseInfo,
+    WSConnection,
     WSDisconnectKind,
     WSMsgType,
     WSPermessageDeflate,
+    connect,
     ws_connect,
 )
-from picows_server import ws_create_server
+from picows_server import serve, ws_create_server
 from tests.interop.conftest import LARGE, TEXTS, Setting
 from tests.interop.endings import cause_of, closing_of
 from tests.interop.node_ws import WsClient, connect_ws, serve_ws
@@ -25,6 +27,7 @@ from tests.interop.test_our_client import Collector
 from tests.interop.test_our_server import FrameEcho, MessageEcho
 from tests.interop.wire_tap import Recording, Tap, inflate_messages, tap_server
 from tests.support.frames import CONTINUATION, Frame
+from tests.support.leaks import eventually
 
 Run = Callable[..., Any]
 Message = Union[str, bytes]
@@ -445,6 +448,34 @@ def test_no_compression_with_our_server(run: Run) -> None:
     run(main)
 
 
+def test_our_coroutine_server(run: Run) -> None:
+    async def handle(connection: WSConnection) -> None:
+        async for message in connection:
+            await connection.send(message)
+            if len(message) > 1:
+                await connection.send([message[:1], message[1:2], message[2:]])
+
+    async def main() -> None:
+        agreement = TO_OUR_SERVER["default"]
+        sent: List[Message] = []
+        async with serve(
+            handle, "ws://127.0.0.1:0", subprotocols=["interop.v1"], **our_options(agreement)
+        ) as server, tap_server(server.url) as tap, connect_ws(
+            tap.url, None, **their_options(agreement)
+        ) as client:
+            for message in MESSAGES:
+                await client.send(message)
+                for _ in range(2 if len(message) > 1 else 1):
+                    assert await client.receive() == message
+                    sent.append(message)
+            await client.close(1000, "")
+        check_frames(tap.recording.client_frames(), MESSAGES, window_bits=15, takeover=True)
+        check_frames(tap.recording.server_frames(), sent, window_bits=15, takeover=True)
+        assert len(tap.recording.server_frames()) > len(sent)
+
+    run(main)
+
+
 # Our client, their server
 
 
@@ -510,6 +541,31 @@ def test_our_client_sends_large_messages(run: Run, name: str) -> None:
         recording = peers.tap.recording
         for frames in (recording.client_frames(), recording.server_frames()):
             assert len(frames[0].payload) < LARGE // 5
+
+    run(main)
+
+
+@every(TO_THEIR_SERVER)
+def test_our_coroutine_client(run: Run, agreement: Agreement) -> None:
+    async def main() -> None:
+        async with serve_ws(PLAIN, **their_options(agreement)) as server, tap_server(
+            server.url
+        ) as tap:
+            async with connect(
+                f"{tap.url}/echo", subprotocols=["interop.v1"], **our_options(agreement)
+            ) as connection:
+                await connection.send_many(MESSAGES)
+                received: List[Message] = []
+                async for message in connection:
+                    received.append(message)
+                    if len(received) == len(MESSAGES):
+                        break
+                assert received == MESSAGES
+                await connection.send([QUOTES[:100], "", QUOTES[100:]])
+                assert await connection.recv() == QUOTES
+            await eventually(lambda: server.closes == [(1000, "")])
+        check_connection(agreement, tap, [*MESSAGES, QUOTES])
+        assert len(tap.recording.client_frames()) > len(MESSAGES) + 1
 
     run(main)
 
