@@ -23,7 +23,7 @@ class ProtocolOwner:
         raise NotImplementedError
 
     def task_started(self, task: asyncio.Task[Any]) -> None:
-        """A task decides about a request, or serves a connection."""
+        """A task has begun to decide about a request."""
         raise NotImplementedError
 
 
