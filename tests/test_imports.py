@@ -49,6 +49,7 @@ CODEC_ROOMS = (
     "write_queue",
     "options",
     "exports",
+    "text",
     "frames",
     "deadlines",
     "http.__init__",

@@ -13,10 +13,8 @@ from picows_codec.callbacks cimport add_callback
 from picows_codec.constants cimport WS_OP_BINARY, WS_OP_TEXT
 from picows_codec.frames cimport WSFrame, WSMessage
 from picows_codec.listener cimport WSMessageListener, _is_compiled
+from picows_codec.text cimport picows_text
 from picows_codec.transport cimport WSTransport
-
-cdef extern from "Python.h":
-    str PyUnicode_DecodeUTF8(const char* text, Py_ssize_t size, const char* errors)
 
 
 cdef class WSBatchListener(WSMessageListener):
@@ -76,8 +74,7 @@ cdef class WSBatchListener(WSMessageListener):
             return self._take(transport, frame)
         # Nobody else has the frame: it needs no protection while it is read.
         if frame.wire_opcode == WS_OP_TEXT and self._decodes:
-            message = PyUnicode_DecodeUTF8(
-                <const char*> frame.payload_ptr, frame.payload_size, NULL)
+            message = picows_text(frame.payload_ptr, frame.payload_size)
         else:
             message = PyBytes_FromStringAndSize(
                 <const char*> frame.payload_ptr, frame.payload_size)

@@ -21,6 +21,7 @@ from picows_codec.constants cimport (
     ws_opcode_member,
 )
 from picows_codec.exports cimport PICOWS_FREE_THREADED, picows_count_export
+from picows_codec.text cimport picows_text
 
 from picows_codec.errors import WSStateError
 
@@ -49,6 +50,10 @@ cdef inline bytes _bytes(WSMessage self):
     if type(self._owner) is bytes and PyBytes_GET_SIZE(self._owner) == self.payload_size:
         return <bytes> self._owner
     return PyBytes_FromStringAndSize(<const char*> self.payload_ptr, self.payload_size)
+
+
+cdef str _decode_utf8(const char* text, Py_ssize_t size, const char* errors):
+    return picows_text(<const uint8_t*> text, size)
 
 
 cdef inline str _text(WSMessage self, decoding decode, Py_ssize_t start):
@@ -114,7 +119,7 @@ cdef class WSMessage:
         Raises UnicodeDecodeError for a binary payload that is no text, or for a fragment that
         ends inside a character; a whole TEXT message has been validated on arrival.
         """
-        return _text(self, PyUnicode_DecodeUTF8, 0)
+        return _text(self, _decode_utf8, 0)
 
     cpdef str get_payload_as_ascii_text(self):
         """The payload decoded as ASCII; UnicodeDecodeError if a byte is above 127."""
