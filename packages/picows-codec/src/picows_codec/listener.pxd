@@ -48,11 +48,12 @@ cdef class WSMessageListener(WSListener):
     # Whether the listener gathers what a read brings, which is asked once; and the end of a read.
     cdef bint _is_batching(self) noexcept
     cdef int _end_batch(self, WSTransport transport) except -1
+    # No frame is delivered any more, though the connection has not ended yet.
+    cdef int _stopped(self) except -1
 
     cdef void _reserved_of_messages_0(self) noexcept
     cdef void _reserved_of_messages_1(self) noexcept
     cdef void _reserved_of_messages_2(self) noexcept
-    cdef void _reserved_of_messages_3(self) noexcept
 
 # For the receiver
 cdef int _introduce(WSListener listener, WSTransport transport) except -1

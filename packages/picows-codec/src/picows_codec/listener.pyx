@@ -234,6 +234,9 @@ cdef class WSMessageListener(WSListener):
     cdef int _end_batch(self, WSTransport transport) except -1:
         return 0
 
+    cdef int _stopped(self) except -1:
+        return 0
+
     cdef void _reserved_of_messages_0(self) noexcept:
         pass
 
@@ -241,7 +244,4 @@ cdef class WSMessageListener(WSListener):
         pass
 
     cdef void _reserved_of_messages_2(self) noexcept:
-        pass
-
-    cdef void _reserved_of_messages_3(self) noexcept:
         pass

@@ -314,6 +314,7 @@ cdef class Closing(Receiver):
         payload = encode_close_payload(code, reason)
         self._send_close(
             FAILS, <const uint8_t*> PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload))
+        self._report_stop()
         self._read_again()
         return self._linger()
 

@@ -323,6 +323,7 @@ cdef class WSEndpoint(Handshaking):
         self._send_close(
             DISCONNECTS, <const uint8_t*> PyBytes_AS_STRING(close_payload),
             PyBytes_GET_SIZE(close_payload))
+        self._report_stop()
         if self._was_close_received():
             self._finish_closing()
         self._read_again()

@@ -81,6 +81,7 @@ cdef class Receiver(Sender):
     cdef int _hand_over_raised(self, WSFrame frame) except -1
     cdef int _on_frame_raised(self) except -1
     cdef int _end_batch(self) except -1
+    cdef int _report_stop(self) except -1
     cdef int _read_raised(self) except -1
     cdef int _flush_after_read(self) except -1
 

@@ -594,6 +594,12 @@ cdef class Receiver(Sender):
             self._listener_failed("on_ws_batch", error)
         return 0
 
+    cdef int _report_stop(self) except -1:
+        """No frame is delivered any more: the listener may have somebody who waits for one."""
+        if self._long_way & GATHERS and self._listener is not None and not self._state & DELIVERS:
+            (<WSMessageListener> self._listener)._stopped()
+        return 0
+
     # Hooks
 
     cdef int _advance_handshake(self, const uint8_t* data, Py_ssize_t size) except -1:
