@@ -46,3 +46,6 @@ cdef class WSTransport:
 
 # For the receiver
 cdef WSTransport _new_transport(object connection)
+
+# For coroutines: send() without its arguments. opcode: TEXT or BINARY.
+cdef int _send_message_of(object connection, int opcode, object message) except -1

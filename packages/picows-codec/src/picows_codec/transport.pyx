@@ -121,6 +121,10 @@ cdef int _send_object(Sender connection, int opcode, object message, bint fin, i
         PyBuffer_Release(&view)
 
 
+cdef int _send_message_of(object connection, int opcode, object message) except -1:
+    return _send_object(<Sender> connection, opcode, message, True, 0)
+
+
 cdef object _hold(int opcode, object payload, Py_ssize_t index):
     """The same payload, as an object that keeps it where and as it is: bytes, str or memoryview."""
     cdef Py_ssize_t size

@@ -10,17 +10,20 @@ from picows_codec.coroutines.inbox cimport Inbox
 from picows_codec.coroutines.operation cimport (
     AS_BYTES,
     AS_IT_IS,
+    AS_PREPARED,
     AS_TEXT,
     ITERATES,
     RECEIVES,
     RECEIVES_MANY,
     SENDS,
     SENDS_MANY,
+    checked_messages,
     is_message,
     new_operation,
     new_receive,
     new_send,
 )
+from picows_codec.transport cimport _Sendable
 
 import sys
 
@@ -106,9 +109,9 @@ cdef class WSConnection:
     def send(self, message, text=None):
         """Coroutine: send a message.
 
-        :param message: a str (TEXT), bytes or another contiguous buffer (BINARY), or an iterable or
-            asynchronous iterable of either, each item a fragment (RFC 6455, 5.4). An empty iterable
-            sends nothing.
+        :param message: a str (TEXT), bytes or another contiguous buffer (BINARY), a
+            :class:`WSPreparedMessage`, or an iterable or asynchronous iterable of str or of
+            buffers, each item a fragment (RFC 6455, 5.4). An empty iterable sends nothing.
         :param text: True sends bytes, which have to be UTF-8, as TEXT; False a str as BINARY.
         :raises WSConnectionClosed: the connection is closed, or is being closed.
         :raises TypeError: another type of message.
@@ -121,22 +124,23 @@ cdef class WSConnection:
             return new_send(
                 self._inbox, SENDS,
                 AS_IT_IS if text is None else AS_TEXT if text else AS_BYTES, message)
+        if isinstance(message, _Sendable):
+            return new_send(self._inbox, SENDS, AS_PREPARED, message)
         return send_fragments(self._inbox, message, text)
 
     def send_many(self, messages):
         """Coroutine: send each message of an iterable, str as TEXT and buffers as BINARY.
 
-        They leave together. Nothing is sent if one has a wrong type. It suspends between two
-        messages while writing is paused; cancelled there, the first ones have been sent.
-        Raises what :meth:`send` raises.
+        They leave together. All messages are looked at first: if one of them cannot be sent,
+        nothing is. It suspends between two messages while writing is paused; cancelled there, the
+        first ones have been sent, and the others never will be.
+
+        :raises WSConnectionClosed: the connection is closed, or is being closed.
+        :raises TypeError: ``messages`` is a message itself, or one of them has another type.
+        :raises BufferError: a buffer that is not contiguous.
+        :raises UnicodeEncodeError: a str with surrogates.
         """
-        cdef list each = list(messages)
-        for message in each:
-            if not is_message(message):
-                raise TypeError(
-                    "messages must be str, bytes or other contiguous buffers; one is"
-                    f" {type(message).__name__}")
-        return new_send(self._inbox, SENDS_MANY, AS_IT_IS, each)
+        return new_send(self._inbox, SENDS_MANY, AS_IT_IS, checked_messages(messages))
 
     def ping(self):
         """Coroutine: ping the peer; the seconds until its pong, which :attr:`latency` keeps.
@@ -163,7 +167,6 @@ cdef class WSConnection:
     def leave(self, code=1000, reason=None):
         """Begin to close, without waiting. A task that waits in ``recv`` or ``send`` goes on."""
         self._inbox.transport.disconnect(True, code, reason)
-        self._inbox.end()
 
     def wait_closed(self):
         """Coroutine that returns when the connection has ended; it raises nothing."""

@@ -1,8 +1,6 @@
 from collections.abc import Callable
 from typing import final
 
-from typing_extensions import disjoint_base
-
 from picows_codec.listener import WSMessageListener
 
 @final
@@ -13,7 +11,7 @@ class QueueMarks:
         max_queue_bytes: int | tuple[int | None, int | None] | None = 262144,
     ) -> None: ...
 
-@disjoint_base
+@final
 class Inbox(WSMessageListener):
     def __init__(
         self, marks: QueueMarks, on_open: Callable[[Inbox], object] | None = None

@@ -2,46 +2,67 @@
 
 The queue is bounded in messages and in bytes. Above a high mark reading is paused, below the low
 marks it is resumed. What one read has brought is always taken, so the queue may pass a mark by the
-messages of one read buffer. ``_hand_over`` is called per message; watched by the inbound benches.
+messages of one read buffer. ``_deliver`` is called per message; watched by the inbound benches.
 """
 
 cimport cython
-from cpython.bytes cimport PyBytes_CheckExact, PyBytes_GET_SIZE
-from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.bytes cimport PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
-from cpython.ref cimport Py_INCREF, Py_XDECREF
 
-from picows_codec.connection.sender cimport Sender
 from picows_codec.connection.state cimport DELIVERS
-from picows_codec.constants cimport WS_OP_CLOSE, WS_OP_TEXT
+from picows_codec.constants cimport WS_OP_BINARY, WS_OP_CLOSE, WS_OP_TEXT
 from picows_codec.coroutines.turns cimport Turns
 from picows_codec.frames cimport WSFrame, WSMessage
 from picows_codec.listener cimport WSMessageListener
+from picows_codec.text cimport picows_text
 from picows_codec.transport cimport WSTransport
 
 import sys
 
 from picows_codec.errors import WSInvalidOptionError
 
-cdef extern from "Python.h":
-    list PyList_New(Py_ssize_t size)
-    void PyList_SET_ITEM(list values, Py_ssize_t index, PyObject* value)
+cdef extern from *:
+    """
+    #if PY_VERSION_HEX < 0x03090000
+    #define Py_SET_SIZE(object, size) (Py_SIZE(object) = (size))
+    #endif
+    /* list.pop() of a list that is not empty; its memory is kept. */
+    static inline PyObject *picows_pop(PyObject *list) {
+        Py_ssize_t last = PyList_GET_SIZE(list) - 1;
+        PyObject *value = PyList_GET_ITEM(list, last);
+        Py_SET_SIZE((PyVarObject *) list, last);
+        return value;
+    }
+    static inline Py_ssize_t picows_room(PyObject *list) {
+        return ((PyListObject *) list)->allocated;
+    }
+    """
+    PyObject* picows_pop(list values)
+    Py_ssize_t picows_room(list values)
+    Py_ssize_t PyList_GET_SIZE(object values)
     Py_ssize_t PyUnicode_GET_LENGTH(object text)
     int PyUnicode_KIND(object text)
 
 cdef enum:
-    FIRST_ROOM = 4
-    KEPT_ROOM = 8               # of the ring, while nothing waits
-    # A consumer that always finds a message suspends after so many, so that the loop runs. That
-    # costs a loop iteration, some hundredth of what the messages cost.
-    MOST_AT_ONCE = 256
+    KEPT_ROOM = 8               # of the list, while nothing waits
 
 
-cdef inline Py_ssize_t _size_of(object message):
+cdef inline Py_ssize_t _size_of(object message) noexcept:
     """Bytes that a message takes: those of its payload, or more for a text outside ASCII."""
     if PyBytes_CheckExact(message):
         return PyBytes_GET_SIZE(message)
     return PyUnicode_GET_LENGTH(message) * PyUnicode_KIND(message)
+
+
+cdef inline object _content_of(WSMessage message):
+    """Nobody else has the message: it needs no protection while it is read."""
+    if message._owner is None:
+        if message.wire_opcode == WS_OP_TEXT:
+            return picows_text(message.payload_ptr, message.payload_size)
+        return PyBytes_FromStringAndSize(<const char*> message.payload_ptr, message.payload_size)
+    if message.wire_opcode == WS_OP_TEXT:
+        return message.get_payload_as_utf8_text()
+    return message.get_payload_as_bytes()
 
 
 @cython.final
@@ -76,30 +97,21 @@ cdef tuple _checked_marks(str name, str unit, object value):
     return high, low
 
 
+@cython.final
 cdef class Inbox(WSMessageListener):
     """The listener below a :class:`WSConnection`.
 
     :param marks: when reading is paused and resumed.
-    :param on_open: called with the :class:`WSConnection` when the connection is open; None if
-        somebody makes one of the listener then.
+    :param on_open: called with this object when the connection is open, to make a
+        :class:`WSConnection` of it; None if somebody makes one then.
     """
 
     def __init__(self, QueueMarks marks not None, object on_open=None):
         self._marks = marks
         self._on_open = on_open
 
-    def __dealloc__(self):
-        while self._count:
-            Py_XDECREF(self._ring[self._first])
-            self._first = (self._first + 1) & (self._room - 1)
-            self._count -= 1
-        PyMem_Free(self._ring)
-
-    cdef Sender sender(self):
-        return <Sender> self.transport._connection
-
     cdef object create_future(self):
-        return self.sender()._loop.create_future()
+        return sender_of(self)._loop.create_future()
 
     # What the connection calls
 
@@ -118,79 +130,93 @@ cdef class Inbox(WSMessageListener):
             self._turns.call_next()
 
     cdef int _deliver(self, WSTransport transport, WSFrame frame) except -1:
+        if frame.fin and (frame.wire_opcode == WS_OP_TEXT or frame.wire_opcode == WS_OP_BINARY):
+            return self._push(_content_of(frame))
         if frame.wire_opcode == WS_OP_CLOSE:
             return self.end()
         return self._take(transport, frame)
 
     cdef int _hand_over(self, WSTransport transport, WSMessage message) except -1:
-        if message.wire_opcode == WS_OP_TEXT:
-            return self._push(message.get_payload_as_utf8_text())
-        return self._push(message.get_payload_as_bytes())
+        return self._push(_content_of(message))
 
-    # The queue
+    cdef bint _is_batching(self) noexcept:
+        return True
 
-    cdef int _push(self, object message) except -1:
-        if self._count == self._room:
-            self._grow()
-        Py_INCREF(message)
-        self._ring[(self._first + self._count) & (self._room - 1)] = <PyObject*> message
-        self._count += 1
-        self._size += _size_of(message)
+    cdef int _end_batch(self, WSTransport transport) except -1:
+        """A read is over: the consumer may go on, and if too much waits, reading is paused."""
+        if self._count == 0:
+            return 0
         if self._waiter is not None:
             self._wake()
-        if (
-                (self._count > self._marks.high_count or self._size > self._marks.high_size)
-                and not self._is_paused):
+        if not self._is_paused and (
+                self._count > self._marks.high_count or self._size > self._marks.high_size):
             self._pause()
         return 0
 
-    cdef int _grow(self) except -1:
-        cdef Py_ssize_t room = 2 * self._room if self._room else FIRST_ROOM
-        cdef PyObject** ring = <PyObject**> PyMem_Malloc(room * sizeof(PyObject*))
-        cdef Py_ssize_t index
-        if ring == NULL:
-            raise MemoryError       # pragma: no cover - no test makes this allocation fail
-        for index in range(self._count):
-            ring[index] = self._ring[(self._first + index) & (self._room - 1)]
-        PyMem_Free(self._ring)
-        self._ring = ring
-        self._room = room
-        self._first = 0
+    cdef int _stopped(self) except -1:
+        return self.end()
+
+    # The queue. Messages are appended to one list and popped from another one, which is the first,
+    # reversed, as soon as all of it was popped.
+
+    cdef int _push(self, object message) except -1:
+        if self._arrived is None:
+            self._arrived = []
+        self._arrived.append(message)
+        self._count += 1
+        self._size += _size_of(message)
         return 0
 
-    cdef object take(self):
+    cdef PyObject* take(self) except NULL:
         """The oldest message; there has to be one."""
-        cdef PyObject* message = self._ring[self._first]
-        cdef object result = <object> message
-        Py_XDECREF(message)
-        self._first = (self._first + 1) & (self._room - 1)
+        cdef list source = self._next
+        cdef PyObject* message
+        if source is None or PyList_GET_SIZE(source) == 0:
+            source = self._arrived
+            if PyList_GET_SIZE(source) > 1:
+                source.reverse()
+                self._arrived = self._next
+                self._next = source
+        message = picows_pop(source)
         self._count -= 1
         self._taken += 1
-        self._size -= _size_of(result)
+        self._size -= _size_of(<object> message)
         if self._is_paused:
             self._taken_out()
-        return result
+        return message
 
     cdef list take_many(self, Py_ssize_t limit):
-        """The oldest messages, at most ``limit``."""
-        cdef Py_ssize_t count = self._count if limit > self._count else limit
-        cdef list result = PyList_New(count)
-        cdef Py_ssize_t index
-        cdef PyObject* message
-        for index in range(count):
-            message = self._ring[(self._first + index) & (self._room - 1)]
-            PyList_SET_ITEM(result, index, message)     # which takes over the reference
-            self._size -= _size_of(<object> message)
-        self._first = (self._first + count) & (self._room - 1)
-        self._count -= count
-        self._taken += <int> count
+        """The oldest messages, at most ``limit``; there has to be one."""
+        cdef list result = self._next
+        cdef list rest
+        if result is None or PyList_GET_SIZE(result) == 0:
+            result = self._arrived
+            self._arrived = None
+        else:
+            self._next = None
+            result.reverse()
+            if self._arrived is not None:
+                result += self._arrived
+                self._arrived = None
+        if limit < PyList_GET_SIZE(result):
+            rest = result[limit:]
+            rest.reverse()
+            self._next = rest
+            del result[limit:]
+        self._count -= PyList_GET_SIZE(result)
+        self._taken += <int> PyList_GET_SIZE(result)
+        if self._count == 0:
+            self._size = 0
+        else:
+            for message in result:
+                self._size -= _size_of(message)
         if self._is_paused:
             self._taken_out()
         return result
 
     cdef int _pause(self) except -1:
         """Too much waits: stop reading."""
-        cdef object below = self.sender()._transport_below
+        cdef object below = sender_of(self)._transport_below
         if below is None or below.is_closing():
             return 0
         self._is_paused = True
@@ -199,16 +225,13 @@ cdef class Inbox(WSMessageListener):
 
     cdef int _taken_out(self) except -1:
         """Read again, if little enough is left."""
-        cdef object below = self.sender()._transport_below
+        cdef object below = sender_of(self)._transport_below
         if self._count > self._marks.low_count or self._size > self._marks.low_size:
             return 0
         self._is_paused = False
         if below is not None and not below.is_closing() and not below.is_reading():
             below.resume_reading()
         return 0
-
-    cdef bint must_suspend(self) noexcept:
-        return self._taken >= MOST_AT_ONCE
 
     cdef int has_suspended(self) noexcept:
         self._taken = 0
@@ -218,7 +241,7 @@ cdef class Inbox(WSMessageListener):
 
     cdef bint has_ended(self):
         """Whether no message will come. Those that wait are still to be taken."""
-        return self._is_ended or not self.sender()._state & DELIVERS
+        return self._is_ended or not sender_of(self)._state & DELIVERS
 
     cdef int set_receiver(self, void* operation) noexcept:
         self._receiver = operation
@@ -226,10 +249,9 @@ cdef class Inbox(WSMessageListener):
 
     cdef object wait(self):
         """A future that is done when there is a message, or the end."""
-        if self._room > KEPT_ROOM:
-            PyMem_Free(self._ring)
-            self._ring = NULL
-            self._room = self._first = 0
+        self._next = None
+        if self._arrived is not None and picows_room(self._arrived) > KEPT_ROOM:
+            self._arrived = None
         self._taken = 0
         self._waiter = self.create_future()
         return self._waiter
@@ -238,11 +260,12 @@ cdef class Inbox(WSMessageListener):
         self._waiter = None
         return 0
 
-    def _wake(self):
+    cdef int _wake(self) except -1:
         waiter = self._waiter
         self._waiter = None
         if not waiter.done():
             waiter.set_result(None)
+        return 0
 
     cdef int end(self) except -1:
         """No message comes any more, and nobody can send: tell those who wait."""
@@ -254,10 +277,6 @@ cdef class Inbox(WSMessageListener):
         return 0
 
     # Senders
-
-    cdef bint must_wait(self):
-        """Whether a sender that comes now has to wait."""
-        return self.sender()._write_paused or (self._turns is not None and self._turns.is_taken())
 
     cdef Turns line(self):
         if self._turns is None:

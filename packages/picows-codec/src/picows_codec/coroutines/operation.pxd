@@ -3,6 +3,7 @@
 from cpython.object cimport PyObject
 from libc.stdint cimport uint8_t
 
+from picows_codec.connection.sender cimport Sender
 from picows_codec.coroutines.inbox cimport Inbox
 
 cdef enum:
@@ -14,14 +15,15 @@ cdef enum:
     TAKES_TURN = 5              # for a message of several fragments
     SENDS_FRAGMENT = 6          # of that message
 
-    # decode of recv, text of send
+    # decode of recv, text of send; AS_PREPARED: a WSPreparedMessage is sent
     AS_IT_IS = 0
     AS_TEXT = 1
     AS_BYTES = 2
+    AS_PREPARED = 3
 
 cdef class Operation:
     cdef:
-        Inbox _inbox
+        Inbox _inbox            # None when it has ended
         object _future          # what is waited for, or None
         object _payload         # what is to be sent: a message, a list of them, or a fragment
         Py_ssize_t _number      # RECEIVES_MANY: the limit; SENDS_MANY: how many have been sent
@@ -30,26 +32,24 @@ cdef class Operation:
         uint8_t _stage
 
     cdef int resume(self, PyObject** result) except -1
+    cdef int _receive_now(self, PyObject** result) except -1
+    cdef int _send_now(self, PyObject** result) except -1
     cdef int _begin(self) except -1
     cdef int _receive(self, PyObject** result) except -1
-    cdef object _taken(self)
+    cdef object _converted(self, object message)
     cdef int _no_more(self) except -1
     cdef int _send(self, PyObject** result) except -1
-    cdef int _do_send(self) except -1
-    cdef int _send_rest(self) except -1
+    cdef int _send_rest(self, Sender sender) except -1
+    cdef object _pause_future(self)
     cdef int _wait(self, object future, PyObject** result) except -1
     cdef int _finish(self) except -1
     cdef int _finish_by_error(self) except -1
     cdef int _give_up(self) except -1
+    cdef int _drop(self) except -1
     cdef str _name(self)
 
-# Inline, because async for makes one per message.
-cdef inline Operation new_operation(Inbox inbox, uint8_t kind):
-    cdef Operation made = Operation.__new__(Operation)
-    made._inbox = inbox
-    made._kind = kind
-    return made
-
+cdef Operation new_operation(Inbox inbox, uint8_t kind)
 cdef Operation new_receive(Inbox inbox, uint8_t kind, uint8_t form, Py_ssize_t limit)
 cdef Operation new_send(Inbox inbox, uint8_t kind, uint8_t form, object payload)
 cdef bint is_message(object value)
+cdef list checked_messages(object messages)

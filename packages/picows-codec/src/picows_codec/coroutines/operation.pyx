@@ -10,17 +10,20 @@ it while it waits; so a cancellation cannot lose one.
 
 cimport cython
 from cpython.bytes cimport PyBytes_CheckExact
+from cpython.memoryview cimport PyMemoryView_FromObject
 from cpython.object cimport PyObject, PyTypeObject
-from cpython.ref cimport Py_INCREF, Py_XDECREF
+from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
 from libc.stdint cimport uint8_t
 
+from picows_codec.buffers cimport current_thread
 from picows_codec.connection.closing cimport Closing
 from picows_codec.connection.sender cimport Sender
 from picows_codec.connection.writer cimport reraise
 from picows_codec.connection.state cimport MAY_SEND
 from picows_codec.constants cimport WS_CLOSE_INTERNAL_ERROR, WS_OP_BINARY, WS_OP_TEXT
-from picows_codec.coroutines.inbox cimport Inbox
+from picows_codec.coroutines.inbox cimport Inbox, must_suspend, sender_of
 from picows_codec.coroutines.turns cimport Turns
+from picows_codec.transport cimport _send_message_of
 
 from picows_codec.coroutines.ending import connection_closed, ends_iteration
 from picows_codec.disconnect import WSDisconnectKind
@@ -28,11 +31,18 @@ from picows_codec.errors import WSStateError
 
 cdef extern from "native/coroutine_slots.h":
     ctypedef int (*picows_resume)(PyObject* self, PyObject* value, PyObject** result) noexcept
-    void picows_make_coroutine(PyTypeObject* type, picows_resume resume)
+    ctypedef int (*picows_drop)(PyObject* self) noexcept
+    PyObject* picows_take_spare() noexcept
+    void picows_make_coroutine(PyTypeObject* type, picows_resume resume, picows_drop drop)
 
 cdef extern from "Python.h":
+    void PyErr_Fetch(PyObject** kind, PyObject** value, PyObject** traceback)
+    void PyErr_Restore(PyObject* kind, PyObject* value, PyObject* traceback)
+    bint PyBuffer_IsContiguous(Py_buffer* view, char order)
+    Py_buffer* PyMemoryView_GET_BUFFER(object view)
     bint PyUnicode_Check(object value)
     bint PyObject_CheckBuffer(object value)
+    const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
 
 cdef enum:
     IS_NEW = 0
@@ -46,10 +56,23 @@ cdef enum:
 
 cdef tuple _NAMES = (
     "recv", "__anext__", "recv_many", "send", "send_many", "send", "send")
-cdef object _TEXT = WS_OP_TEXT
-cdef object _BINARY = WS_OP_BINARY
 
 ctypedef int (*stepping)(Operation, PyObject**) noexcept
+
+
+cdef inline bint _is_there(Inbox inbox) noexcept:
+    """Whether a message can be received at once."""
+    return (
+        inbox._count != 0 and inbox._receiver == NULL and not must_suspend(inbox)
+        and sender_of(inbox)._buffers.thread_id == current_thread())
+
+
+cdef inline bint _may_send(Inbox inbox) noexcept:
+    """Whether a message can be sent at once."""
+    return (
+        not sender_of(inbox)._write_paused and sender_of(inbox)._state & MAY_SEND
+        and (inbox._turns is None or not inbox._turns.is_taken())
+        and sender_of(inbox)._buffers.thread_id == current_thread())
 
 
 cdef int _step(Operation self, PyObject** result) except -1:
@@ -62,22 +85,26 @@ cdef int _resume(PyObject* self, PyObject* value, PyObject** result) except -1:
     return (<Operation> self).resume(result)
 
 
+cdef int _drop(PyObject* self) noexcept:
+    """Nobody refers to it any more."""
+    cdef PyObject* kind
+    cdef PyObject* value
+    cdef PyObject* traceback
+    if (<Operation> self)._stage == IS_DONE:
+        return True
+    PyErr_Fetch(&kind, &value, &traceback)      # it may be dropped because of an exception
+    (<Operation> self)._drop()
+    PyErr_Restore(kind, value, traceback)
+    return False
+
+
 @cython.final
-@cython.freelist(16)
 @cython.auto_pickle(False)
 cdef class Operation:
     """A coroutine (:class:`collections.abc.Coroutine`): await it, or make a task of it."""
 
     def __init__(self):
         raise TypeError("it is made by the methods of WSConnection")
-
-    def __dealloc__(self):
-        if self._inbox is None or self._stage == IS_DONE:
-            return
-        if self._stage == IS_NEW:
-            _warn_of(_NAMES[self._kind])
-        elif self._inbox._receiver == <void*> self:
-            self._inbox.set_receiver(NULL)
 
     def __await__(self):
         return self
@@ -131,6 +158,12 @@ cdef class Operation:
         """Returns RETURNS or YIELDS, with a new reference in ``result``."""
         cdef int status
         if self._stage == IS_NEW:
+            if self._form == AS_IT_IS:
+                if self._kind <= ITERATES:
+                    if _is_there(self._inbox):
+                        return self._receive_now(result)
+                elif self._kind == SENDS and _may_send(self._inbox):
+                    return self._send_now(result)
             self._begin()
         elif self._stage == IS_DONE:
             raise RuntimeError(f"cannot reuse already awaited {self!r}")
@@ -144,15 +177,43 @@ cdef class Operation:
             self._finish_by_error()
         return status
 
+    # What most operations do, in few steps: the same as what follows does in all cases.
+
+    cdef int _receive_now(self, PyObject** result) except -1:
+        cdef Inbox inbox = self._inbox
+        self._stage = IS_DONE
+        self._inbox = None
+        result[0] = inbox.take()
+        return RETURNS
+
+    cdef int _send_now(self, PyObject** result) except -1:
+        cdef Inbox inbox = self._inbox
+        cdef object message = self._payload
+        self._stage = IS_DONE
+        self._inbox = self._payload = None
+        _send_message_of(
+            inbox.transport._connection,
+            WS_OP_TEXT if PyUnicode_Check(message) else WS_OP_BINARY, message)
+        Py_INCREF(None)
+        result[0] = <PyObject*> None
+        return RETURNS
+
+    # The steps
+
     cdef int _begin(self) except -1:
+        cdef Inbox inbox = self._inbox
+        cdef object payload = self._payload
         self._stage = IS_DONE       # if one of these raises
-        self._inbox.sender().check_thread()
+        self._inbox = self._payload = None
+        sender_of(inbox).check_thread()
         if self._kind <= RECEIVES_MANY:
-            if self._inbox._receiver != NULL:
+            if inbox._receiver != NULL:
                 raise WSStateError(
                     "another task is receiving from this connection already; each message goes to"
                     " one of them, so only one can wait")
-            self._inbox.set_receiver(<void*> self)
+            inbox.set_receiver(<void*> self)
+        self._inbox = inbox
+        self._payload = payload
         self._stage = IS_RUNNING
         return 0
 
@@ -167,13 +228,16 @@ cdef class Operation:
 
     cdef int _finish(self) except -1:
         """It has returned or raised."""
+        cdef Inbox inbox = self._inbox
         cdef Turns turns
         self._stage = IS_DONE
+        self._inbox = None
         self._future = None
         if self._kind <= RECEIVES_MANY:
-            return self._inbox.set_receiver(NULL)
-        turns = self._inbox._turns
-        if turns is not None and not self._inbox.sender()._write_paused:
+            return inbox.set_receiver(NULL)
+        self._payload = None
+        turns = inbox._turns
+        if turns is not None and not sender_of(inbox)._write_paused:
             turns.call_next()
         return 0
 
@@ -189,6 +253,7 @@ cdef class Operation:
         cdef uint8_t stage = self._stage
         if stage == IS_NEW or stage == IS_DONE:
             self._stage = IS_DONE
+            self._inbox = self._payload = None
             return 0
         if stage == IS_WAITING:
             if self._kind <= RECEIVES_MANY:
@@ -196,6 +261,15 @@ cdef class Operation:
             else:
                 self._inbox.line().leave(self._future)
         return self._finish()
+
+    cdef int _drop(self) except -1:
+        """It was dropped before its end."""
+        if self._inbox is None:         # the garbage collector was here
+            return 0
+        if self._stage == IS_NEW:
+            _warn_of(self._name())
+        self._give_up()
+        return 0
 
     # Receiving
 
@@ -206,25 +280,29 @@ cdef class Operation:
             if inbox.has_ended():
                 return self._no_more()
             return self._wait(inbox.wait(), result)
-        if inbox.must_suspend():
+        if must_suspend(inbox):
             if self._stage != IS_YIELDING:
                 self._stage = IS_YIELDING
                 Py_INCREF(None)
                 result[0] = <PyObject*> None
                 return YIELDS
             inbox.has_suspended()
-        taken = self._taken()
+        if self._kind == RECEIVES_MANY:
+            taken = inbox.take_many(self._number)
+        else:
+            result[0] = inbox.take()
+            if self._form == AS_IT_IS:
+                return RETURNS
+            taken = <object> result[0]
+            Py_DECREF(taken)
+            result[0] = NULL
+            taken = self._converted(taken)
         Py_INCREF(taken)
         result[0] = <PyObject*> taken
         return RETURNS
 
-    cdef object _taken(self):
-        cdef object message
-        if self._kind == RECEIVES_MANY:
-            return self._inbox.take_many(self._number)
-        message = self._inbox.take()
-        if self._form == AS_IT_IS:
-            return message
+    cdef object _converted(self, object message):
+        """What ``decode`` asks for."""
         if self._form == AS_TEXT:
             return message.decode("utf-8") if PyBytes_CheckExact(message) else message
         return message if PyBytes_CheckExact(message) else message.encode("utf-8")
@@ -239,51 +317,47 @@ cdef class Operation:
 
     cdef int _send(self, PyObject** result) except -1:
         cdef Inbox inbox = self._inbox
-        cdef Sender sender = inbox.sender()
+        cdef Sender sender = sender_of(inbox)
+        cdef Turns turns = inbox._turns
         cdef bint is_late = self._stage == IS_WAITING
-        cdef bint must_wait
         if is_late:
-            inbox.line().leave(self._future)
+            turns.leave(self._future)
         if not sender._state & MAY_SEND:
             raise connection_closed(inbox.transport)
         if self._kind == SENDS_FRAGMENT:
             if sender._write_paused:
-                return self._wait(inbox.line().pause_between(inbox.create_future()), result)
-        else:
-            if is_late:
-                must_wait = sender._write_paused or inbox.line().is_held()
-            else:
-                must_wait = inbox.must_wait()
-            if must_wait:
-                return self._wait(inbox.line().join(inbox.create_future(), is_late), result)
-        if self._kind == SENDS_MANY:
-            self._send_rest()
+                return self._wait(inbox.line().pause_between(self._pause_future()), result)
+        elif sender._write_paused or (
+                turns is not None and (turns.is_held() if is_late else turns.is_taken())):
+            return self._wait(inbox.line().join(self._pause_future(), is_late), result)
+        if self._kind == SENDS:
+            _send_message(inbox, self._payload, self._form)
+        elif self._kind == SENDS_MANY:
+            self._send_rest(sender)
             if self._number < len(<list> self._payload):
-                return self._wait(inbox.line().join(inbox.create_future(), True), result)
+                return self._wait(inbox.line().join(self._pause_future(), True), result)
         elif self._kind == TAKES_TURN:
             inbox.line().hold()
         else:
-            self._do_send()
+            opcode, data, fin = self._payload
+            inbox.transport.send(opcode, data, fin)
         Py_INCREF(None)
         result[0] = <PyObject*> None
         return RETURNS
 
-    cdef int _do_send(self) except -1:
-        if self._kind == SENDS_FRAGMENT:
-            opcode, data, fin = self._payload
-            self._inbox.transport.send(opcode, data, fin)
-        else:
-            _send_message(self._inbox, self._payload, self._form)
-        self._payload = None
-        return 0
+    cdef object _pause_future(self):
+        """A future for a sender. Whoever waits for the end of a pause has to be told of it."""
+        cdef Sender sender = sender_of(self._inbox)
+        sender._pause_is_reported()
+        return self._inbox.create_future()
 
-    cdef int _send_rest(self) except -1:
+    cdef int _send_rest(self, Sender sender) except -1:
         """Send the messages of a list, together, until writing is paused."""
-        cdef Sender sender = self._inbox.sender()
         cdef list messages = <list> self._payload
+        cdef Py_ssize_t count = len(messages)
         sender.cork()
         try:
-            while self._number < len(messages) and not sender._write_paused:
+            while self._number < count and not sender._write_paused:
                 if not sender._state & MAY_SEND:
                     raise connection_closed(self._inbox.transport)
                 _send_message(self._inbox, messages[self._number], AS_IT_IS)
@@ -294,13 +368,15 @@ cdef class Operation:
 
 
 cdef int _send_message(Inbox inbox, object message, uint8_t form) except -1:
-    if PyUnicode_Check(message):
-        if form == AS_BYTES:
-            inbox.transport.send(_BINARY, message.encode("utf-8"))
-        else:
-            inbox.transport.send(_TEXT, message)
+    cdef object connection = inbox.transport._connection
+    if form == AS_PREPARED:
+        inbox.transport.send_prepared(message)
+    elif not PyUnicode_Check(message):
+        _send_message_of(connection, WS_OP_TEXT if form == AS_TEXT else WS_OP_BINARY, message)
+    elif form == AS_BYTES:
+        _send_message_of(connection, WS_OP_BINARY, message.encode("utf-8"))
     else:
-        inbox.transport.send(_TEXT if form == AS_TEXT else _BINARY, message)
+        _send_message_of(connection, WS_OP_TEXT, message)
     return 0
 
 
@@ -310,6 +386,23 @@ cdef int _warn_of(str name) except -1:
     warnings.warn(
         f"coroutine 'WSConnection.{name}' was never awaited", RuntimeWarning, stacklevel=1)
     return 0
+
+
+cdef Operation new_operation(Inbox inbox, uint8_t kind):
+    """Called per message; watched by the inbound benches."""
+    cdef Operation made
+    cdef PyObject* spare = picows_take_spare()
+    if spare == NULL:
+        made = Operation.__new__(Operation)
+    else:
+        made = <Operation> spare
+        Py_DECREF(made)         # the reference of the spares
+        made._stage = IS_NEW
+        made._form = AS_IT_IS
+        made._number = 0
+    made._inbox = inbox
+    made._kind = kind
+    return made
 
 
 cdef Operation new_receive(Inbox inbox, uint8_t kind, uint8_t form, Py_ssize_t limit):
@@ -329,6 +422,31 @@ cdef Operation new_send(Inbox inbox, uint8_t kind, uint8_t form, object payload)
 cdef bint is_message(object value):
     """Whether it is sent as one message; else it may be an iterable of fragments."""
     return PyUnicode_Check(value) or PyObject_CheckBuffer(value)
+
+
+cdef list checked_messages(object messages):
+    """A list of messages each of which can be sent."""
+    cdef list checked
+    cdef Py_ssize_t size
+    if is_message(messages):
+        raise TypeError(
+            f"messages must be an iterable of messages, not {type(messages).__name__}: use send()"
+            " for one message")
+    checked = list(messages)
+    for message in checked:
+        if PyBytes_CheckExact(message):
+            continue
+        if PyUnicode_Check(message):
+            PyUnicode_AsUTF8AndSize(message, &size)     # raises for surrogates, and keeps the bytes
+            continue
+        if not PyObject_CheckBuffer(message):
+            raise TypeError(
+                "messages must be str, bytes or other contiguous buffers; one is"
+                f" {type(message).__name__}")
+        view = PyMemoryView_FromObject(message)
+        if not PyBuffer_IsContiguous(PyMemoryView_GET_BUFFER(view), b"C"):
+            raise BufferError("one of the messages is not contiguous")
+    return checked
 
 
 # For fragments, in Python
@@ -354,7 +472,7 @@ def release_turn(Inbox inbox not None):
 
 def fail_message(Inbox inbox not None, str text not None):
     """Fail the connection, because a message with fragments on the wire cannot be finished."""
-    cdef Sender sender = inbox.sender()
+    cdef Sender sender = sender_of(inbox)
     if sender._state & MAY_SEND:
         (<Closing> sender)._fail(
             WS_CLOSE_INTERNAL_ERROR, "a message was not finished", WSDisconnectKind.LOCAL_ABORT,
@@ -362,4 +480,4 @@ def fail_message(Inbox inbox not None, str text not None):
     inbox.end()
 
 
-picows_make_coroutine(<PyTypeObject*> Operation, <picows_resume> _resume)
+picows_make_coroutine(<PyTypeObject*> Operation, <picows_resume> _resume, _drop)
