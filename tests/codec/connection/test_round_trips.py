@@ -44,11 +44,43 @@ def test_measurements_at_the_same_time(role: str) -> None:
     connection.loop.run_ready()
     payloads = pings(connection)
     assert len(set(payloads)) == 3
-    for i in (1, 0, 2):
+    for i in range(3):
+        assert not tasks[i].done()
         connection.receive(PONG, payloads[i])
         assert tasks[i].done()
     connection.receive(PONG, payloads[0])
     assert connection.listener.frames == [(PONG, payloads[0], True)]
+
+
+@both_roles
+def test_a_peer_that_answers_the_latest_ping_only(role: str) -> None:
+    """5.5.3: it may."""
+    connection = Connection(role)
+    tasks = [connection.loop.create_task(connection.ws.measure_roundtrip_time()) for _ in range(3)]
+    connection.loop.run_ready()
+    payloads = pings(connection)
+    connection.receive(PONG, payloads[1])
+    assert [task.done() for task in tasks] == [True, True, False]
+    connection.receive(PONG, payloads[2])
+    assert tasks[2].done()
+    assert connection.listener.frames == []
+
+
+@both_roles
+def test_measurements_that_are_given_up_do_not_pile_up(role: str) -> None:
+    connection = Connection(role)
+    for _ in range(1000):
+        task = connection.loop.create_task(connection.ws.measure_roundtrip_time())
+        connection.loop.run_ready()
+        task.cancel()
+        connection.loop.run_ready()
+    last = connection.loop.create_task(connection.ws.measure_roundtrip_time())
+    connection.loop.run_ready()
+    payloads = pings(connection)
+    connection.receive(PONG, payloads[0])  # nobody knows it any more
+    assert connection.listener.frames == [(PONG, payloads[0], True)]
+    connection.receive(PONG, payloads[-1])
+    assert last.done()
 
 
 @both_roles

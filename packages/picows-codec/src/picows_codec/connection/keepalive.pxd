@@ -20,6 +20,8 @@ cdef class KeepAlive:
         Py_ssize_t _ping_mark           # while it may be queued: bytes that leave up to its end
         Py_ssize_t _queue_mark          # bytes that had left at the last look at the queue
         list _roundtrips                # of (payload or None, future, start)
+        double _ping_time               # when the last automatic ping was sent
+        double latency                  # seconds of the last round trip; 0: none was measured
 
     cdef int start(self, Closing connection, double now) except -1
     cdef int stop(self, Closing connection) except -1
@@ -34,5 +36,6 @@ cdef class KeepAlive:
     cdef int _await_pong(self, Closing connection, double now) except -1
     cdef int _follow_ping(self, Closing connection, double now) except -1
     cdef int _note(self, Closing connection) except -1
+    cdef int _end_roundtrip(self, Closing connection) except -1
 
 cdef KeepAlive new_keepalive(Closing connection)

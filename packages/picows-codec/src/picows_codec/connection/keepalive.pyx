@@ -26,6 +26,9 @@ cdef enum:
     # A ping behind an upload may wait for so many bytes in the buffers of both kernels.
     KERNEL_QUEUES = 8388608
 
+    # More measurements that were given up are not kept until their pongs come.
+    MOST_GIVEN_UP = 64
+
 # Automatic pings look this often within auto_ping_idle_timeout whether bytes came.
 cdef double LOOKS_PER_IDLE = 4.0
 
@@ -88,6 +91,7 @@ cdef class KeepAlive:
             else:
                 self._ping_payload = urandom(8)
                 self._note(connection)
+                self._ping_time = perf_counter()
                 connection._transport.send_ping(self._ping_payload)
         finally:
             connection._exempt_from_limit(False)
@@ -171,18 +175,21 @@ cdef class KeepAlive:
         if payload == self._ping_payload:       # also if other bytes came before it
             self._ping_payload = None
             self._ping_pending = False
+            self.latency = <double> perf_counter() - self._ping_time
             self._note(connection)
             return True
         for index in range(len(self._roundtrips or ())):
             if self._roundtrips[index][0] == payload:
-                self._end_roundtrip(connection, index)
+                # 5.5.3: a peer may answer only the latest of several pings.
+                for _ in range(index + 1):
+                    self._end_roundtrip(connection)
                 return True
         return False
 
     cdef int user_pong_arrived(self, Closing connection) except -1:
         self._ping_pending = False
         if self._roundtrips:
-            self._end_roundtrip(connection, 0)
+            self._end_roundtrip(connection)
         return self._note(connection)
 
     # Round trips
@@ -193,6 +200,8 @@ cdef class KeepAlive:
         future = connection._loop.create_future()
         if self._roundtrips is None:
             self._roundtrips = []
+        elif len(self._roundtrips) >= MOST_GIVEN_UP and not self._user_ping:
+            self._roundtrips = [each for each in self._roundtrips if not each[1].done()]
         if not self._user_ping:
             token = urandom(8)
         self._roundtrips.append((token, future, perf_counter()))
@@ -209,13 +218,16 @@ cdef class KeepAlive:
             raise
         return future
 
-    def _end_roundtrip(self, Closing connection, Py_ssize_t index):
-        _, future, start = self._roundtrips.pop(index)
+    cdef int _end_roundtrip(self, Closing connection) except -1:
+        """The pong of the oldest one has arrived."""
+        _, future, start = self._roundtrips.pop(0)
         if not self._roundtrips:
             self._roundtrips = None
         self._note(connection)
+        self.latency = <double> perf_counter() - <double> start
         if not future.done():
-            future.set_result(perf_counter() - start)
+            future.set_result(self.latency)
+        return 0
 
     cdef int give_up_roundtrips(self, object error_type, str text) except -1:
         for _, future, _ in self._roundtrips or ():
