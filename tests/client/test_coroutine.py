@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import inspect
 import socket
+import ssl
 import sys
-from typing import Any, Callable, List
+from typing import Any, AsyncIterator, Callable, List
 
 import pytest
 
@@ -19,9 +20,11 @@ from picows_client import (
     WSInvalidOptionError,
     WSState,
     connect,
+    coroutine,
     ws_connect,
 )
-from tests.client.exchange import serve_echo
+from tests.client.exchange import serve_echo, tls_choices
+from tests.support.options import OTHER_OPTIONS
 from tests.support.rawpeer import RawConnection, raw_peer
 from tests.support.servers import PLAIN_BACKENDS
 
@@ -164,6 +167,148 @@ def test_options_are_those_of_ws_connect() -> None:
     for name in set(own) & set(theirs):
         assert own[name].default == theirs[name].default
         assert str(own[name].annotation) == str(theirs[name].annotation)
+
+
+def test_every_option_is_passed_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    passed: List[Any] = []
+
+    async def record(*args: Any, **options: Any) -> Any:
+        passed.append((args, options))
+        return await ws_connect(*args, **options)
+
+    async def main() -> None:
+        async with raw_peer(serve_echo) as peer:
+            monkeypatch.setattr(coroutine, "ws_connect", record)
+            async with connect(peer.url(), **OTHER_OPTIONS) as ws:
+                await ws.send("text")
+                assert await ws.recv() == "text"
+
+    run(main)
+    ((args, options),) = passed
+    assert {name: options[name] for name in OTHER_OPTIONS} == OTHER_OPTIONS
+    own = {
+        name
+        for name, parameter in inspect.signature(connect).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
+    assert set(options) == own - {"max_queue", "max_queue_bytes"}
+    assert len(args) == 3
+
+
+@tls_choices
+def test_tls(
+    run: Run, backend: str, server_context: ssl.SSLContext, client_context: ssl.SSLContext
+) -> None:
+    """Enough to pause reading and writing."""
+
+    async def main() -> None:
+        async with raw_peer(serve_echo, context=server_context) as peer, connect(
+            peer.url(), ssl_context=client_context, backend=backend, max_queue=10
+        ) as ws:
+            assert ws.transport.is_secure
+            texts = [str(index) * 1000 for index in range(300)]
+            sending = asyncio.create_task(ws.send_many(texts))
+            received = [await ws.recv() for _ in texts]
+            await sending
+            assert received == texts
+        assert ws.close_code == 1000
+
+    run(main)
+
+
+@every_backend
+def test_the_queue_is_bounded(run: Run, backend: str) -> None:
+    """A peer that sends more than anybody takes has to wait, and nothing is lost."""
+    count, size = 200, 65536
+
+    async def flood(peer: RawConnection) -> None:
+        await peer.accept_upgrade()
+        for index in range(count):
+            peer.write_frame(2, index.to_bytes(2, "big") * (size // 2))
+            await peer.writer.drain()
+        peer.write_frame(8, b"\x03\xe8")
+        await peer.read_to_end()
+
+    async def main() -> None:
+        async with raw_peer(flood) as peer, connect(
+            peer.url(), backend=backend, max_queue_bytes=(3 * size, size)
+        ) as ws:
+            below = ws.transport.underlying_transport
+            assert below is not None
+            while below.is_reading():
+                await asyncio.sleep(0)
+            received = [await ws.recv() async for _ in _some(count)]
+            assert [message[:2] for message in received] == [
+                index.to_bytes(2, "big") for index in range(count)
+            ]
+            with pytest.raises(WSConnectionClosed):
+                await ws.recv()
+
+    run(main)
+
+
+async def _some(count: int) -> AsyncIterator[int]:
+    for index in range(count):
+        yield index
+
+
+@every_backend
+def test_a_peer_that_vanishes(run: Run, backend: str) -> None:
+    async def vanish(peer: RawConnection) -> None:
+        await peer.accept_upgrade()
+        peer.write_frame(1, b"last")
+        await peer.writer.drain()
+        peer.writer.close()
+
+    async def main() -> None:
+        async with raw_peer(vanish) as peer, connect(peer.url(), backend=backend) as ws:
+            assert await ws.recv() == "last"
+            with pytest.raises(WSConnectionClosed) as caught:
+                await ws.__anext__()
+            assert caught.value.code == 1006
+            assert caught.value.received is None
+            with pytest.raises(WSConnectionClosed):
+                await ws.send("text")
+            assert ws.close_code == 1006
+
+    run(main)
+
+
+@every_backend
+def test_many_senders(run: Run, backend: str) -> None:
+    """Fragments of two messages do not mix, whoever waits for whom."""
+
+    async def main() -> None:
+        async with raw_peer(collect) as peer:
+            async with connect(peer.url(), backend=backend, write_high_watermark=1000) as ws:
+                await asyncio.gather(
+                    *(ws.send([str(index)] * 20) for index in range(20)),
+                    *(ws.send(str(index) * 500) for index in range(20)),
+                    *(ws.send_many([str(index)] * 5) for index in range(20)),
+                )
+            await peer.finished()
+            (messages,) = peer.results
+            assert sorted(messages) == sorted(
+                [str(index) * 20 for index in range(20)]
+                + [str(index) * 500 for index in range(20)]
+                + [str(index) for index in range(20) for _ in range(5)]
+            )
+
+    async def collect(peer: RawConnection) -> List[str]:
+        await peer.accept_upgrade()
+        messages, parts = [], []
+        while True:
+            frame = await peer.read_frame()
+            if frame.opcode == 8:
+                peer.write_frame(8, frame.payload)
+                return messages
+            assert (frame.opcode == 0) is bool(parts)
+            parts.append(frame.payload)
+            if frame.fin:
+                messages.append(b"".join(parts).decode())
+                parts = []
+
+    run(main)
 
 
 def test_wrong_arguments(run: Run) -> None:

@@ -16,10 +16,10 @@ from hypothesis.stateful import (
     rule,
 )
 
-from picows_codec import WSConnectionClosed
+from picows_codec import WSConnectionClosed, WSState
 from picows_codec.coroutines.inbox import QueueMarks
 from tests.support.coroutines import CoroutineConnection
-from tests.support.frames import BINARY, CONTINUATION, TEXT
+from tests.support.frames import BINARY, CLOSE, CONTINUATION, TEXT
 
 HIGH, LOW = 6, 2
 roles = st.sampled_from(["client", "server"])
@@ -220,7 +220,102 @@ class Sending(RuleBasedStateMachine):
         assert [message for message in messages if message not in cancelled] == expected
 
 
+class Ending(RuleBasedStateMachine):
+    """Whatever is cancelled, dropped or ended: whole messages, or half a one and then no other."""
+
+    @initialize(role=roles)
+    def open(self, role: str) -> None:
+        self.link = CoroutineConnection(
+            role, room=0, coalesce_writes=False, write_high_watermark=30, write_low_watermark=10
+        )
+        self.tasks: List[asyncio.Task[Any]] = []
+        self.by_hand: List[Any] = []
+        self.number = 0
+
+    def begin(self, *parts: str) -> Any:
+        self.number += 1
+        if len(parts) == 1:
+            return self.link.awaited.send(f"<{self.number}>")
+        return self.link.awaited.send(iter([f"<{self.number}", *parts, ">"]))
+
+    @rule(count=st.integers(1, 4))
+    def send(self, count: int) -> None:
+        self.tasks.append(self.link.loop.create_task(self.begin(*"abcd"[:count])))
+
+    @rule()
+    def step_by_hand(self) -> None:
+        made = self.begin("a")
+        asyncio._set_running_loop(self.link.loop)
+        try:
+            made.send(None)
+        except (StopIteration, WSConnectionClosed):
+            return
+        finally:
+            asyncio._set_running_loop(None)
+        self.by_hand.append(made)
+
+    @precondition(lambda self: self.by_hand)
+    @rule(data=st.data(), close=st.booleans())
+    def drop(self, data: st.DataObject, close: bool) -> None:
+        made = self.by_hand.pop(data.draw(st.integers(0, len(self.by_hand) - 1)))
+        if close:
+            made.close()
+
+    @precondition(lambda self: self.tasks)
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        data.draw(st.sampled_from(self.tasks)).cancel()
+
+    @rule(size=st.integers(1, 60))
+    def drain(self, size: int) -> None:
+        self.link.transport.drain(size)
+
+    @rule()
+    def run(self) -> None:
+        self.link.loop.run_ready()
+
+    @rule(how=st.sampled_from(["close", "peer", "lost"]))
+    def end(self, how: str) -> None:
+        if self.number < 6:  # most runs send something first
+            return
+        if how == "close":
+            self.link.awaited.leave(4000)
+        elif how == "lost":
+            self.link.lose()
+        elif self.link.awaited.state is WSState.OPEN:
+            self.link.receive_close(4001)
+
+    def teardown(self) -> None:
+        if not hasattr(self, "link"):
+            return
+        self.by_hand.clear()
+        self.link.transport.room = None
+        for _ in range(2 + len(self.tasks) * 6):
+            self.link.drain()
+        assert all(task.done() for task in self.tasks)
+        failed = [task.exception() for task in self.tasks if not task.cancelled()]
+        closing = [error for error in failed if error is not None]
+        assert all(isinstance(error, WSConnectionClosed) for error in closing)
+        sent = self.link.sent()
+        text = ""
+        for index, frame in enumerate(sent):
+            if frame.opcode == CLOSE:
+                assert index == len(sent) - 1
+                break
+            assert (frame.opcode == CONTINUATION) is (text.count("<") > text.count(">"))
+            text += frame.payload.decode()
+        torn = text.count("<") > text.count(">")
+        if torn:  # half a message: then there is nothing after it
+            assert self.link.awaited.state is not WSState.OPEN
+            assert self.link.ws.disconnect_cause is not None
+        if self.link.awaited.state is WSState.OPEN:
+            assert not closing
+            assert self.link.do(self.link.awaited.send("last")) is None
+
+
 TestReceiving = Receiving.TestCase
 TestReceiving.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestEnding = Ending.TestCase
+TestEnding.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 TestSending = Sending.TestCase
 TestSending.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)

@@ -19,10 +19,16 @@ class CoroutineConnection(Connection):
     """A :class:`Connection` with ``awaited``, its :class:`WSConnection`."""
 
     def __init__(
-        self, role: str = "server", *, marks: Optional[QueueMarks] = None, **options: Any
+        self,
+        role: str = "server",
+        *,
+        marks: Optional[QueueMarks] = None,
+        open: bool = True,  # noqa: A002
+        **options: Any,
     ) -> None:
-        super().__init__(role, Inbox(marks or QueueMarks()), **options)
-        self.awaited = WSConnection(self.listener)
+        super().__init__(role, Inbox(marks or QueueMarks()), open=open, **options)
+        if open:
+            self.awaited = WSConnection(self.listener)
 
     def texts(self, *texts: str) -> None:
         """Text messages arrive, all in one read."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from typing import List, Optional, Tuple, Union
+from typing import AsyncIterator, List, Optional, Tuple, Union
 
 from typing_extensions import Unpack, assert_type
 
@@ -13,6 +13,9 @@ from picows_client import (
     WSAutoPingStrategy,
     WSCloseCode,
     WSCloseHandshake,
+    WSCloseInfo,
+    WSConnection,
+    WSConnectionClosed,
     WSDisconnectCause,
     WSFrame,
     WSListener,
@@ -20,6 +23,7 @@ from picows_client import (
     WSMessageListener,
     WSMsgType,
     WSPermessageDeflate,
+    WSPreparedMessage,
     WSState,
     WSTransport,
     WSUpgradeRequest,
@@ -157,6 +161,51 @@ async def compression(url: str, options: WSConnectionOptions) -> None:
     await ws_connect(url, ClientListener, compression=True)  # type: ignore[arg-type]
     await ws_connect(url, ClientListener, compression=WSPermessageDeflate)  # type: ignore[arg-type]
     await my_connect(url, compression=9)  # type: ignore[arg-type]
+
+
+async def coroutines(url: str) -> None:
+    async with connect(url, max_queue=(100, 10), max_queue_bytes=None) as ws:
+        assert_type(ws, WSConnection)
+        assert_type(await ws.recv(), Union[str, bytes])
+        assert_type(await ws.recv(decode=True), str)
+        assert_type(await ws.recv(False), bytes)
+        assert_type(await ws.recv_many(10), List[Union[str, bytes]])
+        assert_type(await asyncio.wait_for(ws.recv(), 1), Union[str, bytes])
+        assert_type(await asyncio.create_task(ws.recv(True)), str)
+        async for message in ws:
+            assert_type(message, Union[str, bytes])
+        await ws.send("text")
+        await ws.send(bytearray(1), text=True)
+        await ws.send(WSPreparedMessage(WSMsgType.TEXT, "to all"))
+        await ws.send(["two", "fragments"])
+        await ws.send(some_fragments())
+        await ws.send_many(["text", b"bytes"])
+        assert_type(await ws.ping(), float)
+        assert_type(ws.latency, Optional[float])
+        assert_type(ws.close_code, Optional[int])
+        assert_type(ws.transport, WSTransport)
+        assert_type(ws.state, WSState)
+        await ws.close(WSCloseCode.GOING_AWAY, reason="bye")
+        await ws.wait_closed()
+        await ws.send(1)  # type: ignore[arg-type]
+        await ws.send([1])  # type: ignore[list-item]
+        await ws.send_many([None])  # type: ignore[list-item]
+        await ws.recv("utf-8")  # type: ignore[call-overload]
+        ws.state = WSState.OPEN  # type: ignore[misc]
+    assert_type(await connect(url), WSConnection)
+    await connect(url, max_queue="1")  # type: ignore[arg-type]
+    await connect(url, ClientListener)  # type: ignore[arg-type]
+    try:
+        await ws.recv()
+    except WSConnectionClosed as error:
+        assert_type(error.code, int)
+        assert_type(error.reason, str)
+        assert_type(error.cause, Optional[WSDisconnectCause])
+        assert_type(error.sent, Optional[WSCloseInfo])
+
+
+async def some_fragments() -> AsyncIterator[bytes]:
+    yield b"fragment"
 
 
 async def transport_members(transport: WSTransport) -> None:

@@ -160,6 +160,22 @@ def test_ping() -> None:
     assert link.awaited.latency == task.result()
 
 
+def test_latency_of_automatic_pings() -> None:
+    link = CoroutineConnection(enable_auto_ping=True, auto_ping_idle_timeout=5)
+    assert link.awaited.latency is None
+    link.loop.advance(6)
+    (frame,) = link.sent()
+    link.receive(PONG, frame.payload)
+    first = link.awaited.latency
+    assert first is not None
+    assert first > 0
+    task = link.start_task(link.awaited.ping())
+    link.receive(PONG, link.sent()[-1].payload)
+    assert link.awaited.latency == task.result()
+    link.lose()
+    assert link.awaited.latency == task.result()
+
+
 def test_ping_at_the_end() -> None:
     link = CoroutineConnection()
     task = link.start_task(link.awaited.ping())

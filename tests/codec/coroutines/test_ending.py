@@ -154,3 +154,47 @@ def test_the_error_by_itself() -> None:
     assert str(error) == "the connection is closed: 1006"
     assert (error.reason, error.cause, error.received, error.sent) == ("", None, None, None)
     assert str(WSConnectionClosed(4000, "why")) == "the connection is closed: 4000 why"
+
+
+@both_roles
+def test_a_violation_is_told_at_once(role: str) -> None:
+    """Before the peer has seen the CLOSE frame, which takes a second if it does not answer."""
+    link = CoroutineConnection(role)
+    task = link.start_task(link.awaited.recv())
+    link.receive(3)
+    assert not link.transport.lost
+    error = task.exception()
+    assert isinstance(error, WSConnectionClosed)
+    assert error.code == 1002
+    assert error.cause is not None
+    assert error.cause.kind is WSDisconnectKind.PROTOCOL_ERROR
+
+
+@both_roles
+def test_a_ping_timeout_is_told_at_once(role: str) -> None:
+    link = CoroutineConnection(
+        role, enable_auto_ping=True, auto_ping_idle_timeout=4, auto_ping_reply_timeout=2
+    )
+    receiving = link.start_task(link.awaited.recv())
+    link.loop.advance(6.9)
+    assert not link.transport.lost
+    error = receiving.exception()
+    assert isinstance(error, WSConnectionClosed)
+    assert isinstance(error.__cause__, WSPingTimeout)
+
+
+@both_roles
+def test_disconnect_of_the_transport_is_told_at_once(role: str) -> None:
+    link = CoroutineConnection(
+        role, room=0, coalesce_writes=False, write_high_watermark=20, write_low_watermark=10
+    )
+    link.do(link.awaited.send(b"x" * 30))
+    receiving = link.start_task(link.awaited.recv())
+    sending = link.start_task(link.awaited.send("a"))
+    link.ws.disconnect(code=4000)
+    link.loop.run_ready()
+    assert not link.transport.lost
+    for task in (receiving, sending):
+        error = task.exception()
+        assert isinstance(error, WSConnectionClosed)
+        assert error.code == 4000

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import sys
+import zlib
 from typing import Any, List
 
 import pytest
 
-from picows_codec import WSInvalidOptionError, WSState
+from picows_codec import WSConnectionClosed, WSInvalidOptionError, WSPermessageDeflate, WSState
 from picows_codec.coroutines.inbox import Inbox, QueueMarks
 from tests.support.connection import Connection, both_roles
 from tests.support.coroutines import CoroutineConnection
-from tests.support.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT
+from tests.support.frames import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    KEY,
+    PING,
+    PONG,
+    TEXT,
+    build,
+    close_payload,
+)
 
 
 @both_roles
@@ -175,3 +186,69 @@ def test_messages_that_nobody_takes_are_freed() -> None:
     link.lose()
     assert sys.getrefcount(message) == before
     del link
+
+
+def compressed(count: int, size: int) -> bytes:
+    """Frames of a server's peer that are inflated to so many bytes each."""
+    squeeze = zlib.compressobj(9, zlib.DEFLATED, -15)
+    data = (squeeze.compress(b"x" * size) + squeeze.flush(zlib.Z_SYNC_FLUSH))[:-4]
+    return build(BINARY, data, rsv=4, key=KEY) * count
+
+
+COMPRESSED = {
+    "compression": WSPermessageDeflate(client_no_context_takeover=True),
+    "extra_request": b"Sec-WebSocket-Extensions: permessage-deflate\r\n",
+    "shared_reads": False,
+    "read_buffer_init_size": 1 << 20,
+}
+
+
+def test_compressed_messages_that_come_together() -> None:
+    """They may pass the mark, because a read is taken whole, but not by any amount."""
+    link = CoroutineConnection(**COMPRESSED)
+    link.transport.feed(compressed(15, 1 << 20))
+    assert link.awaited.state is WSState.OPEN
+    assert not link.transport.is_reading()
+    assert len(link.do(link.awaited.recv_many())) == 15
+    assert link.transport.is_reading()
+    link.transport.feed(compressed(500, 1 << 20))
+    link.loop.run_ready()
+    taken = link.do(link.awaited.recv_many())
+    assert 16 <= len(taken) <= 19
+    with pytest.raises(WSConnectionClosed, match="max_queue_bytes") as caught:
+        link.do(link.awaited.recv())
+    assert caught.value.code == 1008
+    assert link.sent()[-1].payload[:2] == close_payload(1008)
+
+
+def test_compressed_messages_without_a_limit() -> None:
+    link = CoroutineConnection(marks=QueueMarks(None, None), **COMPRESSED)
+    link.transport.feed(compressed(40, 1 << 20))
+    assert len(link.do(link.awaited.recv_many())) == 40
+
+
+def test_many_with_a_limit_after_single_ones() -> None:
+    link = CoroutineConnection()
+    link.texts(*"0123456789")
+    taken = [link.do(link.awaited.recv())]
+    link.texts(*"abcdefghij")
+    while len(taken) < 20:
+        part = link.do(link.awaited.recv_many(4))
+        assert 1 <= len(part) <= 4
+        taken += part
+        if len(taken) < 20:
+            taken.append(link.do(link.awaited.recv()))
+    assert "".join(taken) == "0123456789abcdefghij"
+    task = link.start_task(link.awaited.recv_many())
+    link.texts("x", "y")
+    assert task.result() == ["x", "y"]
+
+
+def test_the_list_of_many_belongs_to_the_caller() -> None:
+    link = CoroutineConnection()
+    link.texts("a", "b")
+    first = link.do(link.awaited.recv_many())
+    link.texts("c")
+    assert first == ["a", "b"]
+    first.clear()
+    assert link.do(link.awaited.recv_many()) == ["c"]

@@ -7,12 +7,19 @@ import gc
 import inspect
 import threading
 import warnings
+import weakref
 from collections import abc
 from typing import Any, Callable, List
 
 import pytest
 
-from picows_codec import WSConnectionClosed, WSStateError, WSThreadError
+from picows_codec import (
+    WSConnection,
+    WSConnectionClosed,
+    WSPreparedMessage,
+    WSStateError,
+    WSThreadError,
+)
 from picows_codec.coroutines.inbox import QueueMarks
 from tests.support.connection import both_roles
 from tests.support.coroutines import CoroutineConnection
@@ -428,6 +435,130 @@ def test_senders_learn_of_the_peers_close() -> None:
     assert isinstance(error, WSConnectionClosed)
     assert error.code == 1001
     assert link.sent()[-1].opcode == CLOSE
+
+
+@pytest.mark.parametrize("call", [lambda ws: ws.send("a"), lambda ws: ws.send_many(["a"])])
+def test_a_sender_that_is_dropped_lets_others_go_on(call: Calls) -> None:
+    link = paused()
+    dropped = call(link.awaited)
+    asyncio._set_running_loop(link.loop)
+    try:
+        assert dropped.send(None) is not None
+    finally:
+        asyncio._set_running_loop(None)
+    second = link.start_task(link.awaited.send("2"))
+    del dropped
+    link.drain()
+    assert second.done()
+    assert payloads(link) == [b"2"]
+
+
+@both_roles
+def test_a_pause_before_the_opening(role: str) -> None:
+    """The opening handshake itself may fill the queue; whoever sends then must hear of its end."""
+    link = CoroutineConnection(role, open=False, **SMALL)
+    link.transport.room = 0
+    link.start()
+    link.open()
+    ws = WSConnection(link.listener)
+    task = link.start_task(ws.send("a"))
+    assert not task.done()
+    link.drain()
+    assert task.done()
+    assert payloads(link)[-1] == b"a"
+
+
+def test_prepared_messages() -> None:
+    link = paused()
+    prepared = WSPreparedMessage(TEXT, "prepared")
+    task = link.start_task(link.awaited.send(prepared))
+    assert not task.done()
+    link.drain()
+    assert task.done()
+    assert [(frame.opcode, frame.payload) for frame in link.sent()] == [(TEXT, b"prepared")]
+
+
+@pytest.mark.parametrize(
+    ("messages", "error"),
+    [
+        (["a", "\ud800"], UnicodeEncodeError),
+        (["a", memoryview(b"abcd")[::2]], BufferError),
+        (["a", None], TypeError),
+        (["a", ["b"]], TypeError),
+        ("text", TypeError),
+        (b"bytes", TypeError),
+        (None, TypeError),
+    ],
+)
+def test_many_of_which_one_cannot_be_sent(messages: Any, error: Any) -> None:
+    link = CoroutineConnection()
+    with pytest.raises(error):
+        link.awaited.send_many(messages)
+    assert link.sent() == []
+
+
+# Objects that are used again
+
+
+def test_an_operation_that_somebody_keeps_is_not_used_again() -> None:
+    link = CoroutineConnection()
+    link.texts("a", "b", "c")
+    kept = link.awaited.recv()
+    assert link.do(kept) == "a"
+    others = [link.awaited.recv() for _ in range(40)]
+    assert all(other is not kept for other in others)
+    assert link.do(others[0]) == "b"
+    with pytest.raises(RuntimeError, match="already awaited"):
+        kept.send(None)
+    for other in others:
+        other.close()
+    del others, other
+    assert link.do(link.awaited.recv()) == "c"
+
+
+def test_nothing_of_an_earlier_use_is_left() -> None:
+    first, second = CoroutineConnection(), CoroutineConnection()
+    first.receive(TEXT, b"1")
+    first.receive(TEXT, b"2")
+    second.receive(TEXT, b"3")
+    assert first.do(first.awaited.recv(decode=False)) == b"1"
+    assert first.do(first.awaited.recv_many(5)) == ["2"]
+    assert second.do(second.awaited.recv()) == "3"
+    first.do(first.awaited.send("a", text=False))
+    second.do(second.awaited.send("b"))
+    first.do(first.awaited.send_many(["c", "d"]))
+    second.do(second.awaited.send_many(["e", "f"]))
+    assert [(frame.opcode, frame.payload) for frame in first.sent()] == [
+        (BINARY, b"a"),
+        (TEXT, b"c"),
+        (TEXT, b"d"),
+    ]
+    assert [(frame.opcode, frame.payload) for frame in second.sent()] == [
+        (TEXT, b"b"),
+        (TEXT, b"e"),
+        (TEXT, b"f"),
+    ]
+
+
+@every_call
+def test_an_ended_operation_keeps_nothing(call: Calls, no_collector: None) -> None:
+    link = CoroutineConnection()
+    link.texts("a")
+    made = call(link.awaited)
+    link.loop.run(made)
+    watched = weakref.ref(link.listener)
+    link.lose()
+    del link
+    assert watched() is None
+    made.close()
+
+
+def test_dropped_because_of_an_exception() -> None:
+    """The warning about it does not replace the exception."""
+    link = CoroutineConnection()
+
+    with pytest.raises(ZeroDivisionError), pytest.warns(RuntimeWarning, match="never awaited"):
+        _ = [link.awaited.send("a"), 1 / 0]
 
 
 def test_receiving_and_sending_do_not_wait_for_each_other() -> None:

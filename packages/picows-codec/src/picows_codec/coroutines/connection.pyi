@@ -8,6 +8,7 @@ from picows_codec.coroutines.inbox import Inbox
 from picows_codec.coroutines.operation import Operation
 from picows_codec.disconnect import WSState
 from picows_codec.http.upgrade import WSUpgradeRequest, WSUpgradeResponse
+from picows_codec.prepared import WSPreparedMessage
 from picows_codec.socket_address import SocketAddress
 from picows_codec.transport import WSTransport
 
@@ -27,7 +28,9 @@ class WSConnection:
     def __anext__(self) -> Operation[str | bytes]: ...
     def send(
         self,
-        message: str | Buffer | Iterable[str | Buffer] | AsyncIterable[str | Buffer],
+        message: (
+            str | Buffer | WSPreparedMessage | Iterable[str | Buffer] | AsyncIterable[str | Buffer]
+        ),
         text: bool | None = None,
     ) -> Coroutine[Any, Any, None]: ...
     def send_many(self, messages: Iterable[str | Buffer]) -> Operation[None]: ...

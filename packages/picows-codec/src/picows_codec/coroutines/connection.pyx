@@ -6,6 +6,8 @@ The methods are CPython's own kind, for the reason given in ``frames``.
 
 cimport cython
 
+from picows_codec.connection.endpoint cimport WSEndpoint
+from picows_codec.connection.keepalive cimport KeepAlive
 from picows_codec.coroutines.inbox cimport Inbox
 from picows_codec.coroutines.operation cimport (
     AS_BYTES,
@@ -232,7 +234,11 @@ cdef class WSConnection:
 
     @property
     def latency(self):
-        """Seconds of the last round trip that :meth:`ping` has measured, or None."""
+        """Seconds of the last round trip: of :meth:`ping`, or of an automatic ping while the
+        connection is open. None before there was one."""
+        cdef KeepAlive keepalive = (<WSEndpoint> self._inbox.transport._connection)._keepalive
+        if keepalive is not None and keepalive.latency > 0:
+            return keepalive.latency
         return self._latency
 
     def _note_latency(self, seconds):

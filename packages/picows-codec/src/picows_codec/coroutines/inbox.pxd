@@ -52,6 +52,8 @@ cdef class Inbox(WSMessageListener):
     cdef int _push(self, object message) except -1
     cdef int _taken_out(self) except -1
     cdef int _pause(self) except -1
+    cdef Py_ssize_t _most_beyond(self)
+    cdef int _fail(self) except -1
     cdef int _wake(self) except -1
 
 # Inline, because they are called per message.

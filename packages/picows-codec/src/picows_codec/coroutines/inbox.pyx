@@ -9,8 +9,14 @@ cimport cython
 from cpython.bytes cimport PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 
+from picows_codec.connection.closing cimport Closing
 from picows_codec.connection.state cimport DELIVERS
-from picows_codec.constants cimport WS_OP_BINARY, WS_OP_CLOSE, WS_OP_TEXT
+from picows_codec.constants cimport (
+    WS_CLOSE_POLICY_VIOLATION,
+    WS_OP_BINARY,
+    WS_OP_CLOSE,
+    WS_OP_TEXT,
+)
 from picows_codec.coroutines.turns cimport Turns
 from picows_codec.frames cimport WSFrame, WSMessage
 from picows_codec.listener cimport WSMessageListener
@@ -45,6 +51,7 @@ cdef extern from *:
 
 cdef enum:
     KEPT_ROOM = 8               # of the list, while nothing waits
+    MOST_BEYOND = 16777216      # bytes, or max_message_size if that is more
 
 
 cdef inline Py_ssize_t _size_of(object message) noexcept:
@@ -143,15 +150,30 @@ cdef class Inbox(WSMessageListener):
         return True
 
     cdef int _end_batch(self, WSTransport transport) except -1:
-        """A read is over: the consumer may go on, and if too much waits, reading is paused."""
-        if self._count == 0:
+        """A read is over: the consumer may go on, and if too much waits, reading is paused. Called
+        also within a read, for each MiB that compressed messages have been inflated to."""
+        if self._count == 0 or self._is_ended:
             return 0
         if self._waiter is not None:
             self._wake()
-        if not self._is_paused and (
-                self._count > self._marks.high_count or self._size > self._marks.high_size):
+        if self._is_paused:
+            if self._size - self._marks.high_size > self._most_beyond():
+                return self._fail()
+        elif self._count > self._marks.high_count or self._size > self._marks.high_size:
             self._pause()
         return 0
+
+    cdef Py_ssize_t _most_beyond(self):
+        """Bytes by which compressed messages of one read may pass the high mark."""
+        cdef Py_ssize_t largest = (<Closing> sender_of(self))._options.max_message_size
+        return MOST_BEYOND if largest < MOST_BEYOND else largest
+
+    cdef int _fail(self) except -1:
+        self._is_ended = True
+        return (<Closing> sender_of(self))._fail_protocol(
+            WS_CLOSE_POLICY_VIOLATION, "too much at once",
+            f"compressed messages that arrived together were inflated to {self._size} bytes, far"
+            " more than max_queue_bytes")
 
     cdef int _stopped(self) except -1:
         return self.end()
