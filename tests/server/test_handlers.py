@@ -14,7 +14,14 @@ import pytest
 
 from picows_codec.coroutines.connection import WSConnection
 from picows_codec.socket_address import format_address
-from picows_server import WSConnectionClosed, WSState, broadcast, serve
+from picows_server import (
+    WSConnectionClosed,
+    WSState,
+    WSUpgradeRequest,
+    WSUpgradeResponse,
+    broadcast,
+    serve,
+)
 from tests.support.loops import other_tasks
 from tests.support.rawclient import RawClient, upgrade_request
 from tests.support.servers import ANY_PORT, plain_backends, quiet_logger, sockname
@@ -476,6 +483,37 @@ async def test_context_is_that_of_the_call(backend: str) -> None:
             for server, value in ((second, b"second"), (first, b"first"), (first, b"first")):
                 async with await RawClient.open(sockname(server)) as client:
                     assert (await client.read_frame()).payload == value
+
+
+@plain_backends
+@pytest.mark.parametrize("is_coroutine", [True, False])
+async def test_handler_sees_what_process_request_has_found(
+    is_coroutine: bool, backend: str
+) -> None:
+    def check(request: WSUpgradeRequest) -> Any:
+        if request.path == "/user":
+            _VARIABLE.set("ada")
+        if request.path == "/headers":
+            _VARIABLE.set("headers")
+            return WSUpgradeResponse.create_101_response({})
+        return None
+
+    async def check_later(request: WSUpgradeRequest) -> Any:
+        assert _VARIABLE.get() == "of the call"
+        await asyncio.sleep(0)
+        return check(request)
+
+    async def handler(connection: WSConnection) -> None:
+        await connection.send(_VARIABLE.get())
+
+    _VARIABLE.set("of the call")
+    process_request = check_later if is_coroutine else check
+    options: Any = {"backend": backend, "process_request": process_request}
+    async with serve(handler, ANY_PORT, **options) as server:
+        _VARIABLE.set("later")
+        for path, value in (("/user", b"ada"), ("/", b"of the call"), ("/headers", b"headers")):
+            async with await RawClient.open(sockname(server), path) as client:
+                assert (await client.read_frame()).payload == value
 
 
 async def test_nothing_keeps_a_connection_that_has_ended() -> None:

@@ -30,7 +30,7 @@ class Handlers:
         self._logger = logger
         self._loop = asyncio.get_running_loop()
         # That of ``serve``. The connection's own is whatever the socket's events came in.
-        self._context = contextvars.copy_context()
+        self.context = contextvars.copy_context()
         self._running: Dict[asyncio.Future[object], WSConnection] = {}
         self._callback = self._ended
         self._released: Optional[Callable[[], None]] = None
@@ -50,17 +50,17 @@ class Handlers:
         open_state = WSState.OPEN
         return [each for each in self._running.values() if each.state is open_state]
 
-    def start(self, listener: Inbox) -> None:
-        """Begin to serve a connection that has just opened."""
+    def start(self, listener: Inbox, context: Optional[contextvars.Context] = None) -> None:
+        """Begin to serve a connection that has just opened, in a copy of a context."""
         connection = WSConnection(listener)
         try:
-            task = self._context.run(self._create_task, connection)
+            task = (self.context if context is None else context).run(self._create_task, connection)
         except Exception as error:  # noqa: BLE001 - whatever a handler raises that is no coroutine
             self._failed(connection, error)
             connection.leave(WSCloseCode.INTERNAL_ERROR)
             return
         self._running[task] = connection
-        task.add_done_callback(self._callback, context=self._context)
+        task.add_done_callback(self._callback, context=self.context)
 
     def leave(self, code: int, reason: Optional[str]) -> None:
         """Begin to close every connection: who waits in ``recv`` or ``send`` learns it at once."""

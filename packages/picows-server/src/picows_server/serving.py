@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import functools
 import inspect
 import socket
@@ -30,7 +31,7 @@ from picows_server.listen import given_sockets
 from picows_server.logs import Logger, resolve_logger
 from picows_server.option_names import SERVE_MEANINGS
 from picows_server.origins import Origins
-from picows_server.routing import Decision, RouteResult
+from picows_server.routing import Decision, ListenerFactory, RouteResult
 from picows_server.server import WSServer
 
 if TYPE_CHECKING:
@@ -97,11 +98,10 @@ async def serve(
     :class:`WSServer`.
 
     ``handler``: a coroutine function, or another callable that returns an awaitable; it gets the
-    :class:`WSConnection`. It runs as a task, one for each connection, in a copy of the context
-    (:mod:`contextvars`) of this call. When it returns, the connection is closed with 1000. An
-    exception is logged with the peer's address, and the connection closed with 1011; a
-    :class:`WSConnectionClosed` of the handler's own connection is no error. A handler that is
-    cancelled closes with 1011, too.
+    :class:`WSConnection`. It runs as a task, one for each connection. When it returns, the
+    connection is closed with 1000. An exception is logged with the peer's address, and the
+    connection closed with 1011; a :class:`WSConnectionClosed` of the handler's own connection is no
+    error. A handler that is cancelled closes with 1011, too.
 
     When the server is closed, handlers see the end of their connections (1001): iteration ends,
     ``recv`` and ``send`` raise. They have ``close_timeout`` seconds, and are cancelled then.
@@ -114,6 +114,9 @@ async def serve(
     subprotocol of your choice. It may be a coroutine function, whose task runs within
     ``websocket_handshake_timeout`` (then: 503), and is cancelled if the client leaves. Its
     exception is logged, and the response is 500.
+
+    Context variables (:mod:`contextvars`) are those of this call, and those that
+    ``process_request`` sets are seen by the handler: for example, which user has logged in.
 
     ``max_queue``: above so many messages that wait for ``recv``, reading is paused, and resumed
     when a quarter is left; a tuple has the high and the low mark. None: no limit. Default: 2048.
@@ -128,20 +131,16 @@ async def serve(
     with given_sockets(sock) as given:
         _check_order(handler, url, logger_name)
         _check_handler(handler)
-        if process_request is not None:
-            _check_callable("process_request", process_request, "request")
         marks = QueueMarks(max_queue, max_queue_bytes)
         logger = resolve_logger(logger_name)
         handlers = Handlers(handler, logger)
-
-        def accept() -> Inbox:
-            return Inbox(marks, handlers.start)
-
+        route: ListenerFactory = lambda: Inbox(marks, handlers.start)  # noqa: E731
+        if process_request is not None:
+            _check_callable("process_request", process_request, "request")
+            route = _RequestProcessor(process_request, marks, handlers, logger)
         server: WSServer = await ws_create_server(
             url,
-            accept
-            if process_request is None
-            else _RequestProcessor(process_request, accept, logger),
+            route,
             logger_name,
             ssl_context=ssl_context,
             unix_path=unix_path,
@@ -169,40 +168,49 @@ class _RequestProcessor:
     def __init__(
         self,
         process_request: ProcessRequest,
-        accept: Callable[[], Inbox],
+        marks: QueueMarks,
+        handlers: Handlers,
         logger: Logger,
     ) -> None:
         self._process: Callable[[WSUpgradeRequest], Any] = process_request
-        self._accept = accept
+        self._marks = marks
+        self._handlers = handlers
         self._logger = logger
 
     def __call__(self, request: WSUpgradeRequest) -> RouteResult:
+        context = self._handlers.context.copy()
         try:
-            result = self._process(request)
+            result = context.run(self._process, request)
             if inspect.isawaitable(result):
-                return self._decide_later(request, result)
-            return self._decide(result)
+                return self._decide_later(request, result, context)
+            return self._decide(result, context)
         except Exception as error:  # noqa: BLE001 - whatever the user's function raises
             return self._fail(request, error)
 
     async def _decide_later(
-        self, request: WSUpgradeRequest, awaitable: Awaitable[object]
+        self, request: WSUpgradeRequest, awaitable: Awaitable[object], context: contextvars.Context
     ) -> Decision:
+        # This is a task, whose context is its own.
+        for variable, value in context.items():
+            variable.set(value)
         try:
-            return self._decide(await awaitable)
+            return self._decide(await awaitable, contextvars.copy_context())
         except Exception as error:  # noqa: BLE001 - whatever the user's function raises
             return self._fail(request, error)
 
-    def _decide(self, response: object) -> Decision:
+    def _decide(self, response: object, context: contextvars.Context) -> Decision:
         if response is None:
-            return self._accept()
+            return self._accept(context)
         if not isinstance(response, WSUpgradeResponse):
             raise TypeError(
                 f"process_request must return a WSUpgradeResponse or None, not {response!r}"
             )
         if response.status == 101:
-            return WSUpgradeResponseWithListener(response, self._accept())
+            return WSUpgradeResponseWithListener(response, self._accept(context))
         return response
+
+    def _accept(self, context: contextvars.Context) -> Inbox:
+        return Inbox(self._marks, functools.partial(self._handlers.start, context=context))
 
     def _fail(self, request: WSUpgradeRequest, error: Exception) -> Decision:
         peer = format_address(request.remote_address)
