@@ -330,6 +330,15 @@ class Session:
         return echo_all(self._connection).__await__()
 
 
+class WithoutSignature:
+    """As many compiled callables are."""
+
+    __signature__ = 7
+
+    async def __call__(self, connection: WSConnection) -> None:
+        await echo_all(connection)
+
+
 async def with_state(state: object, connection: WSConnection) -> None:
     await echo_all(connection)
 
@@ -353,6 +362,7 @@ def annotated(connection: WSConnection) -> Awaitable[None]:
         Application().method,
         Application.static,
         Session,
+        WithoutSignature(),
         annotated,
         decorated(echo_all),
         functools.partial(with_state, "state"),
