@@ -49,6 +49,7 @@ cdef class WSPreparedMessage(_Sendable):
 
     For connections that compress what they send, it is compressed once for each size of window,
     without context takeover, and kept (RFC 7692); the first such connection has to wait for that.
+    That is done with the defaults of ``level`` and ``memory_level``, whatever a connection has.
     It is sent as it is where compression makes it no smaller, and where ``min_size`` is larger.
 
     :param opcode: ``WSMsgType.TEXT`` or ``WSMsgType.BINARY``.
