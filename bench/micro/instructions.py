@@ -64,8 +64,8 @@ COUNTED: Dict[str, Sequence[str]] = {
     "outbound-server-64-cork": ("ours", "ours-batch", "picows"),
     "outbound-server-64-plain": ("ours", "picows"),
     "inbound-client-100": ("ours-coroutine", "ours-many", "picows-websockets"),
-    "deflate-in-client-262": ("ours", "ours-batch-plain", "picows-websockets"),
-    "deflate-out-server-262": ("ours", "ours-batch-plain", "picows-websockets"),
+    "deflate-in-client-262": ("ours", "picows-websockets"),
+    "deflate-out-server-262": ("ours", "picows-websockets"),
 }
 
 
