@@ -447,12 +447,15 @@ def test_anyio(run: Run) -> None:
     async def main() -> None:
         async with raw_peer(one_by_one) as peer, connect(peer.url()) as ws:
 
+            async def receive() -> None:
+                await ws.recv()
+
             async def give_up() -> None:
                 with anyio.move_on_after(0.001) as scope:
                     await ws.recv()
                 assert scope.cancelled_caught
                 async with anyio.create_task_group() as group:
-                    group.start_soon(ws.recv)
+                    group.start_soon(receive)
                     await anyio.lowlevel.checkpoint()
                     group.cancel_scope.cancel()
                 with pytest.raises(TimeoutError), anyio.fail_after(0.001):

@@ -205,11 +205,31 @@ def test_teardown_needs_no_collector(no_collector: None) -> None:
     assert [each() for each in watched] == [None, None]
 
 
-def test_a_loop_that_ends_with_a_waiting_task_leaves_nothing() -> None:
-    link = CoroutineConnection()
-    task: asyncio.Task[Any] = link.start_task(link.awaited.recv())
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda ws: ws.recv(),
+        lambda ws: ws.send("a"),
+        lambda ws: ws.send_many(["a"]),
+        lambda ws: ws.send(["a", "b"]),
+    ],
+)
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_a_loop_that_ends_with_a_waiting_task_leaves_nothing(call: Any, by_hand: bool) -> None:
+    link = CoroutineConnection(
+        room=0, coalesce_writes=False, write_high_watermark=20, write_low_watermark=10
+    )
+    link.do(link.awaited.send(b"x" * 30))
     watched = weakref.ref(link.listener)
-    task._log_destroy_pending = False  # type: ignore[attr-defined]
-    del link, task
+    made = call(link.awaited)
+    if by_hand:
+        future = made.send(None)
+        future.add_done_callback(made.send)  # a reference cycle
+        del future
+    else:
+        task: asyncio.Task[Any] = link.start_task(made)
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
+        del task
+    del link, made
     gc.collect()
     assert watched() is None

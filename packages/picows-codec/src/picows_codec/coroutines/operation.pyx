@@ -264,11 +264,12 @@ cdef class Operation:
 
     cdef int _drop(self) except -1:
         """It was dropped before its end."""
-        if self._inbox is None:         # the garbage collector was here
-            return 0
-        if self._stage == IS_NEW:
+        cdef Inbox inbox = self._inbox
+        if inbox is not None and self._stage == IS_NEW:
             _warn_of(self._name())
-        self._give_up()
+        # The garbage collector clears objects in any order, and then nobody else is left.
+        if inbox is not None and inbox.transport is not None:
+            self._give_up()
         return 0
 
     # Receiving

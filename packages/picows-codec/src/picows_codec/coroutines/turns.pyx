@@ -42,7 +42,7 @@ cdef class Turns:
         """Its sender goes on, or has given up."""
         if self._between is future:
             self._between = None
-        else:
+        elif self._waiting is not None:     # the garbage collector may have been here
             self._waiting.remove(future)
         return 0
 
