@@ -216,6 +216,39 @@ def test_tls(
     run(main)
 
 
+@tls_choices
+def test_nothing_stays_behind_when_tls_is_read_again(
+    run: Run, backend: str, server_context: ssl.SSLContext, client_context: ssl.SSLContext
+) -> None:
+    """All of it is read, though nothing follows that would make the socket readable again."""
+    counts = range(2704, 8000, 217)
+
+    async def main() -> None:
+        is_written = asyncio.Event()
+
+        async def burst(peer: RawConnection) -> None:
+            await peer.accept_upgrade()
+            for count in counts:
+                await peer.read_frame()
+                for _ in range(count):
+                    peer.write_frame(1, b"x" * 100)
+                is_written.set()
+            await peer.read_frame()
+            peer.write_frame(8)
+
+        async with raw_peer(burst, context=server_context) as peer, connect(
+            peer.url(), ssl_context=client_context, backend=backend, max_queue=1
+        ) as ws:
+            for count in counts:
+                is_written.clear()
+                await ws.send("next")
+                await is_written.wait()
+                for _ in range(count):
+                    await ws.recv()
+
+    run(main)
+
+
 @every_backend
 def test_the_queue_is_bounded(run: Run, backend: str) -> None:
     """A peer that sends more than anybody takes has to wait, and nothing is lost."""

@@ -242,8 +242,19 @@ cdef class Inbox(WSMessageListener):
         if below is None or below.is_closing():
             return 0
         self._is_paused = True
-        below.pause_reading()
+        if below.get_extra_info("sslcontext") is None:
+            below.pause_reading()
+        else:
+            # aiofastnet leaves what it has decrypted or read from the socket where it is if reading
+            # is paused within a read, and does not look there when reading is resumed.
+            sender_of(self)._loop.call_soon(self.pause_after_read)
         return 0
+
+    def pause_after_read(self):
+        """Stop reading, unless enough was taken since."""
+        cdef object below = sender_of(self)._transport_below
+        if self._is_paused and below is not None and not below.is_closing():
+            below.pause_reading()
 
     cdef int _taken_out(self) except -1:
         """Read again, if little enough is left."""
