@@ -122,9 +122,9 @@ async def serve(
     when a quarter is left; a tuple has the high and the low mark. None: no limit. Default: 2048.
 
     ``max_queue_bytes``: the same in bytes. Default: 256 KiB. What one read has brought is always
-    taken, so that both may be passed by what a read buffer holds. Compressed messages of one read
-    may pass it by 16 MiB, or by ``max_message_size`` if that is more; beyond that the connection
-    fails with 1008.
+    taken, so that both may be passed by what a read buffer holds, and on TLS by what one wake-up of
+    the loop reads. Compressed messages of one read may pass it by 16 MiB, or by
+    ``max_message_size`` if that is more; beyond that the connection fails with 1008.
 
     All other options, and what is raised, are those of :func:`ws_create_server`.
     """

@@ -253,7 +253,9 @@ cdef class Inbox(WSMessageListener):
     def pause_after_read(self):
         """Stop reading, unless enough was taken since."""
         cdef object below = sender_of(self)._transport_below
-        if self._is_paused and below is not None and not below.is_closing():
+        if (
+                self._is_paused and below is not None and not below.is_closing()
+                and below.is_reading()):
             below.pause_reading()
 
     cdef int _taken_out(self) except -1:
