@@ -16,9 +16,9 @@ class PicowsWebsockets(WebsocketsApi):
     """See :class:`WebsocketsApi`."""
 
     distributions = ("picows", "aiofastnet", "uvloop", "multidict")
-    connect = connect
-    serve = serve
-    broadcast = broadcast
+    connect = staticmethod(connect)
+    serve = staticmethod(serve)
+    broadcast = staticmethod(broadcast)
     connection_closed = ConnectionClosed
 
 

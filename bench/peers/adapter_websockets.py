@@ -16,9 +16,9 @@ class Websockets(WebsocketsApi):
     """See :class:`WebsocketsApi`."""
 
     distributions = ("websockets", "uvloop")
-    connect = connect
-    serve = serve
-    broadcast = broadcast
+    connect = staticmethod(connect)
+    serve = staticmethod(serve)
+    broadcast = staticmethod(broadcast)
     connection_closed = ConnectionClosed
 
 

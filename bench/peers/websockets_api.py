@@ -1,4 +1,4 @@
-"""The API of websockets' asyncio implementation, which picows.websockets has, too."""
+"""The API of websockets' asyncio implementation, which picows.websockets and we have, too."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class WebsocketsApi(Adapter):
 
     connect: Callable[..., Any]
     serve: Callable[..., Any]
-    broadcast: Callable[..., None]
+    broadcast: Callable[..., object]
     connection_closed: Type[BaseException]
 
     def __init__(self, *arguments: Any) -> None:
@@ -26,12 +26,10 @@ class WebsocketsApi(Adapter):
             self._options["compression"] = None
 
     def _connect(self) -> Any:
-        return type(self).connect(
-            self.arguments.url, ssl=self._context, proxy=None, **self._options
-        )
+        return self.connect(self.arguments.url, ssl=self._context, proxy=None, **self._options)
 
     async def _serve(self, handler: Callable[[Any], Any]) -> int:
-        self._server = await type(self).serve(
+        self._server = await self.serve(
             handler,
             "127.0.0.1",
             self.arguments.port,
@@ -47,8 +45,7 @@ class WebsocketsApi(Adapter):
         try:
             for burst in self.bursts():
                 some = burst[: limit - count] if limit else burst
-                for message in some:
-                    await connection.send(message)
+                await self._send_all(connection, some)
                 count += len(some)
                 counted(count)
                 # send() returns at once while the write buffer has room.
@@ -60,6 +57,10 @@ class WebsocketsApi(Adapter):
             await connection.wait_closed()
         except self.connection_closed:
             return
+
+    async def _send_all(self, connection: Any, messages: List[Any]) -> None:
+        for message in messages:
+            await connection.send(message)
 
     async def _count(self, connection: Any, report: Callable[[Window], None]) -> Window:
         count = 0
@@ -87,12 +88,11 @@ class WebsocketsApi(Adapter):
 
     async def serve_broadcast(self) -> int:
         everybody: Set[Any] = set()
-        send_to_all = type(self).broadcast
 
         async def member(connection: Any) -> None:
             everybody.add(connection)
             async for message in connection:
-                send_to_all(everybody, message)
+                self.broadcast(everybody, message)
 
         return await self._serve(member)
 
@@ -119,7 +119,7 @@ class WebsocketsApi(Adapter):
             for _ in range(self.arguments.window):
                 await connection.send(message)
             while not window.over:
-                if await connection.recv(decode=None) != message:
+                if await connection.recv() != message:
                     fail("the echo is not what was sent")
                 count += 1
                 if count == limit:
@@ -158,6 +158,6 @@ class WebsocketsApi(Adapter):
     async def open_idle(self) -> object:
         connection = await self._connect()
         await connection.send(self.message)
-        if await connection.recv(decode=None) != self.message:
+        if await connection.recv() != self.message:
             fail("the echo is not what was sent")
         return connection
