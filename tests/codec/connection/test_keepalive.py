@@ -41,6 +41,26 @@ def pinging(role: str, listener: Any = None, **options: Any) -> Connection:
 
 
 @both_roles
+def test_answered_ping_ends_earlier_measurements(role: str) -> None:
+    """5.5.3: a peer may answer only the latest ping, which may be an automatic one."""
+    connection = pinging(role)
+    task = connection.loop.create_task(connection.ws.measure_roundtrip_time())
+    connection.loop.run_ready()
+    pings(connection)
+    connection.loop.advance(IDLE + 0.1)
+    (payload,) = pings(connection)
+    connection.receive(PONG, payload)
+    assert task.done()
+    later = connection.loop.create_task(connection.ws.measure_roundtrip_time())
+    connection.loop.run_ready()
+    connection.receive(PONG, payload)
+    assert not later.done()
+    (payload,) = pings(connection)
+    connection.receive(PONG, payload)
+    assert later.done()
+
+
+@both_roles
 @both_strategies
 def test_ping_after_silence(role: str, strategy: WSAutoPingStrategy) -> None:
     connection = pinging(role, auto_ping_strategy=strategy)

@@ -175,12 +175,14 @@ cdef class KeepAlive:
         if payload == self._ping_payload:       # also if other bytes came before it
             self._ping_payload = None
             self._ping_pending = False
+            # 5.5.3: a peer may answer only the latest of several pings.
+            while self._roundtrips and self._roundtrips[0][2] < self._ping_time:
+                self._end_roundtrip(connection)
             self.latency = <double> perf_counter() - self._ping_time
             self._note(connection)
             return True
         for index in range(len(self._roundtrips or ())):
             if self._roundtrips[index][0] == payload:
-                # 5.5.3: a peer may answer only the latest of several pings.
                 for _ in range(index + 1):
                     self._end_roundtrip(connection)
                 return True
