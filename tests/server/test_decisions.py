@@ -80,6 +80,29 @@ async def test_accepts_later_over_tls(backend: str, certificates: Certificates) 
             await echo(client)
 
 
+@tls_backends
+async def test_much_that_comes_early_over_tls(backend: str, certificates: Certificates) -> None:
+    """All of it is read once the server has decided, though nothing follows."""
+    deciding = Deciding()
+    url = "wss://127.0.0.1:0"
+    tls = create_ssl_context(certificates.server_chain, certificates.server_key)
+    async with serving(deciding, url, backend=backend, ssl_context=tls) as server:
+        context = certificates.client_context()
+        for count in range(10, 3000, 217):
+            deciding.asked.clear()
+            deciding.go_on.clear()
+            async with await RawClient.connect(sockname(server), context=context) as client:
+                client.writer.write(upgrade_request())
+                for _ in range(count):
+                    client.write_frame(1, b"x" * 100)
+                await deciding.asked.wait()
+                await asyncio.sleep(0.01)
+                deciding.go_on.set()
+                assert (await client.read_response()).status == 101
+                for _ in range(count):
+                    assert (await client.read_frame()).payload == b"x" * 100
+
+
 @plain_backends
 @pytest.mark.parametrize(("path", "status"), [("/error", 500), ("/none", 404)])
 async def test_refuses_later(backend: str, path: str, status: int) -> None:

@@ -28,6 +28,8 @@ cdef class Closing(Receiver):
     # The connection's one deadline, in seconds from now; None clears it.
     cdef int _watch(self, object delay) except -1
     cdef bint _is_paused(self) except -1
+    cdef int _pause_after_read(self, object pause) except -1
+    cdef int _pause_now(self) except -1
     cdef int _read_again(self) except -1
     cdef bint _is_certain(self, uint8_t* looks, int most, uint8_t heard_bit) except -1
 

@@ -163,6 +163,23 @@ cdef class Closing(Receiver):
         except Exception:
             return False        # a transport that is gone need not know
 
+    cdef int _pause_after_read(self, object pause) except -1:
+        """Stop reading for a while. With TLS ``pause`` is called for that when this read is over:
+        aiofastnet leaves what it has decrypted, or read from the socket, where it is if reading is
+        paused within a read, and does not look there when reading is resumed."""
+        if self._transport_below.get_extra_info("sslcontext") is None:
+            self._transport_below.pause_reading()
+        else:
+            self._loop.call_soon(pause)
+        return 0
+
+    cdef int _pause_now(self) except -1:
+        """What such a ``pause`` does, unless the reason for it is gone."""
+        cdef object below = self._transport_below
+        if below is not None and not below.is_closing() and below.is_reading():
+            below.pause_reading()
+        return 0
+
     cdef int _read_again(self) except -1:
         """Resume reading: no frame is delivered any more, and the peer's end must be read."""
         if self._transport_below is not None and self._is_paused():

@@ -91,13 +91,17 @@ cdef class Handshaking(Closing):
             # A peer that waits for the response may leave, which only a transport that reads sees;
             # so reading stops when there is something that must wait.
             if handshake.holds_bytes() and not is_held:
-                self._transport_below.pause_reading()
+                self._pause_after_read(self._pause_while_waiting)
             if not self._waits_for_result:
                 self._wait_for_result()
             return <int> size
         if handshake.done:
             self._finish_handshake()
         return used
+
+    def _pause_while_waiting(self):
+        if self._waits_for_result:
+            self._pause_now()
 
     def create_task(self, coroutine):
         """Start the coroutine that decides about a request whose response is deferred.

@@ -160,7 +160,7 @@ cdef class WSConnection:
         What waits to be sent is sent first. The peer has ``close_timeout`` seconds. It does
         nothing if the connection has ended. Messages that have arrived can still be received.
 
-        :param code: 1000-1003, 1007-1014 or 3000-4999; None sends no code.
+        :param code: 1000-1003, 1007-1014 or 3000-4999; None or 1005 sends no code.
         :param reason: str or UTF-8 bytes, at most 123 bytes as UTF-8.
         :raises WSInvalidCloseError: a code or reason that may not be sent.
         """

@@ -8,6 +8,7 @@ messages of one read buffer. ``_deliver`` is called per message; watched by the 
 cimport cython
 from cpython.bytes cimport PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF
 
 from picows_codec.connection.closing cimport Closing
 from picows_codec.connection.state cimport DELIVERS
@@ -209,54 +210,43 @@ cdef class Inbox(WSMessageListener):
 
     cdef list take_many(self, Py_ssize_t limit):
         """The oldest messages, at most ``limit``; there has to be one."""
-        cdef list result = self._next
-        cdef list rest
+        cdef list result
+        cdef PyObject* message
+        if limit < self._count:
+            result = []
+            while limit:
+                message = self.take()
+                result.append(<object> message)
+                Py_DECREF(<object> message)
+                limit -= 1
+            return result
+        result = self._next
         if result is None or PyList_GET_SIZE(result) == 0:
             result = self._arrived
-            self._arrived = None
         else:
             self._next = None
             result.reverse()
             if self._arrived is not None:
                 result += self._arrived
-                self._arrived = None
-        if limit < PyList_GET_SIZE(result):
-            rest = result[limit:]
-            rest.reverse()
-            self._next = rest
-            del result[limit:]
-        self._count -= PyList_GET_SIZE(result)
-        self._taken += <int> PyList_GET_SIZE(result)
-        if self._count == 0:
-            self._size = 0
-        else:
-            for message in result:
-                self._size -= _size_of(message)
+        self._arrived = None
+        self._taken += <int> self._count
+        self._count = self._size = 0
         if self._is_paused:
             self._taken_out()
         return result
 
     cdef int _pause(self) except -1:
         """Too much waits: stop reading."""
-        cdef object below = sender_of(self)._transport_below
+        cdef Closing connection = <Closing> sender_of(self)
+        cdef object below = connection._transport_below
         if below is None or below.is_closing():
             return 0
         self._is_paused = True
-        if below.get_extra_info("sslcontext") is None:
-            below.pause_reading()
-        else:
-            # aiofastnet leaves what it has decrypted or read from the socket where it is if reading
-            # is paused within a read, and does not look there when reading is resumed.
-            sender_of(self)._loop.call_soon(self.pause_after_read)
-        return 0
+        return connection._pause_after_read(self._pause_while_full)
 
-    def pause_after_read(self):
-        """Stop reading, unless enough was taken since."""
-        cdef object below = sender_of(self)._transport_below
-        if (
-                self._is_paused and below is not None and not below.is_closing()
-                and below.is_reading()):
-            below.pause_reading()
+    def _pause_while_full(self):
+        if self._is_paused:
+            (<Closing> sender_of(self))._pause_now()
 
     cdef int _taken_out(self) except -1:
         """Read again, if little enough is left."""
