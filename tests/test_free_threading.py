@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import os
 import queue
@@ -17,7 +16,6 @@ from typing import Any, Callable, Iterator, List, Optional
 import pytest
 
 import picows_codec
-from picows_client import ws_connect
 from picows_codec import (
     ClientHandshake,
     ServerHandshake,
@@ -27,51 +25,24 @@ from picows_codec import (
     WSMessage,
     WSMessageListener,
     WSOptions,
-    WSPermessageDeflate,
     WSPreparedMessage,
     WSState,
     WSThreadError,
     WSTransport,
     broadcast,
 )
-from picows_server import ws_create_server
 from tests.support import frames
 from tests.support.connection import Connection, Recorder, both_roles
 from tests.support.deflate import DeflateConnection, Peer
 from tests.support.frames import BINARY, CLOSE, CONTINUATION, TEXT
-from tests.support.loops import run
 from tests.support.memory import MemoryTransport
-from tests.support.servers import PLAIN_BACKENDS, sockname
+from tests.support.threads import Threads, look_at
 
 EXTENSIONS = sorted(
     path.name.partition(".")[0]
     for path in Path(picows_codec.__file__).parent.iterdir()
     if path.suffix in {".so", ".pyd"}
 )
-
-
-class Threads:
-    """Runs functions in threads of their own; ``join`` raises the first of their exceptions."""
-
-    def __init__(self) -> None:
-        self._threads: List[threading.Thread] = []
-        self._errors: List[BaseException] = []
-
-    def start(self, function: Callable[[], Any]) -> None:
-        def work() -> None:
-            try:
-                function()
-            except BaseException as error:  # noqa: BLE001
-                self._errors.append(error)
-
-        self._threads.append(threading.Thread(target=work))
-        self._threads[-1].start()
-
-    def join(self) -> None:
-        for thread in self._threads:
-            thread.join()
-        if self._errors:
-            raise self._errors[0]
 
 
 @pytest.mark.skipif(
@@ -290,41 +261,6 @@ def test_a_frame_that_another_thread_sends(
 
 
 # What a transport tells
-
-
-def refuses(ws: WSTransport, name: str) -> bool:
-    try:
-        getattr(ws, name)
-    except WSThreadError:
-        return True
-    return False
-
-
-def look_at(ws: WSTransport) -> Optional[WSDisconnectKind]:
-    """Read everything on a thread that is not the event loop's."""
-    state, cause, shaking = ws.state, ws.disconnect_cause, ws.close_handshake
-    if state is WSState.CLOSED:
-        assert cause is not None
-        assert ws.is_disconnected
-    if cause is not None:
-        str(cause)
-        repr(cause)
-    if shaking is not None:
-        assert shaking.sent is None or ws.is_close_frame_sent
-    request, response = ws.request, ws.response
-    if request is not None:  # the connection has been open
-        assert (request.method, request.path) == ("GET", "/")
-        assert request.headers["Upgrade"] == "websocket"
-        assert response is not None
-        assert (response.status, response.headers["Upgrade"]) == (101, "websocket")
-    assert (ws.is_secure, ws.subprotocol) == (False, None)
-    assert ws.is_client_side in (False, True)
-    for address in (ws.remote_address, ws.local_address):
-        assert address is None or address[0] == "127.0.0.1"
-    assert repr(ws).startswith("<WSTransport ")
-    assert refuses(ws, "write_queue_size")
-    assert refuses(ws, "underlying_transport")
-    return cause.kind if cause is not None else None
 
 
 def end_by_timeout(connection: Connection) -> None:
@@ -548,125 +484,6 @@ def test_connections_of_several_threads_that_compress(role: str, answer: str) ->
     for number in range(4):
         threads.start(functools.partial(talk, number))
     threads.join()
-
-
-# A loop in each thread
-
-
-# Shared by the loops, as are the modules that only they need.
-DEFLATE = [
-    WSPermessageDeflate(
-        min_size=0,
-        client_compresses=True,
-        server_no_context_takeover=is_alone,
-        client_no_context_takeover=is_alone,
-    )
-    for is_alone in (False, True)
-]
-
-
-class CrowdServer(WSListener):
-    """Sends binary frames back, and ends where it is told to."""
-
-    def __init__(self, crowd: Crowd) -> None:
-        self.crowd = crowd
-
-    def on_ws_connected(self, transport: WSTransport) -> None:
-        self.crowd.transports.append(transport)
-
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        if frame.get_payload_as_bytes() == b"end":
-            transport.disconnect(code=4001)
-        elif frame.opcode == BINARY:
-            transport.send(frame.opcode, frame)
-
-
-class CrowdClient(WSListener):
-    def __init__(self, crowd: Crowd) -> None:
-        self.crowd = crowd
-        self.replies: asyncio.Queue[bytes] = asyncio.Queue()
-
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        if frame.opcode == BINARY:
-            self.crowd.frames.put(frame)
-            self.replies.put_nowait(frame.get_payload_as_bytes())
-
-
-class Crowd:
-    """What one loop does: a server and its clients, which talk and end in every way."""
-
-    CLIENTS = 6
-    ROUNDS = 30
-
-    def __init__(self, backend: str, compression: Optional[WSPermessageDeflate]) -> None:
-        self.options: Any = {"backend": backend, "compression": compression}
-        # Read by other threads.
-        self.transports: List[WSTransport] = []
-        self.frames: queue.Queue[Optional[WSFrame]] = queue.Queue()
-
-    async def live(self) -> None:
-        server = await ws_create_server(
-            "ws://127.0.0.1:0", lambda: CrowdServer(self), **self.options
-        )
-        try:
-            url = "ws://{}:{}".format(*sockname(server)[:2])
-            await asyncio.gather(*(self._talk(url, number) for number in range(self.CLIENTS)))
-        finally:
-            server.close()
-            await server.wait_closed()
-
-    async def _talk(self, url: str, number: int) -> None:
-        transport, listener = await ws_connect(url, lambda: CrowdClient(self), **self.options)
-        self.transports.append(transport)
-        for size in range(self.ROUNDS):
-            payload = bytes([97 + number]) * (size * 300)
-            transport.send(BINARY, payload)
-            assert await listener.replies.get() == payload
-        if number % 3 == 0:
-            transport.send(BINARY, b"end")
-        else:
-            transport.disconnect(graceful=number % 3 == 1)
-        await transport.wait_disconnected()
-
-    def look(self) -> None:
-        """Until a None is in ``frames``, on a thread of its own."""
-        for frame in iter(self.frames.get, None):
-            payload = frame.get_payload_as_bytes()
-            assert bytes(frame) == payload == payload[:1] * len(payload)
-            for transport in list(self.transports):
-                look_at(transport)
-
-
-@pytest.mark.parametrize("backend", PLAIN_BACKENDS)
-@pytest.mark.parametrize("compression", [None, *DEFLATE])
-def test_a_loop_in_each_thread(
-    loop_kind: str, backend: str, compression: Optional[WSPermessageDeflate]
-) -> None:
-    threads = Threads()
-    crowds = [Crowd(backend, compression) for _ in range(2)]
-    # A thread that starts after another has ended may get its number, and would be taken for it.
-    all_are_there = threading.Barrier(2 * len(crowds))
-
-    def live(crowd: Crowd) -> None:
-        try:
-            all_are_there.wait(30)
-            run(crowd.live, kind=loop_kind)
-        finally:
-            crowd.frames.put(None)
-
-    def look(crowd: Crowd) -> None:
-        all_are_there.wait(30)
-        crowd.look()
-
-    for crowd in crowds:
-        threads.start(functools.partial(live, crowd))
-        threads.start(functools.partial(look, crowd))
-    threads.join()
-    for crowd in crowds:
-        assert len(crowd.transports) == 2 * crowd.CLIENTS
-        assert all(transport.is_disconnected for transport in crowd.transports)
-        # A server's transport keeps the factory, which keeps the crowd.
-        crowd.transports.clear()
 
 
 # First handshakes

@@ -3,15 +3,35 @@
 from __future__ import annotations
 
 import ctypes
+import os
+import random
+import sys
 import zlib
 from typing import Any, List, Optional
 
+import pytest
+
 from picows_codec import WSListener, WSPermessageDeflate
 from tests.support.connection import Connection
+from tests.support.frames import CLOSE
 
-__all__ = ["TAIL", "DeflateConnection", "Peer", "deflated", "forget_streams", "inflated"]
+__all__ = [
+    "ALONE",
+    "RANDOM",
+    "TAIL",
+    "DeflateConnection",
+    "Peer",
+    "both_contexts",
+    "deflated",
+    "failed_with",
+    "forget_streams",
+    "inflated",
+]
 
 TAIL = b"\x00\x00\xff\xff"
+ALONE = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
+both_contexts = pytest.mark.parametrize("answer", ["permessage-deflate", ALONE])
+RANDOM = random.Random(1).randbytes(1_000_000) if sys.version_info >= (3, 9) else os.urandom(10**6)
 
 
 class Peer:
@@ -95,3 +115,11 @@ class DeflateConnection(Connection):
     def messages(self) -> List[bytes]:
         """The payloads of the frames that the listener got."""
         return [payload for _, payload, _ in self.listener.frames]
+
+
+def failed_with(connection: DeflateConnection) -> int:
+    """The close code with which a violation was answered."""
+    assert connection.cause is not None
+    (frame,) = connection.sent()
+    assert frame.opcode == CLOSE
+    return int.from_bytes(frame.payload[:2], "big")

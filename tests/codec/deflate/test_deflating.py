@@ -22,11 +22,10 @@ from picows_codec.deflate import deflating
 from picows_codec.deflate.deflating import compress_once
 from picows_codec.deflate.engine import new_deflater
 from tests.support.connection import Recorder, both_roles, kind_of
-from tests.support.deflate import TAIL, DeflateConnection, Peer, forget_streams, inflated
+from tests.support.deflate import ALONE, TAIL, DeflateConnection, Peer, forget_streams, inflated
 from tests.support.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT
 
 MESSAGES = [b'{"id":%d,"side":"buy","price":"%d.5"}' % (n, n * n) for n in range(40)]
-ALONE = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
 
 pytestmark = pytest.mark.usefixtures("each_library")
 

@@ -18,10 +18,8 @@ from picows_codec.deflate import deflating, engine, inflating
 from picows_codec.deflate.extension import new_compression
 from picows_codec.deflate.negotiation import accept_offers
 from tests.support.connection import Connection, both_roles
-from tests.support.deflate import TAIL, DeflateConnection, Peer
+from tests.support.deflate import ALONE, TAIL, DeflateConnection, Peer
 from tests.support.frames import BINARY, CONTINUATION, TEXT
-
-ALONE = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
 
 pytestmark = pytest.mark.usefixtures("each_library")
 

@@ -21,11 +21,9 @@ from picows_codec import (
 )
 from picows_codec.coroutines.inbox import Inbox, QueueMarks
 from tests.support.connection import Connection, both_roles, kind_of
-from tests.support.deflate import DeflateConnection, Peer
+from tests.support.deflate import ALONE, DeflateConnection, Peer, both_contexts
 from tests.support.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT
 
-ALONE = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
-both_contexts = pytest.mark.parametrize("answer", ["permessage-deflate", ALONE])
 TEXTS = ["", "a", '{"id":1,"price":"60000.10"}' * 3, "gr\u00fc\u00df\u20ac" * 40, "x" * 70_000]
 
 pytestmark = pytest.mark.usefixtures("each_library")
