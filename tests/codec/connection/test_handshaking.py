@@ -244,6 +244,16 @@ def test_an_open_connection_has_no_timer(role: str) -> None:
 
 
 @both_roles
+def test_opened_may_be_asked_for_late(role: str) -> None:
+    connection = Connection(role, open=False)
+    early = connection.opened
+    connection.start()
+    connection.open()
+    assert early.result() == (connection.ws, connection.listener)
+    assert connection.endpoint.opened.result() == (connection.ws, connection.listener)
+
+
+@both_roles
 def test_opened_may_be_cancelled(role: str) -> None:
     connection = Connection(role, open=False)
     connection.opened.cancel()

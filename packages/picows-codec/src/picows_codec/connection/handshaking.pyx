@@ -66,6 +66,8 @@ cdef class Handshaking(Closing):
         self.check_thread()
         if self._opened_waiter is None:
             self._opened_waiter = self._loop.create_future()
+            if self._connected_called and self._listener is not None:
+                self._opened_waiter.set_result((self._transport, self._listener))
         return self._opened_waiter
 
     cdef int _start_handshake(self) except -1:
@@ -213,8 +215,10 @@ cdef class Handshaking(Closing):
             self._listener_failed("on_ws_connected", error)
             if self._options.disconnect_on_exception:
                 self._opening_failed(error)
-        if self._opened_waiter is not None and not self._opened_waiter.done():
-            self._opened_waiter.set_result((self._transport, listener))
+        waiter = self._opened_waiter
+        if waiter is not None and not waiter.done():
+            self._opened_waiter = None      # an open connection needs it no more
+            waiter.set_result((self._transport, listener))
         return 0
 
     def _opening_failed(self, error):
