@@ -55,7 +55,7 @@ STREAMED = Counts(20_480, 61_440)  # whole bursts of a source
 
 # Scenarios and who is counted in them.
 COUNTED: Dict[str, Sequence[str]] = {
-    "echo-client-256": ("ours", "picows"),
+    "echo-client-256": ("ours", "ours-coroutine", "picows"),
     "echo-server-1-256": ("ours", "ours-compiled", "ours-coroutine", "picows", "picows-compiled"),
     "inbound-client-64": ("ours", "ours-compiled", "ours-batch", "picows", "picows-compiled"),
     "inbound-server-64": ("ours", "ours-compiled", "ours-batch", "picows", "picows-compiled"),
@@ -63,7 +63,13 @@ COUNTED: Dict[str, Sequence[str]] = {
     "outbound-client-64-plain": ("ours", "picows"),
     "outbound-server-64-cork": ("ours", "ours-batch", "picows"),
     "outbound-server-64-plain": ("ours", "picows"),
-    "inbound-client-100": ("ours-coroutine", "ours-many", "picows-websockets"),
+    "inbound-client-100": (
+        "ours",
+        "ours-batch",
+        "ours-coroutine",
+        "ours-many",
+        "picows-websockets",
+    ),
     "deflate-in-client-262": ("ours", "picows-websockets"),
     "deflate-out-server-262": ("ours", "picows-websockets"),
 }
