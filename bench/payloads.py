@@ -11,7 +11,7 @@ from typing import List
 from bench.peers.catalogue import C, Peer
 from bench.scenarios import Scenario
 
-__all__ = ["payload_options", "write_payloads"]
+__all__ = ["payload_options", "stream_messages", "write_payloads"]
 
 # Whole bursts of a source, and more bytes than the largest window, so that no message is repeated
 # within it.
@@ -32,9 +32,14 @@ def payload_options(folder: Path, scenario: Scenario, peer: Peer, player: Peer) 
 def write_payloads(folder: Path, size: int) -> Path:
     """Write messages of ``size`` bytes each, one directly after the other, and return the file."""
     file = folder / f"payloads-{size}"
-    source = random.Random(size)  # the same messages in every run
-    file.write_bytes(b"".join(_message(source, size) for _ in range(COUNTS[size])))
+    file.write_bytes(b"".join(stream_messages(size, COUNTS[size])))
     return file
+
+
+def stream_messages(size: int, count: int) -> List[bytes]:
+    """Return messages of ``size`` bytes, the same in every run."""
+    source = random.Random(size)
+    return [_message(source, size) for _ in range(count)]
 
 
 def _message(source: random.Random, size: int) -> bytes:

@@ -46,7 +46,7 @@ class Choice:
 
     library: str
     level: int = 1
-    window_bits: int = 12
+    window_bits: int = 13
     memory_level: int = 5
     takeover: bool = True
 
@@ -68,15 +68,15 @@ class Choice:
 def choices() -> Iterator[Choice]:
     """Yield the rows whose library is there."""
     yield Choice("none")
-    for bits, memory in ((9, 1), (9, 5), (12, 1), (12, 5), (12, 8), (15, 5), (15, 8), (15, 9)):
+    for bits, memory in ((9, 1), (9, 5), (12, 5), (13, 1), (13, 5), (13, 8), (15, 5), (15, 8)):
         yield Choice("zlib", 1, bits, memory)
     yield Choice("zlib", takeover=False)
     if find_spec("zlib_ng") is not None:
-        for bits, memory in ((9, 5), (12, 5), (15, 5), (15, 8)):
+        for bits, memory in ((9, 5), (13, 5), (15, 5), (15, 8)):
             yield Choice("zlib-ng", 6, bits, memory)
         yield Choice("zlib-ng", 6, takeover=False)
     if find_spec("isal") is not None:
-        for bits in (9, 12, 15):
+        for bits in (9, 13, 15):
             yield Choice("ISA-L", 1, bits)
         yield Choice("ISA-L", takeover=False)
 

@@ -76,30 +76,30 @@ def test_offer(given: Dict[str, Any], offer: str) -> None:
 @pytest.mark.parametrize(
     ("offers", "given", "answer", "agreed"),
     [
-        ("", {}, "", (12, 15, False, False)),
-        ("; client_max_window_bits", {}, "", (12, 15, False, False)),
+        ("", {}, "", (13, 15, False, False)),
+        ("; client_max_window_bits", {}, "", (13, 15, False, False)),
         (
             "; client_max_window_bits",
             {"client_max_window_bits": 10},
             "; client_max_window_bits=10",
-            (12, 10, False, False),
+            (13, 10, False, False),
         ),
         (
             "; client_max_window_bits=9",
             {"client_max_window_bits": 10},
             "; client_max_window_bits=9",
-            (12, 9, False, False),
+            (13, 9, False, False),
         ),
         (
             '; client_max_window_bits="11"',
             {},
             "; client_max_window_bits=11",
-            (12, 11, False, False),
+            (13, 11, False, False),
         ),
         # Only a client that offers the parameter understands it (7.1.2.2).
-        ("", {"client_max_window_bits": 10}, "", (12, 15, False, False)),
+        ("", {"client_max_window_bits": 10}, "", (13, 15, False, False)),
         ("; server_max_window_bits=10", {}, "; server_max_window_bits=10", (10, 15, False, False)),
-        ("; server_max_window_bits=15", {}, "; server_max_window_bits=15", (12, 15, False, False)),
+        ("; server_max_window_bits=15", {}, "; server_max_window_bits=15", (13, 15, False, False)),
         ("; server_max_window_bits=8", {}, "; server_max_window_bits=8", (0, 15, False, False)),
         (
             "",
@@ -113,13 +113,13 @@ def test_offer(given: Dict[str, Any], offer: str) -> None:
             "; server_max_window_bits=11",
             (11, 15, False, False),
         ),
-        ("; server_no_context_takeover", {}, "; server_no_context_takeover", (12, 15, True, False)),
-        ("; client_no_context_takeover", {}, "; client_no_context_takeover", (12, 15, False, True)),
+        ("; server_no_context_takeover", {}, "; server_no_context_takeover", (13, 15, True, False)),
+        ("; client_no_context_takeover", {}, "; client_no_context_takeover", (13, 15, False, True)),
         (
             "",
             {"server_no_context_takeover": True, "client_no_context_takeover": True},
             "; server_no_context_takeover; client_no_context_takeover",
-            (12, 15, True, True),
+            (13, 15, True, True),
         ),
     ],
 )
@@ -175,9 +175,9 @@ def test_server_passes_other_extensions_over() -> None:
     ("answer", "given", "agreed"),
     [
         ("", {}, (0, 15, False, False)),
-        ("", {"client_compresses": True}, (12, 15, False, False)),
+        ("", {"client_compresses": True}, (15, 15, False, False)),
         ("; client_max_window_bits=10", {"client_compresses": True}, (10, 15, False, False)),
-        ("; client_max_window_bits=15", {"client_compresses": True}, (12, 15, False, False)),
+        ("; client_max_window_bits=15", {"client_compresses": True}, (15, 15, False, False)),
         ("; client_max_window_bits=8", {"client_compresses": True}, (0, 15, False, False)),
         ("", {"client_compresses": True, "client_max_window_bits": 9}, (9, 15, False, False)),
         ("", {"client_compresses": True, "client_max_window_bits": 8}, (0, 15, False, False)),
@@ -289,7 +289,7 @@ def server_of(compression: Any, *offers: bytes) -> Tuple[ServerHandshake, bytes]
 def test_server_handshake() -> None:
     handshake, response = server_of("deflate", b"permessage-deflate; client_max_window_bits")
     assert handshake.accepted
-    assert handshake.compression.send_bits == 12
+    assert handshake.compression.send_bits == 13
     assert b"\r\nSec-WebSocket-Extensions: permessage-deflate\r\n" in response
     assert handshake.response is not None
     assert handshake.response.headers["Sec-WebSocket-Extensions"] == PMD

@@ -15,9 +15,10 @@ from picows_codec.deflate.parameters import WSPermessageDeflate
 __all__ = ["Agreement", "accept_answer", "accept_offers", "offer_of", "parse_extensions"]
 
 NAME = "permessage-deflate"
-# The window to compress with where nobody sets a limit: see WSPermessageDeflate.
-DEFAULT_WINDOW_BITS = 12
 MAX_WINDOW_BITS = 15
+# The largest window to compress with where this side sets no limit: see WSPermessageDeflate.
+_SERVER_DEFAULT = 13
+_CLIENT_DEFAULT = MAX_WINDOW_BITS
 
 _SERVER_BITS = "server_max_window_bits"
 _CLIENT_BITS = "client_max_window_bits"
@@ -141,7 +142,7 @@ def _answer(
         if client_bits is not None:
             parts.append(f"{_CLIENT_BITS}={client_bits}")
     return "; ".join(parts), _agreement(
-        _usable(server_bits, parameters.server_max_window_bits),
+        _usable(server_bits, parameters.server_max_window_bits, _SERVER_DEFAULT),
         client_bits or MAX_WINDOW_BITS,
         server_alone,
         client_alone,
@@ -166,7 +167,7 @@ def accept_answer(values: Iterable[str], parameters: WSPermessageDeflate) -> Agr
         # 7.2.1: the server may ignore the client's hint, and agree on a larger window or on none. A
         # client that gave it keeps to it.
         asked = parameters.client_max_window_bits
-        send_bits = _usable(_smaller(answer.get(_CLIENT_BITS), asked), asked)
+        send_bits = _usable(_smaller(answer.get(_CLIENT_BITS), asked), asked, _CLIENT_DEFAULT)
     return _agreement(
         send_bits,
         server_bits or MAX_WINDOW_BITS,
@@ -204,10 +205,10 @@ def _smaller(one: Optional[int], other: Optional[int]) -> Optional[int]:
     return min(one, other)
 
 
-def _usable(bits: Optional[int], own: Optional[int]) -> int:
+def _usable(bits: Optional[int], own: Optional[int], default: int) -> int:
     """The window to compress with, 0 for one that zlib cannot make."""
     if bits is None:
-        return DEFAULT_WINDOW_BITS
+        return default
     if bits == 8:
         return 0
-    return bits if own is not None else min(bits, DEFAULT_WINDOW_BITS)
+    return bits if own is not None else min(bits, default)

@@ -50,8 +50,9 @@ class WSPermessageDeflate:
         no memory between messages and compresses less.
     :param client_no_context_takeover: the same for the client.
 
-    Without a limit of either side a window of 12 bits is used to compress, because a larger one
-    takes more memory and time than it saves in size for usual messages.
+    Without a limit of either side a client compresses with a window of 15 bits, and a server, which
+    may have many connections, with one of 13: a larger one takes more memory, and saves size and
+    time.
     """
 
     __slots__ = _NAMES
