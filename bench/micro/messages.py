@@ -17,7 +17,7 @@ LIBRARIES = {
 
 
 def choose_library(name: str) -> None:
-    """Deflate and inflate with it: "ISA-L" inflates with zlib-ng, as picows does with both."""
+    """Deflate and inflate with it: "ISA-L" with zlib-ng beside it, for what picows takes it."""
     from picows_codec.deflate import engine  # noqa: PLC0415
 
     for module in ("isal_zlib", "zlib_ng"):

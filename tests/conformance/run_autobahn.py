@@ -310,8 +310,9 @@ def libraries(compression: WSPermessageDeflate) -> str:
     """What deflated and inflated."""
     from picows_codec.deflate import engine  # noqa: PLC0415  it chooses when it is imported
 
-    deflating, inflating = engine.deflating_name(compression.level), engine.inflating_name()
-    return f"deflated by {deflating}, inflated by {inflating}"
+    deflating = engine.deflating_name(compression.level)
+    small, large = engine.inflating_name(0), engine.inflating_name(65536)
+    return f"deflated by {deflating}, inflated by {small} (small messages) and {large}"
 
 
 def installed_suite(work: Path) -> str:

@@ -13,6 +13,7 @@ LIBRARIES = {
     "zlib": (),
     "zlib-ng": ("zlib_ng",),
     "isal+zlib-ng": ("isal_zlib", "zlib_ng"),
+    "isal": ("isal_zlib",),
 }
 
 
@@ -25,6 +26,8 @@ def each_library(request: pytest.FixtureRequest) -> Iterator[None]:
                 patch.setattr(engine, name, None)
             elif getattr(engine, name) is None:
                 pytest.skip(f"{name} is not installed")
+        if request.param == "isal":  # it inflates small messages, too
+            patch.setattr(engine, "_SMALLEST_FOR_ISAL", 0)
         forget_streams()
         yield
     forget_streams()

@@ -246,5 +246,11 @@ def test_any_bytes_as_a_message(data: bytes, role: str) -> None:
     except zlib.error:
         assert connection.cause is not None
         return
-    if not oracle.eof:  # what follows a final block is tested elsewhere
+    if oracle.eof:
+        return  # what follows a final block is tested elsewhere
+    if connection.cause is None:
         assert connection.messages() == [wanted]
+    else:
+        # ISA-L has seen what is wrong with a block before it has all of the block's head.
+        with pytest.raises(zlib.error):
+            oracle.decompress(bytes(1000))

@@ -1,7 +1,8 @@
 """Which library deflates and inflates: ISA-L, zlib-ng or Python's zlib, behind one small interface.
 
-All have zlib's classes and make the same kind of stream. Chosen once, by the measurements in the
-guide: ISA-L deflates fastest at low levels, zlib-ng at higher ones, and zlib-ng inflates fastest.
+All have zlib's classes and make the same kind of stream. Chosen by the measurements in the guide:
+ISA-L deflates fastest at low levels, zlib-ng at higher ones; ISA-L inflates large messages fastest,
+zlib-ng small ones.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ isal_zlib = _installed("isal.isal_zlib")
 _LOWEST_OF_ZLIB_NG = 2
 # ISA-L's level 1 compresses as much as zlib's level 3; it has nothing like the higher ones.
 _HIGHEST_LIKE_ISAL = 3
+# Bytes on the wire. A call of ISA-L takes more time than one of zlib-ng, each byte less.
+_SMALLEST_FOR_ISAL = 512
 
 
 def deflating_name(level: int) -> str:
@@ -36,9 +39,15 @@ def deflating_name(level: int) -> str:
     return str((zlib_ng or zlib).__name__)
 
 
-def inflating_name() -> str:
-    """Return the name of the module that inflates."""
-    return str((zlib_ng or zlib).__name__)
+def inflating_name(size: int) -> str:
+    """Return the name of the module that inflates a stream that begins with ``size`` bytes."""
+    return str(_inflating(size).__name__)
+
+
+def _inflating(size: int) -> Any:
+    if isal_zlib is not None and size >= _SMALLEST_FOR_ISAL:
+        return isal_zlib
+    return zlib_ng or zlib
 
 
 def new_deflater(level: int, window_bits: int, memory_level: int) -> Any:
@@ -52,8 +61,10 @@ def new_deflater(level: int, window_bits: int, memory_level: int) -> Any:
     return zlib.compressobj(level, zlib.DEFLATED, -window_bits, memory_level)
 
 
-def new_inflater(window_bits: int, window: bytes = b"") -> Any:
-    """Return a decompressor of a raw stream, with what its window begins with."""
+def new_inflater(window_bits: int, size: int, window: bytes = b"") -> Any:
+    """Return a decompressor of a raw stream.
+
+    ``size``: bytes that it is given at first. ``window``: what its window begins with.
+    """
     # zlib-ng and zlib refuse a raw window of 8 bits or not, by version; a larger one always works.
-    bits = -max(window_bits, 9)
-    return (zlib_ng or zlib).decompressobj(bits, window)
+    return _inflating(size).decompressobj(-max(window_bits, 9), window)

@@ -198,7 +198,8 @@ cdef class Inflater:
                 if tail is not None and self._window is not None and data == tail:
                     return 0        # after a final block nothing is left to be flushed
                 stream = self._stream = new_inflater(
-                    self._window_bits, _NONE if self._window is None else self._window)
+                    self._window_bits, PyBytes_GET_SIZE(data),
+                    _NONE if self._window is None else self._window)
             # One byte more than allowed tells a payload of that size from a larger one.
             if step > output.limit - output.size:
                 step = output.limit - output.size + 1
