@@ -1,4 +1,4 @@
-"""Reconnecting client: connects again after the server was away, without overloading it.
+"""Reconnecting client: one feed over many connections.
 
     python examples/reconnecting_client.py
 
@@ -8,17 +8,17 @@ The server in this program is restarted again and again; the client ends after t
 from __future__ import annotations
 
 import asyncio
-import random
 
 from picows_client import (
+    WSBackoff,
     WSCloseCode,
-    WSConnectionError,
-    WSHandshakeError,
+    WSLink,
+    WSLinkState,
     WSMessage,
     WSMessageListener,
     WSMsgType,
     WSTransport,
-    ws_connect,
+    ws_keep_connected,
 )
 from picows_server import WSListener, ws_create_server
 
@@ -27,10 +27,6 @@ try:
 except ImportError:  # uvloop is optional: asyncio's own loop serves, too
     from asyncio import run  # type: ignore[assignment]
 
-# Seconds; for a service across the network use 1 and 60, for example.
-FIRST_DELAY = 0.1
-LONGEST_DELAY = 5.0
-
 
 class Feed(WSMessageListener):
     """Counts messages over all connections: the same object listens to one after another."""
@@ -38,33 +34,34 @@ class Feed(WSMessageListener):
     def __init__(self, wanted: int) -> None:
         self.wanted = wanted
         self.received = 0
+        self.is_complete = asyncio.Event()
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        # Each connection begins here: nothing that an earlier one was told is repeated for you.
+        transport.send(WSMsgType.TEXT, "subscribe ticks")
 
     def on_ws_message(self, transport: WSTransport, message: WSMessage) -> None:
+        if self.is_complete.is_set():
+            return
         self.received += 1
         print(f"client: message {self.received}: {message.get_payload_as_utf8_text()}")
         if self.received == self.wanted:
-            transport.disconnect()
+            self.is_complete.set()
+
+
+def report(link: WSLink[Feed]) -> None:
+    is_waiting = link.state is WSLinkState.WAITING
+    print(f"client: {link.state.value}", f"({link.last_error})" if is_waiting else "")
 
 
 async def follow(url: str, feed: Feed) -> None:
-    delay = FIRST_DELAY
-    while feed.received < feed.wanted:
-        before = feed.received
-        try:
-            # Automatic pings notice a peer that vanished without a CLOSE frame.
-            async with ws_connect(url, feed, enable_auto_ping=True, auto_ping_idle_timeout=5.0) as (
-                transport,
-                _,
-            ):
-                await transport.wait_disconnected()
-            print(f"client: disconnected: {transport.disconnect_cause}")
-        except (OSError, WSConnectionError, WSHandshakeError) as error:
-            print(f"client: cannot connect: {error}")
-        # Exponential back-off, which begins again after a connection that delivered messages. Its
-        # random part keeps many clients from coming back at the same moment.
-        delay = FIRST_DELAY if feed.received > before else min(2 * delay, LONGEST_DELAY)
-        if feed.received < feed.wanted:
-            await asyncio.sleep(delay * random.uniform(0.5, 1.0))
+    # The default pauses, up to half a minute, suit a service across the network.
+    backoff = WSBackoff(base=0.1, longest=1.0)
+    # Automatic pings notice a server that vanished without a CLOSE frame.
+    async with ws_keep_connected(
+        url, feed, backoff=backoff, enable_auto_ping=True, on_change=report
+    ):
+        await feed.is_complete.wait()
 
 
 class Ticker(WSListener):

@@ -25,6 +25,7 @@ ELSEWHERE: Dict[str, Dict[str, str]] = {
     "client": {
         "_version": "packaging/test_release.py",
         "connect_call": "client/test_coroutine.py",
+        "connect_options": "client/test_keep_connected.py",
         "protocol": "client/test_opening.py",
         "resolve": "client/test_dial.py",
         "teardown": "client/test_faults.py",

@@ -342,7 +342,8 @@ def test_public_names() -> None:
     assert len(set(picows_client.__all__)) == len(picows_client.__all__)
     for name in picows_client.__all__:
         assert hasattr(picows_client, name), name
-    own = {"WSURL", "WSParsedURL", "connect", "ws_connect"}
+    own = {"WSURL", "WSParsedURL", "connect", "ws_connect", "ws_keep_connected"}
+    own |= {"WSBackoff", "WSLink", "WSLinkState", "is_transient"}
     of_the_codec = set(picows_client.__all__) - own
     # What applications do not need: building blocks, and answers of servers.
     not_for_clients = {

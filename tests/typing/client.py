@@ -11,6 +11,7 @@ from typing_extensions import Unpack, assert_type
 
 from picows_client import (
     WSAutoPingStrategy,
+    WSBackoff,
     WSCloseCode,
     WSCloseHandshake,
     WSCloseInfo,
@@ -18,6 +19,8 @@ from picows_client import (
     WSConnectionClosed,
     WSDisconnectCause,
     WSFrame,
+    WSLink,
+    WSLinkState,
     WSListener,
     WSMessage,
     WSMessageListener,
@@ -29,7 +32,9 @@ from picows_client import (
     WSUpgradeRequest,
     WSUpgradeResponse,
     connect,
+    is_transient,
     ws_connect,
+    ws_keep_connected,
 )
 from picows_codec.option_types import WSConnectionOptions
 
@@ -121,6 +126,29 @@ async def factories_and_options(url: str, context: ssl.SSLContext) -> None:
     await ws_connect(url, ClientListener, enable_auto_ping="yes")  # type: ignore[arg-type]
     await ws_connect(url, ClientListener, max_frame_size=None)  # type: ignore[arg-type]
     await ws_connect(url, object)  # type: ignore[type-var]
+
+
+async def reconnecting(url: str) -> None:
+    async with ws_keep_connected(url, ClientListener, backoff=WSBackoff(base=1)) as link:
+        assert_type(link, WSLink[ClientListener])
+        assert_type(await link.wait_connected(), WSTransport)
+        assert_type(link.listener, Optional[ClientListener])
+        assert_type(link.state, WSLinkState)
+        link.send(WSMsgType.TEXT, "order")
+
+    def retry(outcome: Union[BaseException, WSDisconnectCause]) -> bool:
+        return is_transient(outcome)
+
+    async def made_later() -> str:
+        return url
+
+    ws_keep_connected(made_later, MessageListener("a"), retry=retry, max_frame_size=1 << 20)
+    ws_keep_connected(lambda: url, after_response, extra_headers=lambda: {"A": "1"}, proxy=True)
+    ws_keep_connected(url, object)  # type: ignore[type-var]
+    ws_keep_connected(url, ClientListener, sock=None)  # type: ignore[call-arg]
+    ws_keep_connected(url, ClientListener, backoff=1.0)  # type: ignore[arg-type]
+    async for connection in connect(url, max_attempts=3, retry=is_transient):
+        assert_type(connection, WSConnection)
 
 
 async def my_connect(url: str, **options: Unpack[WSConnectionOptions]) -> WSTransport:

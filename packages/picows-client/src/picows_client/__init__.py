@@ -53,7 +53,11 @@ from picows_codec import (
 from picows_codec.lazy_names import SHARED_NAMES, lazy_names
 
 if TYPE_CHECKING:
+    from picows_client.backoff import WSBackoff
     from picows_client.coroutine import connect
+    from picows_client.keep_connected import ws_keep_connected
+    from picows_client.link import WSLink, WSLinkState
+    from picows_client.transience import is_transient
     from picows_codec.batch import WSBatchListener
     from picows_codec.broadcasting import broadcast
     from picows_codec.coroutines.connection import WSConnection
@@ -61,12 +65,22 @@ if TYPE_CHECKING:
     from picows_codec.prepared import WSPreparedMessage
 else:
     __getattr__, __dir__ = lazy_names(
-        __name__, {**SHARED_NAMES, "connect": "picows_client.coroutine"}
+        __name__,
+        {
+            **SHARED_NAMES,
+            "WSBackoff": "picows_client.backoff",
+            "WSLink": "picows_client.link",
+            "WSLinkState": "picows_client.link",
+            "connect": "picows_client.coroutine",
+            "is_transient": "picows_client.transience",
+            "ws_keep_connected": "picows_client.keep_connected",
+        },
     )
 
 __all__ = [
     "WSURL",
     "WSAutoPingStrategy",
+    "WSBackoff",
     "WSBatchListener",
     "WSCloseCode",
     "WSCloseHandshake",
@@ -90,6 +104,8 @@ __all__ = [
     "WSInvalidStatusError",
     "WSInvalidURL",
     "WSInvalidUpgradeError",
+    "WSLink",
+    "WSLinkState",
     "WSListener",
     "WSMessage",
     "WSMessageListener",
@@ -111,5 +127,7 @@ __all__ = [
     "__version__",
     "broadcast",
     "connect",
+    "is_transient",
     "ws_connect",
+    "ws_keep_connected",
 ]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from types import TracebackType
-from typing import Optional, Type
+from typing import Any, AsyncIterator, Callable, Coroutine, Optional, Tuple, Type, Union
 
+from picows_client.logs import Logger
+from picows_codec import WSInvalidOptionError
 from picows_codec.calls import OpeningCall
 from picows_codec.coroutines.connection import WSConnection
 
@@ -12,9 +15,28 @@ __all__ = ["ConnectCall"]
 
 
 class ConnectCall(OpeningCall[WSConnection]):
-    """A coroutine that opens a connection; ``async with`` closes it."""
+    """A coroutine that opens a connection; ``async with`` closes it, ``async for`` opens more.
 
-    __slots__ = ()
+    :param attempt: a coroutine function that opens a connection.
+    :param rules: the arguments of ``RedialRules``, None for its default.
+    :param is_used_up: whether the arguments serve a single attempt only.
+    """
+
+    __slots__ = ("_attempt", "_is_used_up", "_logger_name", "_rules")
+
+    def __init__(
+        self,
+        attempt: Callable[[], Coroutine[Any, Any, WSConnection]],
+        rules: Tuple[Any, ...],
+        logger_name: Union[str, Logger, None],
+        *,
+        is_used_up: bool,
+    ) -> None:
+        super().__init__(attempt())
+        self._attempt = attempt
+        self._rules = rules
+        self._logger_name = logger_name
+        self._is_used_up = is_used_up
 
     async def __aexit__(  # type: ignore[override]
         self,
@@ -25,3 +47,15 @@ class ConnectCall(OpeningCall[WSConnection]):
         connection = self._opened
         del self._opened  # it may refer to this object
         await connection.__aexit__(exc_type, exc, traceback)
+
+    def __aiter__(self) -> AsyncIterator[WSConnection]:
+        self._take()
+        self.close()  # the coroutine for a single connection
+        if self._is_used_up:
+            raise WSInvalidOptionError("sock is used up by one connection: write socket_factory=")
+        # Not imported by those who connect once.
+        module = import_module("picows_client.connections")
+        iterator: AsyncIterator[WSConnection] = module.connections(
+            self._attempt, self._rules, self._logger_name
+        )
+        return iterator

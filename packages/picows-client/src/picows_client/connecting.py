@@ -16,6 +16,7 @@ from typing import (
     Coroutine,
     Iterable,
     List,
+    Literal,
     Mapping,
     Optional,
     Tuple,
@@ -44,6 +45,7 @@ from picows_codec import (
     WSUpgradeResponse,
 )
 from picows_codec.calls import returns_call
+from picows_codec.http.fields import check_field
 from picows_codec.http.grammar import is_field_value
 from picows_codec.listener_factory import bind_listener_factory, check_order
 from picows_codec.socket_address import UnixPath
@@ -55,7 +57,7 @@ if TYPE_CHECKING:
 
     _P = ParamSpec("_P")
 
-__all__ = ["ws_connect"]
+__all__ = ["bound_factory", "ws_connect"]
 
 ListenerT = TypeVar("ListenerT", bound=WSListener)
 
@@ -88,7 +90,8 @@ async def ws_connect(
     extra_headers: Union[Mapping[str, str], Iterable[Tuple[str, str]], None] = None,
     user_agent: Optional[str] = USER_AGENT,
     max_redirects: int = 5,
-    proxy: Optional[str] = None,
+    proxy: Union[str, Literal[True], None] = None,
+    proxy_headers: Union[Mapping[str, str], Iterable[Tuple[str, str]], None] = None,
     proxy_ssl_context: Optional[ssl.SSLContext] = None,
     socket_factory: Optional[SocketFactory] = None,
     sock: Optional[socket.socket] = None,
@@ -133,7 +136,13 @@ async def ws_connect(
         ``proxy``: ``http://``, ``https://``, ``socks4://`` or ``socks5://``, each with
         ``user:password@host:port``. The proxy resolves the server's name. SOCKS needs the
         ``socks`` extra (python-socks, Python 3.9 and newer), and takes ASCII credentials only.
-        Environment variables such as ``HTTPS_PROXY`` have no effect.
+        True takes it from the environment, for each redirect anew: for ``wss://`` the first of
+        ``wss_proxy``, ``https_proxy``, ``all_proxy`` that is set, for ``ws://`` of ``ws_proxy``,
+        ``http_proxy``, ``all_proxy``, in lower or upper case, a value without a scheme being
+        ``http://``. Hosts of ``no_proxy`` (suffixes, with or without a port, or ``*``) and
+        loopback addresses are reached directly. None: no variable has an effect.
+
+        ``proxy_headers``: more headers of the request to an HTTP proxy, a mapping or pairs.
 
         ``proxy_ssl_context``: for ``https://`` proxies; the default is as for ``ssl_context``.
 
@@ -186,12 +195,13 @@ async def ws_connect(
         parsed_url = WSURL.parse(url)
         opening = Opening(
             parsed_url,
-            _bound_factory(listener_factory),
+            bound_factory(listener_factory),
             loop=asyncio.get_running_loop(),
             logger=resolve_logger(logger_name),
             options=checked_options,
             first_hop=first_hop_of(sock, unix_path, socket_factory, local_addr, family),
-            proxy=_checked_proxy(proxy, proxy_ssl_context),
+            proxy_for=_proxy_choice(proxy, proxy_headers, proxy_ssl_context),
+            proxy_headers=_checked_proxy_headers(proxy_headers),
             ssl_context=ssl_context,
             proxy_ssl_context=proxy_ssl_context,
             server_hostname=_checked_server_hostname(server_hostname),
@@ -224,7 +234,8 @@ def _options_of(options: WSConnectionOptions) -> WSOptions:
     return WSOptions(**options)
 
 
-def _bound_factory(factory: Any) -> Callable[..., Any]:
+def bound_factory(factory: Any) -> Callable[..., Any]:
+    """Check what a caller passes as listener factory; what is returned takes request, response."""
     if isinstance(factory, type):
         if not issubclass(factory, WSListener):
             raise TypeError(f"listener_factory must make a WSListener, which {factory!r} is not")
@@ -249,13 +260,23 @@ def _check_is_free(listener: WSListener) -> None:
         )
 
 
-def _checked_proxy(
-    proxy: Optional[str], proxy_ssl_context: Optional[ssl.SSLContext]
-) -> Optional[WSURL]:
+def _proxy_choice(
+    proxy: Union[str, Literal[True], None],
+    proxy_headers: Any,
+    proxy_ssl_context: Optional[ssl.SSLContext],
+) -> Callable[[WSURL], Optional[WSURL]]:
+    """Return what tells the proxy for a URL."""
+    if proxy is True:
+        # Not imported by others: urllib.request takes longer than all of picows.
+        chosen: Callable[[WSURL], Optional[WSURL]]
+        chosen = import_module("picows_client.environment").proxy_of_environment
+        return chosen
     parsed = None if proxy is None else parse_proxy_url(proxy)
     if proxy_ssl_context is not None and (parsed is None or parsed.scheme != "https"):
         raise WSInvalidOptionError("proxy_ssl_context is for an https:// proxy")
-    return parsed
+    if proxy_headers is not None and (parsed is None or not parsed.scheme.startswith("http")):
+        raise WSInvalidOptionError("proxy_headers is for an http:// or https:// proxy")
+    return lambda _: parsed
 
 
 def _checked_server_hostname(name: Optional[str]) -> Optional[str]:
@@ -279,23 +300,34 @@ def _checked_subprotocols(names: Iterable[str]) -> List[str]:
 
 
 def _checked_headers(headers: Any, url: WSURL) -> List[Tuple[str, str]]:
-    """Make a list of pairs, to reuse it in redirects; the handshake checks names and values."""
-    if headers is None:
-        return []
-    if isinstance(headers, (str, bytes)) or not isinstance(headers, abc.Iterable):
-        raise TypeError(
-            f"extra_headers must be a mapping or pairs of str, not {type(headers).__name__}"
-        )
-    pairs = []
-    for pair in headers.items() if isinstance(headers, abc.Mapping) else headers:
-        if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not isinstance(pair[0], str):
-            raise TypeError(f"extra_headers must be a mapping or pairs of str; one is {pair!r}")
-        pairs.append((pair[0], pair[1]))
-    names = {name.lower() for name, _ in pairs}
-    if url.username is not None and "authorization" in names:
+    pairs = _pairs_of("extra_headers", headers)
+    if url.username is not None and any(name.lower() == "authorization" for name, _ in pairs):
         raise WSInvalidOptionError(
             "credentials are in the URL and in extra_headers (Authorization); leave one of them out"
         )
+    return pairs
+
+
+def _pairs_of(option: str, headers: Any) -> List[Tuple[str, str]]:
+    """Make a list of pairs, to reuse it in redirects; who sends them checks names and values."""
+    if headers is None:
+        return []
+    if isinstance(headers, (str, bytes)) or not isinstance(headers, abc.Iterable):
+        raise TypeError(f"{option} must be a mapping or pairs of str, not {type(headers).__name__}")
+    pairs = []
+    for pair in headers.items() if isinstance(headers, abc.Mapping) else headers:
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not isinstance(pair[0], str):
+            raise TypeError(f"{option} must be a mapping or pairs of str; one is {pair!r}")
+        pairs.append((pair[0], pair[1]))
+    return pairs
+
+
+def _checked_proxy_headers(headers: Any) -> List[Tuple[str, str]]:
+    pairs = _pairs_of("proxy_headers", headers)
+    for name, value in pairs:
+        check_field(name, value, "proxy_headers")
+        if name.lower() == "host":
+            raise WSInvalidOptionError("proxy_headers: header 'Host' is set by the library")
     return pairs
 
 

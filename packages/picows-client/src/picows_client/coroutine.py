@@ -3,35 +3,23 @@
 from __future__ import annotations
 
 import socket
-import ssl
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    Callable,
-    Coroutine,
-    Iterable,
-    Mapping,
-    Optional,
-    Tuple,
-    Union,
-)
+from typing import TYPE_CHECKING, Callable, Iterable, Optional, Tuple, Union
 
 from picows_client.connect_call import ConnectCall
-from picows_client.connecting import USER_AGENT, ws_connect
-from picows_client.first_hop import SocketFactory
+from picows_client.connect_options import ExtraHeaders, Made, made_anew
+from picows_client.connecting import ws_connect
 from picows_client.logs import Logger
 from picows_client.option_names import CONNECT_MEANINGS
-from picows_codec.calls import returns_call
+from picows_codec.calls import marked_as_coroutine_function, passes_options_to
 from picows_codec.coroutines.connection import WSConnection
 from picows_codec.coroutines.inbox import Inbox, QueueMarks
-from picows_codec.socket_address import UnixPath
 
 if TYPE_CHECKING:
-    from typing_extensions import ParamSpec, Unpack
+    from typing_extensions import Unpack
 
-    from picows_codec.option_types import WSConnectionOptions
-
-    _P = ParamSpec("_P")
+    from picows_client.backoff import WSBackoff
+    from picows_client.connect_options import WSConnectOptions
+    from picows_client.transience import Outcome
 
 __all__ = ["connect"]
 
@@ -39,38 +27,23 @@ __all__ = ["connect"]
 Marks = Union[int, Tuple[Optional[int], Optional[int]], None]
 
 
-def _returns_call(
-    function: Callable[_P, Coroutine[Any, Any, WSConnection]],
-) -> Callable[_P, ConnectCall]:
-    call: Callable[_P, ConnectCall] = returns_call(ConnectCall, CONNECT_MEANINGS, is_server=False)(
-        function
-    )
-    return call
-
-
-@_returns_call
-async def connect(
-    url: str,
+@marked_as_coroutine_function
+@passes_options_to(ws_connect, CONNECT_MEANINGS)
+def connect(
+    url: Made[str],
     logger_name: Union[str, Logger, None] = "client",
     *,
     max_queue: Marks = 2048,
     max_queue_bytes: Marks = 262144,
-    ssl_context: Optional[ssl.SSLContext] = None,
-    server_hostname: Optional[str] = None,
-    subprotocols: Iterable[str] = (),
-    extra_headers: Union[Mapping[str, str], Iterable[Tuple[str, str]], None] = None,
-    user_agent: Optional[str] = USER_AGENT,
-    max_redirects: int = 5,
-    proxy: Optional[str] = None,
-    proxy_ssl_context: Optional[ssl.SSLContext] = None,
-    socket_factory: Optional[SocketFactory] = None,
+    backoff: Optional[WSBackoff] = None,
+    retry: Optional[Callable[[Outcome], object]] = None,
+    max_attempts: Optional[int] = None,
+    max_elapsed: Optional[float] = None,
+    subprotocols: Made[Iterable[str]] = (),
+    extra_headers: Made[ExtraHeaders] = None,
     sock: Optional[socket.socket] = None,
-    unix_path: Optional[UnixPath] = None,
-    local_addr: Optional[Tuple[str, int]] = None,
-    family: int = 0,
-    backend: str = "auto",
-    **options: Unpack[WSConnectionOptions],
-) -> WSConnection:
+    **options: Unpack[WSConnectOptions],
+) -> ConnectCall:
     """Open a WebSocket connection (RFC 6455) whose messages are awaited.
 
     ::
@@ -85,6 +58,17 @@ async def connect(
     which closes the connection on exit with 1000 and waits at most ``close_timeout`` seconds; if
     that wait is cancelled, the connection is dropped.
 
+    ``async for`` opens one connection after another, with pauses that grow::
+
+        async for ws in connect("wss://host/feed"):
+            try:
+                async for message in ws:
+                    ...
+            except WSConnectionClosed:
+                continue
+
+    It closes the last one first, and goes on for ever, or to an error that would come again.
+
     ``max_queue``: above so many messages that wait for ``recv``, reading is paused, and resumed
     when a quarter is left; a tuple has the high and the low mark. None: no limit. Default: 2048.
 
@@ -93,32 +77,35 @@ async def connect(
     the loop reads. Compressed messages of one read may pass it by 16 MiB, or by
     ``max_message_size`` if that is more; beyond that the connection fails with 1008.
 
+    ``url``, ``subprotocols``, ``extra_headers``: as for :func:`ws_connect`, or a callable or
+    coroutine function without arguments that makes the value for each attempt.
+
+    ``backoff`` (None: ``WSBackoff()``), ``retry`` (None: :func:`is_transient`), ``max_attempts``,
+    ``max_elapsed``: only for ``async for``; see :func:`ws_keep_connected`.
+
     All other options, and what is raised, are those of :func:`ws_connect`.
     """
-    try:
-        marks = QueueMarks(max_queue, max_queue_bytes)
-    except BaseException:
-        if isinstance(sock, socket.socket):
-            sock.close()
-        raise
-    _, listener = await ws_connect(
-        url,
-        lambda: Inbox(marks),
-        logger_name,
-        ssl_context=ssl_context,
-        server_hostname=server_hostname,
-        subprotocols=subprotocols,
-        extra_headers=extra_headers,
-        user_agent=user_agent,
-        max_redirects=max_redirects,
-        proxy=proxy,
-        proxy_ssl_context=proxy_ssl_context,
-        socket_factory=socket_factory,
-        sock=sock,
-        unix_path=unix_path,
-        local_addr=local_addr,
-        family=family,
-        backend=backend,
-        **options,
-    )
-    return WSConnection(listener)
+
+    async def connect() -> WSConnection:
+        try:
+            marks = QueueMarks(max_queue, max_queue_bytes)
+            made_url = await made_anew(url)
+            made_subprotocols = await made_anew(subprotocols)
+            made_headers = await made_anew(extra_headers)
+        except BaseException:
+            if isinstance(sock, socket.socket):
+                sock.close()
+            raise
+        _, listener = await ws_connect(
+            made_url,
+            lambda: Inbox(marks),
+            logger_name,
+            subprotocols=made_subprotocols,
+            extra_headers=made_headers,
+            sock=sock,
+            **options,
+        )
+        return WSConnection(listener)
+
+    rules = (backoff, retry, max_attempts, max_elapsed)
+    return ConnectCall(connect, rules, logger_name, is_used_up=sock is not None)

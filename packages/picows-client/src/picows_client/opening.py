@@ -53,7 +53,8 @@ class Opening:
         logger: Logger,
         options: WSOptions,
         first_hop: FirstHop,
-        proxy: Optional[WSURL],
+        proxy_for: Callable[[WSURL], Optional[WSURL]],
+        proxy_headers: Headers,
         ssl_context: Optional[ssl.SSLContext],
         proxy_ssl_context: Optional[ssl.SSLContext],
         server_hostname: Optional[str],
@@ -68,7 +69,8 @@ class Opening:
         self._logger = logger
         self._options = options
         self._first_hop = first_hop
-        self._proxy = proxy
+        self._proxy_for = proxy_for
+        self._proxy_headers = proxy_headers
         self._ssl_context = ssl_context
         self._proxy_ssl_context = proxy_ssl_context
         self._server_hostname = server_hostname
@@ -112,7 +114,9 @@ class Opening:
     def _is_in_reach(self, target: WSURL, url: WSURL) -> bool:
         if self._first_hop.sock is not None:
             return False  # it is used up
-        leads_to_one_server = self._first_hop.unix_path is not None and self._proxy is None
+        leads_to_one_server = (
+            self._first_hop.unix_path is not None and self._proxy_for(target) is None
+        )
         return target.origin == url.origin or not leads_to_one_server
 
     async def _open(self, url: WSURL, headers: Headers) -> Tuple[WSTransport, Any]:
@@ -125,7 +129,8 @@ class Opening:
             _with_credentials(headers, url),
             self._subprotocols,
         )
-        proxy_tls = await self._tls_of_proxy()
+        proxy = self._proxy_for(url)
+        proxy_tls = None if proxy is None else await self._tls_of_proxy(proxy)
         tls = await self._tls_of(url)
         contexts = [settings.context for settings in (proxy_tls, tls) if settings is not None]
         backend = choose_backend(self._backend, self._loop, contexts, self._logger)
@@ -138,14 +143,14 @@ class Opening:
             handshake_deadline=self._deadline,
         )
         opened = protocol.opened
-        sock = await self._dial_first_hop(url)
+        sock = await self._dial_first_hop(url, proxy)
         try:
             if contexts:  # again, because callbacks may have been set on them meanwhile
                 backend = choose_backend(self._backend, self._loop, contexts, self._logger)
-            if self._proxy is not None:
+            if proxy is not None:
                 await self._in_time(
                     connect_through(
-                        proxy=self._proxy,
+                        proxy=proxy,
                         proxy_tls=proxy_tls,
                         server=url,
                         tls=tls,
@@ -153,7 +158,7 @@ class Opening:
                         loop=self._loop,
                         sock=sock,
                         protocol=protocol,
-                        user_agent=_user_agent_of(headers),
+                        headers=_headers_for_proxy(self._proxy_headers, headers),
                     )
                 )
             elif backend.connects_at_once:
@@ -174,9 +179,9 @@ class Opening:
             # A reference cycle: each refers to the exception, whose traceback has this frame.
             del handshake, protocol, opened
 
-    async def _dial_first_hop(self, url: WSURL) -> socket.socket:
-        if self._proxy is not None:
-            return await self._in_time(self._dial_proxy(self._proxy), socket.socket.close)
+    async def _dial_first_hop(self, url: WSURL, proxy: Optional[WSURL]) -> socket.socket:
+        if proxy is not None:
+            return await self._in_time(self._dial_proxy(proxy), socket.socket.close)
         attempt = attempt_at_once(url, self._first_hop) if has_readers(self._loop) else None
         if attempt is None:
             return await self._in_time(dial(self._loop, url, self._first_hop), socket.socket.close)
@@ -225,16 +230,16 @@ class Opening:
             url.host_and_port,
         )
 
-    async def _tls_of_proxy(self) -> Optional[ClientTls]:
-        if self._proxy is None or self._proxy.scheme != "https":
+    async def _tls_of_proxy(self, proxy: WSURL) -> Optional[ClientTls]:
+        if proxy.scheme != "https":
             return None
         if self._proxy_ssl_context is None:
             self._proxy_ssl_context = await self._default_context()
         return ClientTls(
             self._proxy_ssl_context,
-            self._proxy.bare_host,
+            proxy.bare_host,
             self._options.close_timeout,
-            self._proxy.host_and_port,
+            proxy.host_and_port,
         )
 
     async def _default_context(self) -> ssl.SSLContext:
@@ -252,5 +257,8 @@ def _with_credentials(headers: Headers, url: WSURL) -> Headers:
     return [*headers, ("Authorization", credentials)]
 
 
-def _user_agent_of(headers: Headers) -> Optional[str]:
-    return next((value for name, value in headers if name.lower() == "user-agent"), None)
+def _headers_for_proxy(proxy_headers: Headers, headers: Headers) -> Headers:
+    """Add the User-Agent of the upgrade request, unless the proxy is to get another one."""
+    if any(name.lower() == "user-agent" for name, _ in proxy_headers):
+        return proxy_headers
+    return [*proxy_headers, *(pair for pair in headers if pair[0].lower() == "user-agent")]

@@ -12,8 +12,8 @@ _IN_URL = "it is a part of the URL, ws://host:port/path"
 _DIAL = "write websocket_handshake_timeout= (seconds), which covers everything"
 _CALLBACK = "write it as a method of the listener"
 _OF_SERVERS = "it is an option of ws_create_server"
-_RECONNECTING = "catch what ws_connect raises, and call it again"
-_RECONNECTING_TO = "catch what connect raises, and call it again"
+_RECONNECTING = "call ws_keep_connected, with retry= and backoff="
+_RECONNECTING_TO = "write async for ws in connect(...), with retry= and backoff="
 _LISTENER = "call ws_connect, to which you pass a listener"
 _HTTPS_PROXY = "write proxy_ssl_context="
 _CERTIFICATES = "write ssl_context=, with the certificates loaded into it"
@@ -38,7 +38,6 @@ MEANINGS = {
     "headers": _HEADERS,
     "header": _HEADERS,
     "additional_headers": _HEADERS,
-    "proxy_headers": "put user and password into the URL of proxy=",
     "proxy_auth": "put user and password into the URL of proxy=",
     "auth": "put user and password into the URL, or write extra_headers= with Authorization",
     "cookie": "write extra_headers= with Cookie",

@@ -16,6 +16,7 @@ from typing import Any, Optional, Tuple
 from multidict import CIMultiDict
 
 from picows_client.dialogue import Dialogue
+from picows_client.redirects import Headers
 from picows_client.tasks import DeadlinePassed, run_with_deadline
 from picows_client.url import WSURL, parse_url
 from picows_codec import WSInvalidOptionError, WSInvalidURL, WSProxyError
@@ -130,7 +131,7 @@ def _check_socks(proxy: WSURL) -> None:
 
 
 async def open_http_tunnel(
-    dialogue: Dialogue, proxy: WSURL, server: WSURL, user_agent: Optional[str]
+    dialogue: Dialogue, proxy: WSURL, server: WSURL, headers: Headers
 ) -> None:
     """Ask the HTTP ``proxy`` at the other end of ``dialogue`` for a tunnel to ``server``.
 
@@ -139,7 +140,7 @@ async def open_http_tunnel(
     Raises :class:`WSProxyError` with the proxy's reason.
     """
     try:
-        await _connect_http(dialogue, proxy, server, user_agent)
+        await _connect_http(dialogue, proxy, server, headers)
         if dialogue.unread_size:
             # Servers do not speak first, so this comes from the proxy.
             raise _Refusal("it sent more bytes after its response")
@@ -151,14 +152,12 @@ async def open_http_tunnel(
         raise _failure(proxy, server, str(error)) from error
 
 
-async def _connect_http(
-    dialogue: Dialogue, proxy: WSURL, server: WSURL, user_agent: Optional[str]
-) -> None:
+async def _connect_http(dialogue: Dialogue, proxy: WSURL, server: WSURL, headers: Headers) -> None:
     lines = [f"CONNECT {server.host_and_port} HTTP/1.1", f"Host: {server.host_and_port}"]
-    if proxy.basic_credentials is not None:
+    lines.extend(f"{name}: {value}" for name, value in headers)
+    is_authorized = any(name.lower() == "proxy-authorization" for name, _ in headers)
+    if proxy.basic_credentials is not None and not is_authorized:
         lines.append(f"Proxy-Authorization: {proxy.basic_credentials}")
-    if user_agent is not None:
-        lines.append(f"User-Agent: {user_agent}")
     await dialogue.send("\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape"))
     while True:
         response = await dialogue.read_until(b"\r\n\r\n", _MAX_RESPONSE_SIZE)
@@ -171,12 +170,12 @@ async def _connect_http(
         if status >= 200:
             break  # else interim (RFC 9110, 15.2): another response follows
     if status >= 300:
-        headers = _headers_of(response)
-        body = await _read_body(dialogue, headers)
+        answered = _headers_of(response)
+        body = await _read_body(dialogue, answered)
         raise _Refusal(
             f"HTTP status {status} {_printable(status_line[2] or b'')}".rstrip(),
             status,
-            headers,
+            answered,
             body,
         )
 

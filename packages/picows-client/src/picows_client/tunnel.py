@@ -10,6 +10,7 @@ from picows_client.backend import Backend
 from picows_client.dialogue import SocketDialogue, TransportDialogue
 from picows_client.protocol import ClientProtocol
 from picows_client.proxy import open_http_tunnel, open_socks_tunnel
+from picows_client.redirects import Headers
 from picows_client.tls import ClientTls
 from picows_client.url import WSURL
 from picows_codec import WSProxyError
@@ -27,19 +28,19 @@ async def connect_through(
     loop: asyncio.AbstractEventLoop,
     sock: socket.socket,
     protocol: ClientProtocol,
-    user_agent: Optional[str],
+    headers: Headers,
 ) -> None:
     """Make ``protocol`` talk to ``server`` over ``sock``, which is connected to ``proxy``.
 
     ``proxy_tls`` is the TLS to the proxy, ``tls`` the TLS to the server. An HTTP proxy gets the
-    ``user_agent``.
+    ``headers``.
 
     Raises :class:`WSProxyError`, or what the server's TLS raises.
     """
     if proxy_tls is None:
         try:
             if proxy.scheme == "http":
-                await open_http_tunnel(SocketDialogue(loop, sock), proxy, server, user_agent)
+                await open_http_tunnel(SocketDialogue(loop, sock), proxy, server, headers)
             else:
                 await open_socks_tunnel(loop, sock, proxy, server)
         except BaseException:
@@ -53,7 +54,7 @@ async def connect_through(
             await backend.connect(sock, dialogue, proxy_tls)
         except OSError as error:
             raise WSProxyError(f"no TLS with the proxy {proxy}: {error}") from error
-        await open_http_tunnel(dialogue, proxy, server, user_agent)
+        await open_http_tunnel(dialogue, proxy, server, headers)
         if tls is not None:
             await backend.start_tls(dialogue, protocol, tls)
         else:

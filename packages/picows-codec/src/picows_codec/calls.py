@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import inspect
 from functools import update_wrapper
-from typing import TYPE_CHECKING, Any, Callable, Coroutine, Generator, Mapping, TypeVar
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterable,
+    List,
+    Mapping,
+    Optional,
+    TypeVar,
+)
 
 from picows_codec.option_names import explain_option
 from picows_codec.option_table import OPTIONS, described_options
 
-__all__ = ["OpeningCall", "returns_call"]
+__all__ = ["OpeningCall", "marked_as_coroutine_function", "passes_options_to", "returns_call"]
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class OpeningCall(Coroutine[Any, Any, T]):
@@ -31,11 +43,15 @@ class OpeningCall(Coroutine[Any, Any, T]):
         self._is_taken = False
 
     def __await__(self) -> Generator[Any, None, T]:
+        self._take()
+        return self._coroutine.__await__()
+
+    def _take(self) -> None:
+        """Note that it is being used up; raises RuntimeError if it was already."""
         if self._is_taken or getattr(self._coroutine, "cr_frame", self) is None:
             name = self._name
             raise RuntimeError(f"this {name}(...) has been awaited already: call {name} again")
         self._is_taken = True
-        return self._coroutine.__await__()
 
     async def __aenter__(self) -> T:
         self._opened = opened = await self
@@ -91,31 +107,81 @@ def returns_call(
     """
 
     def decorate(function: Any) -> Any:
-        signature = _with_options(inspect.signature(function), is_server)
-        known = signature.parameters
-
-        def call(*args: Any, **options: Any) -> Any:
-            if not known.keys() >= options.keys():
-                unknown = [name for name in options if name not in known]
-                text = "; ".join(explain_option(name, tuple(known), meanings) for name in unknown)
-                raise TypeError(f"{function.__name__}() has no option {text}")
-            return call_type(function(*args, **options))
-
-        update_wrapper(call, function)
-        call.__signature__ = signature  # type: ignore[attr-defined]
+        signature = _with_options(function, _table(is_server))
+        call = _checked_call(function, signature, meanings, call_type)
         if call.__doc__ is not None:  # python -OO
             call.__doc__ = f"{inspect.cleandoc(call.__doc__)}\n\nOptions of the connection\n"
             call.__doc__ += described_options(is_server=is_server)
-        # From Python 3.12 on, frameworks and mocks then treat it as a coroutine function.
-        mark = getattr(inspect, "markcoroutinefunction", None)
-        return call if mark is None else mark(call)
+        return marked_as_coroutine_function(call)
 
     return decorate
 
 
-def _with_options(signature: inspect.Signature, is_server: bool) -> inspect.Signature:
+def passes_options_to(
+    target: Callable[..., Any],
+    meanings: Mapping[str, str],
+    *,
+    without: Iterable[str] = (),
+) -> Callable[[F], F]:
+    """Give a function with ``**options`` those of ``target``, to which it passes them on.
+
+    Its signature gets them in the place of ``**options``, but for those that it has itself and
+    those of ``without``. For unknown names see :func:`returns_call`.
+    """
+
+    def decorate(function: F) -> F:
+        others = [
+            parameter
+            for parameter in inspect.signature(target).parameters.values()
+            if parameter.kind is inspect.Parameter.KEYWORD_ONLY and parameter.name not in without
+        ]
+        call: F = _checked_call(function, _with_options(function, others), meanings)
+        return call
+
+    return decorate
+
+
+def _checked_call(
+    function: Any,
+    signature: inspect.Signature,
+    meanings: Mapping[str, str],
+    call_type: Optional[Callable[[Any], Any]] = None,
+) -> Any:
+    """Return the function with that signature, which refuses unknown options."""
+    known = signature.parameters
+
+    def call(*args: Any, **options: Any) -> Any:
+        if not known.keys() >= options.keys():
+            unknown = [name for name in options if name not in known]
+            text = "; ".join(explain_option(name, tuple(known), meanings) for name in unknown)
+            raise TypeError(f"{function.__name__}() has no option {text}")
+        result = function(*args, **options)
+        return result if call_type is None else call_type(result)
+
+    update_wrapper(call, function)
+    call.__signature__ = signature  # type: ignore[attr-defined]
+    return call
+
+
+def marked_as_coroutine_function(call: T) -> T:
+    """Let frameworks and mocks take a function that returns an :class:`OpeningCall` for one.
+
+    They do from Python 3.12 on.
+    """
+    mark = getattr(inspect, "markcoroutinefunction", None)
+    marked: T = call if mark is None else mark(call)
+    return marked
+
+
+def _with_options(function: Any, options: Iterable[inspect.Parameter]) -> inspect.Signature:
+    signature = inspect.signature(function)
     *own, _ = signature.parameters.values()  # the last is **options
-    options = [
+    more = [option for option in options if option.name not in signature.parameters]
+    return signature.replace(parameters=[*own, *more])
+
+
+def _table(is_server: bool) -> List[inspect.Parameter]:
+    return [
         inspect.Parameter(
             option.name,
             inspect.Parameter.KEYWORD_ONLY,
@@ -124,4 +190,3 @@ def _with_options(signature: inspect.Signature, is_server: bool) -> inspect.Sign
         )
         for option in OPTIONS
     ]
-    return signature.replace(parameters=[*own, *options])

@@ -1,0 +1,3 @@
+__all__ = ["check_field"]
+
+def check_field(name: object, value: object, where: str) -> None: ...

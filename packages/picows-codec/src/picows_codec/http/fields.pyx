@@ -10,6 +10,8 @@ from multidict import CIMultiDict
 
 from picows_codec.errors import WSInvalidOptionError
 
+__all__ = ["check_field"]
+
 # Only the library sets the headers that decide about the upgrade or the end of the message.
 cdef frozenset _RESERVED = frozenset(
     ("connection", "content-length", "transfer-encoding", "upgrade"))
@@ -54,6 +56,11 @@ cdef bytes ws_encode_field(object name, object value, str where):
             f"{where}: the value of header {name!r} has a line break or another control "
             f"character (RFC 9110, 5.5)")
     return b"%b: %b\r\n" % (name_bytes, value_bytes)
+
+
+def check_field(name, value, str where not None):
+    """Raise TypeError or WSInvalidOptionError if a caller's header cannot be sent."""
+    ws_encode_field(name, value, where)
 
 
 cdef list ws_header_pairs(object headers, str where):

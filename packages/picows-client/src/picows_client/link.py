@@ -1,0 +1,216 @@
+"""A connection that is opened again whenever it has ended."""
+
+from __future__ import annotations
+
+import asyncio
+from enum import Enum
+from types import TracebackType
+from typing import Any, Awaitable, Callable, Generic, List, Optional, Tuple, Type, TypeVar
+
+from picows_client.call import end_in_order
+from picows_client.logs import Logger
+from picows_client.redial import Redial, RedialRules
+from picows_client.tasks import settle
+from picows_codec import WSListener, WSMsgType, WSStateError, WSTransport
+from picows_codec.log_text import one_line
+
+__all__ = ["WSLink", "WSLinkState"]
+
+ListenerT = TypeVar("ListenerT", bound=WSListener)
+
+
+class WSLinkState(Enum):
+    """What a :class:`WSLink` is doing."""
+
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    WAITING = "waiting for the next attempt"
+    CLOSED = "closed"
+
+
+class WSLink(Generic[ListenerT]):
+    """What :func:`ws_keep_connected` returns; ``async with`` starts and ends it.
+
+    All of it is for the event loop's thread.
+    """
+
+    def __init__(
+        self,
+        attempt: Callable[[WSLink[ListenerT]], Awaitable[Tuple[WSTransport, ListenerT]]],
+        rules: RedialRules,
+        logger: Logger,
+        on_change: Optional[Callable[[WSLink[ListenerT]], object]],
+    ) -> None:
+        self._attempt = attempt
+        self._rules = rules
+        self._logger = logger
+        self._on_change = on_change
+        self._state = WSLinkState.CLOSED
+        self._listener: Optional[ListenerT] = None
+        self._redial: Optional[Redial[Tuple[WSTransport, ListenerT]]] = None
+        self._task: Optional[asyncio.Task[None]] = None
+        self._error: Optional[BaseException] = None  # that ended the link
+        self._is_error_told = False
+        self._waiters: List[asyncio.Future[None]] = []
+
+    # State
+
+    @property
+    def state(self) -> WSLinkState:
+        """What the link is doing; CLOSED before and after ``async with``, and after an error."""
+        return self._state
+
+    @property
+    def transport(self) -> Optional[WSTransport]:
+        """The transport of the current connection, or None. It is set in ``on_ws_connected``."""
+        transport: Optional[WSTransport] = None
+        if self._listener is not None:
+            transport = self._listener.transport
+        return None if transport is None or transport.is_disconnected else transport
+
+    @property
+    def listener(self) -> Optional[ListenerT]:
+        """The listener of the current connection, or None."""
+        return None if self.transport is None else self._listener
+
+    @property
+    def attempts(self) -> int:
+        """Attempts to connect since the last connection that was stable."""
+        return 0 if self._redial is None else self._redial.attempts
+
+    @property
+    def last_error(self) -> Optional[BaseException]:
+        """Why the last attempt failed or the last connection ended, or None.
+
+        The end of a connection is a :class:`WSConnectionClosed`, whose ``cause`` tells more.
+        """
+        return None if self._redial is None else self._redial.last_error
+
+    # What a caller does with it
+
+    def send(self, opcode: WSMsgType, message: Any = b"") -> None:
+        """Send one message on the current connection: see :meth:`WSTransport.send`.
+
+        Nothing is kept for a later connection, and nothing is sent again: whoever sends knows
+        whether an order that is a minute old should still go out.
+
+        :raises WSStateError: there is no connection now.
+        """
+        transport = self.transport
+        if transport is None:
+            raise WSStateError(
+                f"there is no connection now (the link is {self._state.value}); nothing was sent"
+            )
+        transport.send(opcode, message)
+
+    async def wait_connected(self) -> WSTransport:
+        """Return the transport once there is a connection.
+
+        :raises BaseException: the error that ended the link.
+        :raises WSStateError: the link was closed, or has not been entered yet.
+        """
+        while True:
+            transport = self.transport
+            if self._state is WSLinkState.CONNECTED and transport is not None:
+                return transport
+            if self._state is WSLinkState.CLOSED:
+                self._raise_error()
+                raise WSStateError("the link is closed: enter it by async with")
+            await self._wait_for_change()
+
+    async def wait_closed(self) -> None:
+        """Return when :meth:`close` has ended the link.
+
+        :raises BaseException: the error that ended the link.
+        """
+        while self._state is not WSLinkState.CLOSED:
+            await self._wait_for_change()
+        self._raise_error()
+
+    def close(self) -> None:
+        """End the link, and the connection by a closing handshake, as leaving the block does."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def __aenter__(self) -> WSLink[ListenerT]:
+        if self._task is not None:
+            raise WSStateError("a link is entered once: call ws_keep_connected again")
+        self._redial = Redial(
+            lambda: self._attempt(self), self._rules, self._logger, self._on_pause
+        )
+        self._state = WSLinkState.CONNECTING
+        self._task = asyncio.get_running_loop().create_task(self._run(self._redial))
+        # A wrong URL or option is an error here, where the caller's traceback shows the call.
+        await asyncio.sleep(0)
+        if self._task.done():
+            self._raise_error()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: Optional[Type[BaseException]],
+        exc: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        if self._task is not None:
+            await settle({self._task})
+        if exc_type is None and not self._is_error_told:
+            self._raise_error()
+
+    # Its task
+
+    async def _run(self, redial: Redial[Tuple[WSTransport, ListenerT]]) -> None:
+        try:
+            while True:
+                transport, listener = await redial.connect()
+                self._listener = listener
+                self._change(WSLinkState.CONNECTED)
+                try:
+                    await transport.wait_disconnected()
+                except asyncio.CancelledError:
+                    await end_in_order(transport)
+                    raise
+                redial.lost(transport)
+        except asyncio.CancelledError:
+            pass  # by close()
+        except Exception as error:  # noqa: BLE001 - whoever waits, or leaves the block, gets it
+            self._error = error
+            self._logger.error("the link has ended: %s", one_line(error))  # noqa: TRY400
+        finally:
+            self._change(WSLinkState.CLOSED)
+
+    def _on_pause(self, seconds: Optional[float]) -> None:
+        self._change(WSLinkState.CONNECTING if seconds is None else WSLinkState.WAITING)
+
+    def note_listener(self, listener: ListenerT) -> None:
+        """Take the listener of a connection that is about to open."""
+        self._listener = listener
+
+    def _change(self, state: WSLinkState) -> None:
+        if state is self._state:
+            return
+        self._state = state
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        if self._on_change is None:
+            return
+        try:
+            self._on_change(self)
+        except Exception:
+            self._logger.exception("on_change raised an exception")
+
+    async def _wait_for_change(self) -> None:
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        await waiter
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            self._is_error_told = True
+            raise self._error
+
+    def __repr__(self) -> str:
+        peer = "" if self.transport is None else f" over {self.transport!r}"
+        return f"<WSLink {self._state.name}, attempts={self.attempts}{peer}>"

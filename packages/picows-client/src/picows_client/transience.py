@@ -1,0 +1,68 @@
+"""Whether another attempt may succeed, and when the server wants it."""
+
+from __future__ import annotations
+
+import ssl
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from typing import Optional, Union
+
+from picows_codec import (
+    WSDisconnectCause,
+    WSDisconnectKind,
+    WSInvalidStatusError,
+    WSUsageError,
+)
+
+__all__ = ["Outcome", "is_transient", "looks_like_own_fault", "retry_after_of"]
+
+# What became of an attempt (its exception), or of an open connection (its cause).
+Outcome = Union[BaseException, WSDisconnectCause]
+
+# The same request will get the same answer (RFC 9110, 15.5).
+_LASTING_STATUSES = frozenset({400, 401, 403, 404, 405, 410, 426})
+_OVERLOAD_STATUSES = frozenset({429, 503})
+# The peer complains of what this side sent (RFC 6455, 7.4.1), or an application does (4000 on).
+_COMPLAINTS = frozenset({1002, 1003, 1007, 1008, 1009, 1010, *range(4000, 5000)})
+
+
+def is_transient(outcome: Outcome) -> bool:
+    """Tell whether to connect again: the default of ``retry``.
+
+    False for a wrong URL, option or type (:class:`WSUsageError`, :class:`TypeError`), for a
+    certificate that does not verify, and for the statuses 400, 401, 403, 404, 405, 410 and 426.
+    True for everything else, whatever way an open connection ended included.
+
+    :param outcome: the exception of an attempt, or the :class:`WSDisconnectCause` of a connection.
+    """
+    if isinstance(outcome, WSInvalidStatusError):
+        return outcome.status not in _LASTING_STATUSES
+    return not isinstance(outcome, (WSUsageError, TypeError, ssl.CertificateError))
+
+
+def looks_like_own_fault(outcome: Outcome) -> bool:
+    """Tell whether the peer closed with a code that complains of this side."""
+    return (
+        isinstance(outcome, WSDisconnectCause)
+        and outcome.kind is WSDisconnectKind.PEER_CLOSE
+        and outcome.close is not None
+        and outcome.close.code in _COMPLAINTS
+    )
+
+
+def retry_after_of(outcome: Outcome) -> Optional[float]:
+    """Return the seconds that a server which refused by 429 or 503 wants to be left alone."""
+    if not isinstance(outcome, WSInvalidStatusError) or outcome.response is None:
+        return None
+    if outcome.status not in _OVERLOAD_STATUSES:
+        return None
+    value = outcome.response.headers.get("Retry-After", "").strip()
+    if value.isascii() and value.isdigit():
+        return float(value[:18])
+    try:
+        moment = parsedate_to_datetime(value)
+    except (TypeError, ValueError, IndexError):
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=timezone.utc)
+    return max(0.0, (moment - datetime.now(timezone.utc)).total_seconds())

@@ -1,0 +1,338 @@
+"""picows_client.link: what a link says of itself, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any, Callable, List, Set
+
+import pytest
+
+from picows_client import (
+    WSHandshakeError,
+    WSInvalidStatusError,
+    WSInvalidURL,
+    WSMsgType,
+    WSStateError,
+    WSTransport,
+)
+from picows_client.backoff import WSBackoff
+from picows_client.keep_connected import ws_keep_connected
+from picows_client.link import WSLink, WSLinkState
+from picows_codec import WSConnectionClosed
+from tests.client.exchange import Recorder, plain_choices, serve_echo
+from tests.support.leaks import eventually
+from tests.support.loops import other_tasks
+from tests.support.rawpeer import RawConnection, raw_peer
+
+Run = Callable[..., Any]
+
+SOON = WSBackoff(base=0.001, longest=0.001)
+NEVER = WSBackoff(first=1000.0)
+
+
+async def close_at_once(peer: RawConnection) -> None:
+    await peer.accept_upgrade()
+    peer.write_frame(8, b"\x03\xf4restart")
+    await peer.read_frame()
+
+
+async def hold(peer: RawConnection) -> Any:
+    """Accept, and answer the CLOSE frame whose payload is returned."""
+    await peer.accept_upgrade()
+    frame = await peer.read_frame()
+    peer.write_frame(8, frame.payload)
+    return frame.payload
+
+
+async def refuse(peer: RawConnection) -> None:
+    await peer.read_request()
+    peer.respond("404 Not Found", [("Content-Length", "0")])
+
+
+@plain_choices
+def test_one_connection_after_another(run: Run, backend: str) -> None:
+    states: List[WSLinkState] = []
+    listener = Recorder()
+
+    async def main() -> None:
+        async with raw_peer(close_at_once) as peer:
+            async with ws_keep_connected(
+                peer.url(),
+                listener,
+                backoff=SOON,
+                backend=backend,
+                on_change=lambda link: states.append(link.state),
+            ) as link:
+                assert repr(link).startswith("<WSLink ")
+                await eventually(lambda: listener.events.count("disconnected") >= 3)
+                error = link.last_error
+                assert isinstance(error, WSConnectionClosed)
+                assert (error.code, error.reason) == (1012, "restart")
+                assert link.attempts >= 3
+            assert link.state is WSLinkState.CLOSED
+        assert not other_tasks()
+
+    run(main)
+    assert listener.events[:4] == ["connected", "disconnected"] * 2
+    assert states[:4] == [
+        WSLinkState.CONNECTED,
+        WSLinkState.WAITING,
+        WSLinkState.CONNECTING,
+        WSLinkState.CONNECTED,
+    ]
+    assert states[-1] is WSLinkState.CLOSED
+
+
+def test_transport_in_callbacks(run: Run) -> None:
+    """In on_ws_connected the link has the new transport already, for whoever subscribes there."""
+    seen: List[Any] = []
+
+    class Subscriber(Recorder):
+        def on_ws_connected(self, transport: WSTransport) -> None:
+            seen.append((link.transport is transport, link.listener is self))
+            link.send(WSMsgType.TEXT, b"subscribe")
+
+        def on_ws_disconnected(self, transport: WSTransport) -> None:
+            seen.append(link.transport)
+
+    link: WSLink[Any] = ws_keep_connected("ws://127.0.0.1:1", Subscriber)
+
+    async def main() -> None:
+        nonlocal link
+        async with raw_peer(serve_echo) as peer:
+            link = ws_keep_connected(peer.url(), Subscriber)
+            assert link.transport is None
+            assert link.listener is None
+            async with link:
+                transport = await link.wait_connected()
+                assert link.transport is transport
+                assert isinstance(link.listener, Subscriber)
+                await link.listener.got_frame.wait()
+                assert link.listener.frames == [(1, b"subscribe")]
+            assert link.transport is None
+
+    run(main)
+    assert seen == [(True, True), None]
+
+
+def test_send_while_away(run: Run) -> None:
+    async def main() -> None:
+        async with raw_peer(close_at_once) as peer, ws_keep_connected(
+            peer.url(), Recorder, backoff=NEVER
+        ) as link:
+            await eventually(lambda: link.state is WSLinkState.WAITING)
+            with pytest.raises(
+                WSStateError, match=r"waiting for the next attempt.*nothing was sent"
+            ):
+                link.send(WSMsgType.TEXT, b"order")
+        assert peer.accepted == 1
+
+    run(main)
+
+
+def test_leaving_while_connected(run: Run) -> None:
+    listener = Recorder()
+
+    async def main() -> None:
+        async with raw_peer(hold) as peer:
+            async with ws_keep_connected(peer.url(), listener) as link:
+                await link.wait_connected()
+            assert not other_tasks() - peer_tasks(peer)
+            await peer.finished()
+            assert peer.results == [b"\x03\xe8"]
+
+    run(main)
+    assert listener.events == ["connected", "disconnected"]
+
+
+def test_leaving_while_waiting(run: Run) -> None:
+    async def main() -> None:
+        async with raw_peer(close_at_once) as peer:
+            async with ws_keep_connected(peer.url(), Recorder, backoff=NEVER) as link:
+                await eventually(lambda: link.state is WSLinkState.WAITING)
+            assert link.state is WSLinkState.CLOSED
+
+    run(main)
+
+
+def test_leaving_in_the_handshake(run: Run) -> None:
+    async def silent(peer: RawConnection) -> None:
+        await peer.read_request()
+        await peer.read_to_end()
+
+    async def main() -> None:
+        async with raw_peer(silent) as peer:
+            async with ws_keep_connected(peer.url(), Recorder) as link:
+                await eventually(lambda: peer.accepted)
+                assert link.state is WSLinkState.CONNECTING
+            assert link.state is WSLinkState.CLOSED
+
+    run(main)
+
+
+def test_leaving_while_the_url_is_made(run: Run) -> None:
+    ended: List[str] = []
+
+    async def make() -> str:
+        try:
+            await asyncio.sleep(1000)
+        finally:
+            ended.append("ended")
+        return "ws://127.0.0.1:1"
+
+    async def main() -> None:
+        async with ws_keep_connected(make, Recorder):
+            await asyncio.sleep(0)
+        assert ended == ["ended"]
+
+    run(main)
+
+
+def test_close_from_a_callback(run: Run) -> None:
+    async def main() -> None:
+        async with raw_peer(hold) as peer:
+
+            def close(link: WSLink[Any]) -> None:
+                if link.state is WSLinkState.CONNECTED:
+                    link.close()
+
+            async with ws_keep_connected(peer.url(), Recorder, on_change=close) as link:
+                await link.wait_closed()
+                assert link.state is WSLinkState.CLOSED
+                with pytest.raises(WSStateError, match="the link is closed"):
+                    await link.wait_connected()
+        assert peer.results == [b"\x03\xe8"]
+
+    run(main)
+
+
+def test_error_that_ends_it(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        async with raw_peer(refuse) as peer:
+            link = ws_keep_connected(peer.url(), Recorder)
+            async with link:
+                with pytest.raises(WSInvalidStatusError):
+                    await link.wait_connected()
+                with pytest.raises(WSInvalidStatusError):
+                    await link.wait_closed()
+            async with ws_keep_connected(peer.url(), Recorder) as told:
+                with pytest.raises(WSHandshakeError):
+                    await told.wait_closed()
+            with pytest.raises(WSInvalidStatusError) as caught:  # the block did not look
+                async with ws_keep_connected(peer.url(), Recorder) as untold:
+                    await eventually(lambda: untold.state is WSLinkState.CLOSED)
+            assert caught.value is untold.last_error
+            assert peer.accepted == 3
+
+    run(main)
+    assert caplog.text.count("the link has ended: ") == 3
+
+
+def test_error_of_the_block(run: Run) -> None:
+    """It is raised, not the link's."""
+
+    async def main() -> None:
+        async with raw_peer(refuse) as peer, ws_keep_connected(peer.url(), Recorder) as link:
+            await eventually(lambda: link.state is WSLinkState.CLOSED)
+            raise KeyError("block")
+
+    with pytest.raises(KeyError, match="block"):
+        run(main)
+
+
+def test_exceptions_of_callbacks(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    """Those of the listener count as a loss, those of on_change are only logged."""
+
+    class Faulty(Recorder):
+        def on_ws_connected(self, transport: WSTransport) -> None:
+            raise KeyError("listener")
+
+    def on_change(link: WSLink[Any]) -> None:
+        raise KeyError("on_change")
+
+    async def main() -> None:
+        async with raw_peer(serve_echo) as peer, ws_keep_connected(
+            peer.url(), Faulty, backoff=SOON, on_change=on_change
+        ) as link:
+            await eventually(lambda: peer.accepted >= 3)
+            assert isinstance(link.last_error, KeyError)
+
+    run(main)
+    assert "on_change raised an exception" in caplog.text
+
+
+def test_entered_twice(run: Run) -> None:
+    async def main() -> None:
+        async with raw_peer(hold) as peer:
+            link = ws_keep_connected(peer.url(), Recorder)
+            with pytest.raises(WSStateError, match="enter it by async with"):
+                await link.wait_connected()
+            async with link:
+                with pytest.raises(WSStateError, match="entered once"):
+                    await link.__aenter__()
+                await link.wait_connected()
+            with pytest.raises(WSStateError, match="entered once"):
+                await link.__aenter__()
+
+    run(main)
+
+
+def test_waiting_tasks_may_be_cancelled(run: Run) -> None:
+    async def main() -> None:
+        async with raw_peer(hold) as peer:
+            release = asyncio.Event()
+
+            async def url() -> str:
+                await release.wait()
+                return peer.url()
+
+            async with ws_keep_connected(url, Recorder) as link:
+                first = asyncio.ensure_future(link.wait_connected())
+                second = asyncio.ensure_future(link.wait_connected())
+                await asyncio.sleep(0)
+                first.cancel()
+                release.set()
+                assert await second is link.transport
+                assert first.cancelled()
+
+    run(main)
+
+
+def test_cancelled_while_leaving(run: Run) -> None:
+    """The peer does not answer the CLOSE frame; a second cancellation drops the connection."""
+
+    async def ignore(peer: RawConnection) -> None:
+        await peer.accept_upgrade()
+        await peer.read_to_end()
+
+    listener = Recorder()
+
+    async def main() -> None:
+        async with raw_peer(ignore) as peer:
+
+            async def hold_it() -> None:
+                async with ws_keep_connected(peer.url(), listener, close_timeout=None) as link:
+                    await link.wait_connected()
+                    link.close()
+                    await asyncio.sleep(0.01)
+                    link.close()
+                    await link.wait_closed()
+
+            await asyncio.wait_for(hold_it(), 20)
+
+    run(main)
+    assert listener.events == ["connected", "disconnected"]
+
+
+def test_wrong_url_is_an_error_when_entered(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        with caplog.at_level(logging.CRITICAL), pytest.raises(WSInvalidURL):
+            async with ws_keep_connected("http://127.0.0.1", Recorder):
+                pytest.fail("it was entered")
+
+    run(main)
+
+
+def peer_tasks(peer: Any) -> Set[Any]:
+    return set(peer._tasks)

@@ -1,0 +1,128 @@
+"""picows_client.transience: what is worth another attempt."""
+
+from __future__ import annotations
+
+import ssl
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
+from typing import Any, Optional
+
+import pytest
+
+from picows_client import (
+    WSCloseInfo,
+    WSDisconnectCause,
+    WSDisconnectKind,
+    WSHandshakeTimeout,
+    WSInvalidHeaderError,
+    WSInvalidMessageError,
+    WSInvalidOptionError,
+    WSInvalidStatusError,
+    WSInvalidURL,
+    WSProxyError,
+    WSStateError,
+    WSUpgradeResponse,
+)
+from picows_client.transience import is_transient, looks_like_own_fault, retry_after_of
+
+
+def refusal(status: int, **headers: str) -> WSInvalidStatusError:
+    pairs = [(name.replace("_", "-"), value) for name, value in headers.items()]
+    response = WSUpgradeResponse.create_error_response(status, b"", pairs)
+    return WSInvalidStatusError("refused", None, None, response, status)
+
+
+def peer_close(code: int) -> WSDisconnectCause:
+    return WSDisconnectCause(WSDisconnectKind.PEER_CLOSE, close=WSCloseInfo(code, ""))
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        WSInvalidURL("x", "y"),
+        WSInvalidOptionError("x"),
+        WSStateError("the listener has a connection"),
+        TypeError("x"),
+        ssl.SSLCertVerificationError("x"),
+        *(refusal(status) for status in (400, 401, 403, 404, 405, 410, 426)),
+    ],
+    ids=repr,
+)
+def test_lasting(outcome: Any) -> None:
+    assert not is_transient(outcome)
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        ConnectionRefusedError(),
+        OSError("no route"),
+        ssl.SSLError("handshake failure"),
+        WSHandshakeTimeout("x"),
+        WSInvalidHeaderError("x", "Upgrade"),
+        WSInvalidMessageError("x"),
+        WSProxyError("x", 407),
+        KeyError("a callback's"),
+        *(refusal(status) for status in (408, 425, 429, 500, 502, 503, 504)),
+        *(WSDisconnectCause(kind) for kind in WSDisconnectKind),
+        *(peer_close(code) for code in (1000, 1001, 1002, 1005, 1008, 1011, 1012, 4000)),
+    ],
+    ids=repr,
+)
+def test_transient(outcome: Any) -> None:
+    assert is_transient(outcome)
+
+
+@pytest.mark.parametrize("code", [1002, 1003, 1007, 1008, 1009, 1010, 4000, 4999])
+def test_complaints(code: int) -> None:
+    assert looks_like_own_fault(peer_close(code))
+
+
+@pytest.mark.parametrize("code", [1000, 1001, 1005, 1011, 1012, 1013, 3000, 3999])
+def test_no_complaints(code: int) -> None:
+    assert not looks_like_own_fault(peer_close(code))
+    sent = WSCloseInfo(1002, "")  # by this side
+    assert not looks_like_own_fault(WSDisconnectCause(WSDisconnectKind.PROTOCOL_ERROR, close=sent))
+    assert not looks_like_own_fault(OSError())
+
+
+@pytest.mark.parametrize(
+    ("status", "value", "expected"),
+    [
+        (429, "7", 7.0),
+        (503, " 120 ", 120.0),
+        (503, "9" * 400, 1e18),
+        (503, "0", 0.0),
+        (503, "-5", None),
+        (503, "soon", None),
+        (503, "", None),
+        (503, "٣", None),
+        (500, "7", None),
+        (404, "7", None),
+        (503, "Fri, 31 Dec 1999 23:59:59 GMT", 0.0),
+    ],
+)
+def test_retry_after(status: int, value: str, expected: Optional[float]) -> None:
+    error = WSInvalidStatusError("refused", None, None, None, status)
+    error.response = Response({"Retry-After": value})  # type: ignore[assignment]
+    assert retry_after_of(error) == expected
+
+
+class Response:
+    """Only headers, with values that a response of ours could not have."""
+
+    def __init__(self, headers: Any) -> None:
+        self.headers = headers
+
+
+def test_retry_after_a_moment() -> None:
+    moment = datetime.now(timezone.utc) + timedelta(seconds=90)
+    seconds = retry_after_of(refusal(503, Retry_After=format_datetime(moment, usegmt=True)))
+    assert seconds is not None
+    assert 60 < seconds <= 90
+
+
+def test_nothing_to_retry_after() -> None:
+    assert retry_after_of(refusal(503)) is None
+    assert retry_after_of(OSError()) is None
+    assert retry_after_of(peer_close(1013)) is None
