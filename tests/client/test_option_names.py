@@ -7,13 +7,14 @@ import re
 
 import pytest
 
-from picows_client import connect, ws_connect
+from picows_client import connect, ws_connect, ws_keep_connected
 from picows_client.option_names import CONNECT_MEANINGS, MEANINGS
 from picows_server import ws_create_server
 from tests.client.exchange import Recorder
 
 KNOWN = set(inspect.signature(ws_connect).parameters)
 KNOWN_TO_CONNECT = set(inspect.signature(connect).parameters)
+KNOWN_TO_KEEP_CONNECTED = set(inspect.signature(ws_keep_connected).parameters)
 OF_SERVERS = set(inspect.signature(ws_create_server).parameters) - KNOWN
 OF_RECV = {"decode"}
 
@@ -28,7 +29,7 @@ def test_name_of_another_library(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(MEANINGS))
 def test_what_is_recommended_exists(name: str) -> None:
-    assert set(re.findall(r"(\w+)=", MEANINGS[name])) <= KNOWN
+    assert set(re.findall(r"(\w+)=", MEANINGS[name])) <= KNOWN | KNOWN_TO_KEEP_CONNECTED
 
 
 @pytest.mark.parametrize("name", sorted(CONNECT_MEANINGS))

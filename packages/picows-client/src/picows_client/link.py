@@ -204,7 +204,11 @@ class WSLink(Generic[ListenerT]):
     async def _wait_for_change(self) -> None:
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
-        await waiter
+        try:
+            await waiter
+        finally:
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
 
     def _raise_error(self) -> None:
         if self._error is not None:
