@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+from http.cookiejar import CookieJar
 from typing import AsyncIterator, List, Optional, Tuple, Union
 
 from typing_extensions import Unpack, assert_type
@@ -144,6 +145,9 @@ async def reconnecting(url: str) -> None:
 
     ws_keep_connected(made_later, MessageListener("a"), retry=retry, max_frame_size=1 << 20)
     ws_keep_connected(lambda: url, after_response, extra_headers=lambda: {"A": "1"}, proxy=True)
+    ws_keep_connected(url, ClientListener, cookies=CookieJar())
+    ws_keep_connected(url, ClientListener, cookies={"a": 1})  # type: ignore[dict-item]
+    connect(url, cookies={"a": "1"})
     ws_keep_connected(url, object)  # type: ignore[type-var]
     ws_keep_connected(url, ClientListener, sock=None)  # type: ignore[call-arg]
     ws_keep_connected(url, ClientListener, backoff=1.0)  # type: ignore[arg-type]

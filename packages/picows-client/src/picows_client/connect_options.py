@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import ssl
 from typing import (
+    TYPE_CHECKING,
     Any,
     Awaitable,
     Callable,
@@ -21,6 +22,9 @@ from picows_client.first_hop import SocketFactory
 from picows_codec.option_types import WSConnectionOptions
 from picows_codec.socket_address import UnixPath
 
+if TYPE_CHECKING:
+    from http.cookiejar import CookieJar
+
 __all__ = ["ExtraHeaders", "Made", "WSConnectOptions", "made_anew"]
 
 T = TypeVar("T")
@@ -33,6 +37,7 @@ class WSConnectOptions(WSConnectionOptions, total=False):
 
     ssl_context: Optional[ssl.SSLContext]
     server_hostname: Optional[str]
+    cookies: Union[Mapping[str, str], CookieJar, None]
     user_agent: Optional[str]
     max_redirects: int
     proxy: Union[str, Literal[True], None]

@@ -51,8 +51,11 @@ from picows_codec.listener_factory import bind_listener_factory, check_order
 from picows_codec.socket_address import UnixPath
 
 if TYPE_CHECKING:
+    from http.cookiejar import CookieJar
+
     from typing_extensions import ParamSpec, Unpack
 
+    from picows_client.cookies import CallCookies
     from picows_codec.option_types import WSConnectionOptions
 
     _P = ParamSpec("_P")
@@ -88,6 +91,7 @@ async def ws_connect(
     server_hostname: Optional[str] = None,
     subprotocols: Iterable[str] = (),
     extra_headers: Union[Mapping[str, str], Iterable[Tuple[str, str]], None] = None,
+    cookies: Union[Mapping[str, str], CookieJar, None] = None,
     user_agent: Optional[str] = USER_AGENT,
     max_redirects: int = 5,
     proxy: Union[str, Literal[True], None] = None,
@@ -123,6 +127,12 @@ async def ws_connect(
 
         ``extra_headers``: more headers of the upgrade request, a mapping or pairs. A ``Host``
         replaces the URL's.
+
+        ``cookies``: a mapping of names and values, which the URL's origin alone gets, whatever its
+        path; what servers set goes with the redirects of this call. Or an
+        :class:`http.cookiejar.CookieJar`, which chooses for each request by domain, path and expiry
+        (``wss://`` is secure), and gets what every response sets, refusals included, before the
+        listener factory is called. A ``Cookie`` in ``extra_headers`` beside it is an error.
 
         ``user_agent``: the ``User-Agent`` header, also of a request to an HTTP proxy. One in
         ``extra_headers`` replaces it, and None sends none; some gateways refuse such requests.
@@ -193,6 +203,7 @@ async def ws_connect(
         check_ssl_context("proxy_ssl_context", proxy_ssl_context)
         check_backend_name(backend)
         parsed_url = WSURL.parse(url)
+        headers = _with_user_agent(_checked_headers(extra_headers, parsed_url), user_agent)
         opening = Opening(
             parsed_url,
             bound_factory(listener_factory),
@@ -206,7 +217,8 @@ async def ws_connect(
             proxy_ssl_context=proxy_ssl_context,
             server_hostname=_checked_server_hostname(server_hostname),
             subprotocols=_checked_subprotocols(subprotocols),
-            extra_headers=_with_user_agent(_checked_headers(extra_headers, parsed_url), user_agent),
+            extra_headers=headers,
+            cookies=None if cookies is None else _call_cookies(cookies, parsed_url, headers),
             max_redirects=_checked_max_redirects(max_redirects),
             backend=backend,
         )
@@ -329,6 +341,12 @@ def _checked_proxy_headers(headers: Any) -> List[Tuple[str, str]]:
         if name.lower() == "host":
             raise WSInvalidOptionError("proxy_headers: header 'Host' is set by the library")
     return pairs
+
+
+def _call_cookies(cookies: Any, url: WSURL, headers: Headers) -> CallCookies:
+    # Not imported by others: http.cookiejar takes longer than all of picows.
+    made: CallCookies = import_module("picows_client.cookies").call_cookies(cookies, url, headers)
+    return made
 
 
 def _with_user_agent(headers: List[Tuple[str, str]], user_agent: Optional[str]) -> Headers:

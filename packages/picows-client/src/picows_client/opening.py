@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from typing import Any, Callable, Coroutine, Optional, Sequence, Tuple, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Coroutine, Optional, Sequence, Tuple, TypeVar
 
 from picows_client.backend import choose_backend
 from picows_client.dial import attempt_at_once, dial
@@ -36,6 +36,9 @@ from picows_codec import (
 from picows_codec.deadlines import time_left
 from picows_codec.readiness import has_readers
 
+if TYPE_CHECKING:
+    from picows_client.cookies import CallCookies
+
 __all__ = ["Opening"]
 
 T = TypeVar("T")
@@ -60,6 +63,7 @@ class Opening:
         server_hostname: Optional[str],
         subprotocols: Sequence[str],
         extra_headers: Headers,
+        cookies: Optional[CallCookies],
         max_redirects: int,
         backend: str,
     ) -> None:
@@ -76,6 +80,7 @@ class Opening:
         self._server_hostname = server_hostname
         self._subprotocols = subprotocols
         self._extra_headers = extra_headers
+        self._cookies = cookies
         self._max_redirects = max_redirects
         self._backend = backend
         timeout = options.websocket_handshake_timeout
@@ -89,6 +94,8 @@ class Opening:
             try:
                 return await self._open(url, headers)
             except WSInvalidStatusError as error:
+                if self._cookies is not None and error.response is not None:
+                    self._cookies.take(url, error.response)
                 target = redirect_url(url, error) if self._max_redirects else None
                 if target is None or not self._is_in_reach(target, url):
                     raise
@@ -121,10 +128,14 @@ class Opening:
 
     async def _open(self, url: WSURL, headers: Headers) -> Tuple[WSTransport, Any]:
         """Open a connection to ``url``, without redirects."""
+        listener_factory = self._listener_factory
+        if self._cookies is not None:
+            headers = self._cookies.added_to(headers, url)
+            listener_factory = self._cookies.taking(url, listener_factory)
         handshake = ClientHandshake(
             url.target,
             url.host_header,
-            self._listener_factory,
+            listener_factory,
             self._options,
             _with_credentials(headers, url),
             self._subprotocols,

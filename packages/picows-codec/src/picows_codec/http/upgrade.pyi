@@ -1,3 +1,4 @@
+from http.cookies import SimpleCookie
 from typing import Any, Iterable, Mapping, final
 
 from multidict import CIMultiDict, CIMultiDictProxy
@@ -44,6 +45,8 @@ class WSUpgradeResponse:
     def raw_header(self) -> bytes | None: ...
     @property
     def headers(self) -> CIMultiDict[str]: ...
+    @property
+    def cookies(self) -> SimpleCookie: ...
     @staticmethod
     def create_101_response(
         extra_headers: _Headers = None, subprotocol: str | None = None

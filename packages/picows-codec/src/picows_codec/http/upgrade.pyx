@@ -234,6 +234,17 @@ cdef class WSUpgradeResponse:
                 self._headers = headers
             return self._headers
 
+    @property
+    def cookies(self):
+        """The cookies that the response sets, a new :class:`http.cookies.SimpleCookie`.
+
+        ``response.cookies["session"].value`` is a value and ``response.cookies["session"]["path"]``
+        an attribute of it: what Set-Cookie says (RFC 6265, 5.2), whether a client obeys or not.
+        """
+        # Not imported by those who have no cookies.
+        from picows_codec.http.set_cookie import parse_set_cookies
+        return parse_set_cookies(self.headers.getall("Set-Cookie", ()))
+
     def to_bytes(self):
         """The response as it is on the wire.
 
