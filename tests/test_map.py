@@ -19,6 +19,8 @@ ELSEWHERE: Dict[str, Dict[str, str]] = {
         "_version": "packaging/test_release.py",
         "coroutines.connection_coroutines": "codec/coroutines/test_connection.py",
         "option_types": "codec/test_option_table.py",
+        "tap": "codec/connection/test_tapping.py",
+        "tap_types": "codec/connection/test_tapping.py",
         "transport_coroutines": "codec/test_transport.py",
         "write_queue": "codec/stream/test_wire.py",
     },
@@ -68,6 +70,7 @@ TOGETHER: Dict[str, Dict[str, str]] = {
         "faults": "what fails while a connection opens",
         "hostile_servers": "what a server can do to a client",
         "sealed": "nothing is imported or opened late",
+        "taps": "what a tap sees over every backend",
         "tls_failures": "what a failed TLS handshake says",
     },
     "server": {
@@ -78,6 +81,7 @@ TOGETHER: Dict[str, Dict[str, str]] = {
         "decisions": "whom a server accepts: deferred responses, origins, subprotocols",
         "hostile_peers": "what a client can do to a server",
         "sealed": "nothing is imported or opened late",
+        "taps": "what a tap sees over every backend",
         "tls_failures": "what a failed TLS handshake says",
     },
 }

@@ -42,6 +42,7 @@ TIERS = {
     "batch": "gated",
     "prepared": "gated",
     "broadcasting": "gated",
+    "tap": "gated",
 }
 PRIVATE = "(private)"
 KINDS = ("constants", "enums", "structs", "functions", "classes")

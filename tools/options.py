@@ -29,6 +29,7 @@ C_TYPES = {
     "Number": "Py_ssize_t",
     "Seconds": "double",
     "Strategy": "object",
+    "Tap": "object",
 }
 KEPT_TYPES = {"bint": "bool", "Py_ssize_t": "int", "double": "float"}
 
@@ -94,6 +95,7 @@ from typing_extensions import Unpack
 from picows_codec.constants import WSAutoPingStrategy
 from picows_codec.deflate.parameters import WSPermessageDeflate
 from picows_codec.option_types import WSConnectionOptions
+from picows_codec.tap_types import AnyTap
 
 __all__ = ["WSOptions"]
 
@@ -119,6 +121,7 @@ from picows_codec.constants import WSAutoPingStrategy
 
 if TYPE_CHECKING:
     from picows_codec.deflate.parameters import WSPermessageDeflate
+    from picows_codec.tap_types import AnyTap
 
 __all__ = ["WSConnectionOptions"]
 

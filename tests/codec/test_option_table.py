@@ -9,7 +9,7 @@ from typing import Optional, Union, get_type_hints
 
 import pytest
 
-from picows_codec import WSAutoPingStrategy, WSOptions, WSPermessageDeflate
+from picows_codec import WSAutoPingStrategy, WSOptions, WSPermessageDeflate, WSTap
 from picows_codec.option_table import (
     OPTIONS,
     SERVER_DEFAULTS,
@@ -69,11 +69,13 @@ def test_defaults_pass_their_check(option: Option, is_server: bool) -> None:
 
 
 def test_types_for_checkers_are_those_of_the_table() -> None:
-    known = {"WSPermessageDeflate": WSPermessageDeflate}
+    known = {"WSPermessageDeflate": WSPermessageDeflate, "AnyTap": WSTap}
     hints = get_type_hints(WSConnectionOptions, localns=known)
     assert hints.pop("compression") == Optional[Union[str, WSPermessageDeflate]]
+    assert hints.pop("tap") == Optional[WSTap]
     types = {option.name: option.type for option in OPTIONS}
     types.pop("compression")
+    types.pop("tap")
     assert hints == types
     assert WSConnectionOptions.__total__ is False
 

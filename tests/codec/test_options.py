@@ -33,6 +33,7 @@ DEFAULTS = {
     "read_buffer_init_size": 131072,
     "coalesce_writes": True,
     "compression": None,
+    "tap": None,
     "busy_poll": False,
 }
 FLAGS = [
@@ -82,7 +83,7 @@ def test_every_default_can_be_passed() -> None:
 
 
 def test_every_option_has_a_group_here() -> None:
-    assert {*FLAGS, *SECONDS, *NUMBERS, "auto_ping_strategy", "compression"} == set(DEFAULTS)
+    assert {*FLAGS, *SECONDS, *NUMBERS, "auto_ping_strategy", "compression", "tap"} == set(DEFAULTS)
 
 
 def test_options_are_read_only() -> None:

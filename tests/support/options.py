@@ -8,6 +8,11 @@ from picows_codec import WSPermessageDeflate
 
 __all__ = ["OTHER_OPTIONS"]
 
+
+def _see_nothing(*_: object) -> None:
+    pass
+
+
 OTHER_OPTIONS: Dict[str, Any] = {
     "disconnect_on_exception": False,
     "websocket_handshake_timeout": 1.5,
@@ -32,4 +37,5 @@ OTHER_OPTIONS: Dict[str, Any] = {
     "coalesce_writes": False,
     "busy_poll": True,
     "compression": WSPermessageDeflate(level=2),
+    "tap": _see_nothing,
 }

@@ -63,6 +63,8 @@ if TYPE_CHECKING:
     from picows_codec.coroutines.connection import WSConnection
     from picows_codec.deflate.parameters import WSPermessageDeflate
     from picows_codec.prepared import WSPreparedMessage
+    from picows_codec.tap import WSTap
+    from picows_codec.tap_types import WSDirection
 else:
     __getattr__, __dir__ = lazy_names(
         __name__,
@@ -90,6 +92,7 @@ __all__ = [
     "WSConnectionClosed",
     "WSConnectionError",
     "WSDataTimeout",
+    "WSDirection",
     "WSDisconnectCause",
     "WSDisconnectKind",
     "WSError",
@@ -119,6 +122,7 @@ __all__ = [
     "WSSlowConsumer",
     "WSState",
     "WSStateError",
+    "WSTap",
     "WSThreadError",
     "WSTransport",
     "WSUpgradeRequest",

@@ -22,6 +22,7 @@ from typing import (
     Tuple,
     TypeVar,
     Union,
+    cast,
 )
 
 from picows_client._version import __version__
@@ -239,8 +240,11 @@ def _remembered_options(**options: Any) -> WSOptions:
 
 def _options_of(options: WSConnectionOptions) -> WSOptions:
     """Make the options, or reuse those of an earlier call with equal ones: they are immutable."""
+    if options.get("tap") is not None:  # would be kept alive
+        import_module("picows_codec.connection.tapping")
+        return WSOptions(**options)
     try:
-        return _remembered_options(**options)
+        return _remembered_options(**cast("Any", options))
     except TypeError:
         pass  # also for an unhashable value; WSOptions says what is wrong with it
     return WSOptions(**options)

@@ -116,3 +116,9 @@ from picows_codec.prepared cimport (
 from picows_codec.broadcasting cimport (
     broadcast,
 )
+from picows_codec.tap cimport (
+    WSTap,
+    WS_RECEIVED,
+    WS_SENT,
+    ws_direction,
+)

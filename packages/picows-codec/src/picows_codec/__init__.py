@@ -64,6 +64,8 @@ if TYPE_CHECKING:
     from picows_codec.coroutines.connection import WSConnection
     from picows_codec.deflate.parameters import WSPermessageDeflate
     from picows_codec.prepared import WSPreparedMessage
+    from picows_codec.tap import WSTap
+    from picows_codec.tap_types import WSDirection
 else:
     __getattr__, __dir__ = lazy_names(__name__, SHARED_NAMES)
 
@@ -80,6 +82,7 @@ __all__ = [
     "WSConnectionClosed",
     "WSConnectionError",
     "WSDataTimeout",
+    "WSDirection",
     "WSDisconnectCause",
     "WSDisconnectKind",
     "WSEndpoint",
@@ -109,6 +112,7 @@ __all__ = [
     "WSSlowConsumer",
     "WSState",
     "WSStateError",
+    "WSTap",
     "WSThreadError",
     "WSTransport",
     "WSUpgradeRequest",

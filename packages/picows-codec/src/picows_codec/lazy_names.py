@@ -15,8 +15,10 @@ __all__ = ["SHARED_NAMES", "lazy_names"]
 SHARED_NAMES = {
     "WSBatchListener": "picows_codec.batch",
     "WSConnection": "picows_codec.coroutines.connection",
+    "WSDirection": "picows_codec.tap_types",
     "WSPermessageDeflate": "picows_codec.deflate.parameters",
     "WSPreparedMessage": "picows_codec.prepared",
+    "WSTap": "picows_codec.tap",
     "broadcast": "picows_codec.broadcasting",
 }
 

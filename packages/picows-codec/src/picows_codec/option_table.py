@@ -28,6 +28,7 @@ __all__ = [
     "Option",
     "Seconds",
     "Strategy",
+    "Tap",
     "checked_options",
     "described_options",
 ]
@@ -164,6 +165,29 @@ class Deflate:
                 f'{name}={value!r} is unknown: None, "deflate" or a WSPermessageDeflate is wanted'
             )
         return Parameters()
+
+
+class Tap:
+    """None, a callable, a ``WSTap``, or what has ``new_tap``."""
+
+    # A name, because only those who pass one import it.
+    kind = "AnyTap"
+    kind_name = "AnyTap"
+    is_optional = True
+
+    def __call__(self, name: str, value: Any) -> Any:
+        if value is None:
+            return None
+        from picows_codec.tap import WSTap  # noqa: PLC0415
+
+        if isinstance(value, type) or not (
+            callable(value) or isinstance(value, WSTap) or hasattr(value, "new_tap")
+        ):
+            raise TypeError(
+                f"{name} must be None, a callable, a WSTap or an object with new_tap(role, url),"
+                f" not {type(value).__name__}: {value!r}"
+            )
+        return value
 
 
 class Option:
@@ -380,6 +404,15 @@ OPTIONS = (
         " parameters; None: not negotiated",
         memory="see Compression",
         speed="see Compression",
+    ),
+    Option(
+        "tap",
+        Tap(),
+        None,
+        "called as ``tap(direction, data, time_ns)`` with the bytes of every read and write, the"
+        " handshake's included; or a ``WSTap``, or an object with ``new_tap(role, url)``, which"
+        " makes one for each connection; see Taps; None: nobody sees them",
+        speed="a copy and a call per read and write",
     ),
     Option(
         "busy_poll",

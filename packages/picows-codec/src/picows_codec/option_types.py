@@ -11,6 +11,7 @@ from picows_codec.constants import WSAutoPingStrategy
 
 if TYPE_CHECKING:
     from picows_codec.deflate.parameters import WSPermessageDeflate
+    from picows_codec.tap_types import AnyTap
 
 __all__ = ["WSConnectionOptions"]
 
@@ -84,5 +85,9 @@ class WSConnectionOptions(TypedDict, total=False):
     compression: Optional[Union[str, WSPermessageDeflate]]
     """Permessage-deflate (RFC 7692): ``"deflate"``, or a ``WSPermessageDeflate`` with
     parameters; None: not negotiated. Default: None."""
+    tap: Optional[AnyTap]
+    """Called as ``tap(direction, data, time_ns)`` with the bytes of every read and write, the
+    handshake's included; or a ``WSTap``, or an object with ``new_tap(role, url)``, which makes
+    one for each connection; see Taps; None: nobody sees them. Default: None."""
     busy_poll: bool
     """The loop polls instead of sleeping. Default: False."""

@@ -27,4 +27,5 @@ cdef class WSOptions:
     cdef readonly Py_ssize_t read_buffer_init_size
     cdef readonly bint coalesce_writes
     cdef readonly object compression
+    cdef readonly object tap
     cdef readonly bint busy_poll

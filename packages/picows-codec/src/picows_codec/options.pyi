@@ -6,6 +6,7 @@ from typing_extensions import Unpack
 from picows_codec.constants import WSAutoPingStrategy
 from picows_codec.deflate.parameters import WSPermessageDeflate
 from picows_codec.option_types import WSConnectionOptions
+from picows_codec.tap_types import AnyTap
 
 __all__ = ["WSOptions"]
 
@@ -55,6 +56,8 @@ class WSOptions:
     def coalesce_writes(self) -> bool: ...
     @property
     def compression(self) -> WSPermessageDeflate | None: ...
+    @property
+    def tap(self) -> AnyTap | None: ...
     @property
     def busy_poll(self) -> bool: ...
     def __init__(self, **options: Unpack[WSConnectionOptions]) -> None: ...

@@ -64,6 +64,9 @@ cdef class WSOptions:
         together at its end; False: each at once
     ``compression`` (None): permessage-deflate (RFC 7692): ``"deflate"``, or a
         ``WSPermessageDeflate`` with parameters; None: not negotiated
+    ``tap`` (None): called as ``tap(direction, data, time_ns)`` with the bytes of every read and
+        write, the handshake's included; or a ``WSTap``, or an object with ``new_tap(role,
+        url)``, which makes one for each connection; see Taps; None: nobody sees them
     ``busy_poll`` (False): the loop polls instead of sleeping
     """
 
@@ -91,6 +94,7 @@ cdef class WSOptions:
         self.read_buffer_init_size = values["read_buffer_init_size"]
         self.coalesce_writes = values["coalesce_writes"]
         self.compression = values["compression"]
+        self.tap = values["tap"]
         self.busy_poll = values["busy_poll"]
 
     @staticmethod

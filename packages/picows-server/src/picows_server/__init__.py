@@ -61,6 +61,8 @@ if TYPE_CHECKING:
     from picows_codec.coroutines.connection import WSConnection
     from picows_codec.deflate.parameters import WSPermessageDeflate
     from picows_codec.prepared import WSPreparedMessage
+    from picows_codec.tap import WSTap
+    from picows_codec.tap_types import WSDirection
     from picows_server.serving import serve
 else:
     __getattr__, __dir__ = lazy_names(__name__, {**SHARED_NAMES, "serve": "picows_server.serving"})
@@ -76,6 +78,7 @@ __all__ = [
     "WSConnectionClosed",
     "WSConnectionError",
     "WSDataTimeout",
+    "WSDirection",
     "WSDisconnectCause",
     "WSDisconnectKind",
     "WSError",
@@ -103,6 +106,7 @@ __all__ = [
     "WSSlowConsumer",
     "WSState",
     "WSStateError",
+    "WSTap",
     "WSThreadError",
     "WSTransport",
     "WSUpgradeRequest",

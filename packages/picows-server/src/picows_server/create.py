@@ -159,6 +159,8 @@ async def ws_create_server(
         checked_options = WSOptions(**{**SERVER_DEFAULTS, **options})
         if checked_options.compression is not None:
             import_module("picows_codec.deflate.extension")  # not while serving
+        if checked_options.tap is not None:
+            import_module("picows_codec.connection.tapping")
         _check_flag("reuse_address", reuse_address, is_optional=True)
         _check_flag("reuse_port", reuse_port)
         _check_flag("start_serving", start_serving)

@@ -15,6 +15,7 @@ from picows_codec.buffers cimport ReadBuffer, keep_view
 from picows_codec.connection.closing cimport drop_tracebacks
 from picows_codec.connection.keepalive cimport KeepAlive, new_keepalive
 from picows_codec.connection.progress cimport DataWatch, StallWatch
+from picows_codec.connection.receiver cimport set_tap
 from picows_codec.connection.state cimport (
     CLOSED,
     CONNECTING,
@@ -33,6 +34,7 @@ from picows_codec.frames cimport WSFrame
 from picows_codec.http.handshake cimport OpeningHandshake
 from picows_codec.listener cimport WSListener
 from picows_codec.options cimport WSOptions
+from picows_codec.tap cimport WSTap
 from picows_codec.transport cimport WSTransport
 
 from picows_codec.disconnect import WSDisconnectKind
@@ -109,6 +111,10 @@ cdef class WSEndpoint(Handshaking):
                 if self._options.busy_poll:
                     self._keep_loop_awake()
             self._start_deadlines()
+            if self._options.tap is not None:
+                from picows_codec.connection.tapping import begin_tapping
+
+                begin_tapping(self, self._options.tap)
             self._start_handshake()
         except BaseException as error:
             self._dropped_by(error)     # a loop only logs it
@@ -243,6 +249,7 @@ cdef class WSEndpoint(Handshaking):
         cdef WSListener listener = self._listener
         cdef list waiters = self._closed_waiters
         cdef KeepAlive keepalive = self._keepalive
+        cdef WSTap tap = self._tap
         if self._state == CLOSED:
             return
         if exc is not None:
@@ -275,6 +282,8 @@ cdef class WSEndpoint(Handshaking):
                 keepalive.give_up_roundtrips(
                     WSConnectionError, "the connection ended before the pong")
             self._debug_end()
+            if tap is not None:
+                tap.on_end(self._complete_cause())
 
     def give_up(self):
         """No transport will come. Has no effect after ``connection_made``."""
@@ -341,7 +350,11 @@ cdef class WSEndpoint(Handshaking):
         return future
 
     cdef int _received_behind_request(self, bytes data) except -1:
+        cdef WSTap tap = self._tap
+        set_tap(self, None)             # which has seen them
         self.data_received(data)
+        if self._state != CLOSED:
+            set_tap(self, tap)
         return 0
 
     # The deadline

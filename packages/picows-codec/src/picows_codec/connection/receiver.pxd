@@ -9,6 +9,7 @@ from picows_codec.frames cimport WSFrame
 from picows_codec.listener cimport WSListener
 from picows_codec.options cimport WSOptions
 from picows_codec.parser cimport ws_parser
+from picows_codec.tap cimport WSTap
 from picows_codec.transport cimport WSTransport
 
 cdef enum:
@@ -35,6 +36,7 @@ cdef class Receiver(Sender):
         object _on_frame            # a Python listener's on_ws_frame, else None
         bint _on_frame_is_method    # it is a function that takes the listener first
         WSOptions _options
+        WSTap _tap                  # is shown what is received; None: nobody is
         bytes _block                # payload of a frame that is incomplete, else None
         Py_ssize_t _block_size      # bytes of it that are there
         ws_frame_header _header     # of that frame
@@ -64,6 +66,7 @@ cdef class Receiver(Sender):
     cdef uint8_t* block_room(self, Py_ssize_t* room) noexcept
     cdef int received(self, ReadBuffer buffer, Py_ssize_t block_size, Py_ssize_t size) except -1
 
+    cdef int _show(self, ReadBuffer buffer, Py_ssize_t block_size, Py_ssize_t size) except -1
     cdef int _take_rest(self, ReadBuffer buffer, Py_ssize_t block_size, Py_ssize_t size) except -1
     cdef int _consume(self, ReadBuffer buffer, uint8_t* data, Py_ssize_t size) except -1
     cdef int _begin_block(
@@ -96,3 +99,6 @@ cdef class Receiver(Sender):
     cdef int _listener_failed(self, str callback, object error) except -1
     cdef int _dropped_by(self, object error) except -1
     cdef int _watch_stalls(self) except -1
+
+cdef inline void set_tap(Receiver self, WSTap tap) noexcept:
+    self._tap = tap

@@ -90,6 +90,8 @@ cdef class Writer(ConnectionState):
 
     cdef int _begin_writing(self, object loop, WSOptions options, bint is_client) except -1
     cdef int _attach(self, object transport) except -1
+    # From now on write to this wire, or if it is None, by this method.
+    cdef int _divert(self, Wire wire, object write) except -1
     cdef int _release_writer(self) except -1
 
     cdef int check_thread(self) except -1

@@ -193,6 +193,11 @@ cdef class Writer(ConnectionState):
             self._write_below = transport.write
         return 0
 
+    cdef int _divert(self, Wire wire, object write) except -1:
+        self._wire = wire
+        self._write_below = write
+        return 0
+
     cdef int _release_writer(self) except -1:
         self._drop_pending()
         self._transport_below = self._write_below = self._wire = None
