@@ -17,12 +17,14 @@ from picows_client import (
     WSListener,
     WSMsgType,
     WSTransport,
+    connect,
     ws_connect,
 )
 from picows_client.backoff import WSBackoff
 from picows_client.keep_connected import ws_keep_connected
 from picows_client.link import WSLinkState
 from tests.client.exchange import Recorder
+from tests.client.proxies import HttpProxy
 from tests.client.test_link import SOON, close_at_once
 from tests.support.leaks import eventually
 from tests.support.loops import other_tasks
@@ -47,7 +49,9 @@ def test_signature() -> None:
     [
         ({"backof": 1}, TypeError, r"no option 'backof': did you mean 'backoff'"),
         ({"sock": None}, TypeError, r"no option 'sock'"),
-        ({"retry": 3}, TypeError, r"retry must be a callable"),
+        ({"retry": 3}, TypeError, r"retry must be a function"),
+        ({"on_change": 3}, TypeError, r"on_change must be a function"),
+        ({"on_change": asyncio.sleep}, TypeError, r"on_change must be a function"),
         ({"max_attempts": 0}, WSInvalidOptionError, r"max_attempts=0"),
         ({"logger_name": 1}, TypeError, r"logger_name"),
         ({"listener_or_factory": 1}, TypeError, r"listener_factory must be"),
@@ -94,6 +98,54 @@ def test_made_anew(run: Run) -> None:
             assert request.target == f"/{number}"
             assert request.header("X-Token") == str(number)
             assert request.header("Sec-WebSocket-Protocol") == f"v{number}"
+
+    run(main)
+
+
+def test_iterators_serve_every_attempt(run: Run) -> None:
+    requests: List[Any] = []
+
+    async def main() -> None:
+        async def script(peer: RawConnection) -> None:
+            requests.append(await peer.accept_upgrade())
+            peer.write_frame(8)
+            await peer.read_frame()
+
+        async with raw_peer(script) as peer:
+            headers, subprotocols = [("A", "1"), ("B", "2")], ["v1", "v2"]
+            async with ws_keep_connected(
+                peer.url(),
+                Recorder,
+                backoff=SOON,
+                extra_headers=iter(headers),
+                subprotocols=(name for name in subprotocols),
+            ):
+                await eventually(lambda: len(requests) >= 2)
+            async for ws in connect(peer.url(), backoff=SOON, extra_headers=iter(headers)):
+                await ws.wait_closed()
+                if len(requests) >= 5:
+                    break
+
+    run(main)
+    for request in requests:
+        assert (request.header("A"), request.header("B")) == ("1", "2")
+    assert [request.header("Sec-WebSocket-Protocol") for request in requests[:2]] == ["v1, v2"] * 2
+
+
+def test_iterator_of_headers_for_a_proxy(run: Run) -> None:
+    async def main() -> None:
+        proxy = HttpProxy(hosts={"example.test": "127.0.0.1"})
+        async with raw_peer(close_at_once) as server, raw_peer(
+            proxy.serve
+        ) as peer, ws_keep_connected(
+            server.url(host="example.test"),
+            Recorder,
+            backoff=SOON,
+            proxy=f"http://127.0.0.1:{peer.port}",
+            proxy_headers=iter([("X-Gateway", "7")]),
+        ):
+            await eventually(lambda: len(proxy.requests) >= 3)
+        assert {request.header("X-Gateway") for request in proxy.requests} == {"7"}
 
     run(main)
 

@@ -334,5 +334,130 @@ def test_wrong_url_is_an_error_when_entered(run: Run, caplog: pytest.LogCaptureF
     run(main)
 
 
+def test_cancelled_while_entered(run: Run) -> None:
+    """A block that is not entered is not left either: nothing may stay behind."""
+
+    async def enter(url: str) -> None:
+        async with ws_keep_connected(url, Recorder):
+            pytest.fail("it was entered")
+
+    async def main() -> None:
+        async with raw_peer(hold) as peer:
+            task = asyncio.ensure_future(enter(peer.url()))
+            asyncio.get_running_loop().call_soon(task.cancel)
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert peer.accepted <= 1
+
+    run(main)
+
+
+def test_close_and_leave(run: Run) -> None:
+    """Leaving the block after close() waits for the closing handshake that is under way."""
+
+    async def answer_late(peer: RawConnection) -> Any:
+        await peer.accept_upgrade()
+        frame = await peer.read_frame()
+        await asyncio.sleep(0.05)
+        peer.write_frame(8, frame.payload)
+        return frame.payload
+
+    listener = Recorder()
+
+    async def main() -> None:
+        async with raw_peer(answer_late) as peer:
+            async with ws_keep_connected(peer.url(), listener) as link:
+                transport = await link.wait_connected()
+                link.close()
+            assert transport.close_handshake is not None
+            assert transport.close_handshake.recv is not None
+            await peer.finished()
+            assert peer.results == [b"\x03\xe8"]
+
+    run(main)
+
+
+def test_cancelled_while_the_peer_does_not_answer(run: Run) -> None:
+    async def ignore(peer: RawConnection) -> None:
+        await peer.accept_upgrade()
+        await peer.read_to_end()
+
+    async def hold_it(url: str) -> None:
+        async with ws_keep_connected(url, Recorder, close_timeout=None) as link:
+            await link.wait_connected()
+
+    async def main() -> None:
+        async with raw_peer(ignore) as peer:
+            task = asyncio.ensure_future(hold_it(peer.url()))
+            await asyncio.sleep(0.1)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asyncio.wait_for(task, 10)
+            await peer.finished()
+
+    run(main)
+
+
+@pytest.mark.parametrize("where", ["on_ws_connected", "on_ws_disconnected", "factory"])
+def test_close_from_the_listener(run: Run, where: str) -> None:
+    class Closer(Recorder):
+        def __init__(self) -> None:
+            super().__init__()
+            if where == "factory":
+                link.close()
+
+        def on_ws_connected(self, transport: WSTransport) -> None:
+            if where == "on_ws_connected":
+                link.close()
+
+        def on_ws_disconnected(self, transport: WSTransport) -> None:
+            if where == "on_ws_disconnected":
+                link.close()
+
+    link: WSLink[Any] = ws_keep_connected("ws://127.0.0.1:1", Recorder)
+
+    async def main() -> None:
+        nonlocal link
+        async with raw_peer(close_at_once) as peer:
+            async with ws_keep_connected(peer.url(), Closer, backoff=NEVER) as link:
+                await asyncio.wait_for(link.wait_closed(), 10)
+            assert not other_tasks() - peer_tasks(peer)
+
+    run(main)
+
+
+def test_cancellation_that_is_not_ours(run: Run) -> None:
+    """The function awaits what somebody cancels: the program learns that the link has ended."""
+
+    async def main() -> None:
+        token = asyncio.get_running_loop().create_future()
+
+        async def url() -> str:
+            return str(await token)
+
+        async with ws_keep_connected(url, Recorder) as link:
+            token.cancel()
+            with pytest.raises(WSStateError, match="cancelled, but not by close"):
+                await link.wait_connected()
+
+    run(main)
+
+
+def test_type_error_of_a_function(run: Run) -> None:
+    """A token server that answered nonsense once is no reason to end."""
+    answers: List[Any] = [None, None]
+
+    async def main() -> None:
+        async with raw_peer(hold) as peer:
+
+            def url() -> str:
+                return str(answers.pop()["url"] if answers else peer.url())
+
+            async with ws_keep_connected(url, Recorder, backoff=SOON) as link:
+                await link.wait_connected()
+
+    run(main)
+
+
 def peer_tasks(peer: Any) -> Set[Any]:
     return set(peer._tasks)

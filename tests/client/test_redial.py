@@ -138,7 +138,9 @@ def test_wait_that_the_server_wants() -> None:
     assert 300.0 <= course.pauses[1] < 301.5
 
 
-@pytest.mark.parametrize("error", [WSInvalidURL("x", "y"), TypeError("x"), refusal(401)], ids=repr)
+@pytest.mark.parametrize(
+    "error", [WSInvalidURL("x", "y"), WSInvalidOptionError("x"), refusal(401)], ids=repr
+)
 def test_error_that_lasts(error: Exception) -> None:
     course = Course([REFUSED, error, 0.0])
 
@@ -212,7 +214,8 @@ def test_most_seconds() -> None:
     ("rules", "error", "text"),
     [
         ({"backoff": 1.0}, TypeError, r"backoff must be a WSBackoff, not 1.0"),
-        ({"retry": True}, TypeError, r"retry must be a callable"),
+        ({"retry": True}, TypeError, r"retry must be a function"),
+        ({"retry": asyncio.sleep}, TypeError, r"retry must be a function, and no coroutine"),
         ({"max_attempts": 1.5}, TypeError, r"max_attempts must be a number or None"),
         ({"max_attempts": 0}, WSInvalidOptionError, r"max_attempts=0 must be above 0"),
         ({"max_elapsed": "1"}, TypeError, r"max_elapsed must be a number or None"),
@@ -242,9 +245,20 @@ def test_log(code: int, level: str, caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_errors_that_are_kept_keep_no_frames() -> None:
+    refusal = ConnectionRefusedError("refused")
+    cause, context = OSError("cause"), OSError("context")
+
     async def main() -> None:
-        redial = await Course([REFUSED, 0.0]).run()
-        assert redial.last_error is not None
-        assert redial.last_error.__traceback__ is None
+        for error in (cause, context):
+            try:
+                raise error
+            except OSError:
+                pass
+        refusal.__cause__ = cause
+        cause.__context__ = context
+        context.__context__ = refusal
+        redial = await Course([refusal, 0.0]).run()
+        assert redial.last_error is not refusal
+        assert [error.__traceback__ for error in (refusal, cause, context)] == [None] * 3
 
     run_skipping(main)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import ssl
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 import pytest
 
 from picows_client import (
+    WSURL,
     WSCloseInfo,
     WSDisconnectCause,
     WSDisconnectKind,
@@ -24,12 +25,19 @@ from picows_client import (
     WSUpgradeResponse,
 )
 from picows_client.transience import is_transient, looks_like_own_fault, retry_after_of
+from picows_codec import WSOptions
 
 
 def refusal(status: int, **headers: str) -> WSInvalidStatusError:
     pairs = [(name.replace("_", "-"), value) for name, value in headers.items()]
     response = WSUpgradeResponse.create_error_response(status, b"", pairs)
     return WSInvalidStatusError("refused", None, None, response, status)
+
+
+def proxy_error(cause: Exception) -> WSProxyError:
+    error = WSProxyError("x")
+    error.__cause__ = cause
+    return error
 
 
 def peer_close(code: int) -> WSDisconnectCause:
@@ -41,9 +49,9 @@ def peer_close(code: int) -> WSDisconnectCause:
     [
         WSInvalidURL("x", "y"),
         WSInvalidOptionError("x"),
-        WSStateError("the listener has a connection"),
         TypeError("x"),
         ssl.SSLCertVerificationError("x"),
+        proxy_error(ssl.SSLCertVerificationError("x")),
         *(refusal(status) for status in (400, 401, 403, 404, 405, 410, 426)),
     ],
     ids=repr,
@@ -63,6 +71,8 @@ def test_lasting(outcome: Any) -> None:
         WSInvalidMessageError("x"),
         WSProxyError("x", 407),
         KeyError("a callback's"),
+        WSStateError("a link that is away"),
+        proxy_error(ssl.SSLError("handshake failure")),
         *(refusal(status) for status in (408, 425, 429, 500, 502, 503, 504)),
         *(WSDisconnectCause(kind) for kind in WSDisconnectKind),
         *(peer_close(code) for code in (1000, 1001, 1002, 1005, 1008, 1011, 1012, 4000)),
@@ -71,6 +81,22 @@ def test_lasting(outcome: Any) -> None:
 )
 def test_transient(outcome: Any) -> None:
     assert is_transient(outcome)
+
+
+def test_wrong_types() -> None:
+    """Those of an argument last; those in a function of the caller's depend on what it met."""
+
+    def raised_by(function: Callable[..., Any], *arguments: Any) -> TypeError:
+        with pytest.raises(TypeError) as caught:
+            function(*arguments)
+        return caught.value
+
+    def token(answer: Any) -> Any:
+        return answer["token"]
+
+    assert not is_transient(raised_by(WSURL.parse, 3))
+    assert not is_transient(raised_by(lambda: WSOptions(max_frame_size="1")))
+    assert is_transient(raised_by(token, None))
 
 
 @pytest.mark.parametrize("code", [1002, 1003, 1007, 1008, 1009, 1010, 4000, 4999])
@@ -100,6 +126,12 @@ def test_no_complaints(code: int) -> None:
         (500, "7", None),
         (404, "7", None),
         (503, "Fri, 31 Dec 1999 23:59:59 GMT", 0.0),
+        (503, "Fri, 31 Dec 1999 23:59:59 -0000", 0.0),
+        (503, "Fri, 31 Dec 1999 23:59:59 +9999", None),
+        (503, "Fri, 31 Dec 1999 23:59:59 +99999999999999999999", None),
+        (503, "Fri, 31 Dec 99999999999999 23:59:59 GMT", None),
+        (503, "1 1 1 1 1", None),
+        (503, " ,", None),
     ],
 )
 def test_retry_after(status: int, value: str, expected: Optional[float]) -> None:

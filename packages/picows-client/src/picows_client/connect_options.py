@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import ssl
+from collections import abc
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -25,7 +26,7 @@ from picows_codec.socket_address import UnixPath
 if TYPE_CHECKING:
     from http.cookiejar import CookieJar
 
-__all__ = ["ExtraHeaders", "Made", "WSConnectOptions", "made_anew"]
+__all__ = ["ExtraHeaders", "Made", "WSConnectOptions", "made_anew", "reusable"]
 
 T = TypeVar("T")
 ExtraHeaders = Union[Mapping[str, str], Iterable[Tuple[str, str]], None]
@@ -48,6 +49,12 @@ class WSConnectOptions(WSConnectionOptions, total=False):
     local_addr: Optional[Tuple[str, int]]
     family: int
     backend: str
+
+
+def reusable(value: T) -> T:
+    """Return the value, or a list of an iterator, which would serve one attempt only."""
+    kept: Any = list(value) if isinstance(value, abc.Iterator) else value
+    return kept  # type: ignore[no-any-return]
 
 
 async def made_anew(value: Made[T]) -> T:

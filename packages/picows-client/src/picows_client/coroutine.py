@@ -6,7 +6,7 @@ import socket
 from typing import TYPE_CHECKING, Callable, Iterable, Optional, Tuple, Union
 
 from picows_client.connect_call import ConnectCall
-from picows_client.connect_options import ExtraHeaders, Made, made_anew
+from picows_client.connect_options import ExtraHeaders, Made, made_anew, reusable
 from picows_client.connecting import ws_connect
 from picows_client.logs import Logger
 from picows_client.option_names import CONNECT_MEANINGS
@@ -85,13 +85,16 @@ def connect(
 
     All other options, and what is raised, are those of :func:`ws_connect`.
     """
+    offered, headers = reusable(subprotocols), reusable(extra_headers)
+    if "proxy_headers" in options:
+        options["proxy_headers"] = reusable(options["proxy_headers"])
 
     async def connect() -> WSConnection:
         try:
             marks = QueueMarks(max_queue, max_queue_bytes)
             made_url = await made_anew(url)
-            made_subprotocols = await made_anew(subprotocols)
-            made_headers = await made_anew(extra_headers)
+            made_subprotocols = await made_anew(offered)
+            made_headers = await made_anew(headers)
         except BaseException:
             if isinstance(sock, socket.socket):
                 sock.close()

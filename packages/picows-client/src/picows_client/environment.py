@@ -27,7 +27,9 @@ def proxy_of_environment(url: WSURL) -> Optional[WSURL]:
     if _is_loopback(url.bare_host):
         return None
     proxies = getproxies_environment()
-    if proxy_bypass_environment(f"{url.bare_host}:{url.port}", proxies):
+    # An IPv6 address may be listed with or without brackets.
+    places = {f"{url.bare_host}:{url.port}", url.host_and_port}
+    if any(proxy_bypass_environment(place, proxies) for place in places):
         return None
     for name in _VARIABLES[url.scheme]:
         value = proxies.get(name, "").strip()

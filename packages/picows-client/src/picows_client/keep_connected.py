@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import (
     TYPE_CHECKING,
     Callable,
@@ -13,7 +14,7 @@ from typing import (
 )
 
 from picows_client.backoff import WSBackoff
-from picows_client.connect_options import ExtraHeaders, Made, made_anew
+from picows_client.connect_options import ExtraHeaders, Made, made_anew, reusable
 from picows_client.connecting import bound_factory, ws_connect
 from picows_client.link import WSLink
 from picows_client.logs import Logger, resolve_logger
@@ -93,6 +94,13 @@ def ws_keep_connected(
     entered.
     """
     rules = RedialRules.of(backoff, retry, max_attempts, max_elapsed)
+    if on_change is not None and (
+        inspect.iscoroutinefunction(on_change) or not callable(on_change)
+    ):
+        raise TypeError(f"on_change must be a function, and no coroutine function: {on_change!r}")
+    offered, headers = reusable(subprotocols), reusable(extra_headers)
+    if "proxy_headers" in options:
+        options["proxy_headers"] = reusable(options["proxy_headers"])
     logger = resolve_logger(logger_name)
     make = bound_factory(listener_or_factory)
 
@@ -107,8 +115,8 @@ def ws_keep_connected(
             await made_anew(url),
             make_listener,
             logger,
-            subprotocols=await made_anew(subprotocols),
-            extra_headers=await made_anew(extra_headers),
+            subprotocols=await made_anew(offered),
+            extra_headers=await made_anew(headers),
             **options,
         )
 

@@ -51,6 +51,7 @@ class WSLink(Generic[ListenerT]):
         self._task: Optional[asyncio.Task[None]] = None
         self._error: Optional[BaseException] = None  # that ended the link
         self._is_error_told = False
+        self._is_closing = False
         self._waiters: List[asyncio.Future[None]] = []
 
     # State
@@ -128,8 +129,12 @@ class WSLink(Generic[ListenerT]):
         self._raise_error()
 
     def close(self) -> None:
-        """End the link, and the connection by a closing handshake, as leaving the block does."""
+        """End the link, and the connection by a closing handshake, as leaving the block does.
+
+        A second call does not wait for the peer.
+        """
         if self._task is not None:
+            self._is_closing = True
             self._task.cancel()
 
     async def __aenter__(self) -> WSLink[ListenerT]:
@@ -141,7 +146,11 @@ class WSLink(Generic[ListenerT]):
         self._state = WSLinkState.CONNECTING
         self._task = asyncio.get_running_loop().create_task(self._run(self._redial))
         # A wrong URL or option is an error here, where the caller's traceback shows the call.
-        await asyncio.sleep(0)
+        try:
+            await asyncio.sleep(0)
+        except BaseException:  # the block is not entered, so nobody leaves it
+            await self._end(self._task)
+            raise
         if self._task.done():
             self._raise_error()
         return self
@@ -153,9 +162,19 @@ class WSLink(Generic[ListenerT]):
         traceback: Optional[TracebackType],
     ) -> None:
         if self._task is not None:
-            await settle({self._task})
+            await self._end(self._task)
         if exc_type is None and not self._is_error_told:
             self._raise_error()
+
+    async def _end(self, task: asyncio.Task[None]) -> None:
+        """Close, unless it closes already, and wait; if that is cancelled, drop the connection."""
+        if not self._is_closing:
+            self.close()
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            await settle({task})
+            raise
 
     # Its task
 
@@ -171,13 +190,20 @@ class WSLink(Generic[ListenerT]):
                     await end_in_order(transport)
                     raise
                 redial.lost(transport)
-        except asyncio.CancelledError:
-            pass  # by close()
+        except asyncio.CancelledError as error:
+            if not self._is_closing:
+                # By whoever cancels all tasks, or a cancelled future that the url function awaits.
+                wrapper = WSStateError("the link was cancelled, but not by close()")
+                wrapper.__cause__ = error
+                self._fail(wrapper)
         except Exception as error:  # noqa: BLE001 - whoever waits, or leaves the block, gets it
-            self._error = error
-            self._logger.error("the link has ended: %s", one_line(error))  # noqa: TRY400
+            self._fail(error)
         finally:
             self._change(WSLinkState.CLOSED)
+
+    def _fail(self, error: Exception) -> None:
+        self._error = error
+        self._logger.error("the link has ended: %s", one_line(error))
 
     def _on_pause(self, seconds: Optional[float]) -> None:
         self._change(WSLinkState.CONNECTING if seconds is None else WSLinkState.WAITING)

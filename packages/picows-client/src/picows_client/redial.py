@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import math
 from dataclasses import dataclass
 from typing import Any, Awaitable, Callable, Generic, Optional, TypeVar
@@ -31,10 +32,10 @@ class RedialRules:
     def __post_init__(self) -> None:
         if not isinstance(self.backoff, WSBackoff):
             raise TypeError(f"backoff must be a WSBackoff, not {self.backoff!r}")
-        if not callable(self.retry):
+        if inspect.iscoroutinefunction(self.retry) or not callable(self.retry):
             raise TypeError(
-                "retry must be a callable that gets an exception or a WSDisconnectCause, not"
-                f" {self.retry!r}"
+                "retry must be a function, and no coroutine function, that gets an exception or a"
+                f" WSDisconnectCause, not {self.retry!r}"
             )
         _check_limit("max_attempts", self.max_attempts, int)
         _check_limit("max_elapsed", self.max_elapsed, (int, float))
@@ -124,7 +125,7 @@ class Redial(Generic[T]):
             raise error
         self._pause = self._rules.backoff.pause(self._failures, retry_after_of(outcome))
         self._check_limits(error, self._pause)
-        error.__traceback__ = None  # it is kept, and would keep every frame of the attempt
+        _release_frames(error)
         log = self._logger.warning if looks_like_own_fault(outcome) else self._logger.info
         log(
             "%s: %s; attempt %d follows in %.3g s",
@@ -143,3 +144,15 @@ class Redial(Generic[T]):
         if rules.max_elapsed is not None and elapsed > rules.max_elapsed:
             self._logger.info("gave up after max_elapsed=%s seconds", rules.max_elapsed)
             raise error
+
+
+def _release_frames(error: Optional[BaseException]) -> None:
+    """Drop the tracebacks of an error that is kept; they keep all objects of the attempt."""
+    seen = set()
+    pending = [error]
+    while pending:
+        error = pending.pop()
+        if error is not None and id(error) not in seen:
+            seen.add(id(error))
+            error.__traceback__ = None
+            pending += [error.__cause__, error.__context__]

@@ -10,8 +10,10 @@ from typing import Optional, Union
 from picows_codec import (
     WSDisconnectCause,
     WSDisconnectKind,
+    WSInvalidOptionError,
     WSInvalidStatusError,
-    WSUsageError,
+    WSInvalidURL,
+    WSProxyError,
 )
 
 __all__ = ["Outcome", "is_transient", "looks_like_own_fault", "retry_after_of"]
@@ -29,15 +31,32 @@ _COMPLAINTS = frozenset({1002, 1003, 1007, 1008, 1009, 1010, *range(4000, 5000)}
 def is_transient(outcome: Outcome) -> bool:
     """Tell whether to connect again: the default of ``retry``.
 
-    False for a wrong URL, option or type (:class:`WSUsageError`, :class:`TypeError`), for a
-    certificate that does not verify, and for the statuses 400, 401, 403, 404, 405, 410 and 426.
-    True for everything else, whatever way an open connection ended included.
+    False for a wrong URL or option (:class:`WSInvalidURL`, :class:`WSInvalidOptionError`, and a
+    :class:`TypeError` of the library), for a certificate of the server or of an ``https://`` proxy
+    that does not verify, and for the statuses 400, 401, 403, 404, 405, 410 and 426 of the server.
+    True for everything else: other exceptions of the functions and callbacks that a caller passes,
+    and whatever way an open connection ended.
 
     :param outcome: the exception of an attempt, or the :class:`WSDisconnectCause` of a connection.
     """
     if isinstance(outcome, WSInvalidStatusError):
         return outcome.status not in _LASTING_STATUSES
-    return not isinstance(outcome, (WSUsageError, TypeError, ssl.CertificateError))
+    if isinstance(outcome, TypeError):
+        return not _is_raised_here(outcome)
+    if isinstance(outcome, WSProxyError):
+        return not isinstance(outcome.__cause__, ssl.CertificateError)
+    return not isinstance(outcome, (WSInvalidURL, WSInvalidOptionError, ssl.CertificateError))
+
+
+def _is_raised_here(error: TypeError) -> bool:
+    """Tell an argument of the wrong type from an error in a caller's function or callback."""
+    traceback = error.__traceback__
+    if traceback is None:
+        return True
+    while traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    module = traceback.tb_frame.f_globals.get("__name__", "")
+    return module.partition(".")[0] in {"picows_client", "picows_codec"}
 
 
 def looks_like_own_fault(outcome: Outcome) -> bool:
@@ -61,7 +80,7 @@ def retry_after_of(outcome: Outcome) -> Optional[float]:
         return float(value[:18])
     try:
         moment = parsedate_to_datetime(value)
-    except (TypeError, ValueError, IndexError):
+    except Exception:  # noqa: BLE001 - it has raised five kinds, and the value is the server's
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=timezone.utc)
