@@ -2,16 +2,19 @@
 
     python examples/reconnecting_client.py
 
-The server in this program is restarted again and again; the client ends after ten messages.
+The server in this program closes one connection and falls silent on the next; the client ends after
+ten messages.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 
 from picows_client import (
     WSBackoff,
     WSCloseCode,
+    WSFrame,
     WSLink,
     WSLinkState,
     WSMessage,
@@ -57,39 +60,31 @@ def report(link: WSLink[Feed]) -> None:
 async def follow(url: str, feed: Feed) -> None:
     # The default pauses, up to half a minute, suit a service across the network.
     backoff = WSBackoff(base=0.1, longest=1.0)
-    # Automatic pings notice a server that vanished without a CLOSE frame.
+    # Automatic pings notice a server that vanished without a CLOSE frame; data_timeout (seconds)
+    # notices one that answers pings, but whose feed is stale.
     async with ws_keep_connected(
-        url, feed, backoff=backoff, enable_auto_ping=True, on_change=report
+        url, feed, backoff=backoff, enable_auto_ping=True, data_timeout=0.5, on_change=report
     ):
         await feed.is_complete.wait()
 
 
 class Ticker(WSListener):
-    """Sends four messages, then nothing."""
+    """Sends four ticks to who subscribes; then it closes, or every other time says nothing more."""
 
-    def on_ws_connected(self, transport: WSTransport) -> None:
+    connections = itertools.count(1)
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if frame.opcode is not WSMsgType.TEXT:
+            return
         for tick in range(1, 5):
             transport.send(WSMsgType.TEXT, f"tick {tick}")
-
-
-async def serve_with_interruptions(url: str) -> None:
-    while True:
-        async with ws_create_server(url, Ticker) as server:
-            await asyncio.sleep(0.3)
-            server.close_clients(WSCloseCode.SERVICE_RESTART, "back in a moment")
-        await asyncio.sleep(0.3)
+        if next(self.connections) % 2:
+            transport.disconnect(code=WSCloseCode.SERVICE_RESTART, reason="back in a moment")
 
 
 async def main() -> None:
-    server = await ws_create_server("ws://127.0.0.1:0", Ticker, start_serving=False)
-    url = server.url  # with the port that was free
-    server.close()
-    serving = asyncio.create_task(serve_with_interruptions(url))
-    try:
-        await follow(url, Feed(wanted=10))
-    finally:
-        serving.cancel()
-        await asyncio.wait([serving])
+    async with ws_create_server("ws://127.0.0.1:0", Ticker) as server:
+        await follow(server.url, Feed(wanted=10))
 
 
 if __name__ == "__main__":
