@@ -1,0 +1,93 @@
+"""The program ``picows``."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from typing import Callable, Optional, Sequence
+
+from picows_client.cli.arguments import Arguments, parsed
+from picows_client.cli.console import Console
+from picows_client.cli.input import InputLines
+from picows_client.cli.line_editor import LineEditor, load_readline
+from picows_client.cli.rendering import Rendering
+from picows_client.cli.session import LOST, SUCCESS, WRONG_USAGE, Lines, Session
+from picows_client.cli.tls_context import tls_context
+
+__all__ = ["main"]
+
+_PROMPT = "> "
+_PREFIX = "< "
+
+
+def main(words: Optional[Sequence[str]] = None) -> int:
+    """Run the program with ``sys.argv``, or the words given; returns the exit code."""
+    arguments = parsed(words)
+    if sys.stdout is None:
+        return LOST  # a socket would get the descriptor, and be written to
+    try:
+        return asyncio.run(_run(arguments))
+    except KeyboardInterrupt:  # where a loop has no signal handlers
+        return SUCCESS
+
+
+async def _run(arguments: Arguments) -> int:
+    is_terminal = sys.stdout.isatty()
+    editor = _editor() if _is_interactive(arguments) else None
+    rendering = Rendering(
+        arguments,
+        is_terminal=is_terminal,
+        is_coloured=is_terminal and _wants_colour(),
+        prefix="" if editor is None else _PREFIX,
+        encoding=sys.stdout.encoding,
+    )
+
+    def make_console(on_gone: Callable[..., object], on_drained: Callable[[], object]) -> Console:
+        return Console(on_gone, on_drained, editor)
+
+    try:
+        context = tls_context(
+            is_insecure=arguments.is_insecure,
+            authorities=arguments.authorities,
+            certificate=arguments.certificate,
+            key=arguments.key,
+        )
+    except ValueError as error:
+        sys.stderr.write(f"picows: {error}\n")
+        return WRONG_USAGE
+    session = Session(arguments, context, _lines(arguments, editor), rendering, make_console)
+    if editor is not None:
+        editor.start()
+    return await session.run()
+
+
+def _is_interactive(arguments: Arguments) -> bool:
+    """Whether somebody types messages and sees the others between them."""
+    return (
+        _reads_input(arguments)
+        and sys.stdin is not None
+        and sys.stdin.isatty()
+        and sys.stdout.isatty()
+        and os.environ.get("TERM", "dumb") != "dumb"
+    )
+
+
+def _reads_input(arguments: Arguments) -> bool:
+    return not arguments.messages and arguments.pings is None
+
+
+def _editor() -> Optional[LineEditor]:
+    library = load_readline()
+    return None if library is None else LineEditor(library, _PROMPT)
+
+
+def _lines(arguments: Arguments, editor: Optional[LineEditor]) -> Optional[Lines]:
+    if not _reads_input(arguments):
+        return None
+    return editor or InputLines(None if sys.stdin is None else sys.stdin.fileno())
+
+
+def _wants_colour() -> bool:
+    """Unless NO_COLOR (no-color.org) is set, or the terminal knows no colours."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb"
