@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -12,6 +14,11 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 from tests.client.cli.screen import Screen
+
+if sys.platform != "win32":
+    import fcntl
+    import pty
+    import termios
 
 __all__ = ["PYTHON", "Peer", "Terminal", "environment", "finished", "run_picows", "serving"]
 
@@ -40,7 +47,7 @@ def default_signals() -> None:
 
 def started(*arguments: str, command: Tuple[str, ...] = PICOWS, **options: Any) -> Any:
     """Start the program; by default all three streams are pipes."""
-    pipes = {name: subprocess.PIPE for name in ("stdin", "stdout", "stderr")}
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     options = {**pipes, "env": environment(), "preexec_fn": default_signals, **options}
     return subprocess.Popen([*command, *arguments], **options)
 
@@ -72,6 +79,20 @@ class Peer:
         line: str = self._process.stdout.readline().decode().rstrip("\n")
         return line
 
+    def events(self, last: str) -> List[str]:
+        """Return the events up to and with this one."""
+        found = [self.next_event()]
+        while found[-1] != last:
+            assert found[-1], f"the server has ended: {found}"
+            found.append(self.next_event())
+        return found
+
+    def forget_events(self) -> None:
+        """Read what no test has asked for."""
+        run_picows(f"{self.url}/mark", "-w", "0")
+        self.events("connected /mark")
+        self.events("closed 1000")
+
     def kill(self) -> None:
         self._process.kill()
 
@@ -95,11 +116,6 @@ class Terminal:
     """The program on a terminal of its own. Leaving the context ends it."""
 
     def __init__(self, *arguments: str, columns: int = 80, **options: Any) -> None:
-        import fcntl
-        import pty
-        import struct
-        import termios
-
         self.screen = Screen(columns)
         self.raw = ""
         self._master, slave = pty.openpty()
@@ -122,8 +138,6 @@ class Terminal:
 
     def wait_for(self, condition: Callable[[List[str]], object]) -> List[str]:
         """Read until the lines on the screen are as they should be; returns them."""
-        import select
-
         deadline = time.monotonic() + TIMEOUT
         while not condition(self.screen.lines):
             ready, _, _ = select.select([self._master], [], [], 0.05)
@@ -140,14 +154,10 @@ class Terminal:
 
     def attributes(self) -> Any:
         """The terminal's settings now."""
-        import termios
-
         return termios.tcgetattr(self._master)
 
     def finish(self) -> int:
         """Wait for the end of the program, and read the rest of what it wrote."""
-        import select
-
         code: int = self.process.wait(TIMEOUT)
         while select.select([self._master], [], [], 0)[0]:
             self._take()

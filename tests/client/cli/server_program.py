@@ -23,7 +23,8 @@ EVIL = "\x1b[31mred\x9b1m\u202e\r< fake\nnext"
 
 
 def tell(text: str) -> None:
-    print(text, flush=True)
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 class Obedient(WSListener):
@@ -32,6 +33,8 @@ class Obedient(WSListener):
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         tell(f"connected {self.path}")
+        if self.path == "/greeting":
+            transport.send(WSMsgType.TEXT, "welcome")
         if self.path == "/many":
             for number in range(20_000):
                 transport.send(WSMsgType.TEXT, f"message {number}")
@@ -69,12 +72,12 @@ class Obedient(WSListener):
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         handshake = transport.close_handshake
         received = None if handshake is None else handshake.recv
-        tell(f"closed {'-' if received is None else received.code:d}")
+        tell("lost" if received is None else f"closed {received.code:d}")
 
 
 def accept(request: WSUpgradeRequest) -> Union[Obedient, Any]:
     tell(f"request {request.path}")
-    if request.path == "/refused":
+    if request.path.partition("?")[0] == "/refused":
         return WSUpgradeResponse.create_error_response(403, "go \x1b[31maway", {"X-Why": "no"})
     if request.path == "/headers":
         tell(request.headers.get("X-Name", "-"))
@@ -97,7 +100,7 @@ async def main() -> None:
             context.verify_mode = ssl.CERT_REQUIRED
             context.load_verify_locations(sys.argv[3])
     async with ws_create_server(f"{scheme}://127.0.0.1:0", accept, **options) as server:
-        tell("{}://localhost:{}".format(scheme, server.sockets[0].getsockname()[1]))
+        tell(f"{scheme}://localhost:{server.sockets[0].getsockname()[1]}")
         await server.serve_forever()
 
 

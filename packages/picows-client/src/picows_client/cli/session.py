@@ -17,7 +17,7 @@ from picows_client.cli.percentiles import progress_bar, table_of
 from picows_client.cli.rendering import Rendering
 from picows_client.cli.traffic import refusal
 from picows_client.keep_connected import ws_keep_connected
-from picows_client.link import WSLink
+from picows_client.link import WSLink, WSLinkState
 from picows_client.transience import Outcome, is_transient
 from picows_client.url import WSURL
 from picows_codec import (
@@ -144,8 +144,11 @@ class Session:
 
     def _options(self) -> Dict[str, Any]:
         arguments = self._arguments
+        logger = logging.Logger("picows")  # noqa: LOG001 - the console says everything
+        logger.addHandler(logging.NullHandler())
         options: Dict[str, Any] = {
-            "logger_name": self._logger(),
+            "logger_name": logger,
+            "on_change": self._on_change,
             "retry": self._is_to_try_again,
             "extra_headers": arguments.headers,
             "subprotocols": arguments.subprotocols,
@@ -156,25 +159,19 @@ class Session:
             "auto_ping_idle_timeout": _KEEPALIVE,
             "auto_ping_reply_timeout": _KEEPALIVE,
         }
-        if self._is_interactive:
-            options["on_change"] = self._greet
         if arguments.compresses:
             from picows_codec.deflate.parameters import WSPermessageDeflate  # noqa: PLC0415
 
             options["compression"] = WSPermessageDeflate(client_compresses=True)
         return options
 
-    def _logger(self) -> logging.Logger:
-        """Return a logger of its own, which says when it connects again."""
-        logger = logging.Logger("picows", logging.INFO)  # noqa: LOG001 - not below any other
-        logger.addHandler(_Remarks(self._console, is_silent=not self._arguments.reconnects))
-        return logger
-
     def _is_to_try_again(self, outcome: Outcome) -> bool:
         return self._arguments.reconnects and not self._is_leaving and is_transient(outcome)
 
-    def _greet(self, link: WSLink[QuietListener]) -> None:
-        if link.transport is not None:
+    def _on_change(self, link: WSLink[QuietListener]) -> None:
+        if link.state is WSLinkState.WAITING:
+            self._console.complain(f"{_text_of(link.last_error)}; connecting again")
+        elif link.state is WSLinkState.CONNECTED and self._is_interactive:
             url = WSURL.parse(self._arguments.url).for_log
             self._console.remark(f"Connected to {url}. Each line is a message; Ctrl-D leaves.")
 
@@ -294,7 +291,7 @@ class Session:
         if self._arguments.is_verbose:
             for line in refusal(error):
                 self._console.remark(line)
-        self._console.complain(error if str(error) else repr(error))
+        self._console.complain(_text_of(error))
         return LOST
 
     def _is_orderly(self, error: WSConnectionClosed) -> bool:
@@ -313,15 +310,5 @@ class Session:
         return SUCCESS
 
 
-class _Remarks(logging.Handler):
-    """Shows what the library logs about connecting again, on the console."""
-
-    def __init__(self, console: Console, *, is_silent: bool) -> None:
-        super().__init__()
-        self._console = console
-        self._is_silent = is_silent
-
-    def emit(self, record: logging.LogRecord) -> None:
-        # An error that ends all is told once, at the end.
-        if not self._is_silent and record.levelno < logging.ERROR:
-            self._console.complain(record.getMessage())
+def _text_of(error: Optional[BaseException]) -> str:
+    return str(error) or repr(error)
