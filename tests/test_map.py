@@ -25,7 +25,9 @@ ELSEWHERE: Dict[str, Dict[str, str]] = {
         "write_queue": "codec/stream/test_wire.py",
     },
     "client": {
+        "__main__": "client/cli/test_main.py",
         "_version": "packaging/test_release.py",
+        "cli.listening": "client/cli/test_session.py",
         "connect_call": "client/test_coroutine.py",
         "connect_options": "client/test_keep_connected.py",
         "protocol": "client/test_opening.py",

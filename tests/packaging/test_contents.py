@@ -156,3 +156,16 @@ def test_metadata(wheels: Dict[str, Path], name: str) -> None:
         "server": {"compression", "uvloop"},
     }
     assert set(metadata.get_all("Provides-Extra", [])) == extras[name]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_scripts(wheels: Dict[str, Path], name: str) -> None:
+    """The client's wheel has the command line."""
+    with ZipFile(str(wheels[name])) as archive:
+        texts = [
+            archive.read(entry).decode()
+            for entry in archive.namelist()
+            if entry.endswith(".dist-info/entry_points.txt")
+        ]
+    script = "[console_scripts]\npicows = picows_client.cli.main:main\n"
+    assert texts == ([script] if name == "client" else [])

@@ -10,7 +10,7 @@ from typing import Callable, Dict
 
 import pytest
 
-from tests.packaging.building import ROOT, FreshEnvironment, declared_version, pip_wheel, talk
+from tests.packaging.building import ROOT, FreshEnvironment, declared_version, pip_wheel, run, talk
 
 CODEC_NEEDS = {"multidict", "picows-codec", "typing_extensions"}
 # aiofastnet needs Python 3.9; exceptiongroup comes with it before Python 3.11.
@@ -18,7 +18,7 @@ CONNECTION_NEEDS = CODEC_NEEDS | {"aiofastnet", "exceptiongroup"}
 
 
 def test_client_alone(
-    fresh_environment: Callable[[], FreshEnvironment], wheels: Dict[str, Path]
+    fresh_environment: Callable[[], FreshEnvironment], wheels: Dict[str, Path], tmp_path: Path
 ) -> None:
     environment = fresh_environment()
     environment.pip_install(str(wheels["client"]), str(wheels["codec"]))
@@ -27,6 +27,13 @@ def test_client_alone(
         sys.executable, "websockets_server.py", environment.python, "quickstart_client.py"
     )
     assert answer == "Echo reply: Hello world\n"
+    script = Path(environment.python).with_name("picows")
+    assert run(str(script), "--version", cwd=tmp_path) == (
+        f"picows-client {declared_version('client')}\n"
+    )
+    assert run(environment.python, "-m", "picows_client", "--help", cwd=tmp_path).startswith(
+        "usage: picows "
+    )
 
 
 def test_server_alone(

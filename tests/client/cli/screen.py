@@ -56,21 +56,24 @@ class Screen:
             self._column += max(count, 1)
         elif kind == "D":
             self._column -= max(count, 1)
-        elif kind == "K":
+        elif kind in ("J", "K"):
             assert count == 0
-            for column in [column for column in row if column >= self._column]:
-                del row[column]
-        elif kind == "J":
-            assert count == 0
-            del self._rows[self._row + 1 :]
+            if kind == "J":
+                del self._rows[self._row + 1 :]
             for column in [column for column in row if column >= self._column]:
                 del row[column]
         elif kind in ("P", "@"):
-            step = max(count, 1) * (1 if kind == "@" else -1)
-            moved = {c + step if c >= self._column else c: text for c, text in row.items()}
-            self._rows[self._row] = moved
+            self._shift(kind == "P", max(count, 1))
         else:
             assert kind == "m", f"an unknown sequence: {found[0]!r}"
+
+    def _shift(self, deletes: bool, count: int) -> None:
+        here = self._column
+        row = self._rows[self._row]
+        if deletes:
+            row = {c: text for c, text in row.items() if not here <= c < here + count}
+        step = -count if deletes else count
+        self._rows[self._row] = {c + step if c >= here else c: text for c, text in row.items()}
 
     def _put(self, character: str) -> None:
         if character == "\n":

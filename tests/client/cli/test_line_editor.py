@@ -10,7 +10,7 @@ import pytest
 
 from picows_client.cli import line_editor
 from picows_client.cli.line_editor import load_readline
-from tests.client.cli.running import Peer, Terminal, environment
+from tests.client.cli.running import Peer, Terminal, environment, serving
 
 GREETING = "Connected to {}/. Each line is a message; Ctrl-D leaves."
 
@@ -126,7 +126,7 @@ def test_control_c(peer: Peer) -> None:
         connected(terminal, peer)
         terminal.type("half a line\x03")
         assert terminal.finish() == 0
-        assert terminal.screen.lines[-2:] == ["Disconnected: this side closed: 1000", ""]
+        assert terminal.screen.lines[-2:] == [GREETING.format(peer.url), ""]
         assert "Traceback" not in terminal.raw
         assert terminal.attributes() == terminal.before
     peer.events("closed 1000")
@@ -158,9 +158,11 @@ def test_suspended_and_continued(peer: Peer) -> None:
 
 
 @needs_readline
-def test_not_connected(peer: Peer) -> None:
+def test_not_connected() -> None:
     """A line that is typed while there is no connection is not sent later."""
-    with Terminal("ws://127.0.0.1:1", "--reconnect") as terminal:
+    with serving() as peer, Terminal(peer.url, "--reconnect", columns=200) as terminal:
+        connected(terminal, peer)
+        peer.kill()
         terminal.wait_for(lambda lines: any("connecting again" in line for line in lines))
         terminal.type("hello\n")
         terminal.wait_for(lambda lines: any("picows: not sent: the link is" in x for x in lines))

@@ -12,7 +12,7 @@ from typing import Any, List, Optional
 
 import pytest
 
-from picows_client.cli.output import Output
+from picows_client.cli.output import StandardOutput
 from tests.support.loops import run
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs poll")
@@ -34,7 +34,7 @@ class Calls:
 
 def opened(descriptor: int) -> Any:
     calls = Calls()
-    return Output(descriptor, calls.on_gone, calls.on_drained), calls
+    return StandardOutput(descriptor, calls.on_gone, calls.on_drained), calls
 
 
 async def read_all(descriptor: int, size: int) -> bytes:

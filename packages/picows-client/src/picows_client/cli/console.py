@@ -9,7 +9,7 @@ import sys
 from typing import Callable, Optional
 
 from picows_client.cli.line_editor import LineEditor
-from picows_client.cli.output import Output
+from picows_client.cli.output import StandardOutput
 from picows_client.cli.terminal_text import harmless
 from picows_codec.log_text import one_line
 
@@ -19,7 +19,7 @@ __all__ = ["Console"]
 class Console:
     """Prints messages to standard output and remarks to standard error.
 
-    :param on_gone, on_drained: see :class:`Output`.
+    :param on_gone, on_drained: see :class:`StandardOutput`.
     :param editor: where a user types between what is printed. Then everything is written at once.
     """
 
@@ -31,7 +31,7 @@ class Console:
     ) -> None:
         self._on_gone = on_gone
         self.editor = editor
-        self._output = None if editor is not None else Output(1, on_gone, on_drained)
+        self._output = None if editor is not None else StandardOutput(1, on_gone, on_drained)
         self._has_progress = False
 
     @property

@@ -27,6 +27,7 @@ def main(words: Optional[Sequence[str]] = None) -> int:
     if sys.stdout is None:
         return LOST  # a socket would get the descriptor, and be written to
     try:
+        # Not uvloop, which sets descriptors to non-blocking mode: the shell uses these, too.
         return asyncio.run(_run(arguments))
     except KeyboardInterrupt:  # where a loop has no signal handlers
         return SUCCESS

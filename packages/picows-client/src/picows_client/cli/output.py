@@ -8,13 +8,13 @@ import select
 import stat
 from typing import Callable, Optional
 
-__all__ = ["Output"]
+__all__ = ["StandardOutput"]
 
 _CHUNK = 4096  # PIPE_BUF of Linux: a pipe that is writable takes so much at once
 _HIGH_WATERMARK = 65536
 
 
-class Output:
+class StandardOutput:
     """A queue before a descriptor, which stays in blocking mode, as that of ``InputLines``.
 
     :param on_gone: called once when nothing can be written any more: with None if its reader has

@@ -14,6 +14,7 @@ from picows_client.cli.terminal_text import harmless, indented
 __all__ = ["Rendering"]
 
 _PREVIEW = 32  # bytes of a binary message on a terminal
+_INDENT = 2  # of the further lines of a message that begins with something else
 _NANOSECONDS = 1_000_000_000
 
 
@@ -61,9 +62,9 @@ class Rendering:
         if isinstance(payload, bytes) and self._is_written_as_it_is:
             return payload
         head = self._head(moments) + self._prefix
-        body = self._text(payload) if isinstance(payload, str) else self._binary(payload) + note
+        body = self._text(payload) if isinstance(payload, str) else self._binary(payload)
         if self._is_terminal:
-            body = indented(body, len(head))
+            body = indented(body + note, _INDENT if head else 0)
         return f"{head}{body}\n".encode(self._encoding, "backslashreplace")
 
     @property
