@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import os
 import select
@@ -118,6 +119,7 @@ class Terminal:
     def __init__(self, *arguments: str, columns: int = 80, **options: Any) -> None:
         self.screen = Screen(columns)
         self.raw = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("4H", 24, columns, 0, 0))
 
@@ -148,7 +150,7 @@ class Terminal:
         return self.screen.lines
 
     def _take(self) -> None:
-        text = os.read(self._master, 65536).decode()
+        text = self._decoder.decode(os.read(self._master, 65536))
         self.raw += text
         self.screen.feed(text)
 
