@@ -31,11 +31,11 @@ from picows_codec import (
     WSTransport,
     broadcast,
 )
+from picows_codec.testing.memory_transport import MemoryTransport
 from tests.support import frames
 from tests.support.connection import Connection, Recorder, both_roles
 from tests.support.deflate import DeflateConnection, Peer
 from tests.support.frames import BINARY, CLOSE, CONTINUATION, TEXT
-from tests.support.memory import MemoryTransport
 from tests.support.threads import Threads, look_at
 
 EXTENSIONS = sorted(
@@ -221,7 +221,7 @@ def test_a_frame_that_another_thread_sends(
     # The sender is in the middle of it when the callback ends and the next frame arrives where
     # this one was.
     payload = b"a" * 100_000
-    monkeypatch.setattr("tests.support.connection.MemoryTransport", Noticing)
+    monkeypatch.setattr("picows_codec.testing.memory_connection.MemoryTransport", Noticing)
     handed: queue.Queue[Any] = queue.Queue()
     sending, received = threading.Event(), threading.Event()
     threads = Threads()

@@ -21,6 +21,9 @@ ELSEWHERE: Dict[str, Dict[str, str]] = {
         "option_types": "codec/test_option_table.py",
         "tap": "codec/connection/test_tapping.py",
         "tap_types": "codec/connection/test_tapping.py",
+        "testing.frames": "codec/testing/test_connected.py",
+        "testing.memory_connection": "codec/testing/test_connected.py",
+        "testing.memory_transport": "codec/testing/test_connected.py",
         "transport_coroutines": "codec/test_transport.py",
         "write_queue": "codec/stream/test_wire.py",
     },
@@ -33,8 +36,12 @@ ELSEWHERE: Dict[str, Dict[str, str]] = {
         "protocol": "client/test_opening.py",
         "resolve": "client/test_dial.py",
         "teardown": "client/test_faults.py",
+        "testing": "codec/testing/test_connected.py",
     },
-    "server": {"_version": "packaging/test_release.py"},
+    "server": {
+        "_version": "packaging/test_release.py",
+        "testing": "codec/testing/test_connected.py",
+    },
 }
 
 # Rooms with more tests than one file holds: further files, and what they are about.

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from picows_codec import WSFrame, WSListener, WSMessage, WSMessageListener, WSTransport
+from picows_codec.testing.memory_transport import MemoryTransport
 from tests.support import frames
 from tests.support.connection import Connection, Recorder, both_roles
-from tests.support.memory import MemoryTransport
 
 
 @pytest.fixture(autouse=True)

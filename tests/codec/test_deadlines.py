@@ -8,7 +8,7 @@ import pytest
 
 from picows_codec import WSDisconnectKind, WSState, WSTransport
 from picows_codec.deadlines import Deadlined, Sweeper, time_left, until_second_look
-from tests.support.clock import FakeLoop
+from picows_codec.testing.clock import FakeLoop
 from tests.support.connection import Connection, Recorder, both_roles
 from tests.support.frames import BINARY
 from tests.support.leaks import count_instances

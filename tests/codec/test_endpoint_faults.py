@@ -10,11 +10,11 @@ from typing import Any, Callable, Dict, List, Tuple
 import pytest
 
 from picows_codec import WSDisconnectKind, WSFrame, WSState, WSTransport, WSUsageError
+from picows_codec.testing.memory_transport import InjectedFault
 from tests.support.chunking import byte_by_byte, in_halves
 from tests.support.connection import Connection, Recorder, both_roles
 from tests.support.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT
 from tests.support.listeners import CALLBACKS
-from tests.support.memory import InjectedFault
 
 pytestmark = pytest.mark.usefixtures("no_collector")
 

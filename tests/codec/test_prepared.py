@@ -19,10 +19,10 @@ from picows_codec import (
     WSPreparedMessage,
     WSStateError,
 )
+from picows_codec.testing.memory_transport import MemoryTransport
 from tests.support.connection import Connection, Recorder, both_roles, kind_of
 from tests.support.deflate import DeflateConnection, Peer, inflated
 from tests.support.frames import BINARY, CLOSE, CONTINUATION, PING, TEXT
-from tests.support.memory import MemoryTransport
 
 SIZES = [0, 1, 125, 126, 256, 16_384, 16_385, 65_535, 65_536, 131_072, 1_000_000]
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from picows_codec.readiness import has_readers
-from tests.support.clock import FakeLoop
+from picows_codec.testing.clock import FakeLoop
 
 
 class CompletionLoop(asyncio.AbstractEventLoop):

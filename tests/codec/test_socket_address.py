@@ -8,8 +8,8 @@ import pytest
 
 from picows_codec import socket_address
 from picows_codec.socket_address import format_address, pack_address, unpack_address
+from picows_codec.testing.memory_transport import MemoryTransport
 from tests.support.connection import Connection, both_roles
-from tests.support.memory import MemoryTransport
 
 
 def test_names() -> None:

@@ -8,8 +8,8 @@ from typing import List
 import pytest
 
 from picows_codec import ServerHandshake, WSListener, WSOptions
+from picows_codec.testing.memory_transport import MemoryTransport
 from picows_server.protocol import ProtocolOwner, ServerProtocol
-from tests.support.memory import MemoryTransport
 from tests.support.servers import quiet_logger
 
 

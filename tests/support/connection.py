@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from typing import Any, Callable, Dict, List, Optional, Tuple, Type
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import pytest
 
-from picows_codec import (
-    ClientHandshake,
-    ServerHandshake,
-    WSDisconnectCause,
-    WSDisconnectKind,
-    WSEndpoint,
-    WSFrame,
-    WSListener,
-    WSOptions,
-    WSTransport,
-)
+from picows_codec import WSDisconnectKind, WSFrame, WSListener, WSTransport
+from picows_codec.testing.memory_connection import MemoryConnection
 from tests.support import frames
-from tests.support.clock import FakeLoop
 from tests.support.frames import Frame
-from tests.support.memory import MemoryTransport
 
 __all__ = [
     "Connection",
@@ -109,16 +97,12 @@ class Recorder(WSListener):
         return sum(event == (name,) for event in self.events)
 
 
-class _Protocol(WSEndpoint, asyncio.BufferedProtocol):
-    __slots__ = ()
-
-
-class Connection:
+class Connection(MemoryConnection):
     """An endpoint with its listener, transport, loop and log.
 
     Opens at once, unless ``open`` is False; what was written for that is then forgotten. ``room``
     bytes are taken by the kernel after that. ``transport_options`` go to :class:`MemoryTransport`,
-    all other keywords to ``WSOptions``.
+    all other keywords to :class:`MemoryConnection`.
     """
 
     def __init__(
@@ -128,127 +112,32 @@ class Connection:
         *,
         open: bool = True,  # noqa: A002
         factory: Optional[Callable[..., Any]] = None,
-        loop: Optional[FakeLoop] = None,
-        clock: Optional[Callable[[], float]] = None,
-        shared_reads: bool = True,
         room: Optional[int] = None,
-        transport_options: Optional[Dict[str, Any]] = None,
-        extra_request: bytes = b"",
-        protocol_class: Type[WSEndpoint] = _Protocol,
-        transport_class: Type[MemoryTransport] = MemoryTransport,
         **options: Any,
     ) -> None:
-        self.role = role
-        self.loop = loop or FakeLoop()
         self.log = Log()
         self.listener: Any = listener if listener is not None else Recorder()
         made = self.listener
-        options_object = WSOptions(**options)
-        if role == "client":
-            handshake: Any = ClientHandshake(
-                "/",
-                "localhost",
-                factory or (lambda request, response: made),
-                options=options_object,
-            )
-        else:
-            handshake = ServerHandshake(factory or (lambda request: made), options=options_object)
-        self.endpoint: Any = protocol_class(
-            options_object,
-            handshake,
-            self.loop,
-            self.log,
-            clock=clock,
-            shared_reads=shared_reads,
-        )
-        self.ws: WSTransport = self.endpoint.transport
+        super().__init__(role, factory or (lambda *_: made), logger=self.log, **options)
         # A test that opens a connection step by step looks at the future.
         self.opened: Any = None if open else self.endpoint.opened
-        self.transport = transport_class(self.loop, self.endpoint, **transport_options or {})
-        self._extra_request = extra_request
-        self._seen = 0
         if open:
             self.start()
             self.open()
             self.transport.room = room
 
-    def start(self) -> None:
-        """Call ``connection_made``."""
-        self.transport.start()
-        self.loop.run_ready()
-
-    def opening_bytes(self) -> bytes:
-        """What the peer sends to complete the opening handshake."""
-        if self.role == "server":
-            return frames.upgrade_request(extra=self._extra_request)
-        request = self.transport.written
-        return frames.upgrade_response(request) if request else b""
-
-    def open(self, tail: bytes = b"") -> None:
-        """The peer completes the opening handshake; ``tail`` comes in the same read."""
-        self._seen = len(self.transport.written)
-        self.feed(self.opening_bytes() + tail)
-        if self.role == "server" and self.transport.written:
-            self._seen = self.transport.written.index(b"\r\n\r\n") + 4
-
-    # The network
-
     @property
-    def key(self) -> Optional[bytes]:
-        """The masking key of the peer's frames."""
-        return frames.KEY if self.role == "server" else None
-
-    def build(self, opcode: int, payload: bytes = b"", **options: Any) -> bytes:
-        """A frame of the peer."""
-        options.setdefault("key", self.key)
-        return frames.build(opcode, payload, **options)
-
-    def feed(self, *pieces: bytes) -> None:
-        """Bytes of the peer arrive, each piece in a read of its own."""
-        for piece in pieces:
-            self.transport.feed(piece)
-        self.loop.run_ready()
+    def transport(self) -> Any:
+        """The transport below the endpoint."""
+        return self.network
 
     def receive(self, opcode: int, payload: bytes = b"", **options: Any) -> None:
         """A frame of the peer arrives."""
         self.feed(self.build(opcode, payload, **options))
 
-    def receive_close(self, code: int = 1000, reason: bytes = b"") -> None:
-        self.receive(frames.CLOSE, frames.close_payload(code, reason))
-
-    def feed_eof(self) -> None:
-        self.transport.feed_eof()
-        self.loop.run_ready()
-
-    def lose(self, exc: Optional[BaseException] = None) -> None:
-        self.transport.lose(exc)
-        self.loop.run_ready()
-
-    def drain(self, size: Optional[int] = None) -> None:
-        self.transport.drain(size)
-        self.loop.run_ready()
-
-    # What came of it
-
-    def sent_bytes(self) -> bytes:
-        """The bytes written since the last call. This ends the loop iteration."""
-        self.loop.run_ready()
-        written = self.transport.written
-        new = written[self._seen :]
-        self._seen = len(written)
-        return new
-
     def sent(self) -> List[Frame]:
         """The frames that were written since the last look, without their masking keys."""
-        found, rest = frames.parse_all(self.sent_bytes())
-        assert not rest, rest
-        for frame in found:
-            assert (frame.key is not None) == (self.role == "client"), frame
-        return [Frame(frame.opcode, frame.payload, frame.fin, frame.rsv) for frame in found]
-
-    @property
-    def cause(self) -> Optional[WSDisconnectCause]:
-        return self.ws.disconnect_cause
+        return self.new_frames()
 
 
 def finish_closing(connection: Connection) -> None:

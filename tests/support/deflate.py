@@ -90,22 +90,15 @@ class DeflateConnection(Connection):
         compression: Any = None,
         **options: Any,
     ) -> None:
-        self.answer = answer.encode()
         if compression is None:
             compression = WSPermessageDeflate(min_size=0, client_compresses=True)
         super().__init__(
             role,
             listener,
             compression=compression,
-            extra_request=b"Sec-WebSocket-Extensions: %b\r\n" % self.answer,
+            peer_headers=[("Sec-WebSocket-Extensions", answer)],
             **options,
         )
-
-    def opening_bytes(self) -> bytes:
-        found = super().opening_bytes()
-        if self.role == "client":
-            found = found[:-2] + b"Sec-WebSocket-Extensions: %b\r\n\r\n" % self.answer
-        return found
 
     def compressed(self, opcode: int, payload: bytes, **options: Any) -> bytes:
         """A compressed frame of the peer; the payload as it is on the wire."""

@@ -142,7 +142,7 @@ def test_responses(result: Any, status: int) -> None:
 
 
 def test_listener_with_a_response() -> None:
-    connection, deciding = deferred(extra_request=b"Sec-WebSocket-Protocol: a, b\r\n")
+    connection, deciding = deferred(peer_headers=[("Sec-WebSocket-Protocol", "a, b")])
     response = WSUpgradeResponse.create_101_response({"X-A": "1"}, "b")
     written = decide(
         connection, deciding, WSUpgradeResponseWithListener(response, connection.listener)

@@ -23,9 +23,9 @@ from picows_codec import (
     WSUpgradeResponse,
     WSUpgradeResponseWithListener,
 )
+from picows_codec.testing.clock import FakeLoop
 from tests.support import frames
 from tests.support.chunking import Feeding, every_feeding
-from tests.support.clock import FakeLoop
 from tests.support.connection import (
     Connection,
     Log,
@@ -141,7 +141,7 @@ def test_subprotocol() -> None:
     connection = Connection(
         "server",
         factory=route,
-        extra_request=b"Sec-WebSocket-Protocol: a, b\r\n",
+        peer_headers=[("Sec-WebSocket-Protocol", "a, b")],
     )
     assert connection.ws.subprotocol == "b"
 

@@ -14,10 +14,10 @@ from picows_codec import (
     WSStateError,
     broadcast,
 )
+from picows_codec.testing.memory_transport import MemoryTransport
 from tests.support.connection import Connection, both_roles, kind_of
 from tests.support.deflate import DeflateConnection, Peer
 from tests.support.frames import BINARY, CLOSE
-from tests.support.memory import MemoryTransport
 
 
 class Interrupted(MemoryTransport):

@@ -7,10 +7,10 @@ import contextlib
 import pytest
 
 from picows_codec import WSDisconnectKind, WSState, WSStateError
+from picows_codec.testing.memory_transport import InjectedFault
 from tests.support import frames
 from tests.support.connection import Connection, both_roles
 from tests.support.frames import BINARY, TEXT, Frame, pattern
-from tests.support.memory import InjectedFault
 
 # Around every change of the encoding, of the gather write, of the pieces in which a loop's own
 # transport gets a large frame (64,512 bytes, the header included), and of the write buffer (128 KiB

@@ -197,7 +197,7 @@ def compressed(count: int, size: int) -> bytes:
 
 COMPRESSED = {
     "compression": WSPermessageDeflate(client_no_context_takeover=True),
-    "extra_request": b"Sec-WebSocket-Extensions: permessage-deflate\r\n",
+    "peer_headers": [("Sec-WebSocket-Extensions", "permessage-deflate")],
     "shared_reads": False,
     "read_buffer_init_size": 1 << 20,
 }

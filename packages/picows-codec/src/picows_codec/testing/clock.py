@@ -5,8 +5,21 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+from asyncio.events import _get_running_loop, _set_running_loop
 from collections import deque
-from typing import Any, Callable, Coroutine, Deque, Dict, List, Optional, Tuple
+from contextlib import contextmanager
+from typing import (
+    Any,
+    Callable,
+    Coroutine,
+    Deque,
+    Dict,
+    Iterator,
+    List,
+    Optional,
+    Tuple,
+    cast,
+)
 
 __all__ = ["FakeClock", "FakeHandle", "FakeLoop"]
 
@@ -30,16 +43,20 @@ class FakeHandle:
         self._when = when
 
     def when(self) -> float:
+        """Return the time at which it is due."""
         return self._when
 
     def cancel(self) -> None:
+        """Never run it."""
         self._callback = None
         self._args = ()
 
     def cancelled(self) -> bool:
+        """Whether it was cancelled, or has run."""
         return self._callback is None
 
     def run(self) -> None:
+        """Run it now."""
         callback, args = self._callback, self._args
         self.cancel()
         try:
@@ -49,10 +66,11 @@ class FakeHandle:
             del callback, args  # an exception that is kept keeps this frame, too
 
 
-class FakeLoop(asyncio.AbstractEventLoop):
+class FakeLoop:
     """An event loop without I/O: callbacks run in ``run_ready`` and ``advance`` only.
 
-    The exception of a callback is raised by the call that ran it, not only logged.
+    The exception of a callback is raised by the call that ran it, not only logged. Futures, tasks,
+    ``asyncio.sleep`` and the like work; sockets, threads and processes do not.
     """
 
     def __init__(self, clock: Optional[FakeClock] = None) -> None:
@@ -65,35 +83,65 @@ class FakeLoop(asyncio.AbstractEventLoop):
     # What the library uses
 
     def time(self) -> float:
+        """The clock's seconds."""
         return self.clock.now
 
-    def call_soon(  # type: ignore[override]
+    def call_soon(
         self, callback: Callable[..., Any], *args: Any, context: Any = None
     ) -> FakeHandle:
+        """Run a callback in the next ``run_ready``."""
         handle = FakeHandle(callback, args, self.clock.now)
         self._ready.append(handle)
         return handle
 
-    def call_later(  # type: ignore[override]
+    def call_later(
         self, delay: float, callback: Callable[..., Any], *args: Any, context: Any = None
     ) -> FakeHandle:
-        handle = FakeHandle(callback, args, self.clock.now + delay)
-        heapq.heappush(self._timers, (handle.when(), next(self._order), handle))
-        return handle
+        """Run a callback when so many seconds have passed."""
+        return self.call_at(self.clock.now + delay, callback, *args)
 
     def create_future(self) -> asyncio.Future[Any]:
-        return asyncio.Future(loop=self)
+        """Return a future of this loop."""
+        return asyncio.Future(loop=cast("Any", self))
 
-    # What asyncio's futures and tasks use
+    # What asyncio and listeners use
+
+    def call_at(
+        self, when: float, callback: Callable[..., Any], *args: Any, context: Any = None
+    ) -> FakeHandle:
+        """Run a callback at a time of the clock."""
+        handle = FakeHandle(callback, args, when)
+        heapq.heappush(self._timers, (when, next(self._order), handle))
+        return handle
+
+    def call_soon_threadsafe(
+        self, callback: Callable[..., Any], *args: Any, context: Any = None
+    ) -> FakeHandle:
+        """Run a callback in the next ``run_ready``."""
+        return self.call_soon(callback, *args)
+
+    def create_task(
+        self, coro: Coroutine[Any, Any, Any], *, name: Optional[str] = None, **_: Any
+    ) -> asyncio.Task[Any]:
+        """Return a task that begins in the next ``run_ready``."""
+        return asyncio.Task(coro, loop=cast("Any", self), name=name)
 
     def get_debug(self) -> bool:
+        """False."""
+        return False
+
+    def is_running(self) -> bool:
+        """Whether one of its callbacks runs."""
+        running: Any = _get_running_loop()
+        return running is self
+
+    def is_closed(self) -> bool:
+        """False: nothing of it needs to be closed."""
         return False
 
     def call_exception_handler(self, context: Dict[str, Any]) -> None:
+        """Keep what asyncio reports in ``reports``."""
         self.reports.append(context)
-
-    def create_task(self, coro: Coroutine[Any, Any, Any], **_: Any) -> asyncio.Task[Any]:  # type: ignore[override]
-        return asyncio.Task(coro, loop=self)
 
     # What tests use
 
@@ -120,17 +168,30 @@ class FakeLoop(asyncio.AbstractEventLoop):
         self.clock.now = end
         self.run_ready()
 
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """``asyncio.get_running_loop()`` returns this loop within the block."""
+        outer = _get_running_loop()
+        _set_running_loop(cast("Any", self))
+        try:
+            yield
+        finally:
+            _set_running_loop(outer)
+
     def _run(self, handle: FakeHandle) -> None:
-        outer = asyncio._get_running_loop()
-        asyncio._set_running_loop(self)
+        outer = _get_running_loop()
+        _set_running_loop(cast("Any", self))
         try:
             handle.run()
         finally:
-            asyncio._set_running_loop(outer)
+            _set_running_loop(outer)
 
     def run(self, coro: Coroutine[Any, Any, Any]) -> Any:
         """Run a coroutine that needs no time to pass, and return its result."""
         task = self.create_task(coro)
         self.run_ready()
-        assert task.done(), "the coroutine waits for something"
+        if not task.done():
+            task.cancel()
+            self.run_ready()
+            raise TimeoutError("the coroutine waits for something that has not happened")
         return task.result()

@@ -47,6 +47,8 @@ class MemoryTransport(asyncio.Transport):
         self._can_half_close = can_half_close
         self._buffered = buffered
         self._queue = 0
+        self._arrived = b""
+        self._eof_arrived = False
         self._high, self._low = 65536, 16384
         self._protocol_paused = False
         self._reading = True
@@ -60,17 +62,33 @@ class MemoryTransport(asyncio.Transport):
         self._guarded(self._protocol.connection_made, self)
 
     def feed(self, data: bytes) -> None:
-        """Bytes arrive."""
-        while data and self._reading and not self._closing:
+        """Bytes arrive. While reading is paused they wait, as in the kernel."""
+        if self._closing:
+            return
+        self._arrived += data
+        self._deliver()
+
+    @property
+    def undelivered(self) -> int:
+        """Bytes that wait because reading is paused."""
+        return len(self._arrived)
+
+    def _deliver(self) -> None:
+        while self._arrived and self._reading and not self._closing:
             if not self._buffered:
+                data, self._arrived = self._arrived, b""
                 self._guarded(self._protocol.data_received, data)
                 return
             buffer = memoryview(self._protocol.get_buffer(-1))
-            size = min(len(buffer), len(data))
-            buffer[:size] = data[:size]
+            size = min(len(buffer), len(self._arrived))
+            buffer[:size] = self._arrived[:size]
             del buffer
-            data = data[size:]
+            self._arrived = self._arrived[size:]
             self._guarded(self._protocol.buffer_updated, size)
+        if self._eof_arrived and not self._arrived and not self._closing:
+            self._eof_arrived = False
+            if not self._guarded(self._protocol.eof_received):
+                self._close()
 
     def fail_next(self, n: int = 1) -> None:
         """The n-th call from now raises."""
@@ -78,8 +96,9 @@ class MemoryTransport(asyncio.Transport):
 
     def feed_eof(self) -> None:
         """The peer half-closes."""
-        if not self._closing and not self._guarded(self._protocol.eof_received):
-            self._close()
+        if not self._closing:
+            self._eof_arrived = True
+            self._deliver()
 
     def drain(self, size: Optional[int] = None) -> None:
         """The kernel takes ``size`` bytes of the queue, or all of it."""
@@ -104,11 +123,13 @@ class MemoryTransport(asyncio.Transport):
 
     @property
     def watermarks(self) -> Any:
+        """Low and high, in bytes."""
         return self._low, self._high
 
     # For the protocol
 
     def write(self, data: Any) -> None:
+        """Take bytes, and pause the protocol if too many wait."""
         self._count("write")
         if self.eof_written:
             raise RuntimeError("write() after write_eof()")
@@ -125,19 +146,23 @@ class MemoryTransport(asyncio.Transport):
             self._protocol.pause_writing()
 
     def write_eof(self) -> None:
+        """Half-close."""
         self._count("write_eof")
         if not self._closing:
             self.eof_written = True
 
     def can_write_eof(self) -> bool:
+        """Whether it can be half-closed."""
         self._count("can_write_eof")
         return self._can_half_close
 
     def close(self) -> None:
+        """End when the queue is empty."""
         self._count("close")
         self._close()
 
     def abort(self) -> None:
+        """End now."""
         # abort() always works, even if it also raises.
         self.aborted = True
         self._closing = True
@@ -146,32 +171,40 @@ class MemoryTransport(asyncio.Transport):
         self._count("abort")
 
     def is_closing(self) -> bool:
+        """Whether it ends or has ended."""
         self._count("is_closing")
         return self._closing
 
     def is_reading(self) -> bool:
+        """Whether ``feed`` has an effect."""
         self._count("is_reading")
         return self._reading and not self._closing
 
     def pause_reading(self) -> None:
+        """Take nothing until ``resume_reading``."""
         self._reading = False
 
     def resume_reading(self) -> None:
+        """Take bytes again."""
         self._reading = True
+        if self._arrived or self._eof_arrived:
+            self._loop.call_soon(self._deliver)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """``sslcontext`` is something if it is secure; nothing else is known."""
         self._count("get_extra_info")
         return "a context" if self._secure and name == "sslcontext" else default
 
     def set_write_buffer_limits(
         self, high: Optional[int] = None, low: Optional[int] = None
     ) -> None:
+        """Set the watermarks in bytes."""
         self._count("set_write_buffer_limits")
-        assert high is not None
-        assert low is not None
-        self._high, self._low = high, low
+        self._high = 65536 if high is None else high
+        self._low = self._high // 4 if low is None else low
 
     def get_write_buffer_size(self) -> int:
+        """Bytes in the queue."""
         self._count("get_write_buffer_size")
         return self._queue
 
@@ -192,6 +225,7 @@ class MemoryTransport(asyncio.Transport):
 
     def _lose(self, exc: Optional[BaseException]) -> None:
         protocol, self._protocol = self._protocol, None
+        self._arrived = b""
         self.lost = True
         protocol.connection_lost(exc)
 
