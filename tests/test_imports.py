@@ -111,6 +111,13 @@ CODEC_ROOMS = (
     "testing.memory_connection",
     "testing.connected",
     "testing.__init__",
+    "recording.file_format",
+    "recording.reading",
+    "recording.redaction",
+    "recording.recording_tap",
+    "recording.recorder",
+    "recording.replaying",
+    "recording.__init__",
 )
 CLIENT_ROOMS = (
     "_version",

@@ -16,7 +16,7 @@ from picows_codec.listener import WSListener
 from picows_codec.listener_factory import bind_listener_factory, bind_route
 from picows_codec.testing.clock import FakeLoop
 from picows_codec.testing.frames import Frame
-from picows_codec.testing.memory_connection import HeaderPairs, MemoryConnection
+from picows_codec.testing.memory_connection import HeaderPairs, MemoryConnection, MemoryLog
 from picows_codec.transport import WSTransport
 
 __all__ = ["Connected", "connected"]
@@ -25,28 +25,6 @@ T = TypeVar("T")
 Message = Union[str, bytes, bytearray, memoryview]
 _DEFLATE = ("Sec-WebSocket-Extensions", "permessage-deflate")
 _TAIL = b"\x00\x00\xff\xff"  # RFC 7692, 7.2.2
-
-
-class _Log:
-    """A logger that keeps lines, and the exceptions of listeners with their tracebacks."""
-
-    def __init__(self) -> None:
-        self.lines: List[str] = []
-        self.errors: List[Tuple[BaseException, Any]] = []
-
-    def isEnabledFor(self, level: int) -> bool:  # noqa: N802
-        return True
-
-    def debug(self, message: str, *args: object, exc_info: object = None) -> None:
-        self.lines.append(message % args)
-
-    info = debug
-
-    def error(self, message: str, *args: object, exc_info: Optional[BaseException] = None) -> None:
-        self.lines.append(message % args)
-        if exc_info is not None:
-            # The endpoint removes the traceback of what it keeps.
-            self.errors.append((exc_info, exc_info.__traceback__))
 
 
 class Connected:
@@ -64,7 +42,7 @@ class Connected:
     def __init__(
         self,
         connection: MemoryConnection,
-        log: _Log,
+        log: MemoryLog,
         *,
         raise_errors: bool,
     ) -> None:
@@ -297,7 +275,7 @@ def connected(
     given = {name.lower() for name, _ in peer_headers}
     if options.get("compression") is not None and _DEFLATE[0].lower() not in given:
         agreed.append(_agreement(options["compression"], role))
-    log = _Log()
+    log = MemoryLog()
     connection = MemoryConnection(
         role,
         _factory_of(target, role),

@@ -25,9 +25,34 @@ from picows_codec.testing.frames import (
 from picows_codec.testing.memory_transport import MemoryTransport
 from picows_codec.transport import WSTransport
 
-__all__ = ["MemoryConnection", "MemoryProtocol"]
+__all__ = ["HeaderPairs", "MemoryConnection", "MemoryLog", "MemoryProtocol"]
 
 HeaderPairs = Iterable[Tuple[str, str]]
+
+
+class MemoryLog:
+    """A logger that keeps lines, and the exceptions of listeners with their tracebacks."""
+
+    def __init__(self) -> None:
+        self.lines: List[str] = []
+        self.errors: List[Tuple[BaseException, Any]] = []
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802
+        """True: DEBUG lines are kept, too."""
+        return True
+
+    def debug(self, message: str, *args: object, exc_info: object = None) -> None:
+        """Keep a line."""
+        self.lines.append(message % args)
+
+    info = debug
+
+    def error(self, message: str, *args: object, exc_info: Optional[BaseException] = None) -> None:
+        """Keep a line, and the exception."""
+        self.lines.append(message % args)
+        if exc_info is not None:
+            # The endpoint removes the traceback of what it keeps.
+            self.errors.append((exc_info, exc_info.__traceback__))
 
 
 class MemoryProtocol(WSEndpoint, asyncio.BufferedProtocol):

@@ -1,0 +1,304 @@
+"""Recorder: a tap that writes what connections receive and send into a file."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import threading
+import time
+from types import TracebackType
+from typing import Any, BinaryIO, Dict, Optional, Type
+
+from picows_codec._version import __version__
+from picows_codec.errors import WSStateError
+from picows_codec.recording.file_format import (
+    DATA,
+    END,
+    OPEN,
+    RecordingError,
+    encode_record,
+    file_head,
+)
+from picows_codec.recording.reading import AnyPath, files_of, whole_records
+from picows_codec.recording.recording_tap import RecordingTap
+from picows_codec.recording.redaction import HandshakeRedactor, RedactionHook, redact_url
+
+__all__ = ["Recorder"]
+
+# Bytes that are written at once.
+_MOST_HELD = 65536
+
+
+class Recorder:
+    """Records what connections receive and send, for :func:`replay`: pass it as the option ``tap``.
+
+    ::
+
+        with Recorder("feed.rec") as recorder:
+            async with ws_connect(url, Feed, tap=recorder):
+                ...
+
+    One recorder serves any number of connections, those of redirects and of reconnecting included,
+    also of several threads. It appends to a recording that is there; what a crash has left of a
+    last record is cut off first.
+
+    Records are gathered, and written when there are 64 KiB of them, ``flush_interval`` seconds
+    after the first of them, when a connection ends, and by :meth:`flush` and :meth:`close`. The
+    file is not synced to the disk: a crash of the process loses what was not written yet, and a
+    crash of the machine what its kernel had not. Either way everything up to the last whole record
+    can be read. If a write fails, that is logged once for each connection, and recording stops; the
+    connections go on.
+
+    Opening handshakes are recorded without Authorization, Proxy-Authorization, Cookie and
+    Set-Cookie, and without other headers, and parameters of URLs, whose names say that they hold a
+    credential. Messages are recorded as they are, those that log in, too.
+
+    :param path: the file.
+    :param max_bytes: a file that would get larger is renamed to ``path.1``, the next one to
+        ``path.2`` and so on. None: it grows without limit.
+    :param keep: how many renamed files to keep; the oldest are deleted. None: all.
+    :param flush_interval: seconds. It needs a running event loop; without one, records are written
+        when the next one comes after that time.
+    :param redact: called as ``redact(name, value)`` with ``"url"``, ``"target"`` (path and query of
+        a request) or the name of a header in lower case, after what is left out by default; returns
+        what to record instead, or None to leave a header out.
+    :raises RecordingError: the file is something else, or is damaged.
+    :raises OSError: as ``open`` does.
+    """
+
+    def __init__(
+        self,
+        path: AnyPath,
+        *,
+        max_bytes: Optional[int] = None,
+        keep: Optional[int] = None,
+        flush_interval: float = 1.0,
+        redact: Optional[RedactionHook] = None,
+    ) -> None:
+        for name, value, least in (("max_bytes", max_bytes, 4096), ("keep", keep, 1)):
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+                raise TypeError(f"{name} must be an int or None, not {value!r}")
+            if value is not None and value < least:
+                raise ValueError(f"{name} must be at least {least}, not {value!r}")
+        if redact is not None and not callable(redact):
+            raise TypeError(f"redact must be a callable or None, not {redact!r}")
+        self._path = os.fspath(path)
+        self._max_bytes = max_bytes
+        self._keep = keep
+        self._interval = flush_interval
+        self._redact = redact
+        self._lock = threading.RLock()
+        self._taps: Dict[int, RecordingTap] = {}
+        self._held = bytearray()
+        self._held_since = 0.0
+        self._timer: Any = None
+        self._last_number = 0
+        self._size = 0
+        self._error: Optional[BaseException] = None
+        self._file: Optional[BinaryIO] = self._opened()
+
+    # As a tap
+
+    def new_tap(self, role: str, url: str) -> RecordingTap:
+        """Return the tap of a new connection, which calls this."""
+        url = redact_url(url)
+        if self._redact is not None:
+            url = self._redact("url", url) or ""
+        with self._lock:
+            self._last_number += 1
+            number = self._last_number
+            facts = {"role": role, "url": url, "recorder": f"picows-codec {__version__}"}
+            redactor = HandshakeRedactor(is_client=role == "client", redact=self._redact)
+            tap = RecordingTap(number, facts, self._write, self._ended, redactor)
+            self._append(_encoded(OPEN, number, facts))
+            self._taps[number] = tap
+        return tap
+
+    def _write(
+        self, number: int, data: bytes, is_sent: bool, is_handshake: bool, time_ns: Optional[int]
+    ) -> None:
+        record = encode_record(
+            DATA,
+            number,
+            time.monotonic_ns(),
+            time.time_ns() if time_ns is None else time_ns,
+            data,
+            is_sent=is_sent,
+            is_handshake=is_handshake,
+        )
+        with self._lock:
+            self._append(record)
+
+    def _ended(self, tap: RecordingTap, cause: Any) -> None:
+        facts = {"cause": cause.kind.name}
+        if cause.close is not None:
+            facts["code"] = int(cause.close.code)
+        with self._lock:
+            self._taps.pop(tap.number, None)
+            self._append(_encoded(END, tap.number, facts))
+            self._write_held()
+
+    # For its owner
+
+    def flush(self) -> None:
+        """Give all records to the kernel now."""
+        with self._lock:
+            self._write_held()
+
+    def close(self) -> None:
+        """Write what is left and close the file. What happens later is not recorded.
+
+        A connection that is still open then has no end in the recording.
+        """
+        with self._lock:
+            file, taps = self._file, self._taps
+            if file is None:
+                return
+            try:
+                self._write_held()
+            finally:
+                self._file = None
+                self._taps = {}
+                file.close()
+            del taps
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether :meth:`close` was called, or a write has failed."""
+        return self._file is None or self._error is not None
+
+    def __enter__(self) -> Recorder:  # noqa: PYI034 - not made for subclasses
+        return self
+
+    def __exit__(
+        self,
+        exc_type: Optional[Type[BaseException]],
+        exc: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_file", None) is not None and self._error is None:
+            self.close()
+
+    def __repr__(self) -> str:
+        return f"<Recorder {self._path!r}{' closed' if self.is_closed else ''}>"
+
+    # The file
+
+    def _opened(self) -> BinaryIO:
+        """Open the file; go on behind its last whole record."""
+        file = open(self._path, "ab+", buffering=0)  # noqa: SIM115 - it stays open
+        try:
+            file.seek(0)
+            end = 0
+            reader = open(self._path, "rb")  # noqa: SIM115
+            with reader:
+                for end, record in whole_records(reader, self._path):  # noqa: B007
+                    if record is not None:
+                        self._last_number = max(self._last_number, record.connection)
+            is_new = end == 0 and file.seek(0, os.SEEK_END) == 0
+            if is_new:
+                self._write_all(file, file_head())
+                end = len(file_head())
+            else:
+                end = max(end, len(file_head()))
+                file.truncate(end)
+            self._size = end
+        except BaseException:
+            file.close()
+            raise
+        return file
+
+    def _append(self, record: bytes) -> None:
+        if self._error is not None:
+            raise RecordingError(f"{self._path} could not be written") from self._error
+        if self._file is None:
+            raise WSStateError(f"the recorder of {self._path} is closed")
+        if (
+            self._max_bytes is not None
+            and self._size + len(self._held) + len(record) > self._max_bytes
+            and self._size + len(self._held) > len(file_head())
+        ):
+            self._rotate()
+        if not self._held:
+            self._held_since = time.monotonic()
+            self._set_timer()
+        self._held += record
+        if len(self._held) >= _MOST_HELD or time.monotonic() - self._held_since >= self._interval:
+            self._write_held()
+
+    def _set_timer(self) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return
+        if self._timer is None:
+            self._timer = loop.call_later(self._interval, self._time_is_up)
+
+    def _time_is_up(self) -> None:
+        self._timer = None
+        with self._lock:
+            self._write_held()
+
+    def _write_held(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+        if not self._held or self._file is None or self._error is not None:
+            return
+        held, self._held = self._held, bytearray()
+        try:
+            self._write_all(self._file, held)
+        except BaseException as error:
+            # Part of a record may be there: nothing may follow it.
+            self._error = error
+            raise
+        self._size += len(held)
+
+    @staticmethod
+    def _write_all(file: BinaryIO, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[file.write(view) :]
+
+    def _rotate(self) -> None:
+        """Rename the file, and begin another one with what is needed to go on."""
+        self._write_held()
+        file = self._file
+        if file is None:
+            return
+        file.close()
+        try:
+            older = files_of(self._path)[:-1]
+            number = int(older[-1].suffix[1:]) + 1 if older else 1
+            os.rename(self._path, f"{self._path}.{number}")
+            if self._keep is not None:
+                for each in older[: len(older) + 1 - self._keep]:
+                    each.unlink()
+            self._file = open(self._path, "ab", buffering=0)  # noqa: SIM115 - it stays open
+        except BaseException as error:
+            self._error = error
+            raise
+        self._held += file_head()
+        self._size = 0
+        for tap in self._taps.values():
+            self._held += _encoded(OPEN, tap.number, tap.facts_of_continuation())
+            for is_sent, head in tap.heads:
+                self._held += encode_record(
+                    DATA,
+                    tap.number,
+                    time.monotonic_ns(),
+                    time.time_ns(),
+                    head,
+                    is_sent=is_sent,
+                    is_handshake=True,
+                )
+        self._write_held()
+
+
+def _encoded(kind: int, number: int, facts: Dict[str, Any]) -> bytes:
+    data = json.dumps(facts).encode()
+    return encode_record(kind, number, time.monotonic_ns(), time.time_ns(), data)

@@ -1,0 +1,283 @@
+"""Recorder: when it writes, what it appends to, rotation, and what a crash leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Type
+
+import pytest
+
+from picows_codec.recording import Recorder, RecordingError, read_recording
+from picows_codec.tap_types import WSDirection
+from picows_codec.testing import FakeLoop, connected
+from tests.support.recording import Collector
+
+Run = Callable[..., Any]
+
+
+def texts(path: Path) -> List[bytes]:
+    """The payloads of unmasked frames that were received."""
+    return [
+        record.data[2:]
+        for record in read_recording(path)
+        if record.direction is WSDirection.RECEIVED and not record.is_handshake
+    ]
+
+
+def test_records(tmp_path: Path) -> None:
+    path = tmp_path / "a.rec"
+    with Recorder(path) as recorder:
+        assert repr(recorder) == f"<Recorder {str(path)!r}>"
+        link = connected(Collector(), url="wss://host/a?b=c", tap=recorder)
+        link.receive("x")
+        link.transport.send(1, b"y")
+        link.receive_close(4001)
+        link.receive_eof()
+    assert repr(recorder) == f"<Recorder {str(path)!r} closed>"
+    records = list(read_recording(path))
+    assert [record.kind for record in records] == ["open", *["data"] * 6, "end"]
+    first, request, response, received, sent, *_, last = records
+    assert (first.role, first.url) == ("client", "wss://host/a?b=c")
+    assert request.is_handshake
+    assert request.direction is WSDirection.SENT
+    assert request.data.startswith(b"GET /a?b=c HTTP/1.1\r\n")
+    assert response.is_handshake
+    assert response.data.startswith(b"HTTP/1.1 101 ")
+    assert (received.direction, received.data) == (WSDirection.RECEIVED, b"\x81\x01x")
+    assert sent.direction is WSDirection.SENT
+    assert last.facts == {"cause": "PEER_CLOSE", "code": 4001}
+    assert {record.connection for record in records} == {1}
+    times = [record.monotonic_ns for record in records]
+    assert times == sorted(times)
+    assert all(abs(record.time_ns - first.time_ns) < 60e9 for record in records)
+
+
+def test_when_it_writes(tmp_path: Path) -> None:
+    path = tmp_path / "a.rec"
+    loop = FakeLoop()
+    recorder = Recorder(path, flush_interval=600)
+    link = connected(Collector(), loop=loop, tap=recorder)  # type: ignore[arg-type]
+    link.receive("a")
+    assert texts(path) == []
+    recorder.flush()
+    assert texts(path) == [b"a"]
+    link.receive("b")
+    assert texts(path) == [b"a"]
+    loop.advance(601)
+    assert texts(path) == [b"a", b"b"]
+    link.receive(b"c" * 100)
+    for _ in range(700):
+        link.receive(b"c" * 100)
+    assert len(texts(path)) > 300
+    link.lose()
+    assert len(texts(path)) == 703
+    assert not loop.timers
+    recorder.close()
+
+
+def test_without_a_loop(tmp_path: Path) -> None:
+    path = tmp_path / "a.rec"
+    recorder = Recorder(path, flush_interval=0)
+    recorder.new_tap("client", "ws://a/")
+    assert [record.url for record in read_recording(path)] == ["ws://a/"]
+    recorder.close()
+
+
+def test_on_loops(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "a.rec"
+
+    async def main() -> None:
+        with Recorder(path, flush_interval=0.001) as recorder:
+            link = connected(Collector(), loop=asyncio.get_running_loop(), tap=recorder)
+            link.receive("a")
+            while texts(path) != [b"a"]:
+                await asyncio.sleep(0.001)
+            link.lose()
+            await asyncio.sleep(0)
+
+    run(main)
+
+
+def test_it_appends(tmp_path: Path) -> None:
+    path = tmp_path / "a.rec"
+    for number in range(3):
+        with Recorder(str(path)) as recorder:
+            link = connected(Collector(), tap=recorder)
+            link.receive(str(number))
+            link.lose()
+    assert texts(path) == [b"0", b"1", b"2"]
+    assert {record.connection for record in read_recording(path)} == {1, 2, 3}
+
+
+def test_it_goes_on_behind_the_last_whole_record(tmp_path: Path) -> None:
+    path = tmp_path / "a.rec"
+    with Recorder(path) as recorder:
+        connected(Collector(), tap=recorder).receive("a")
+    whole = path.read_bytes()
+    before = list(read_recording(path))
+    for cut in range(1, 60):
+        path.write_bytes(whole[:-cut])
+        with Recorder(path) as recorder:
+            connected(Collector(), tap=recorder).receive("b")
+        records = list(read_recording(path))
+        kept = [record for record in records if record in before]
+        assert kept == before[: len(kept)]
+        assert len(kept) in (len(before) - 1, len(before) - 2)
+        assert texts(path)[-1] == b"b"
+
+
+def test_other_files_are_not_touched(tmp_path: Path) -> None:
+    path = tmp_path / "a.rec"
+    path.write_bytes(b"x" * 100)
+    with pytest.raises(RecordingError, match="is not a recording"):
+        Recorder(path)
+    assert path.read_bytes() == b"x" * 100
+    with pytest.raises(OSError, match="directory"):
+        Recorder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"max_bytes": 100}, ValueError),
+        ({"max_bytes": 1e6}, TypeError),
+        ({"keep": 0}, ValueError),
+        ({"keep": True}, TypeError),
+        ({"redact": 1}, TypeError),
+    ],
+)
+def test_wrong_options(options: Dict[str, Any], error: Type[Exception], tmp_path: Path) -> None:
+    with pytest.raises(error):
+        Recorder(tmp_path / "a.rec", **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_rotation(tmp_path: Path) -> None:
+    path = tmp_path / "a[1].rec"
+    with Recorder(path, max_bytes=4096) as recorder:
+        link = connected(Collector(), tap=recorder)
+        for number in range(100):
+            link.receive(b"%03d" % number * 30)
+    files = [path.with_name(f"{path.name}.{number}") for number in range(1, 100)]
+    files = [each for each in files if each.exists()] + [path]
+    assert len(files) > 3
+    assert all(each.stat().st_size <= 4096 for each in files)
+    assert [text for each in files for text in texts(each)] == [
+        b"%03d" % number * 30 for number in range(100)
+    ]
+    for each in files:
+        first, request, response, *_ = read_recording(each)
+        assert (first.kind, first.role, first.connection) == ("open", "client", 1)
+        assert request.is_handshake
+        assert response.is_handshake
+        assert ("continues" in first.facts) == (each is not files[0])
+
+
+def test_old_files_are_deleted(tmp_path: Path) -> None:
+    path = tmp_path / "a.rec"
+    with Recorder(path, max_bytes=4096, keep=2) as recorder:
+        link = connected(Collector(), tap=recorder)
+        for number in range(200):
+            link.receive(b"%03d" % number * 30)
+    names = sorted(each.name for each in tmp_path.iterdir())
+    assert len(names) == 3
+    assert names[0] == "a.rec"
+    assert "a.rec.1" not in names
+    assert texts(path)[-1] == b"199" * 30
+
+
+class Full:
+    """A file on a disk that is full."""
+
+    def write(self, data: Any) -> int:
+        raise OSError(28, "No space left on device")
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    """The connections go on; each says once that its recording does not."""
+    path = tmp_path / "a.rec"
+    recorder = Recorder(path)
+    links = [connected(Collector(), tap=recorder, raise_errors=False) for _ in range(2)]
+    recorder._file.close()  # type: ignore[union-attr]
+    recorder._file = Full()  # type: ignore[assignment]
+    for link in links:
+        for _ in range(10):
+            link.receive(bytes(20_000))
+        assert len(link.listener.events) == 11
+        assert sum("the tap failed" in line for line in link.log) == 1
+    assert recorder.is_closed
+    recorder.close()
+
+
+def test_threads(tmp_path: Path) -> None:
+    path = tmp_path / "a.rec"
+
+    def work(name: str) -> None:
+        link = connected(Collector(), tap=recorder)
+        for number in range(200):
+            link.receive(f"{name} {number}")
+        link.lose()
+
+    with Recorder(path) as recorder:
+        threads = [threading.Thread(target=work, args=(name,)) for name in "abcd"]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    found = texts(path)
+    for name in "abcd":
+        own = [text for text in found if text.startswith(name.encode())]
+        assert own == [b"%s %d" % (name.encode(), number) for number in range(200)]
+
+
+def test_one_that_is_forgotten(tmp_path: Path) -> None:
+    path = tmp_path / "a.rec"
+    link = connected(Collector(), tap=Recorder(path))
+    link.receive("x")
+    link.lose()
+    del link
+    gc.collect()
+    assert texts(path) == [b"x"]
+
+
+PROGRAM = """
+import sys
+from picows_codec import WSListener
+from picows_codec.testing import connected
+from picows_codec.recording import Recorder
+link = connected(WSListener(), tap=Recorder(sys.argv[1], flush_interval=0))
+number = 0
+while True:
+    link.receive(b"%d" % number)
+    number += 1
+    if number == 1000:
+        print("1000", flush=True)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
+def test_killed_in_the_middle(tmp_path: Path) -> None:
+    path = tmp_path / "a.rec"
+    program = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(path)], stdout=subprocess.PIPE, encoding="ascii"
+    )
+    with program:
+        assert program.stdout is not None
+        assert program.stdout.readline() == "1000\n"
+        program.send_signal(signal.SIGKILL)
+    found = texts(path)
+    assert len(found) >= 1000
+    assert found == [b"%d" % number for number in range(len(found))]
+    with Recorder(path) as recorder:
+        connected(Collector(), tap=recorder).receive("after")
+    assert texts(path) == [*found, b"after"]
