@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from types import TracebackType
-from typing import Any, BinaryIO, Dict, Optional, Type
+from typing import Any, BinaryIO, Dict, Optional, Type, Union
 
 from picows_codec._version import __version__
 from picows_codec.errors import WSStateError
@@ -259,7 +259,7 @@ class Recorder:
         self._size += len(held)
 
     @staticmethod
-    def _write_all(file: BinaryIO, data: bytes) -> None:
+    def _write_all(file: BinaryIO, data: Union[bytes, bytearray]) -> None:
         view = memoryview(data)
         while view:
             view = view[file.write(view) :]
