@@ -275,6 +275,15 @@ def test_embedding_runs() -> None:
         exec(compile(block, "embedding.md", "exec"), namespace)
 
 
+@pytest.mark.parametrize("name", ["testing.md", "recording.md"])
+def test_testing_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their programs build on one another, too; what they record goes into a file."""
+    monkeypatch.chdir(tmp_path)
+    namespace: Dict[str, object] = {"__name__": name}
+    for block in blocks(ROOT / "docs" / name):
+        exec(compile(block, name, "exec"), namespace)
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(document: Path) -> None:
     text = document.read_text("utf-8")
