@@ -211,6 +211,21 @@ def test_forgotten() -> None:
         make("a")
 
 
+def test_await_left_out() -> None:
+    """It says what to do to somebody who takes it for what it opens."""
+    what_to_do = r"await make\(...\) first, or enter it by async with$"
+    call = make("a")
+    with pytest.raises(TypeError, match=rf"^make\(...\) has not been awaited: {what_to_do}"):
+        call.send("hello")
+    with pytest.raises(AttributeError, match=f"no attribute 'recv': {what_to_do}"):
+        call.recv()
+    with pytest.raises(AttributeError, match="has no attribute '_private'$"):
+        call._private  # noqa: B018
+    assert call.send(None) is None  # it has not been used up
+    with pytest.raises(StopIteration, match="made a"):
+        call.send("whatever it waits for")
+
+
 def test_what_can_be_seen_of_the_function() -> None:
     assert make.__name__ == "make"
     parameters = inspect.signature(make).parameters

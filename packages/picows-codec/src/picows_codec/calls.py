@@ -67,6 +67,9 @@ class OpeningCall(Coroutine[Any, Any, T]):
 
     def send(self, value: Any) -> Any:
         """Go on with the coroutine, as a task does."""
+        if value is not None and inspect.getcoroutinestate(self._coroutine) == "CORO_CREATED":
+            # Somebody takes this for what it opens, and sends a message.
+            raise TypeError(f"{self._name}(...) has not been awaited: {self._what_to_do}")
         return self._coroutine.send(value)
 
     def throw(self, *error: Any) -> Any:
@@ -83,11 +86,16 @@ class OpeningCall(Coroutine[Any, Any, T]):
             # asyncio and debuggers read these to name a coroutine and to find its stack.
             if name.startswith("cr_") or name in {"__name__", "__qualname__"}:
                 return getattr(self._coroutine, name)
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            text = f"{type(self).__name__!r} object has no attribute {name!r}"
+            raise AttributeError(text if name.startswith("_") else f"{text}: {self._what_to_do}")
 
     @property
     def _name(self) -> str:
         return str(getattr(self._coroutine, "__name__", "call"))
+
+    @property
+    def _what_to_do(self) -> str:
+        return f"await {self._name}(...) first, or enter it by async with"
 
     def __repr__(self) -> str:
         return f"<{self._name}(...): await it, or enter it by async with>"
