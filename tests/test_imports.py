@@ -169,6 +169,7 @@ CLIENT_ROOMS = (
     "cli.traffic",
     "cli.listening",
     "cli.session",
+    "cli.replaying",
     "cli.main",
     "__main__",
 )

@@ -10,7 +10,7 @@ import pytest
 
 from tests.client.cli.running import Peer, serving
 
-NEEDS_POSIX = {"console", "line_editor", "main", "session", "traffic"}
+NEEDS_POSIX = {"console", "line_editor", "main", "replaying", "session", "traffic"}
 
 
 def pytest_collection_modifyitems(items: List[pytest.Item]) -> None:

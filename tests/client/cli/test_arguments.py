@@ -34,6 +34,8 @@ def test_defaults() -> None:
         inflates=False,
         pings=None,
         reconnects=False,
+        recording=None,
+        replayed=None,
     )
 
 
@@ -65,6 +67,7 @@ def test_defaults() -> None:
         ("--json", "is_json", True),
         ("-t", "has_timestamps", True),
         ("--gunzip", "inflates", True),
+        ("--record file", "recording", "file"),
     ],
 )
 def test_options(words: str, name: str, value: Any) -> None:
@@ -106,6 +109,10 @@ def test_urls(text: str, url: str) -> None:
         ("-1 --ping 2 ws://a", "not allowed with"),
         ("--ping 2 -x a ws://a", "--ping only measures: it does not go with --execute"),
         ("--ping 2 --reconnect ws://a", "it does not go with --reconnect"),
+        ("--replay file ws://a", "--replay connects to nobody: it does not go with a URL"),
+        ("--replay file --record other", "it does not go with --record"),
+        ("--replay file -x a", "it does not go with --execute"),
+        ("--replay file --ping 2", "it does not go with --ping"),
         ("--key k ws://a", "--key needs --cert"),
         ("-b -x xyz ws://a", "-x with -b wants hex digits, not 'xyz'"),
     ],
@@ -118,6 +125,11 @@ def test_wrong_usage(words: str, complaint: str, capsys: pytest.CaptureFixture[s
     assert output == ""
     assert errors.startswith("usage: picows ")
     assert complaint in errors
+
+
+def test_replay() -> None:
+    arguments = parsed(["--replay", "file", "-1"])
+    assert (arguments.replayed, arguments.count) == ("file", 1)
 
 
 def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
-from typing import Any, Optional, Union
+from typing import Any, Union
 
 import pytest
 
@@ -70,14 +70,20 @@ def test_terminal_of_another_encoding() -> None:
 
 @pytest.mark.parametrize("payload", ["text", b"\x01"])
 def test_timestamps(payload: Union[str, bytes]) -> None:
-    rendering = Rendering(parsed(["-t", "ws://host"]), is_terminal=False)
+    moments = [
+        (0, 500_000_000),
+        (1_000_123_456_789, 1_000_000_000),
+        (1_002_000_000_000, 3_250_000_000),
+    ]
+    rendering = Rendering(
+        parsed(["-t", "ws://host"]), is_terminal=False, clock=lambda: moments.pop(0)
+    )
     pattern = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.(\d{6}) \+(\d+\.\d{6}) (text|01)\n"
     gaps = []
-    moments: Optional[Any]
-    rendering.start_gaps(500_000_000)
-    for moments in ((1_000_123_456_789, 1_000_000_000), (1_002_000_000_000, 3_250_000_000)):
-        found = re.fullmatch(pattern, rendering.render(payload, moments).decode())
+    rendering.start_gaps()
+    for _ in range(2):
+        found = re.fullmatch(pattern, rendering.render(payload).decode())
         assert found is not None
         gaps.append((found[1], found[2]))
     assert gaps == [("123456", "0.500000"), ("000000", "2.250000")]
-    assert re.fullmatch(pattern, rendering.render(payload).decode())
+    assert re.fullmatch(pattern, render(payload, "-t").decode())

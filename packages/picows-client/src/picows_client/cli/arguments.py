@@ -22,9 +22,15 @@ lost, or too few messages came; 2 for wrong usage.
 """
 
 
+_FOR_CONNECTIONS = ("execute", "wait", "reconnect")
+
+
 @dataclass(frozen=True)
 class Arguments:
-    """The command line. ``seconds_to_stay`` is infinite for "until the connection ends"."""
+    """The command line. ``seconds_to_stay`` is infinite for "until the connection ends".
+
+    There is a ``url``, or a recording to replay.
+    """
 
     url: str
     headers: List[Tuple[str, str]]
@@ -45,6 +51,8 @@ class Arguments:
     inflates: bool
     pings: Optional[int]
     reconnects: bool
+    recording: Optional[str]
+    replayed: Optional[str]
 
 
 def parsed(words: Optional[Sequence[str]] = None) -> Arguments:
@@ -54,7 +62,7 @@ def parsed(words: Optional[Sequence[str]] = None) -> Arguments:
     try:
         _check(found)
         return Arguments(
-            url=_complete_url(found.url),
+            url=_complete_url(found.url or ""),
             headers=[_header(text) for text in found.header],
             subprotocols=[name.strip() for text in found.subprotocol for name in text.split(",")],
             is_insecure=found.insecure,
@@ -73,6 +81,8 @@ def parsed(words: Optional[Sequence[str]] = None) -> Arguments:
             inflates=found.gunzip,
             pings=found.ping,
             reconnects=found.reconnect,
+            recording=found.record,
+            replayed=found.replay,
         )
     except ValueError as error:
         parser.error(str(error))
@@ -82,7 +92,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="picows", description=_DESCRIPTION, epilog=_EPILOG, allow_abbrev=False
     )
-    parser.add_argument("url", metavar="URL", help="ws:// or wss://; without a scheme it is ws://")
+    parser.add_argument(
+        "url", metavar="URL", nargs="?", help="ws:// or wss://; without a scheme it is ws://"
+    )
     parser.add_argument("-V", "--version", action="version", version=f"picows-client {__version__}")
     parser.add_argument(
         "-v",
@@ -135,6 +147,12 @@ def _add_connecting(group: argparse._ArgumentGroup) -> None:
         action="store_true",
         help="connect again whenever the connection is lost, with pauses that grow; -x is sent"
         " again, nothing else",
+    )
+    add("--record", metavar="FILE", help="record what is received and sent, for --replay")
+    add(
+        "--replay",
+        metavar="FILE",
+        help="instead of connecting, print the messages of a recording as if they arrived now",
     )
 
 
@@ -213,12 +231,21 @@ def _seconds(text: str) -> float:
 
 
 def _check(found: argparse.Namespace) -> None:
+    if found.replay is not None:
+        _refuse(found, "--replay connects to nobody", "url", *_FOR_CONNECTIONS, "ping", "record")
+    elif found.url is None:
+        raise ValueError("the following arguments are required: URL")
     if found.key is not None and found.cert is None:
         raise ValueError("--key needs --cert")
     if found.ping is not None:
-        for name in ("execute", "wait", "reconnect"):
-            if getattr(found, name):
-                raise ValueError(f"--ping only measures: it does not go with --{name}")
+        _refuse(found, "--ping only measures", *_FOR_CONNECTIONS)
+
+
+def _refuse(found: argparse.Namespace, reason: str, *names: str) -> None:
+    for name in names:
+        if getattr(found, name) not in (None, False, []):
+            option = "a URL" if name == "url" else f"--{name}"
+            raise ValueError(f"{reason}: it does not go with {option}")
 
 
 def _complete_url(text: str) -> str:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from typing import List, Optional, Union
+from typing import Any, List, Optional, Union
 
 from picows_client.cli.arguments import Arguments
 from picows_client.cli.console import Console
@@ -29,6 +28,7 @@ class Progress:
     def __init__(self, wanted: Optional[int]) -> None:
         self.wanted = wanted
         self.printed = 0
+        self._paused: List[Any] = []  # transports below connections
         self.may_send = asyncio.Event()  # set while there is room in the write queue
         self.may_send.set()
         self.is_satisfied = asyncio.Event()  # so many messages are printed
@@ -37,6 +37,24 @@ class Progress:
     def lacks_messages(self) -> bool:
         """Whether fewer messages have come than are wanted."""
         return self.wanted is not None and self.printed < self.wanted
+
+    @property
+    def shortage(self) -> str:
+        """What to say then."""
+        return f"{self.printed} of {self.wanted} messages had arrived"
+
+    def pause(self, below: Any) -> None:
+        """Read no more from a connection until :meth:`resume`."""
+        if below not in self._paused:
+            self._paused.append(below)
+            below.pause_reading()
+
+    def resume(self) -> None:
+        """Read on."""
+        paused, self._paused = self._paused, []
+        for below in paused:
+            if not below.is_closing():
+                below.resume_reading()
 
     def count(self) -> None:
         """Note that a message was printed."""
@@ -58,7 +76,7 @@ class QuietListener(WSMessageListener):
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self._progress.may_send.set()
-        self._rendering.start_gaps(time.monotonic_ns())
+        self._rendering.start_gaps()
         for message in self._arguments.messages:
             transport.send(sent_as(message), message)
 
@@ -74,7 +92,7 @@ class QuietListener(WSMessageListener):
         self._progress.count()
         below = transport.underlying_transport
         if self._console.is_full and below is not None:
-            below.pause_reading()  # type: ignore[attr-defined]  # every stream transport has it
+            self._progress.pause(below)
 
     def pause_writing(self) -> None:
         self._progress.may_send.clear()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from typing import Callable, Optional, Sequence
+from contextlib import ExitStack
+from importlib import import_module
+from typing import Any, Callable, Optional, Sequence
 
 from picows_client.cli.arguments import Arguments, parsed
 from picows_client.cli.console import Console
@@ -34,33 +36,53 @@ def main(words: Optional[Sequence[str]] = None) -> int:
 
 
 async def _run(arguments: Arguments) -> int:
-    is_terminal = sys.stdout.isatty()
     editor = _editor() if _is_interactive(arguments) else None
-    rendering = Rendering(
+
+    def make_console(
+        on_gone: Callable[[Optional[OSError]], object], on_drained: Callable[[], object]
+    ) -> Console:
+        return Console(on_gone, on_drained, editor)
+
+    if arguments.replayed is not None:
+        module = import_module("picows_client.cli.replaying")
+        code: int = await module.ReplaySession(arguments, _rendering, make_console).run()
+        return code
+    with ExitStack() as stack:
+        try:
+            context = tls_context(
+                is_insecure=arguments.is_insecure,
+                authorities=arguments.authorities,
+                certificate=arguments.certificate,
+                key=arguments.key,
+            )
+            recorder = None
+            if arguments.recording is not None:
+                recorder = stack.enter_context(_recorder(arguments.recording))
+        except (ValueError, OSError) as error:
+            sys.stderr.write(f"picows: {error}\n")
+            return WRONG_USAGE
+        rendering = _rendering(arguments, prefix="" if editor is None else _PREFIX)
+        lines = _lines(arguments, editor)
+        session = Session(arguments, context, lines, rendering, make_console, recorder)
+        if editor is not None:
+            editor.start()
+        return await session.run()
+
+
+def _rendering(arguments: Arguments, **options: Any) -> Rendering:
+    is_terminal = sys.stdout.isatty()
+    return Rendering(
         arguments,
         is_terminal=is_terminal,
         is_coloured=is_terminal and _wants_colour(),
-        prefix="" if editor is None else _PREFIX,
         encoding=sys.stdout.encoding,
+        **options,
     )
 
-    def make_console(on_gone: Callable[..., object], on_drained: Callable[[], object]) -> Console:
-        return Console(on_gone, on_drained, editor)
 
-    try:
-        context = tls_context(
-            is_insecure=arguments.is_insecure,
-            authorities=arguments.authorities,
-            certificate=arguments.certificate,
-            key=arguments.key,
-        )
-    except ValueError as error:
-        sys.stderr.write(f"picows: {error}\n")
-        return WRONG_USAGE
-    session = Session(arguments, context, _lines(arguments, editor), rendering, make_console)
-    if editor is not None:
-        editor.start()
-    return await session.run()
+def _recorder(path: str) -> Any:
+    # Recordings are imported by those who ask for one.
+    return import_module("picows_client.testing").Recorder(path)
 
 
 def _is_interactive(arguments: Arguments) -> bool:
@@ -75,7 +97,7 @@ def _is_interactive(arguments: Arguments) -> bool:
 
 
 def _reads_input(arguments: Arguments) -> bool:
-    return not arguments.messages and arguments.pings is None
+    return not arguments.messages and arguments.pings is None and arguments.replayed is None
 
 
 def _editor() -> Optional[LineEditor]:

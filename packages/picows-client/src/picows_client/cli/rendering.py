@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import datetime
-from typing import Optional, Tuple, Union
+from typing import Callable, Optional, Tuple, Union
 
 from picows_client.cli.arguments import Arguments
 from picows_client.cli.inflating import TooMuchInflated, inflated
@@ -25,6 +25,7 @@ class Rendering:
     :param is_coloured: whether JSON is.
     :param prefix: before each message, where they stand between what a user types.
     :param encoding: of a terminal; other output is UTF-8, as the messages are.
+    :param clock: tells nanoseconds since the epoch, and those of a monotonic clock.
     """
 
     def __init__(
@@ -35,33 +36,29 @@ class Rendering:
         is_coloured: bool = False,
         prefix: str = "",
         encoding: str = "utf-8",
+        clock: Callable[[], Tuple[int, int]] = lambda: (time.time_ns(), time.monotonic_ns()),
     ) -> None:
         self._arguments = arguments
         self._is_terminal = is_terminal
         self._is_coloured = is_coloured
         self._prefix = prefix
         self._encoding = encoding if is_terminal else "utf-8"
+        self._clock = clock
         self._previous_ns: Optional[int] = None
 
-    def start_gaps(self, monotonic_ns: int) -> None:
+    def start_gaps(self) -> None:
         """Measure the gap of the next message from here: the connection has opened."""
-        self._previous_ns = monotonic_ns
+        self._previous_ns = self._clock()[1]
 
-    def render(
-        self, payload: Union[str, bytes], moments: Optional[Tuple[int, int]] = None
-    ) -> bytes:
-        """Return a TEXT message (str) or a BINARY one (bytes) as it is printed.
-
-        :param moments: when it arrived: nanoseconds of the clock since the epoch, and of a
-            monotonic one. None: now.
-        """
+    def render(self, payload: Union[str, bytes]) -> bytes:
+        """Return a TEXT message (str) or a BINARY one (bytes) that has just arrived, as printed."""
         if isinstance(payload, bytes) and self._arguments.inflates:
             payload, note = _inflated_if_possible(payload)
         else:
             note = ""
         if isinstance(payload, bytes) and self._is_written_as_it_is:
             return payload
-        head = self._head(moments) + self._prefix
+        head = self._head() + self._prefix
         body = self._text(payload) if isinstance(payload, str) else self._binary(payload)
         if self._is_terminal:
             body = indented(body + note, _INDENT if head else 0)
@@ -87,10 +84,10 @@ class Rendering:
         more = "..." if len(data) > _PREVIEW else ""
         return f"({len(data)} bytes) {data[:_PREVIEW].hex()}{more}"
 
-    def _head(self, moments: Optional[Tuple[int, int]]) -> str:
+    def _head(self) -> str:
         if not self._arguments.has_timestamps:
             return ""
-        wall_ns, monotonic_ns = moments or (time.time_ns(), time.monotonic_ns())
+        wall_ns, monotonic_ns = self._clock()
         seconds, rest = divmod(wall_ns, _NANOSECONDS)
         local = datetime.fromtimestamp(seconds).astimezone()
         gap = 0 if self._previous_ns is None else monotonic_ns - self._previous_ns

@@ -28,7 +28,7 @@ from picows_codec import (
     WSUsageError,
 )
 
-__all__ = ["LOST", "SUCCESS", "WRONG_USAGE", "Lines", "Session"]
+__all__ = ["LOST", "SUCCESS", "WRONG_USAGE", "Lines", "MakeConsole", "Session", "handle_signals"]
 
 SUCCESS, LOST, WRONG_USAGE = 0, 1, 2  # exit codes
 
@@ -36,6 +36,9 @@ _ORDERLY = (WSCloseCode.NORMAL_CLOSURE, WSCloseCode.GOING_AWAY, WSCloseCode.NO_S
 _PROGRESS_INTERVAL = 0.05  # seconds
 _SECONDS_FOR_REPLIES = 1.0  # to what was sent last: many servers drop them once they see our CLOSE
 _KEEPALIVE = 20.0  # seconds: a connection that is gone is noticed, one that idles kept
+
+
+MakeConsole = Callable[[Callable[[Optional[OSError]], object], Callable[[], object]], Console]
 
 
 class Lines(Protocol):
@@ -49,10 +52,24 @@ class WrongInput(Exception):
     """A line of the input cannot be sent."""
 
 
+def handle_signals(stop: Callable[[], object]) -> None:
+    """Call ``stop`` for each signal by which a user, or a terminal that hangs up, ends programs."""
+    loop = asyncio.get_running_loop()
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        # Who starts a program in the background, or by nohup, has it ignore some.
+        if number is None or signal.getsignal(number) == signal.SIG_IGN:
+            continue
+        with contextlib.suppress(NotImplementedError):  # Windows
+            loop.add_signal_handler(number, stop)
+
+
 class Session:
     """See above. :meth:`run` returns the exit code.
 
     :param lines: None: nothing is read.
+    :param make_console: gets what :class:`Console` calls back.
+    :param recorder: a tap that records the connections, or None.
     """
 
     def __init__(
@@ -61,16 +78,18 @@ class Session:
         context: Optional[ssl.SSLContext],
         lines: Optional[Lines],
         rendering: Rendering,
-        make_console: Callable[[Callable[..., object], Callable[[], object]], Console],
+        make_console: MakeConsole,
+        recorder: Any = None,
     ) -> None:
         self._arguments = arguments
         self._context = context
         self._lines = lines
-        self._console = make_console(self._output_gone, self._output_drained)
-        self._is_interactive = self._console.editor is not None
         self._progress = Progress(arguments.count)
+        self._console = make_console(self._output_gone, self._progress.resume)
+        self._is_interactive = self._console.editor is not None
         kind = VerboseListener if arguments.is_verbose else QuietListener
         self._listener = kind(arguments, self._console, rendering, self._progress)
+        self._recorder = recorder
         self._link: Optional[WSLink[QuietListener]] = None
         self._is_leaving = False  # whatever ends the connection now was meant to
         self._stopped = asyncio.Event()  # by the user, or by whoever read the output
@@ -94,17 +113,11 @@ class Session:
         self._is_leaving = True
         self._stopped.set()
 
-    def _output_drained(self) -> None:
-        transport = None if self._link is None else self._link.transport
-        below = None if transport is None else transport.underlying_transport
-        if below is not None:
-            below.resume_reading()  # type: ignore[attr-defined]
-
     # The run
 
     async def run(self) -> int:
         """Connect, talk, leave."""
-        self._handle_signals()
+        handle_signals(self.stop)
         try:
             code = await self._connect_and_talk()
             await self._console.drain()
@@ -113,17 +126,10 @@ class Session:
         if self._output_error is not None:
             self._console.complain(f"standard output: {self._output_error}")
             return LOST
+        if self._recorder is not None and self._recorder.is_closed:
+            self._console.complain("the recording ends early, because it could not be written")
+            return LOST
         return code
-
-    def _handle_signals(self) -> None:
-        loop = asyncio.get_running_loop()
-        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-            number = getattr(signal, name, None)
-            # Who starts a program in the background, or by nohup, has it ignore some.
-            if number is None or signal.getsignal(number) == signal.SIG_IGN:
-                continue
-            with contextlib.suppress(NotImplementedError):  # Windows
-                loop.add_signal_handler(number, self.stop)
 
     async def _connect_and_talk(self) -> int:
         try:
@@ -159,6 +165,8 @@ class Session:
             "auto_ping_idle_timeout": _KEEPALIVE,
             "auto_ping_reply_timeout": _KEEPALIVE,
         }
+        if self._recorder is not None:
+            options["tap"] = self._recorder
         if arguments.compresses:
             from picows_codec.deflate.parameters import WSPermessageDeflate  # noqa: PLC0415
 
@@ -304,8 +312,7 @@ class Session:
 
     def _code_at_the_end(self) -> int:
         if self._progress.lacks_messages:
-            printed, wanted = self._progress.printed, self._progress.wanted
-            self._console.complain(f"{printed} of {wanted} messages had arrived")
+            self._console.complain(self._progress.shortage)
             return LOST
         return SUCCESS
 
