@@ -219,7 +219,7 @@ def test_await_left_out() -> None:
         call.send("hello")
     with pytest.raises(AttributeError, match=f"no attribute 'recv': {what_to_do}"):
         call.recv()
-    with pytest.raises(AttributeError, match="has no attribute '_private'$"):
+    with pytest.raises(AttributeError, match=r"has no attribute '_private'$"):
         call._private  # noqa: B018
     assert call.send(None) is None  # it has not been used up
     with pytest.raises(StopIteration, match="made a"):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from picows_codec import log_text
-from picows_codec.log_text import one_line
+from picows_codec.log_text import one_line, quoted
 
 
 def test_names() -> None:
-    assert log_text.__all__ == ["one_line"]
+    assert log_text.__all__ == ["one_line", "quoted"]
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,9 @@ def test_names() -> None:
 )
 def test_one_line(text: object, line: str) -> None:
     assert one_line(text) == line
+
+
+def test_quoted() -> None:
+    assert quoted("a\r\n'\x1b\udcff") == r'''"a\r\n'\x1b\udcff"'''
+    assert quoted("a" * 100) == f"'{'a' * 100}'"
+    assert quoted("a" * 101) == f"'{'a' * 100}'..."

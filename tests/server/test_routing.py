@@ -12,7 +12,7 @@ from picows_server.routing import make_route, target_path
 
 
 def request_for(path: str) -> Any:
-    return SimpleNamespace(path=path)
+    return SimpleNamespace(path=path, remote_address=("127.0.0.1", 1))
 
 
 def test_class_as_factory() -> None:

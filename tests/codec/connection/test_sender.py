@@ -373,7 +373,8 @@ def test_another_thread(role: str) -> None:
     thread.start()
     thread.join()
     assert len(caught) == len(calls)
-    assert "call_soon_threadsafe" in str(caught[0])
+    assert "loop.call_soon_threadsafe()" in str(caught[0])
+    assert "for a coroutine asyncio.run_coroutine_threadsafe()" in str(caught[0])
     assert connection.sent() == []
     held.__exit__(None, None, None)
     assert connection.sent() == [Frame(TEXT, b"held")]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["one_line"]
+__all__ = ["one_line", "quoted"]
+
+_MOST = 100  # characters of a value
 
 
 def one_line(text: object) -> str:
@@ -14,3 +16,8 @@ def one_line(text: object) -> str:
     if not written and isinstance(text, BaseException):
         written = repr(text)
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in written)
+
+
+def quoted(value: str) -> str:
+    """A value in quotes, escaped as by :func:`one_line`, and cut when it is long."""
+    return repr(value) if len(value) <= _MOST else f"{value[:_MOST]!r}..."

@@ -151,11 +151,14 @@ async def ws_create_server(
         check_order("ws_create_server", url, listener_factory)
         loop = asyncio.get_running_loop()
         parsed_url = parse_server_url(url)
+        logger = resolve_logger(logger_name)
         route = make_route(
-            listener_factory, parsed_url.path, None if origins is None else OriginSet(origins)
+            listener_factory,
+            parsed_url.path,
+            None if origins is None else OriginSet(origins),
+            logger,
         )
         checked_subprotocols = _checked_subprotocols(subprotocols)
-        logger = resolve_logger(logger_name)
         checked_options = WSOptions(**{**SERVER_DEFAULTS, **options})
         if checked_options.compression is not None:
             import_module("picows_codec.deflate.extension")  # not while serving

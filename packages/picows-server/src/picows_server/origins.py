@@ -7,6 +7,7 @@ from collections import abc
 from typing import Any, FrozenSet, Iterable, List, Optional, Pattern, Tuple, Union
 
 from picows_codec import WSInvalidOptionError, WSUpgradeRequest, WSUpgradeResponse
+from picows_codec.log_text import quoted
 
 __all__ = ["OriginSet", "Origins", "is_upgrade"]
 
@@ -64,6 +65,15 @@ class OriginSet:
         return origin in self._names or any(
             pattern.fullmatch(origin) is not None for pattern in self._patterns
         )
+
+    def why_not(self, request: WSUpgradeRequest) -> str:
+        """Why :meth:`allows` is false, for one line of a log."""
+        values = request.headers.getall("Origin", [])
+        if len(values) == 1:
+            return f"origin {quoted(values[0])} is not one of origins"
+        if values:
+            return f"the request has {len(values)} Origin headers"
+        return "the request has no Origin header, and origins does not have None"
 
     def refusal(self, request: WSUpgradeRequest) -> Optional[WSUpgradeResponse]:
         """The 403 for an upgrade from elsewhere; None for what may go on."""

@@ -11,6 +11,9 @@ from picows_codec import (
     WSUpgradeResponseWithListener,
 )
 from picows_codec.listener_factory import bind_route
+from picows_codec.log_text import quoted
+from picows_codec.socket_address import format_address
+from picows_server.logs import Logger, resolve_logger
 from picows_server.origins import OriginSet
 
 __all__ = ["Decision", "ListenerFactory", "Route", "RouteResult", "make_route", "target_path"]
@@ -22,13 +25,17 @@ ListenerFactory = Union[Callable[[], RouteResult], Route]
 
 
 def make_route(
-    listener_factory: ListenerFactory, path: Optional[str], origins: Optional[OriginSet] = None
+    listener_factory: ListenerFactory,
+    path: Optional[str],
+    origins: Optional[OriginSet] = None,
+    logger: Optional[Logger] = None,
 ) -> Route:
     """Make the function that answers a request; None from it means 404.
 
     ``listener_factory`` is a class or another callable without arguments, or with one: the
     request; a coroutine function, too. If ``path`` is given, only requests for it reach the
-    factory; if ``origins`` are, only upgrades from there: the others get a 403.
+    factory; if ``origins`` are, only upgrades from there: the others get a 403. ``logger`` (None:
+    that of :func:`resolve_logger`) gets a line for each request that is refused so.
 
     Raises :class:`TypeError` if ``listener_factory`` cannot be called like that, is a class of
     objects that are not listeners, or is a listener. The result of another callable is checked
@@ -48,12 +55,22 @@ def make_route(
     if path is None and origins is None:
         return route
 
+    log = resolve_logger(logger)
+
+    def log_refusal(request: WSUpgradeRequest, status: str, why: str) -> None:
+        peer = format_address(request.remote_address)
+        log.info("%s: the opening handshake failed: %s: %s", peer, status, why)
+
     def route_within_limits(request: WSUpgradeRequest) -> RouteResult:
-        if path is not None and target_path(request.path) != path:
-            return None
+        if path is not None:
+            wanted = target_path(request.path)
+            if wanted != path:
+                log_refusal(request, "404 Not Found", f"path {quoted(wanted)} is not the server's")
+                return None
         if origins is not None:
             refusal = origins.refusal(request)
             if refusal is not None:
+                log_refusal(request, "403 Forbidden", origins.why_not(request))
                 return refusal
         return route(request)
 

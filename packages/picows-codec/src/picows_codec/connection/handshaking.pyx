@@ -30,7 +30,7 @@ cdef int _settle(Handshaking self, object task) except -1:
     cdef bytes held = handshake.take_held()
     self._waits_for_result = False
     if task.cancelled():
-        handshake.fail(WSHandshakeError("the task of the listener factory was cancelled"))
+        handshake.fail(WSHandshakeError("the task that decides about the request was cancelled"))
     elif task.exception() is not None:
         handshake.fail(task.exception())
     else:
@@ -235,11 +235,15 @@ cdef class Handshaking(Closing):
         """The opening handshake has failed; its response, if any, has been sent."""
         if error is None:
             self._logger.debug(
-                "%s: the upgrade request was answered without an upgrade", self._peer())
+                "%s: the upgrade request was answered without an upgrade: %d %s", self._peer(),
+                self._handshake.response.status, self._handshake.response.reason)
             self._opening_failed(WSHandshakeError(
                 "the upgrade request was answered without an upgrade"))
         elif isinstance(error, WSHandshakeError) and not self._handshake.factory_failed:
             self._logger.info("%s: the opening handshake failed: %s", self._peer(), error)
+        elif isinstance(error, WSHandshakeError) and error.__traceback__ is None:
+            # Nothing was raised: the task was too slow, or was cancelled.
+            self._logger.error("%s: the opening handshake failed: %s", self._peer(), error)
         else:
             self._logger.error(
                 "%s: the listener factory failed" if self._handshake.factory_failed

@@ -206,8 +206,9 @@ cdef class Writer(ConnectionState):
     cdef int check_thread(self) except -1:
         if current_thread() != self._buffers.thread_id:
             raise WSThreadError(
-                "a transport may only be used on the thread of its event loop: use"
-                " loop.call_soon_threadsafe() to get there")
+                "a connection may only be used on the thread of its event loop: use"
+                " loop.call_soon_threadsafe() to get there, or for a coroutine"
+                " asyncio.run_coroutine_threadsafe()")
         return 0
 
     # Corking
