@@ -6,6 +6,7 @@ import asyncio
 import functools
 import logging
 import os
+import re
 import socket
 import sys
 from pathlib import Path
@@ -239,6 +240,72 @@ async def test_process_request_that_returns_a_listener(caplog: pytest.LogCapture
     assert "process_request must return a WSUpgradeResponse or None" in caplog.text
 
 
+async def test_subprotocol_that_was_not_offered(caplog: pytest.LogCaptureFixture) -> None:
+    accept = WSUpgradeResponse.create_101_response(subprotocol="v9")
+    async with serve(echo_all, ANY_PORT, process_request=lambda request: accept) as server:
+        async with await RawClient.connect(sockname(server)) as client:
+            assert (await client.upgrade("/", [("Sec-WebSocket-Protocol", "v1")])).status == 500
+        async with await RawClient.connect(sockname(server)) as client:  # asks for no upgrade
+            client.writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert (await client.read_response()).status == 426
+    (failed,) = (each for each in caplog.records if each.levelno >= logging.ERROR)
+    assert failed.getMessage().endswith(": process_request failed")
+    assert "process_request chose subprotocol='v9'" in caplog.text
+
+
+async def test_process_request_that_is_too_slow(caplog: pytest.LogCaptureFixture) -> None:
+    async def process_request(request: WSUpgradeRequest) -> None:
+        await asyncio.get_running_loop().create_future()
+
+    async with serve(
+        echo_all, ANY_PORT, process_request=process_request, websocket_handshake_timeout=0.05
+    ) as server, await RawClient.connect(sockname(server)) as client:
+        assert (await client.upgrade()).status == 503
+    (failed,) = (each for each in caplog.records if each.levelno >= logging.ERROR)
+    assert "process_request of serve, did not decide within" in failed.getMessage()
+    assert "the listener factory failed" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("target", "headers", "text"),
+    [
+        ("/x%0a?key=secret", [], "404 Not Found: path '/x%0a' is not the server's"),
+        ("/chat", [], "403 Forbidden: the request has no Origin header, and origins does not"),
+        ("/chat", [("Origin", "http://a\x85b")], r"403 Forbidden: origin 'http://a\\x85b' is not"),
+        (
+            "/chat",
+            [("Origin", "a" * 300)],
+            f"403 Forbidden: origin '{'a' * 100}'\\.\\.\\. is not one",
+        ),
+        ("/chat", [("Origin", "a")] * 2, "403 Forbidden: the request has 2 Origin headers"),
+    ],
+)
+async def test_log_says_why_the_servers_options_refuse(
+    target: str, headers: Any, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    options: Any = {"origins": ["https://a.b"]}
+    url = ANY_PORT + "/chat"
+    async with serve(echo_all, url, **options) as server, await RawClient.connect(
+        sockname(server)
+    ) as client:
+        await client.upgrade(target, headers)
+    lines = [each.getMessage() for each in caplog.records if each.name == "picows.server"]
+    (line,) = (line for line in lines if "the opening handshake failed" in line)
+    assert re.match(rf"127\.0\.0\.1:\d+: the opening handshake failed: {text}", line)
+
+
+async def test_log_says_that_the_users_code_refuses(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "picows.server")
+    async with serve(
+        echo_all, ANY_PORT, process_request=lambda request: unauthorized()
+    ) as server, await RawClient.connect(sockname(server)) as client:
+        assert (await client.upgrade()).status == 401
+    (record,) = (each for each in caplog.records if "answered" in each.getMessage())
+    assert record.levelno == logging.DEBUG
+    assert record.getMessage().endswith("was answered without an upgrade: 401 Unauthorized")
+
+
 async def test_request_without_an_upgrade() -> None:
     def health(request: WSUpgradeRequest) -> Any:
         if request.path == "/health":
@@ -412,6 +479,10 @@ class Plain:
     [
         (7, "handler must be a coroutine function, not 7"),
         (None, "handler must be a coroutine function, not None"),
+        (Echo, r"Echo is a listener: call ws_create_server\(url, listener_factory\)"),
+        (Echo(), r"is a listener: call ws_create_server\(url, listener_factory\)"),
+        (print, r"must be a coroutine function \(async def\), not <built-in function print>"),
+        (dict, r"must be a coroutine function \(async def\), not <class 'dict'>"),
         (plain, r"must be a coroutine function \(async def\).*plain"),
         (plain_and_annotated, r"must be a coroutine function \(async def\)"),
         (Plain().method, r"must be a coroutine function \(async def\).*Plain.method"),
@@ -435,13 +506,20 @@ async def of_websockets(connection: WSConnection, request: WSUpgradeRequest) -> 
 @pytest.mark.parametrize(
     ("options", "error", "text"),
     [
-        ({"process_request": 7}, TypeError, "process_request must be a coroutine function, not 7"),
+        ({"process_request": 7}, TypeError, "process_request must be a function, also a "),
         (
             {"process_request": of_websockets},
             TypeError,
             "process_request must take one argument, the request",
         ),
-        ({"max_queue": 0}, WSInvalidOptionError, "max_queue=0"),
+        (
+            {"max_queue": 0},
+            WSInvalidOptionError,
+            "max_queue=0 is out of range: a number of messages from 1 is wanted, or None",
+        ),
+        ({"max_queue": (1, 2)}, WSInvalidOptionError, "the low mark must be from 0 to the high"),
+        ({"path": "/a"}, TypeError, "ws://host:port/path; that of a Unix socket is unix_path="),
+        ({"close_connections": 3}, TypeError, r"'close_connections': call server.close"),
         ({"max_queue": "9"}, TypeError, "max_queue must be"),
         ({"max_queue_bytes": -1}, WSInvalidOptionError, "max_queue_bytes=-1"),
         ({"start_serving": 7}, TypeError, "start_serving must be a bool"),
@@ -465,6 +543,8 @@ async def test_wrong_options(options: Any, error: Any, text: str) -> None:
             (echo_all, "localhost", 8765),
             r"parts of the URL: serve\(echo_all, 'ws://localhost:8765', \.\.\.\)",
         ),
+        ((echo_all, None, 8765), r"parts of the URL: serve\(echo_all, 'ws://0.0.0.0:8765', "),
+        ((echo_all, "", 8765), r"parts of the URL: serve\(echo_all, 'ws://0.0.0.0:8765', "),
         ((echo_all, "::1", 8765), r"serve\(echo_all, 'ws://\[::1\]:8765', \.\.\.\)"),
     ],
 )

@@ -20,6 +20,8 @@ _REQUEST = "let the listener factory take one argument, the request, and return"
 _SUBPROTOCOL = f"{_REQUEST} WSUpgradeResponseWithListener with the subprotocol of your choice"
 _SUBPROTOCOLS = "write subprotocols=, those that the server speaks, best first"
 _IN_URL = "it is a part of the URL, ws://host:port"
+_PATH = "it is a part of the URL, ws://host:port/path; that of a Unix socket is unix_path="
+_CLOSE = "call server.close(), whose argument close_clients is True by default"
 _OF_CLIENTS = "it is an option of ws_connect"
 _OPEN = "write websocket_handshake_timeout= (seconds)"
 _PROXY = "let the listener factory take one argument, the request, and read its headers"
@@ -54,7 +56,9 @@ MEANINGS = {
     "origin": "write origins=, several of them",
     "host": _IN_URL,
     "port": _IN_URL,
-    "path": _IN_URL,
+    "path": _PATH,
+    "close_connections": _CLOSE,
+    "close_clients": _CLOSE,
     "ws_max_size": _SIZE,
     "websocket_max_message_size": _SIZE,
     "ws_max_queue": _QUEUE,
@@ -71,6 +75,7 @@ MEANINGS = {
     "sockets": "write sock=, which takes one socket or several",
     "keep_alive": "write enable_auto_ping=True; a listening socket of your own is sock=",
     "user_agent_header": "leave it out: a server sends no such header",
+    "cookies": _OF_CLIENTS,
     "family": _OF_CLIENTS,
     "local_addr": _OF_CLIENTS,
     "max_redirects": _OF_CLIENTS,

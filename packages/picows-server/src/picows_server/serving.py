@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import contextvars
 import functools
 import inspect
@@ -20,7 +21,13 @@ from typing import (
     Union,
 )
 
-from picows_codec import WSUpgradeRequest, WSUpgradeResponse, WSUpgradeResponseWithListener
+from picows_codec import (
+    WSInvalidOptionError,
+    WSListener,
+    WSUpgradeRequest,
+    WSUpgradeResponse,
+    WSUpgradeResponseWithListener,
+)
 from picows_codec.calls import returns_call
 from picows_codec.coroutines.inbox import Inbox, QueueMarks
 from picows_codec.socket_address import UnixPath, format_address
@@ -30,7 +37,7 @@ from picows_server.handlers import Handler, Handlers
 from picows_server.listen import given_sockets
 from picows_server.logs import Logger, resolve_logger
 from picows_server.option_names import SERVE_MEANINGS
-from picows_server.origins import Origins
+from picows_server.origins import Origins, is_upgrade
 from picows_server.routing import Decision, ListenerFactory, RouteResult
 from picows_server.server import WSServer
 
@@ -183,7 +190,7 @@ class _RequestProcessor:
             result = context.run(self._process, request)
             if inspect.isawaitable(result):
                 return self._decide_later(request, result, context)
-            return self._decide(result, context)
+            return self._decide(request, result, context)
         except Exception as error:  # noqa: BLE001 - whatever the user's function raises
             return self._fail(request, error)
 
@@ -194,11 +201,13 @@ class _RequestProcessor:
         for variable, value in context.items():
             variable.set(value)
         try:
-            return self._decide(await awaitable, contextvars.copy_context())
+            return self._decide(request, await awaitable, contextvars.copy_context())
         except Exception as error:  # noqa: BLE001 - whatever the user's function raises
             return self._fail(request, error)
 
-    def _decide(self, response: object, context: contextvars.Context) -> Decision:
+    def _decide(
+        self, request: WSUpgradeRequest, response: object, context: contextvars.Context
+    ) -> Decision:
         if response is None:
             return self._accept(context)
         if not isinstance(response, WSUpgradeResponse):
@@ -206,6 +215,13 @@ class _RequestProcessor:
                 f"process_request must return a WSUpgradeResponse or None, not {response!r}"
             )
         if response.status == 101:
+            subprotocol = response.subprotocol
+            is_offered = subprotocol is None or subprotocol in request.subprotocols
+            if not is_offered and is_upgrade(request):
+                raise WSInvalidOptionError(
+                    f"process_request chose subprotocol={subprotocol!r}, which the client does not"
+                    " offer: choose one of request.subprotocols or None"
+                )
             return WSUpgradeResponseWithListener(response, self._accept(context))
         return response
 
@@ -223,7 +239,8 @@ def _check_order(handler: Any, url: Any, logger_name: Any) -> None:
         raise TypeError(
             f"the handler comes first, then the URL: serve({_name_of(url)}, {handler!r}, ...)"
         )
-    if isinstance(logger_name, int) and isinstance(url, str) and "://" not in url:
+    if isinstance(logger_name, int) and (not url or (isinstance(url, str) and "://" not in url)):
+        url = url or "0.0.0.0"  # noqa: S104 - what asyncio and websockets mean by None
         host = f"[{url}]" if ":" in url else url
         raise TypeError(
             "host and port are parts of the URL:"
@@ -232,6 +249,14 @@ def _check_order(handler: Any, url: Any, logger_name: Any) -> None:
 
 
 def _check_handler(handler: Any) -> None:
+    is_class = isinstance(handler, type) and issubclass(handler, WSListener)
+    if is_class or isinstance(handler, WSListener):
+        raise TypeError(
+            f"handler must be a coroutine function, and {_name_of(handler)} is a listener: call"
+            " ws_create_server(url, listener_factory) for listeners"
+        )
+    if any(handler is each for each in vars(builtins).values() if callable(each)):
+        raise TypeError(f"handler must be a coroutine function (async def), not {handler!r}")
     _check_callable("handler", handler, "connection")
     function = _function_behind(handler)
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
@@ -261,7 +286,8 @@ def _function_behind(handler: Any) -> Any:
 
 def _check_callable(name: str, function: Any, argument: str) -> None:
     if not callable(function):
-        raise TypeError(f"{name} must be a coroutine function, not {function!r}")
+        wanted = "a coroutine function" if name == "handler" else "a function, also a coroutine one"
+        raise TypeError(f"{name} must be {wanted}, not {function!r}")
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # many compiled functions have none

@@ -50,7 +50,9 @@ def parse_server_url(url: str) -> ServerURL:
     )
     if parts.query is not None:
         raise invalid_url(
-            url, "a server has no query; read request.path in the listener factory instead"
+            url,
+            "a server has no query; read request.path in the listener factory or process_request,"
+            " or connection.request.path in the handler",
         )
     if parts.username is not None:
         raise invalid_url(url, "user information is not allowed")

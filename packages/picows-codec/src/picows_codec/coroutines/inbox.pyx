@@ -98,10 +98,13 @@ cdef tuple _checked_marks(str name, str unit, object value):
                 f" (no limit), not {value!r}")
     if low is None:
         low = high // 4
-    if not 0 <= low <= high <= sys.maxsize or high == 0:
+    if not 1 <= high <= sys.maxsize:
         raise WSInvalidOptionError(
-            f"{name}={value!r} is out of range: at least 1 of {unit} is wanted, and a low mark"
-            " that is not above the high one")
+            f"{name}={value!r} is out of range: a number of {unit} from 1 is wanted, or None for"
+            " no limit")
+    if not 0 <= low <= high:
+        raise WSInvalidOptionError(
+            f"{name}={value!r} is out of range: the low mark must be from 0 to the high one")
     return high, low
 
 
