@@ -139,6 +139,7 @@ CLIENT_ROOMS = (
     "dial",
     "proxy",
     "tunnel",
+    "settings",
     "opening",
     "call",
     "connecting",

@@ -52,6 +52,7 @@ class Counts:
 
 ECHOES = Counts(1000, 3000)
 STREAMED = Counts(20_480, 61_440)  # whole bursts of a source
+OPENED = Counts(500, 1500)  # connections
 
 # Scenarios and who is counted in them.
 COUNTED: Dict[str, Sequence[str]] = {
@@ -70,6 +71,7 @@ COUNTED: Dict[str, Sequence[str]] = {
         "ours-many",
         "picows-websockets",
     ),
+    "connections-client": ("ours", "picows"),
     "deflate-in-client-262": ("ours", "picows-websockets"),
     "deflate-out-server-262": ("ours", "picows-websockets"),
 }
@@ -86,7 +88,7 @@ class Counter:
 
     def per_message(self, scenario: Scenario, peer: Peer) -> float:
         """Return instructions per message of the peer, as the subject of the scenario."""
-        counts = ECHOES if "echo" in scenario.name else STREAMED
+        counts = counts_of(scenario)
         # Python writes its bytecode files in a first run; that one needs no valgrind.
         self._run(scenario, peer, counts.few, None)
         few = self._total(scenario, peer, counts.few)
@@ -124,6 +126,7 @@ class Counter:
         command += [scenario.server_role if side == SERVER else scenario.client_role]
         command += ["--size", str(scenario.size), "--messages", str(messages)]
         command += [] if port is None else ["--port", str(port)]
+        command += ["--connections", str(scenario.connections)] if side == CLIENT else []
         command += payload_options(self._work, scenario, peer, player)
         command += player.options()
         if scenario.cork and scenario.subject == side and player.has_cork:
@@ -141,6 +144,13 @@ class Counter:
         )
         core = 0 if side == SERVER else 1
         return Process(command, core, environment, self._logs / f"{side}.log", stop_timeout=TIMEOUT)
+
+
+def counts_of(scenario: Scenario) -> Counts:
+    """Return how many messages, or connections, the two runs of a scenario move."""
+    if scenario.client_role == "churn":
+        return OPENED
+    return ECHOES if "echo" in scenario.name else STREAMED
 
 
 def total_of(profile: Path) -> int:

@@ -14,6 +14,7 @@ standard input ends. A client is told the port. The roles:
   ``--payloads``, source and sink move the messages of a file, as text, over and over;
 - ``broadcast`` (server): sends every message to all connections;
 - ``churn`` (client): connects, upgrades and closes, again and again, ``--connections`` at a time;
+  ``--messages`` then counts connections;
 - ``idle`` (client): opens ``--first`` connections, each of which has one message echoed, prints
   ``{"idle": N}``, waits for a line on standard input, and does the rest of ``--connections``.
 
@@ -413,6 +414,8 @@ async def churn(player: Adapter, arguments: Arguments) -> Window:
         while not window.over:
             await player.open_and_close()
             count += 1
+            if count == arguments.messages:
+                window.close()
 
     tasks = [spawn(one_after_another()) for _ in range(arguments.connections)]
     window.begin()

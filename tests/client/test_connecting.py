@@ -22,7 +22,7 @@ from picows_client import (
     WSState,
     WSStateError,
     WSTransport,
-    connecting,
+    settings,
     ws_connect,
 )
 from picows_codec import WSOptions
@@ -304,8 +304,9 @@ def test_every_option_is_passed_on(run: Run, monkeypatch: pytest.MonkeyPatch) ->
         passed.append(options)
         return WSOptions(**options)
 
-    monkeypatch.setattr(connecting, "WSOptions", record)
-    connecting._remembered_options.cache_clear()
+    monkeypatch.setattr(settings, "WSOptions", record)
+    settings._remembered_options.cache_clear()
+    settings._remembered_settings.cache_clear()
     assert set(OTHER_OPTIONS) == set(WSOptions.names())
 
     async def main() -> None:

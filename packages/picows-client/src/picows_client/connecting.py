@@ -6,8 +6,7 @@ import asyncio
 import socket
 import ssl
 import sys
-from collections import abc  # faster to check against than typing
-from functools import lru_cache, partial
+from functools import partial
 from importlib import import_module
 from typing import (
     TYPE_CHECKING,
@@ -15,39 +14,31 @@ from typing import (
     Callable,
     Coroutine,
     Iterable,
-    List,
     Literal,
     Mapping,
     Optional,
     Tuple,
     TypeVar,
     Union,
-    cast,
 )
 
 from picows_client._version import __version__
-from picows_client.backend import check_backend_name
 from picows_client.call import WSConnectCall
-from picows_client.first_hop import SocketFactory, first_hop_of
+from picows_client.first_hop import SocketFactory
 from picows_client.logs import Logger, resolve_logger
 from picows_client.opening import Opening
 from picows_client.option_names import MEANINGS
-from picows_client.proxy import parse_proxy_url
-from picows_client.redirects import Headers
+from picows_client.settings import settings_of
 from picows_client.tls import check_ssl_context
 from picows_client.url import WSURL
 from picows_codec import (
-    WSInvalidOptionError,
     WSListener,
-    WSOptions,
     WSStateError,
     WSTransport,
     WSUpgradeRequest,
     WSUpgradeResponse,
 )
 from picows_codec.calls import returns_call
-from picows_codec.http.fields import check_field
-from picows_codec.http.grammar import is_field_value
 from picows_codec.listener_factory import bind_listener_factory, check_order
 from picows_codec.socket_address import UnixPath
 
@@ -57,6 +48,7 @@ if TYPE_CHECKING:
     from typing_extensions import ParamSpec, Unpack
 
     from picows_client.cookies import CallCookies
+    from picows_client.redirects import Headers
     from picows_codec.option_types import WSConnectionOptions
 
     _P = ParamSpec("_P")
@@ -199,55 +191,42 @@ async def ws_connect(
     """
     try:
         check_order("ws_connect", url, listener_factory)
-        checked_options = _options_of(options)
         check_ssl_context("ssl_context", ssl_context)
         check_ssl_context("proxy_ssl_context", proxy_ssl_context)
-        check_backend_name(backend)
         parsed_url = WSURL.parse(url)
-        headers = _with_user_agent(_checked_headers(extra_headers, parsed_url), user_agent)
+        settings = settings_of(
+            parsed_url,
+            server_hostname,
+            subprotocols,
+            user_agent,
+            max_redirects,
+            family,
+            backend,
+            options,
+            sock,
+            unix_path,
+            socket_factory,
+            local_addr,
+            extra_headers,
+            proxy,
+            proxy_headers,
+            proxy_ssl_context,
+        )
         opening = Opening(
             parsed_url,
             bound_factory(listener_factory),
-            loop=asyncio.get_running_loop(),
-            logger=resolve_logger(logger_name),
-            options=checked_options,
-            first_hop=first_hop_of(sock, unix_path, socket_factory, local_addr, family),
-            proxy_for=_proxy_choice(proxy, proxy_headers, proxy_ssl_context),
-            proxy_headers=_checked_proxy_headers(proxy_headers),
-            ssl_context=ssl_context,
-            proxy_ssl_context=proxy_ssl_context,
-            server_hostname=_checked_server_hostname(server_hostname),
-            subprotocols=_checked_subprotocols(subprotocols),
-            extra_headers=headers,
-            cookies=None if cookies is None else _call_cookies(cookies, parsed_url, headers),
-            max_redirects=_checked_max_redirects(max_redirects),
-            backend=backend,
+            settings,
+            asyncio.get_running_loop(),
+            resolve_logger(logger_name),
+            ssl_context,
+            proxy_ssl_context,
+            None if cookies is None else _call_cookies(cookies, parsed_url, settings.extra_headers),
         )
         return await opening.run()
     except BaseException:
         if isinstance(sock, socket.socket):
             sock.close()
         raise
-
-
-@lru_cache(maxsize=32, typed=True)
-def _remembered_options(**options: Any) -> WSOptions:
-    checked_options = WSOptions(**options)
-    if checked_options.compression is not None:
-        import_module("picows_codec.deflate.extension")  # before a socket is opened
-    return checked_options
-
-
-def _options_of(options: WSConnectionOptions) -> WSOptions:
-    """Make the options, or reuse those of an earlier call with equal ones: they are immutable."""
-    if options.get("tap") is not None:  # would be kept alive
-        import_module("picows_codec.connection.tapping")
-        return WSOptions(**options)
-    try:
-        return _remembered_options(**cast("Any", options))
-    except TypeError:
-        pass  # also for an unhashable value; WSOptions says what is wrong with it
-    return WSOptions(**options)
 
 
 def bound_factory(factory: Any) -> Callable[..., Any]:
@@ -259,6 +238,12 @@ def bound_factory(factory: Any) -> Callable[..., Any]:
         _check_is_free(factory)  # before anything is dialled
         return partial(_give_free, factory)
     return bind_listener_factory(factory)
+
+
+def _call_cookies(cookies: Any, url: WSURL, headers: Headers) -> CallCookies:
+    # Not imported by others: http.cookiejar takes longer than all of picows.
+    made: CallCookies = import_module("picows_client.cookies").call_cookies(cookies, url, headers)
+    return made
 
 
 def _give_free(listener: WSListener, _: WSUpgradeRequest, __: WSUpgradeResponse) -> WSListener:
@@ -274,106 +259,3 @@ def _check_is_free(listener: WSListener) -> None:
             f"{listener!r} is the listener of {transport!r} already: pass a class or callable that"
             " makes one for each connection"
         )
-
-
-def _proxy_choice(
-    proxy: Union[str, Literal[True], None],
-    proxy_headers: Any,
-    proxy_ssl_context: Optional[ssl.SSLContext],
-) -> Callable[[WSURL], Optional[WSURL]]:
-    """Return what tells the proxy for a URL."""
-    if proxy is True:
-        # Not imported by others: urllib.request takes longer than all of picows.
-        chosen: Callable[[WSURL], Optional[WSURL]]
-        chosen = import_module("picows_client.environment").proxy_of_environment
-        return chosen
-    parsed = None if proxy is None else parse_proxy_url(proxy)
-    if proxy_ssl_context is not None and (parsed is None or parsed.scheme != "https"):
-        raise WSInvalidOptionError("proxy_ssl_context is for an https:// proxy")
-    if proxy_headers is not None and (parsed is None or not parsed.scheme.startswith("http")):
-        raise WSInvalidOptionError("proxy_headers is for an http:// or https:// proxy")
-    return lambda _: parsed
-
-
-def _checked_server_hostname(name: Optional[str]) -> Optional[str]:
-    if name is not None and not isinstance(name, str):
-        raise TypeError(f"server_hostname must be a str, not {type(name).__name__}")
-    if name == "":
-        raise WSInvalidOptionError(
-            "server_hostname must not be empty; to accept any name, pass an ssl_context with"
-            " check_hostname=False"
-        )
-    return name
-
-
-def _checked_subprotocols(names: Iterable[str]) -> List[str]:
-    # Tuples first, because a check against an abstract class takes longer.
-    if isinstance(names, (str, bytes)) or not isinstance(names, (tuple, abc.Iterable)):
-        raise TypeError(
-            f"subprotocols must be an iterable of str, not {type(names).__name__}: {names!r}"
-        )
-    return list(names)
-
-
-def _checked_headers(headers: Any, url: WSURL) -> List[Tuple[str, str]]:
-    pairs = _pairs_of("extra_headers", headers)
-    if url.username is not None and any(name.lower() == "authorization" for name, _ in pairs):
-        raise WSInvalidOptionError(
-            "credentials are in the URL and in extra_headers (Authorization); leave one of them out"
-        )
-    return pairs
-
-
-def _pairs_of(option: str, headers: Any) -> List[Tuple[str, str]]:
-    """Make a list of pairs, to reuse it in redirects; who sends them checks names and values."""
-    if headers is None:
-        return []
-    if isinstance(headers, (str, bytes)) or not isinstance(headers, abc.Iterable):
-        raise TypeError(f"{option} must be a mapping or pairs of str, not {type(headers).__name__}")
-    pairs = []
-    for pair in headers.items() if isinstance(headers, abc.Mapping) else headers:
-        if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not isinstance(pair[0], str):
-            raise TypeError(f"{option} must be a mapping or pairs of str; one is {pair!r}")
-        pairs.append((pair[0], pair[1]))
-    return pairs
-
-
-def _checked_proxy_headers(headers: Any) -> List[Tuple[str, str]]:
-    pairs = _pairs_of("proxy_headers", headers)
-    for name, value in pairs:
-        check_field(name, value, "proxy_headers")
-        if name.lower() == "host":
-            raise WSInvalidOptionError("proxy_headers: header 'Host' is set by the library")
-    return pairs
-
-
-def _call_cookies(cookies: Any, url: WSURL, headers: Headers) -> CallCookies:
-    # Not imported by others: http.cookiejar takes longer than all of picows.
-    made: CallCookies = import_module("picows_client.cookies").call_cookies(cookies, url, headers)
-    return made
-
-
-def _with_user_agent(headers: List[Tuple[str, str]], user_agent: Optional[str]) -> Headers:
-    """Add the User-Agent, unless the caller's headers have one or ``user_agent`` is None."""
-    if user_agent is None:
-        return headers
-    if not isinstance(user_agent, str):
-        raise TypeError(f"user_agent must be a str or None, not {type(user_agent).__name__}")
-    if not user_agent:
-        raise WSInvalidOptionError("user_agent must not be empty; None sends no User-Agent")
-    if not is_field_value(user_agent.encode("utf-8", "surrogateescape")):
-        raise WSInvalidOptionError(
-            f"user_agent={user_agent!r} has a line break or another control character"
-            " (RFC 9110, 5.5)"
-        )
-    if all(name.lower() != "user-agent" for name, _ in headers):
-        headers.append(("User-Agent", user_agent))
-    return headers
-
-
-def _checked_max_redirects(count: object) -> int:
-    if not isinstance(count, int) or isinstance(count, bool):
-        raise TypeError(f"max_redirects must be an int, not {type(count).__name__}")
-    if count < 0:
-        raise WSInvalidOptionError(f"max_redirects must be 0 or more, not {count}")
-    return count

@@ -12,7 +12,7 @@ from picows_client.url import WSURL
 from picows_codec import WSInvalidOptionError
 from picows_codec.socket_address import UnixPath
 
-__all__ = ["FirstHop", "SocketFactory", "check_stream_socket", "first_hop_of"]
+__all__ = ["FirstHop", "SocketFactory", "check_stream_socket"]
 
 SocketFactory = Callable[
     [WSURL], Union[Optional[socket.socket], Awaitable[Optional[socket.socket]]]
@@ -68,21 +68,6 @@ class FirstHop:
             raise WSInvalidOptionError(f"local_addr and family have no meaning with {ways[0]}")
 
 
-def first_hop_of(
-    sock: Optional[socket.socket],
-    unix_path: Optional[UnixPath],
-    socket_factory: Optional[SocketFactory],
-    local_addr: Optional[Tuple[str, int]],
-    family: int,
-) -> FirstHop:
-    """Make the first hop of ``ws_connect``'s arguments; raises what :class:`FirstHop` does."""
-    _check_family(family)
-    ways = (sock, unix_path, socket_factory, local_addr)
-    if ways == (None, None, None, None) and family == _PLAIN.family:
-        return _PLAIN
-    return FirstHop(sock, unix_path, socket_factory, local_addr, family)
-
-
 def check_stream_socket(what: str, sock: object) -> None:
     """Raise TypeError or WSInvalidOptionError about ``what`` unless a connection can use it."""
     if not isinstance(sock, socket.socket):
@@ -119,7 +104,3 @@ def _check_local_address(address: object) -> None:
         raise TypeError(f"local_addr must be a host (str) and a port (int), not {address!r}")
     if not 0 <= port <= 65535:
         raise WSInvalidOptionError(f"the port of local_addr must be 0 to 65535, not {port}")
-
-
-# By TCP to the URL's host: shared, because most calls use it.
-_PLAIN = FirstHop()

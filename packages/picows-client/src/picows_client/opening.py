@@ -8,14 +8,14 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from typing import TYPE_CHECKING, Any, Callable, Coroutine, Optional, Sequence, Tuple, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Coroutine, Optional, Tuple, TypeVar
 
 from picows_client.backend import choose_backend
 from picows_client.dial import attempt_at_once, dial
-from picows_client.first_hop import FirstHop
 from picows_client.logs import Logger
 from picows_client.protocol import ClientProtocol
 from picows_client.redirects import Headers, headers_for, redirect_url
+from picows_client.settings import Settings
 from picows_client.tasks import DeadlinePassed, run_with_deadline, undisturbed
 from picows_client.teardown import abandon
 from picows_client.tls import ClientTls, encoded_server_name
@@ -27,7 +27,6 @@ from picows_codec import (
     WSHandshakeTimeout,
     WSInvalidMessageError,
     WSInvalidStatusError,
-    WSOptions,
     WSProxyError,
     WSTransport,
     WSUpgradeRequest,
@@ -51,44 +50,27 @@ class Opening:
         self,
         url: WSURL,
         listener_factory: Callable[[WSUpgradeRequest, WSUpgradeResponse], Any],
-        *,
+        settings: Settings,
         loop: asyncio.AbstractEventLoop,
         logger: Logger,
-        options: WSOptions,
-        first_hop: FirstHop,
-        proxy_for: Callable[[WSURL], Optional[WSURL]],
-        proxy_headers: Headers,
         ssl_context: Optional[ssl.SSLContext],
         proxy_ssl_context: Optional[ssl.SSLContext],
-        server_hostname: Optional[str],
-        subprotocols: Sequence[str],
-        extra_headers: Headers,
         cookies: Optional[CallCookies],
-        max_redirects: int,
-        backend: str,
     ) -> None:
         self._url = url
         self._listener_factory = listener_factory
+        self._settings = settings
         self._loop = loop
         self._logger = logger
-        self._options = options
-        self._first_hop = first_hop
-        self._proxy_for = proxy_for
-        self._proxy_headers = proxy_headers
         self._ssl_context = ssl_context
         self._proxy_ssl_context = proxy_ssl_context
-        self._server_hostname = server_hostname
-        self._subprotocols = subprotocols
-        self._extra_headers = extra_headers
         self._cookies = cookies
-        self._max_redirects = max_redirects
-        self._backend = backend
-        timeout = options.websocket_handshake_timeout
+        timeout = settings.options.websocket_handshake_timeout
         self._deadline = None if timeout is None else loop.time() + timeout
 
     async def run(self) -> Tuple[WSTransport, Any]:
         """Return the open transport and its listener; raises what ``ws_connect`` does."""
-        url, headers = self._url, self._extra_headers
+        url, headers = self._url, self._settings.extra_headers
         redirects = 0
         while True:
             try:
@@ -96,10 +78,10 @@ class Opening:
             except WSInvalidStatusError as error:
                 if self._cookies is not None and error.response is not None:
                     self._cookies.take(url, error.response)
-                target = redirect_url(url, error) if self._max_redirects else None
+                target = redirect_url(url, error) if self._settings.max_redirects else None
                 if target is None or not self._is_in_reach(target, url):
                     raise
-                if redirects == self._max_redirects:
+                if redirects == self._settings.max_redirects:
                     raise WSInvalidStatusError(
                         f"{self._url.for_log} led to more than max_redirects={redirects} redirects,"
                         f" the last one to {target.for_log}",
@@ -119,11 +101,10 @@ class Opening:
             url = target
 
     def _is_in_reach(self, target: WSURL, url: WSURL) -> bool:
-        if self._first_hop.sock is not None:
+        if self._settings.first_hop.sock is not None:
             return False  # it is used up
-        leads_to_one_server = (
-            self._first_hop.unix_path is not None and self._proxy_for(target) is None
-        )
+        is_unix = self._settings.first_hop.unix_path is not None
+        leads_to_one_server = is_unix and self._settings.proxy_for(target) is None
         return target.origin == url.origin or not leads_to_one_server
 
     async def _open(self, url: WSURL, headers: Headers) -> Tuple[WSTransport, Any]:
@@ -136,17 +117,17 @@ class Opening:
             url.target,
             url.host_header,
             listener_factory,
-            self._options,
+            self._settings.options,
             _with_credentials(headers, url),
-            self._subprotocols,
+            self._settings.subprotocols,
         )
-        proxy = self._proxy_for(url)
+        proxy = self._settings.proxy_for(url)
         proxy_tls = None if proxy is None else await self._tls_of_proxy(proxy)
         tls = await self._tls_of(url)
         contexts = [settings.context for settings in (proxy_tls, tls) if settings is not None]
-        backend = choose_backend(self._backend, self._loop, contexts, self._logger)
+        backend = choose_backend(self._settings.backend, self._loop, contexts, self._logger)
         protocol = ClientProtocol(
-            self._options,
+            self._settings.options,
             handshake,
             self._loop,
             self._logger,
@@ -157,7 +138,7 @@ class Opening:
         sock = await self._dial_first_hop(url, proxy)
         try:
             if contexts:  # again, because callbacks may have been set on them meanwhile
-                backend = choose_backend(self._backend, self._loop, contexts, self._logger)
+                backend = choose_backend(self._settings.backend, self._loop, contexts, self._logger)
             if proxy is not None:
                 await self._in_time(
                     connect_through(
@@ -169,7 +150,7 @@ class Opening:
                         loop=self._loop,
                         sock=sock,
                         protocol=protocol,
-                        headers=_headers_for_proxy(self._proxy_headers, headers),
+                        headers=_headers_for_proxy(self._settings.proxy_headers, headers),
                     )
                 )
             elif backend.connects_at_once:
@@ -193,9 +174,13 @@ class Opening:
     async def _dial_first_hop(self, url: WSURL, proxy: Optional[WSURL]) -> socket.socket:
         if proxy is not None:
             return await self._in_time(self._dial_proxy(proxy), socket.socket.close)
-        attempt = attempt_at_once(url, self._first_hop) if has_readers(self._loop) else None
+        attempt = (
+            attempt_at_once(url, self._settings.first_hop) if has_readers(self._loop) else None
+        )
         if attempt is None:
-            return await self._in_time(dial(self._loop, url, self._first_hop), socket.socket.close)
+            return await self._in_time(
+                dial(self._loop, url, self._settings.first_hop), socket.socket.close
+            )
         if not attempt.is_connected:
             try:
                 await self._in_time(attempt.finish(self._loop))
@@ -206,7 +191,7 @@ class Opening:
 
     async def _dial_proxy(self, proxy: WSURL) -> socket.socket:
         try:
-            return await dial(self._loop, proxy, self._first_hop)
+            return await dial(self._loop, proxy, self._settings.first_hop)
         except OSError as error:
             raise WSProxyError(f"cannot reach the proxy {proxy}: {error}") from error
 
@@ -223,7 +208,7 @@ class Opening:
         except DeadlinePassed:
             raise WSHandshakeTimeout(
                 f"no connection to {self._url.for_log} within websocket_handshake_timeout="
-                f"{self._options.websocket_handshake_timeout} seconds"
+                f"{self._settings.options.websocket_handshake_timeout} seconds"
             ) from None
 
     async def _tls_of(self, url: WSURL) -> Optional[ClientTls]:
@@ -231,13 +216,13 @@ class Opening:
             return None
         if self._ssl_context is None:
             self._ssl_context = await self._default_context()
-        name = self._server_hostname
+        name = self._settings.server_hostname
         if name is None or url.origin != self._url.origin:
             name = url.bare_host
         return ClientTls(
             self._ssl_context,
             encoded_server_name(name),
-            self._options.close_timeout,
+            self._settings.options.close_timeout,
             url.host_and_port,
         )
 
@@ -249,7 +234,7 @@ class Opening:
         return ClientTls(
             self._proxy_ssl_context,
             proxy.bare_host,
-            self._options.close_timeout,
+            self._settings.options.close_timeout,
             proxy.host_and_port,
         )
 

@@ -156,12 +156,14 @@ def _checked_call(
     call_type: Optional[Callable[[Any], Any]] = None,
 ) -> Any:
     """Return the function with that signature, which refuses unknown options."""
-    known = signature.parameters
+    known = frozenset(signature.parameters)
 
     def call(*args: Any, **options: Any) -> Any:
-        if not known.keys() >= options.keys():
+        if not known.issuperset(options):
             unknown = [name for name in options if name not in known]
-            text = "; ".join(explain_option(name, tuple(known), meanings) for name in unknown)
+            text = "; ".join(
+                explain_option(name, tuple(signature.parameters), meanings) for name in unknown
+            )
             raise TypeError(f"{function.__name__}() has no option {text}")
         result = function(*args, **options)
         return result if call_type is None else call_type(result)

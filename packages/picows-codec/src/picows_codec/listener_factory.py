@@ -39,6 +39,13 @@ def _accepted_count(
     factory: Callable[..., Any], count: int, wanted: str, *, takes_coroutines: bool = False
 ) -> int:
     """Return 0 if the factory can be called without arguments, count if with that many."""
+    if isinstance(factory, type):
+        known = _KNOWN.get(factory)
+        if known is None:
+            known = _KNOWN[factory] = {}
+        if count not in known:
+            known[count] = _count_by_signature(factory, count, wanted)
+        return known[count]
     if not takes_coroutines:
         _refuse_coroutine_function(factory, wanted)
     if type(factory) is FunctionType and not factory.__dict__:
@@ -46,13 +53,6 @@ def _accepted_count(
             return 0
         if _is_callable_with(factory, count):
             return count
-    elif isinstance(factory, type):
-        known = _KNOWN.get(factory)
-        if known is None:
-            known = _KNOWN[factory] = {}
-        if count not in known:
-            known[count] = _count_by_signature(factory, count, wanted)
-        return known[count]
     return _count_by_signature(factory, count, wanted)
 
 
@@ -71,9 +71,7 @@ def _refuse_coroutine_function(factory: Callable[..., Any], wanted: str) -> None
     if type(factory) is FunctionType:
         is_one = factory.__code__.co_flags & inspect.CO_COROUTINE != 0
     else:
-        is_one = not isinstance(factory, type) and any(
-            map(inspect.iscoroutinefunction, (factory, type(factory).__call__))
-        )
+        is_one = any(map(inspect.iscoroutinefunction, (factory, type(factory).__call__)))
     if is_one:
         raise TypeError(f"listener_factory must be {wanted}, not a coroutine function: {factory!r}")
 

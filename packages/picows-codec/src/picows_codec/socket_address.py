@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import Tuple, Union
+from functools import lru_cache
+from typing import Optional, Tuple, Union
 
 from picows_codec.log_text import one_line
 
@@ -19,6 +20,7 @@ UnixPath = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
 # Stands before the octets of a packed address and makes the number negative, because a positive int
 # is an address of another kind of socket.
 _PACKED = b"\xff"
+_MAX_PORT = 65535
 
 
 def format_address(address: object) -> str:
@@ -43,13 +45,23 @@ def pack_address(address: object) -> object:
     """
     if isinstance(address, tuple) and len(address) == 2:
         host, port = address
-        try:
-            octets = bytes(map(int, host.split(".")))
-            packed = int.from_bytes(_PACKED + octets + port.to_bytes(2, "big"), "big", signed=True)
-            return packed if unpack_address(packed) == address else address
-        except (AttributeError, OverflowError, TypeError, ValueError):
-            pass
+        if type(host) is str and type(port) is int and 0 <= port <= _MAX_PORT:
+            packed_host = _pack_host(host)
+            if packed_host is not None:
+                return packed_host + port
     return address
+
+
+# One side of a connection mostly has an address that others have, too.
+@lru_cache(maxsize=64)
+def _pack_host(host: str) -> Optional[int]:
+    """Return the packed address with port 0; None for anything but IPv4 as sockets write it."""
+    try:
+        octets = bytes(map(int, host.split(".")))
+        packed = int.from_bytes(_PACKED + octets + b"\0\0", "big", signed=True)
+        return packed if unpack_address(packed) == (host, 0) else None
+    except (OverflowError, ValueError):
+        return None
 
 
 def unpack_address(packed: object) -> object:

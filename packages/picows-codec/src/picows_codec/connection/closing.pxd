@@ -35,6 +35,7 @@ cdef class Closing(Receiver):
 
     cdef str _peer(self)
     cdef int _debug(self, str text, object detail) except -1
+    cdef int _debug_close(self, str text, bytes payload) except -1
     cdef int _debug_end(self) except -1
     cdef object _complete_cause(self)
     cdef int _set_cause(self, object kind, object error) except -1

@@ -54,6 +54,9 @@ from picows_codec.socket_address import format_address, unpack_address
 # How connections mostly end. Looking a member up in its class is slow before Python 3.12.
 cdef object _PEER_CLOSE = WSDisconnectKind.PEER_CLOSE
 cdef object _LOCAL_CLOSE = WSDisconnectKind.LOCAL_CLOSE
+# How most connections end: made once, because causes never change.
+cdef object _CLOSED_BY_PEER = WSDisconnectCause(_PEER_CLOSE, None)
+cdef object _CLOSED_HERE = WSDisconnectCause(_LOCAL_CLOSE, None)
 
 # Seconds for which a failed connection waits for the peer to take the CLOSE frame and hang up.
 cdef double LINGER = 1.0
@@ -134,6 +137,11 @@ cdef class Closing(Receiver):
     cdef int _debug(self, str text, object detail) except -1:
         if self._logger.isEnabledFor(DEBUG):
             self._logger.debug("%s: " + text, self._peer(), detail)
+        return 0
+
+    cdef int _debug_close(self, str text, bytes payload) except -1:
+        if self._logger.isEnabledFor(DEBUG):
+            self._debug(text, close_info(payload))
         return 0
 
     cdef int _debug_end(self) except -1:
@@ -254,17 +262,17 @@ cdef class Closing(Receiver):
     # The closing handshake
 
     cdef int _close_was_sent(self) except -1:
-        self._debug("sent CLOSE %s", close_info(self._close_payload_sent))
-        if not self._was_close_received():
-            self._set_cause(_LOCAL_CLOSE, None)
+        self._debug_close("sent CLOSE %s", self._close_payload_sent)
+        if not self._was_close_received() and self._cause is None:
+            self._replace_cause(_CLOSED_HERE)
         self._looks = 0
         return self._watch(self._options.close_timeout)
 
     cdef int _close_arrived(self, const uint8_t* payload, Py_ssize_t size) except -1:
         self._advance_by_received_close((<const char*> payload)[:size])
-        if not self._was_close_sent():
-            self._set_cause(_PEER_CLOSE, None)
-        self._debug("received CLOSE %s", close_info(self._close_payload_received))
+        if not self._was_close_sent() and self._cause is None:
+            self._replace_cause(_CLOSED_BY_PEER)
+        self._debug_close("received CLOSE %s", self._close_payload_received)
         return 0
 
     cdef int _close_delivered(self, const uint8_t* payload, Py_ssize_t size) except -1:
