@@ -97,6 +97,11 @@ CHARTS = [
         },
     ),
     Chart(
+        "tail",
+        "Latency of echoes in microseconds: p50 (|), p99 (dot), p99.9 (diamond), max (triangle)",
+        {"tail-1000": "1,000 messages a second", "tail-10000": "10,000 messages a second"},
+    ),
+    Chart(
         "broadcast",
         "Broadcast of 256 B to 1,000 connections",
         {
@@ -115,6 +120,10 @@ CHARTS = [
         },
     ),
 ]
+
+
+# Percentiles of a latency, and how they are marked.
+LATENCIES = {"p50_us": "|", "p99_us": "o", "p999_us": "d", "max_us": ">"}
 
 
 @dataclass(frozen=True)
@@ -180,12 +189,37 @@ def draw_panel(
             color=theme.text,
             fontsize=8,
         )
+    axes.set_xlim(0, furthest * 1.17)
+    axes.set_xticks([])
+    style_axes(axes, peers, heading, theme)
+
+
+def draw_latencies(
+    axes: Axes, result: ScenarioResult, names: Sequence[str], heading: str, theme: Theme
+) -> None:
+    """Draw the percentiles of one scenario on a logarithmic scale, the lowest p99 on top."""
+    peers = sorted(names, key=result.median, reverse=True)
+    for place, peer in enumerate(peers):
+        values = [result.percentile(peer, name) or 0 for name in LATENCIES]
+        axes.plot(values, [place] * len(values), color=colour(peer, theme), linewidth=3)
+        for value, mark in zip(values, LATENCIES.values()):
+            axes.plot([value], [place], mark, color=theme.text, markersize=5)
+            axes.text(
+                value, place + 0.2, figure(value, "us"), ha="center", color=theme.text, fontsize=7
+            )
+    axes.set_xscale("log")
+    axes.set_yticks(range(len(peers)), [PEERS[peer].label_as("client") for peer in peers])
+    axes.set_ylim(-0.5, len(peers) - 0.2)
+    style_axes(axes, peers, heading, theme)
+    axes.tick_params(axis="x", which="both", labelsize=7, labelcolor=theme.quiet)
+
+
+def style_axes(axes: Axes, peers: Sequence[str], heading: str, theme: Theme) -> None:
+    """Give a panel its heading and colours."""
     for label, peer in zip(axes.get_yticklabels(), peers):
         label.set_color(theme.text)
         label.set_fontweight("bold" if peer == "ours" else "normal")
     axes.set_title(heading, loc="left", fontsize=10, color=theme.text)
-    axes.set_xlim(0, furthest * 1.17)
-    axes.set_xticks([])
     axes.tick_params(length=0, labelsize=8)
     for side in ("top", "right", "bottom"):
         axes.spines[side].set_visible(False)
@@ -225,7 +259,8 @@ def draw_chart(results: Results, chart: Chart, theme: Theme, folder: Path) -> bo
     )
     for row, line in zip(grid, lines):
         for axes, (result, heading) in zip(row, line):
-            draw_panel(axes, result, shown(chart, result), heading, theme)
+            draw = draw_latencies if result.scenario.rate else draw_panel
+            draw(axes, result, shown(chart, result), heading, theme)
         for axes in row[len(line) :]:
             axes.set_visible(False)
     plot.suptitle(chart.title, x=0.01, ha="left", fontsize=12, fontweight="bold", color=theme.text)

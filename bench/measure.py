@@ -116,13 +116,17 @@ class Bench:
             raise Failed(f"{peer.name} moved nothing in {scenario.name}")
         return Sample(
             value=(
-                own["count"] / own["cpu"]
+                counted["p99_us"]
+                if scenario.rate
+                else own["count"] / own["cpu"]
                 if scenario.by_cpu
                 else counted["count"] / counted["seconds"]
             ),
             cpu_us=own["cpu"] / own["count"] * 1e6,
             p50_us=counted.get("p50_us"),
             p99_us=counted.get("p99_us"),
+            p999_us=counted.get("p999_us"),
+            max_us=counted.get("max_us"),
             compression=counted.get("compression") if scenario.deflate else None,
             reasons=seen.reasons(self._settings.limits),
             disturbance=seen.weight,
@@ -193,6 +197,7 @@ class Bench:
         if side == CLIENT and scenario.judge != "memory":
             command += ["--connections", str(scenario.connections)]
             command += ["--window", str(scenario.window)]
+            command += ["--rate", str(scenario.rate)] if scenario.rate else []
         if scenario.tls:
             command += self._certificates.options(side)
         command += payload_options(self._work, scenario, peer, player)

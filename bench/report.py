@@ -20,6 +20,8 @@ from bench.results import Ratio, Results, Sample, ScenarioResult
 __all__ = ["DEFAULT_BASES", "method_text", "new_console", "print_scenario", "write_markdown"]
 
 DEFAULT_BASES = ("picows", "c")
+# Of a latency: field of a sample, heading.
+PERCENTILES = {"p50_us": "p50", "p999_us": "p99.9", "max_us": "max"}
 
 
 METHOD = (
@@ -33,7 +35,7 @@ METHOD = (
 
 def figure(value: float, unit: str) -> str:
     """Return a figure as people read it."""
-    if unit == "bytes/connection":
+    if unit in {"bytes/connection", "us"}:
         return f"{value:,.0f}"
     if value >= 1e6:
         return f"{value / 1e6:,.2f} M"
@@ -60,6 +62,7 @@ def headings(result: ScenarioResult, bases: Sequence[str]) -> List[str]:
         "spread",
         "CPU us",
         *(["compression"] if result.scenario.deflate else []),
+        *(PERCENTILES.values() if result.scenario.rate else []),
         *(f"x {base}" for base in bases),
     ]
 
@@ -80,6 +83,7 @@ def rows(result: ScenarioResult, bases: Sequence[str]) -> List[List[str]]:
                 f"{result.spread(peer):.0%}",
                 "" if cpu is None else f"{cpu:.3g}",
                 *([compressed] if scenario.deflate else []),
+                *(latencies(result, peer) if scenario.rate else []),
                 *(ratio_text(result.ratio(peer, base)) for base in bases),
             ]
         )
@@ -89,6 +93,12 @@ def rows(result: ScenarioResult, bases: Sequence[str]) -> List[List[str]]:
 def compression_of(sample: Sample) -> Optional[float]:
     """Return how much smaller the messages became."""
     return sample.compression
+
+
+def latencies(result: ScenarioResult, peer: str) -> List[str]:
+    """Return the percentiles of a peer, in microseconds."""
+    found = (result.percentile(peer, name) for name in PERCENTILES)
+    return ["" if value is None else figure(value, "us") for value in found]
 
 
 def goal_texts(result: ScenarioResult) -> List[str]:

@@ -21,8 +21,10 @@ class Sample:
 
     value: float  # in the scenario's unit
     cpu_us: Optional[float] = None  # microseconds of the subject's CPU per message
-    p50_us: Optional[float] = None  # round trip as the C client sees it
+    p50_us: Optional[float] = None  # round trip as the client sees it
     p99_us: Optional[float] = None
+    p999_us: Optional[float] = None
+    max_us: Optional[float] = None
     compression: Optional[float] = None  # bytes of messages per byte of payload
     repeats: int = 0  # measurements before this one that were disturbed
     reasons: List[str] = field(default_factory=list)  # why this one still is, or nothing
@@ -66,6 +68,10 @@ class ScenarioResult:
         """Return the median of something that not every scenario has."""
         found = [value for value in map(get, self.rounds.get(peer, [])) if value is not None]
         return statistics.median(found) if found else None
+
+    def percentile(self, peer: str, name: str) -> Optional[float]:
+        """Return the median of ``p50_us``, ``p99_us``, ``p999_us`` or ``max_us``."""
+        return self.median_of(peer, lambda sample: getattr(sample, name))
 
     def spread(self, peer: str) -> float:
         """Return (max - min) / median."""

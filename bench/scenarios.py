@@ -33,6 +33,8 @@ DEFLATING = ("ours", "ours-coroutine", "picows-websockets", "websockets", "aioht
 ENGINES = ("ours-extra", "ours-coroutine-extra", "aiohttp-isal", "aiohttp-zlib-ng")
 # Bytes per second that a message in flight waits for, at least, several times over.
 SLOWEST = 100e6
+# Of a measurement of latency: one message in a thousand is the slowest of several then.
+TAIL_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -59,16 +61,19 @@ class Scenario:
     json: bool = False  # the messages are JSON, and text
     deflate: bool = False  # permessage-deflate is negotiated and used
     by_cpu: bool = False  # what counts is seconds of the subject's CPU, not of the clock
+    rate: int = 0  # messages per second that are due; what counts is how late the echoes are
     unit: str = "messages/s"
 
     @property
     def lower_is_better(self) -> bool:
         """Whether the figure is a cost."""
-        return self.judge == "memory"
+        return self.judge == "memory" or self.rate > 0
 
     @property
     def least_seconds(self) -> float:
         """The seconds in which each message in flight comes back several times."""
+        if self.rate:
+            return TAIL_SECONDS
         in_flight = self.connections * self.window * self.size
         return in_flight / SLOWEST * (2 if self.tls else 1) if self.judge != "memory" else 0.0
 
@@ -301,7 +306,21 @@ def _others() -> List[Scenario]:
         for subject in (SERVER, CLIENT)
         for tls in (False, True)
     ]
-    return [*pipelined, broadcast, compressed, *churn, *memory]
+    tail = [
+        Scenario(
+            name=f"tail-{rate}",
+            title=f"Latency of echoes of 256 B at {rate:,} messages a second, 99th percentile",
+            subject=CLIENT,
+            server_role="echo",
+            client_role="tail",
+            judge=CLIENT,
+            peers=(*CORE, "ours-busy", "websockets", "aiohttp"),
+            rate=rate,
+            unit="us",
+        )
+        for rate in (1000, 10_000)
+    ]
+    return [*pipelined, *tail, broadcast, compressed, *churn, *memory]
 
 
 SCENARIOS: Dict[str, Scenario] = {

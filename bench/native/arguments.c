@@ -22,6 +22,7 @@ void parse_arguments(struct arguments *out, int count, char **words) {
         else if (!strcmp(name, "--size")) out->size = number;
         else if (!strcmp(name, "--connections")) out->connections = (uint32_t) number;
         else if (!strcmp(name, "--first")) out->first = (uint32_t) number;
+        else if (!strcmp(name, "--rate")) out->rate = (uint32_t) number;
         else if (!strcmp(name, "--window")) out->window = (uint32_t) number;
         else if (!strcmp(name, "--numbered")) out->numbered = number != 0;
         else if (!strcmp(name, "--deflate")) out->deflate = number != 0;

@@ -15,6 +15,7 @@ struct arguments {
     uint32_t connections;
     uint32_t first;       /* connections before the first pause (role idle) */
     uint32_t window;      /* messages in flight per connection */
+    uint32_t rate;        /* messages per second (role tail) */
     bool numbered;        /* the sink checks the numbers of a source */
     bool deflate;         /* permessage-deflate is negotiated and used */
     const char *payloads; /* file of messages of that size, or NULL */

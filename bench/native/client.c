@@ -10,11 +10,15 @@
               rest of --connections after a line on standard input, says so, and waits
    source     one connection that sends numbered frames as fast as the server takes them
    sink       one connection that counts frames
+   tail       one connection that sends --rate numbered messages a second, whether or not echoes
+              come back, and takes the time from the moment when each was due to its echo
 
    Prints its result as a line of JSON; --watch adds the CPU time of a process. */
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
 
 #include "arguments.h"
 #include "conn.h"
@@ -88,6 +92,8 @@ static void set_latencies(struct window *timing) {
     qsort(samples, sample_count, sizeof *samples, by_size);
     timing->latency_p50 = samples[sample_count / 2] * 1e-3;
     timing->latency_p99 = samples[sample_count * 99 / 100] * 1e-3;
+    timing->latency_p999 = samples[sample_count * 999 / 1000] * 1e-3;
+    timing->latency_max = samples[sample_count - 1] * 1e-3;
 }
 
 static size_t echo_received(struct conn *conn, uint8_t *data, size_t size) {
@@ -141,6 +147,73 @@ static void run_echo(void) {
         const bool last =
             window_open(timing) && (double) (now - timing->start_ns) * 1e-9 >= timing->seconds;
         if (last && !timing->messages) set_latencies(timing);
+        if (window_tick(timing, now, received_count)) return;
+    }
+}
+
+/* tail */
+
+static int tail_timer;
+static uint64_t tail_interval; /* ns */
+static uint64_t tail_first;    /* when message 0 is due */
+static uint64_t tail_sent;
+static uint8_t *tail_message;
+
+static void tail_due(void) {
+    uint64_t expired = 0;
+    if (read(tail_timer, &expired, sizeof expired) != sizeof expired) return;
+    for (; expired; --expired) {
+        memcpy(tail_message, &tail_sent, sizeof tail_sent);
+        tail_sent += 1;
+        send_messages(conns[0], 1);
+    }
+}
+
+static size_t tail_received(struct conn *conn, uint8_t *data, size_t size) {
+    size_t position = 0;
+    struct frame frame;
+    uint8_t *payload;
+    while (next_frame(conn, data, size, &position, &frame, &payload)) {
+        memcpy(tail_message, &received_count, sizeof received_count);
+        check_message(&frame, payload);
+        const uint64_t due = tail_first + received_count * tail_interval;
+        received_count += 1;
+        if (window_open(&arguments.timing) && sample_count < MAX_SAMPLES) {
+            samples[sample_count++] = (uint32_t) (now_ns() - due);
+        }
+    }
+    return position;
+}
+
+static const struct role TAIL_ROLE = {
+    .opened = count_open, .received = tail_received, .closed = lost};
+
+static void run_tail(void) {
+    struct window *timing = &arguments.timing;
+    struct itimerspec times;
+    if (!arguments.rate) fail("--rate is missing");
+    samples = checked(malloc(MAX_SAMPLES * sizeof *samples));
+    tail_message = new_message(arguments.size);
+    message = tail_message;
+    connect_all(NULL);
+    tail_timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    tail_interval = 1000000000 / arguments.rate;
+    tail_first = now_ns() + tail_interval;
+    times.it_interval.tv_sec = 0;
+    times.it_interval.tv_nsec = (long) tail_interval;
+    times.it_value.tv_sec = (time_t) (tail_first / 1000000000);
+    times.it_value.tv_nsec = (long) (tail_first % 1000000000);
+    if (tail_timer < 0 || timerfd_settime(tail_timer, TFD_TIMER_ABSTIME, &times, NULL) < 0) {
+        fail("there is no timer");
+    }
+    conns_watch(tail_timer, tail_due);
+    window_begin(timing, now_ns());
+    for (;;) {
+        conns_poll(-1);
+        const uint64_t now = now_ns();
+        if (window_open(timing) && (double) (now - timing->start_ns) * 1e-9 >= timing->seconds) {
+            set_latencies(timing);
+        }
         if (window_tick(timing, now, received_count)) return;
     }
 }
@@ -339,6 +412,8 @@ int main(int count, char **words) {
         role = &CHURN_ROLE, run = run_churn;
     } else if (!strcmp(arguments.role, "idle")) {
         role = &IDLE_ROLE, run = run_idle;
+    } else if (!strcmp(arguments.role, "tail")) {
+        role = &TAIL_ROLE, run = run_tail;
     } else if (!strcmp(arguments.role, "source")) {
         source_init(arguments.size, arguments.timing.messages, true, arguments.deflate);
         role = &SOURCE_ROLE, run = run_source;

@@ -30,9 +30,10 @@ static const struct role *role;
 static bool secure, with_deflate;
 static int poller;
 static int listener = -1;
-static int listener_mark, stdin_mark; /* their addresses tell events apart */
+static int listener_mark, stdin_mark, watched_mark; /* their addresses tell events apart */
 static void (*on_stdin_line)(void);
 static void (*on_stdin_end)(void);
+static void (*on_watched)(void);
 static struct conn *gone;
 static uint8_t shared[READ_SIZE] __attribute__((aligned(4096))); /* copies into it are faster */
 
@@ -165,6 +166,12 @@ void conns_watch_stdin(void (*line)(void), void (*ended)(void)) {
     on_stdin_end = ended;
     /* Not for a file or /dev/null, because no line will come from there. */
     (void) epoll_ctl(poller, EPOLL_CTL_ADD, STDIN_FILENO, &event);
+}
+
+void conns_watch(int fd, void (*ready)(void)) {
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = &watched_mark};
+    on_watched = ready;
+    if (epoll_ctl(poller, EPOLL_CTL_ADD, fd, &event) < 0) fail("cannot watch %d", fd);
 }
 
 static void stdin_ready(void) {
@@ -409,6 +416,8 @@ void conns_poll(int timeout) {
             accept_all();
         } else if (mark == &stdin_mark) {
             stdin_ready();
+        } else if (mark == &watched_mark) {
+            on_watched();
         } else {
             struct conn *conn = mark;
             if (conn->phase != PHASE_GONE && events[i].events & EPOLLOUT) writable(conn);

@@ -63,6 +63,9 @@ struct conn *conns_connect(int port, uint32_t number);
 /* Have ended called once standard input ends or a line arrives there. */
 void conns_watch_stdin(void (*line)(void), void (*ended)(void));
 
+/* Have ready called whenever a descriptor is readable; there may be one. */
+void conns_watch(int fd, void (*ready)(void));
+
 /* Handle what is ready, waiting up to timeout milliseconds (-1: for ever). */
 void conns_poll(int timeout);
 

@@ -73,6 +73,7 @@ bool window_tick(struct window *window, uint64_t now, uint64_t count) {
     }
     if (window->latency_p50 > 0) {
         printf(", \"p50_us\": %.3f, \"p99_us\": %.3f", window->latency_p50, window->latency_p99);
+        printf(", \"p999_us\": %.3f, \"max_us\": %.3f", window->latency_p999, window->latency_max);
     }
     if (window->compression > 0) printf(", \"compression\": %.4f", window->compression);
     puts("}");

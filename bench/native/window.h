@@ -17,6 +17,8 @@ struct window {
     double start_watched;
     double latency_p50;     /* microseconds, set by the caller; 0: not reported */
     double latency_p99;
+    double latency_p999;
+    double latency_max;
     double compression;     /* bytes of messages per byte of payload; 0: not reported */
 };
 

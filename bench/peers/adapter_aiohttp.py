@@ -16,6 +16,7 @@ from aiohttp import (
 )
 
 from bench.peers.common import Adapter, Window, fail, main, spawn
+from bench.peers.pacing import Pacer, send_when_due
 
 __all__ = ["Aiohttp"]
 
@@ -185,6 +186,18 @@ class Aiohttp(Adapter):
         if not window.over:
             fail("the connection was closed early")
         return window
+
+    async def tail(self) -> Window:
+        pacer = Pacer(self)
+
+        async def receive() -> None:
+            async for message in websocket:
+                pacer.echoed(message.data)
+
+        websocket = await self._connect()
+        spawn(receive())
+        spawn(send_when_due(pacer, websocket.send_bytes))
+        return await pacer.wait()
 
     async def open_and_close(self) -> None:
         websocket = await self._connect()

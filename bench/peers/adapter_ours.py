@@ -17,9 +17,11 @@ from bench.peers.listeners import (
     new_text_sink,
     play_echo,
     play_source,
+    play_tail,
     send_to_each,
 )
 from bench.peers.ours_options import options_of
+from bench.peers.pacing import Pacer
 
 if TYPE_CHECKING:
     from picows_server import WSServer
@@ -148,6 +150,11 @@ class Ours(Adapter):
 
         transport, listener = await self._connect(new_source(WSListener))
         return await play_source(transport, listener, self._opcode(WSMsgType), self)
+
+    async def tail(self) -> Window:
+        from picows_client import WSListener, WSMsgType
+
+        return await play_tail(self._connect, WSListener, WSMsgType.BINARY, Pacer(self))
 
     async def open_and_close(self) -> None:
         from picows_client import WSListener

@@ -16,8 +16,10 @@ from bench.peers.listeners import (
     new_source,
     play_echo,
     play_source,
+    play_tail,
     send_to_each,
 )
+from bench.peers.pacing import Pacer
 
 __all__ = ["Picows"]
 
@@ -136,6 +138,9 @@ class Picows(Adapter):
     async def source(self) -> Window:
         transport, listener = await self._connect(new_source(Server))
         return await play_source(transport, listener, BINARY, self)
+
+    async def tail(self) -> Window:
+        return await play_tail(self._connect, WSListener, BINARY, Pacer(self))
 
     async def open_and_close(self) -> None:
         transport, _ = await self._connect(OpenAndClose)

@@ -26,6 +26,7 @@ ALL_ROLES = frozenset(
         "client source",
         "client sink",
         "client churn",
+        "client tail",
         "client idle",
     }
 )
@@ -125,11 +126,12 @@ AIOHTTP_LIBRARY = Library(
 TORNADO_LIBRARY = Library(
     "tornado",
     PYTHON,
+    roles=ALL_ROLES - {"client tail"},
     adapter="bench.peers.adapter_tornado",
     requirements=("tornado", "uvloop"),
 )
 BEAST_LIBRARY = Library("beast", BEAST, roles=MESSAGE_ROLES)
-WS_LIBRARY = Library("ws", NODE)
+WS_LIBRARY = Library("ws", NODE, roles=ALL_ROLES - {"client tail"})
 
 C = Peer("c", "C, epoll", C_LIBRARY)
 OURS = Peer("ours", OURS_LABEL, OURS_LIBRARY)

@@ -15,6 +15,8 @@ standard input ends. A client is told the port. The roles:
 - ``broadcast`` (server): sends every message to all connections;
 - ``churn`` (client): connects, upgrades and closes, again and again, ``--connections`` at a time;
   ``--messages`` then counts connections;
+- ``tail`` (client): sends ``--rate`` messages a second and takes the time to each echo, see
+  ``pacing``;
 - ``idle`` (client): opens ``--first`` connections, each of which has one message echoed, prints
   ``{"idle": N}``, waits for a line on standard input, and does the rest of ``--connections``.
 
@@ -85,6 +87,7 @@ class Arguments:
     connections: int
     first: int
     window: int  # messages in flight
+    rate: int  # messages per second, of a role that is paced
     messages: int  # if not 0: stop after so many instead of after a time
     seconds: float
     warmup: float
@@ -217,6 +220,11 @@ class Window:
         self._done.set_result(None)
 
     @property
+    def is_open(self) -> bool:
+        """Whether the warm-up is over."""
+        return self._start[1] != 0
+
+    @property
     def over(self) -> bool:
         """Whether the result is there."""
         return self._done.done()
@@ -285,6 +293,9 @@ class Adapter:
     async def sink(self) -> Window:
         raise NotImplementedError
 
+    async def tail(self) -> Window:
+        raise NotImplementedError
+
     async def open_and_close(self) -> None:
         """One whole life of a connection, with both handshakes."""
         raise NotImplementedError
@@ -341,6 +352,7 @@ def parse_arguments() -> Arguments:
     parser.add_argument("--connections", type=int, default=1)
     parser.add_argument("--first", type=int, default=1)
     parser.add_argument("--window", type=int, default=1)
+    parser.add_argument("--rate", type=int, default=1000)
     parser.add_argument("--messages", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--warmup", type=float, default=0.3)
@@ -399,7 +411,12 @@ async def play_client(player: Adapter, arguments: Arguments) -> None:
     elif arguments.role == "churn":
         print_json((await churn(player, arguments)).result)
     else:
-        roles = {"echo": player.echo, "source": player.source, "sink": player.sink}
+        roles = {
+            "echo": player.echo,
+            "source": player.source,
+            "sink": player.sink,
+            "tail": player.tail,
+        }
         print_json((await roles[arguments.role]()).result)
     os._exit(0)
 

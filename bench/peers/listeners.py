@@ -11,6 +11,7 @@ from contextlib import nullcontext
 from typing import Any, Callable, ContextManager, List, Optional, Set, Type, Union
 
 from bench.peers.common import Adapter, Window, fail, spawn
+from bench.peers.pacing import Pacer
 
 __all__ = [
     "new_batch_sink",
@@ -23,6 +24,7 @@ __all__ = [
     "new_text_sink",
     "play_echo",
     "play_source",
+    "play_tail",
     "send_to_each",
 ]
 
@@ -207,6 +209,27 @@ async def play_echo(transport: Any, listener: Any, binary: Any, adapter: Adapter
         transport.send(binary, adapter.message)
     await window.wait()
     return window
+
+
+async def play_tail(connect: Callable[[Any], Any], base: Any, binary: Any, pacer: Pacer) -> Window:
+    """Play a client that sends at a fixed rate."""
+
+    class TailClient(base):  # type: ignore[misc]
+        def on_ws_frame(self, transport: Any, frame: Any) -> None:
+            pacer.echoed(frame.get_payload_as_bytes())
+
+        def on_ws_disconnected(self, transport: Any) -> None:
+            if not pacer.window.over:
+                fail("disconnected")
+
+    transport, _ = await connect(TailClient)
+
+    def send(count: int) -> None:
+        for _ in range(count):
+            transport.send(binary, pacer.next_message())
+
+    pacer.start(send)
+    return await pacer.wait()
 
 
 def send_to_each(send: Callable[[Any, Any], None]) -> Callable[[Set[Any], Any], None]:

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any, Callable, Dict, List, Set, Type
 
 from bench.peers.common import Adapter, Window, fail, spawn
+from bench.peers.pacing import Pacer, send_when_due
 
 __all__ = ["WebsocketsApi"]
 
@@ -150,6 +151,18 @@ class WebsocketsApi(Adapter):
         if not window.over:
             fail("the connection was closed early")
         return window
+
+    async def tail(self) -> Window:
+        pacer = Pacer(self)
+
+        async def receive() -> None:
+            async for payload in connection:
+                pacer.echoed(payload)
+
+        connection = await self._connect()
+        spawn(receive())
+        spawn(send_when_due(pacer, connection.send))
+        return await pacer.wait()
 
     async def open_and_close(self) -> None:
         async with self._connect():

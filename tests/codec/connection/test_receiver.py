@@ -518,3 +518,28 @@ def test_the_reply_to_the_last_frame_leaves_at_once(role: str) -> None:
     before = len(connection.transport.writes)
     connection.feed(connection.build(TEXT, b"1") + connection.build(TEXT, b"2"))
     assert [each - before for each in written] == [0, 1]
+
+
+# The garbage collector
+
+
+@both_roles
+@both_ways_of_reading
+def test_messages_never_start_the_garbage_collector(role: str, buffered: bool) -> None:
+    class Echo(WSListener):
+        def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+            transport.send(frame.opcode, frame.get_payload_as_bytes())
+
+    connection = Connection(role, Echo(), transport_options={"buffered": buffered})
+    piece = connection.build(BINARY, b"payload") * 10
+    connection.feed(piece)
+    gc.collect()
+    gc.disable()  # so that the count only grows
+    try:
+        before = gc.get_count()[0]
+        for _ in range(100):
+            connection.feed(piece)
+        assert gc.get_count()[0] - before < 100  # of 1,000 messages
+    finally:
+        gc.enable()
+    assert len(connection.sent()) == 1010
