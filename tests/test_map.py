@@ -77,6 +77,7 @@ TOGETHER: Dict[str, Dict[str, str]] = {
     "client": {
         "addresses": "addresses of requests and transports",
         "cancel": "cancelling at every step",
+        "chaos": "a link to a server that fails in every way",
         "compiled_programs": "compiled listeners",
         "faults": "what fails while a connection opens",
         "hostile_servers": "what a server can do to a client",

@@ -1,37 +1,35 @@
-"""picows_client.keep_connected: arguments, what is made anew, and a server that does everything."""
+"""picows_client.keep_connected: arguments, and what is made anew."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-import random
-import time
-from typing import Any, Awaitable, Callable, Dict, List, Type
+import logging
+from typing import Any, Callable, Dict, List, Type
 
 import pytest
 
 from picows_client import (
     WSConnectionError,
-    WSFrame,
     WSInvalidOptionError,
-    WSListener,
-    WSMsgType,
     WSTransport,
     connect,
     ws_connect,
 )
 from picows_client.backoff import WSBackoff
 from picows_client.keep_connected import ws_keep_connected
-from picows_client.link import WSLinkState
+from picows_client.protocol import ClientProtocol
+from picows_codec import ClientHandshake
 from tests.client.exchange import Recorder
 from tests.client.proxies import HttpProxy
 from tests.client.test_link import SOON, close_at_once
-from tests.support.leaks import eventually
-from tests.support.loops import other_tasks
+from tests.support.leaks import count_instances, eventually
 from tests.support.rawpeer import RawConnection, raw_peer
-from tests.support.skipping_loop import run_skipping
 
 Run = Callable[..., Any]
+
+# It does not do what a server that refuses by 503 asks for.
+IMPATIENT = WSBackoff(base=0.001, longest=0.001, longest_retry_after=0.0)
 
 
 def test_signature() -> None:
@@ -170,135 +168,50 @@ def test_error_of_a_function(run: Run) -> None:
     run(main)
 
 
-# A server that does everything wrong, now and then
-
-
-class Counter(WSListener):
-    """Collects the numbers that the server sends, per connection."""
-
-    def __init__(self) -> None:
-        self.connections: List[List[int]] = []
-
+class Faulty(Recorder):
     def on_ws_connected(self, transport: WSTransport) -> None:
-        self.connections.append([])
-        transport.send(WSMsgType.TEXT, b"subscribe")
-
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        if frame.opcode == WSMsgType.TEXT:
-            self.connections[-1].append(int(frame.get_payload_as_bytes()))
+        raise KeyError("listener")
 
 
-async def subscribed(peer: RawConnection) -> None:
-    await peer.accept_upgrade()
-    assert (await peer.read_frame()).payload == b"subscribe"
-
-
-async def refuses(peer: RawConnection) -> None:
+async def refuse_busily(peer: RawConnection) -> None:
     await peer.read_request()
-    status = random.choice(["429 Too Many", "500 No", "502 Bad", "503 Busy", "418 Teapot"])
-    peer.respond(status, [("Content-Length", "0"), ("Retry-After", "1")])
+    peer.respond("503 Busy", [("Content-Length", "0")])
 
 
-async def resets(peer: RawConnection) -> None:
-    if random.random() < 0.5:
-        await subscribed(peer)
+async def redirect(peer: RawConnection) -> None:
+    await peer.redirect("/elsewhere")
+
+
+async def reset(peer: RawConnection) -> None:
+    await peer.accept_upgrade()
     peer.reset()
 
 
-async def stalls(peer: RawConnection) -> None:
-    if random.random() < 0.5:
-        await subscribed(peer)
-        peer.writer.write(b"\x81\x7e")  # half of a header
-    await peer.read_to_end()
+async def violate(peer: RawConnection) -> None:
+    await peer.accept_upgrade()
+    peer.writer.write(b"\xff" * 10)
 
 
-async def closes(peer: RawConnection) -> None:
-    await subscribed(peer)
-    code = random.choice([*range(1000, 1004), *range(1007, 1015), 3000, 3999, 4000, 4999])
-    peer.write_frame(8, code.to_bytes(2, "big") + b"bye")
-    await peer.read_frame()
-
-
-async def sends_garbage(peer: RawConnection) -> None:
-    if random.random() < 0.5:
-        await subscribed(peer)
-    peer.writer.write(random.Random(1).randbytes(200) if hasattr(random, "randbytes") else b"\xff")
-    await peer.read_to_end()
-
-
-async def leaves(peer: RawConnection) -> None:
-    if random.random() < 0.5:
-        await peer.read_request()
-
-
-FAULTS: List[Callable[[RawConnection], Awaitable[None]]] = [
-    refuses,
-    resets,
-    stalls,
-    closes,
-    sends_garbage,
-    leaves,
-]
-
-
-async def behave_until(end: Callable[[], bool], backoff: WSBackoff) -> None:
-    """A link to a server that fails in every way, and in between sends 100 numbers in order."""
-    listener = Counter()
-    whole: List[int] = []
-
-    async def script(peer: RawConnection) -> None:
-        if random.random() < 0.6:
-            await random.choice(FAULTS)(peer)
-            return
-        await subscribed(peer)
-        for number in range(100):
-            peer.write_frame(1, str(number).encode())
-            if number % 25 == 0:
-                await asyncio.sleep(0.01)
-        peer.write_frame(8, b"\x03\xe8")
-        await peer.read_frame()
-        whole.append(1)
-
-    async with raw_peer(script) as peer:
-        async with ws_keep_connected(
-            peer.url(),
-            listener,
-            backoff=backoff,
-            websocket_handshake_timeout=0.2,
-            close_timeout=0.2,
-            enable_auto_ping=True,
-            auto_ping_idle_timeout=0.2,
-            auto_ping_reply_timeout=0.2,
-        ) as link:
-            await eventually(end, timeout=45.0)
-        assert link.state is WSLinkState.CLOSED
-        assert link.transport is None
-    assert not other_tasks()
-    assert whole
-    complete = [numbers for numbers in listener.connections if len(numbers) == 100]
-    assert len(complete) >= len(whole) - 1  # the last one may have met the end of the link
-    for numbers in listener.connections:
-        assert numbers == list(range(len(numbers)))  # in order, from the first one on
-
-
-def test_chaos(run: Run) -> None:
-    """In real time; ten times as long with ``-m soak``."""
-    backoff = WSBackoff(base=0.001, longest=0.005, longest_retry_after=0.01)
+@pytest.mark.parametrize("listener", [Recorder, Faulty])
+@pytest.mark.parametrize("script", [close_at_once, refuse_busily, redirect, reset, violate, None])
+@pytest.mark.usefixtures("without_collector")
+def test_nothing_piles_up(
+    run: Run, script: Any, listener: Type[Recorder], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of fifty connections and failed attempts nothing waits for the garbage collector."""
+    caplog.set_level(logging.CRITICAL, "picows")  # pytest keeps what is logged, with tracebacks
 
     async def main() -> None:
-        end = time.monotonic() + 3.0
-        await behave_until(lambda: time.monotonic() > end, backoff)
+        async with raw_peer(script or close_at_once) as peer:
+            url = "ws://127.0.0.1:1" if script is None else peer.url()
+            async with ws_keep_connected(url, listener, backoff=IMPATIENT) as link:
+                await eventually(lambda: link.attempts >= 50)
+                # The connection that has just ended, and the next, but none before.
+                assert count_instances(ClientProtocol) <= 2
+                assert count_instances(ClientHandshake) <= 2
+        assert count_instances(ClientProtocol) == 0
 
     run(main)
-
-
-def test_chaos_in_time_that_jumps() -> None:
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        end = loop.time() + 60.0
-        await behave_until(lambda: loop.time() > end, WSBackoff())
-
-    run_skipping(main)
 
 
 def test_error_is_the_last_one(run: Run) -> None:

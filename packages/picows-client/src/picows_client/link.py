@@ -199,6 +199,7 @@ class WSLink(Generic[ListenerT]):
         except Exception as error:  # noqa: BLE001 - whoever waits, or leaves the block, gets it
             self._fail(error)
         finally:
+            self._listener = None  # with its transport; both may be large
             self._change(WSLinkState.CLOSED)
 
     def _fail(self, error: Exception) -> None:

@@ -135,7 +135,11 @@ class Opening:
             handshake_deadline=self._deadline,
         )
         opened = protocol.opened
-        sock = await self._dial_first_hop(url, proxy)
+        try:
+            sock = await self._dial_first_hop(url, proxy)
+        except BaseException:
+            protocol.give_up()  # it and its WSTransport refer to each other
+            raise
         try:
             if contexts:  # again, because callbacks may have been set on them meanwhile
                 backend = choose_backend(self._settings.backend, self._loop, contexts, self._logger)
