@@ -14,7 +14,9 @@ import pytest
 from tests.client.cli.running import Peer, default_signals, environment, serving
 from tests.examples.conftest import ROOT
 
-pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="needs a shell")
+pytestmark = pytest.mark.skipif(
+    sys.platform == "win32" or shutil.which("bash") is None, reason="needs a shell"
+)
 
 PAGE = (ROOT / "docs" / "command-line.md").read_text("utf-8")
 SHOWN_URL = "ws://127.0.0.1:9001"

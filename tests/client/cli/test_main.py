@@ -23,6 +23,9 @@ from tests.client.cli.running import (
     started,
 )
 
+if sys.platform != "win32":
+    import fcntl
+
 
 def test_lines_in_messages_out(peer: Peer) -> None:
     lines = "one\n\nżółw\n\tlast without an end"
@@ -105,6 +108,21 @@ def test_lines_that_cannot_be_sent(
 def test_many_lines_both_ways(peer: Peer) -> None:
     lines = b"".join(b"%d %s\n" % (number, b"x" * 1000) for number in range(5000))
     assert run_picows(peer.url, "--count", "5000", typed=lines) == (0, lines.decode(), "")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sets the size of a pipe")
+def test_slow_reader(peer: Peer) -> None:
+    """It slows the server down; nothing is lost."""
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, 1031, 4096)  # F_SETPIPE_SZ, which Python 3.8 does not know
+    process = started(f"{peer.url}/many", "--count", "20000", stdout=writer)
+    os.close(writer)
+    peer.events("connected /many")
+    with os.fdopen(reader, "rb") as output:
+        lines = output.read().split(b"\n")
+    assert len(lines) == 20_001
+    assert lines[19_999] == b"message 19999"
+    assert finished(process) == (0, "", "")
 
 
 def test_reader_that_leaves(peer: Peer) -> None:

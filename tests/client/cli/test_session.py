@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import socket
+import time
 
 import pytest
 
@@ -12,7 +13,15 @@ from picows_client.cli.arguments import parsed
 from picows_client.cli.listening import Progress, sent_as
 from picows_client.cli.session import LOST, SUCCESS, WRONG_USAGE
 from picows_codec import WSMsgType
-from tests.client.cli.running import Peer, environment, finished, run_picows, serving, started
+from tests.client.cli.running import (
+    PYTHON,
+    Peer,
+    environment,
+    finished,
+    run_picows,
+    serving,
+    started,
+)
 from tests.client.cli.test_main import accept_upgrade
 from tests.support.certificates import Certificates
 from tests.support.loops import run
@@ -152,6 +161,29 @@ def test_user_and_password_stay_out_of_the_output(peer: Peer) -> None:
     for text in (output, errors, more):
         assert "secret" not in text
         assert "hidden" not in text
+
+
+def test_a_name_that_takes_long() -> None:
+    """Its thread cannot be ended; a second Ctrl-C does not wait for it."""
+    program = (
+        "import socket, sys, threading, time\n"
+        "numeric = socket.getaddrinfo\n"
+        "def getaddrinfo(*args, **options):\n"
+        "    if threading.current_thread() is threading.main_thread():\n"
+        "        return numeric(*args, **options)\n"
+        "    print('resolving', flush=True)\n"
+        "    time.sleep(300)\n"
+        "socket.getaddrinfo = getaddrinfo\n"
+        "from picows_client.cli.main import main\n"
+        "sys.exit(main())\n"
+    )
+    process = started("ws://name.invalid", command=(*PYTHON, "-c", program))
+    assert process.stdout.readline() == b"resolving\n"
+    deadline = time.monotonic() + 40
+    while process.poll() is None and time.monotonic() < deadline:
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.05)
+    assert finished(process) == (0, "", "")
 
 
 # --ping

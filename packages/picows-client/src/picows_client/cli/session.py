@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import math
+import os
 import signal
 import ssl
 from typing import Any, Callable, Dict, List, Optional, Protocol, Set, Union
@@ -99,12 +100,13 @@ class Session:
     # From outside
 
     def stop(self) -> None:
-        """Leave in order; called again, drop the connection."""
+        """Leave in order; called again, drop the connection, or whatever else it is waiting for."""
         if self._stopped.is_set():
             self._console.close()  # nor wait for a slow reader
             transport = None if self._link is None else self._link.transport
-            if transport is not None:
-                transport.disconnect(graceful=False)
+            if transport is None:
+                os._exit(SUCCESS)  # a thread that resolves a name cannot be ended
+            transport.disconnect(graceful=False)
         self._is_leaving = True
         self._stopped.set()
 
