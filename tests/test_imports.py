@@ -213,7 +213,8 @@ TYPES_FROM_ABOVE = {
 LAYERS = (
     "picows_codec.batch picows_codec.prepared picows_codec.broadcasting"
     " picows_codec.coroutines.connection picows_client.coroutine picows_server.serving"
-    " picows_server.handlers"
+    " picows_server.handlers picows_codec.tap picows_codec.tap_types picows_codec.testing"
+    " picows_codec.connection.tapping picows_codec.recording"
 )
 # What unit tests use may know asyncio, and nothing that is not of its folder imports it.
 WITH_ASYNCIO = ("testing.", "recording.")

@@ -215,3 +215,16 @@ def test_no_secret_is_left(fields: Any, pieces: List[int], is_client: bool, is_w
     assert SECRET.encode() not in text
     assert text.count(b"public") == head.count(b"public")
     assert secret or text.startswith(b"GET / HTTP/1.1")
+
+
+def test_a_head_that_is_too_long() -> None:
+    """Its beginning is recorded when the connection opens."""
+    redactor = HandshakeRedactor(is_client=False)
+    line = b"Cookie: a=%s\r\n" % SECRET.encode()
+    assert redactor.feed(RECEIVED, b"GET / HTTP/1.1\r\n" + line + b"X: " + b"x" * (1 << 20)) == []
+    found = redactor.feed(SENT, b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
+    assert [(direction, is_handshake) for direction, _, is_handshake in found] == [
+        (SENT, True),
+        (RECEIVED, True),
+    ]
+    assert found[1][1].startswith(b"GET / HTTP/1.1\r\nX: x")

@@ -15,7 +15,7 @@ from picows_codec.buffers cimport ReadBuffer, keep_view
 from picows_codec.connection.closing cimport drop_tracebacks
 from picows_codec.connection.keepalive cimport KeepAlive, new_keepalive
 from picows_codec.connection.progress cimport DataWatch, StallWatch
-from picows_codec.connection.receiver cimport set_tap
+from picows_codec.connection.receiver cimport set_witness
 from picows_codec.connection.state cimport (
     CLOSED,
     CONNECTING,
@@ -27,14 +27,13 @@ from picows_codec.connection.state cimport (
     READS,
     RECEIVES_EOF,
 )
-from picows_codec.connection.writer cimport WRITING
+from picows_codec.connection.writer cimport WRITING, Witness
 from picows_codec.constants cimport WS_OP_PONG
 from picows_codec.deadlines cimport is_due
 from picows_codec.frames cimport WSFrame
 from picows_codec.http.handshake cimport OpeningHandshake
 from picows_codec.listener cimport WSListener
 from picows_codec.options cimport WSOptions
-from picows_codec.tap cimport WSTap
 from picows_codec.transport cimport WSTransport
 
 from picows_codec.disconnect import WSDisconnectKind
@@ -249,7 +248,7 @@ cdef class WSEndpoint(Handshaking):
         cdef WSListener listener = self._listener
         cdef list waiters = self._closed_waiters
         cdef KeepAlive keepalive = self._keepalive
-        cdef WSTap tap = self._tap
+        cdef Witness witness = self._witness
         if self._state == CLOSED:
             return
         if exc is not None:
@@ -282,8 +281,8 @@ cdef class WSEndpoint(Handshaking):
                 keepalive.give_up_roundtrips(
                     WSConnectionError, "the connection ended before the pong")
             self._debug_end()
-            if tap is not None:
-                tap.on_end(self._complete_cause())
+            if witness is not None:
+                witness.saw_end(self._complete_cause())
 
     def give_up(self):
         """No transport will come. Has no effect after ``connection_made``."""
@@ -350,11 +349,11 @@ cdef class WSEndpoint(Handshaking):
         return future
 
     cdef int _received_behind_request(self, bytes data) except -1:
-        cdef WSTap tap = self._tap
-        set_tap(self, None)             # which has seen them
+        cdef Witness witness = self._witness
+        set_witness(self, None)         # which has seen them
         self.data_received(data)
         if self._state != CLOSED:
-            set_tap(self, tap)
+            set_witness(self, witness)
         return 0
 
     # The deadline

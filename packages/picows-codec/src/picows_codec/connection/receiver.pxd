@@ -4,12 +4,12 @@ from libc.stdint cimport uint8_t
 
 from picows_codec.buffers cimport ReadBuffer
 from picows_codec.connection.sender cimport Compression, Sender
+from picows_codec.connection.writer cimport Witness
 from picows_codec.frame_header cimport ws_frame_header
 from picows_codec.frames cimport WSFrame
 from picows_codec.listener cimport WSListener
 from picows_codec.options cimport WSOptions
 from picows_codec.parser cimport ws_parser
-from picows_codec.tap cimport WSTap
 from picows_codec.transport cimport WSTransport
 
 cdef enum:
@@ -36,7 +36,7 @@ cdef class Receiver(Sender):
         object _on_frame            # a Python listener's on_ws_frame, else None
         bint _on_frame_is_method    # it is a function that takes the listener first
         WSOptions _options
-        WSTap _tap                  # is shown what is received; None: nobody is
+        Witness _witness            # is shown what is received; None: nobody is
         bytes _block                # payload of a frame that is incomplete, else None
         Py_ssize_t _block_size      # bytes of it that are there
         ws_frame_header _header     # of that frame
@@ -100,5 +100,5 @@ cdef class Receiver(Sender):
     cdef int _dropped_by(self, object error) except -1
     cdef int _watch_stalls(self) except -1
 
-cdef inline void set_tap(Receiver self, WSTap tap) noexcept:
-    self._tap = tap
+cdef inline void set_witness(Receiver self, Witness witness) noexcept:
+    self._witness = witness

@@ -59,7 +59,6 @@ from picows_codec.parser cimport (
     ws_parser,
     ws_parser_init,
 )
-from picows_codec.tap cimport WS_RECEIVED
 from picows_codec.transport cimport WSTransport, _new_transport
 from picows_codec.utf8 cimport ws_utf8_valid
 
@@ -293,7 +292,7 @@ cdef class Receiver(Sender):
     cdef int _release_receiver(self) except -1:
         with cython.critical_section(self):
             self._transport = self._listener = None
-        self._on_frame = self._block = self._tap = None
+        self._on_frame = self._block = self._witness = None
         return 0
 
     # For those who watch the peer
@@ -337,7 +336,7 @@ cdef class Receiver(Sender):
         cdef int result
         self._heard = HEARD
         count_read(<void*> self._buffers)
-        if self._tap is not None:
+        if self._witness is not None:
             self._show(buffer, block_size, size)
         if not self._state & READS:
             return 0
@@ -351,13 +350,12 @@ cdef class Receiver(Sender):
         return 0
 
     cdef int _show(self, ReadBuffer buffer, Py_ssize_t block_size, Py_ssize_t size) except -1:
-        """The tap sees the bytes before the payloads are unmasked in place."""
+        """The witness sees the bytes before the payloads are unmasked in place."""
         if block_size:
-            self._tap.on_bytes(
-                WS_RECEIVED, <uint8_t*> PyBytes_AS_STRING(self._block) + self._block_size,
-                block_size, 0)
+            self._witness.saw(
+                False, <uint8_t*> PyBytes_AS_STRING(self._block) + self._block_size, block_size)
         if size:
-            self._tap.on_bytes(WS_RECEIVED, buffer.data, size, 0)
+            self._witness.saw(False, buffer.data, size)
         return 0
 
     cdef int _flush_after_read(self) except -1:

@@ -1,12 +1,10 @@
 """A tap between a connection and its transport. Private tier."""
 
-from libc.stdint cimport int64_t, uint8_t
-
 from picows_codec.connection.closing cimport Closing
-from picows_codec.connection.writer cimport Wire
+from picows_codec.connection.writer cimport Wire, Witness
 from picows_codec.tap cimport WSTap
 
-cdef class GuardedTap(WSTap):
+cdef class GuardedTap(Witness):
     cdef:
         WSTap _tap              # None once it has failed, and after the end
         Closing _connection
@@ -15,5 +13,5 @@ cdef class GuardedTap(WSTap):
 
 cdef class TappedWire(Wire):
     cdef:
-        WSTap _tap
+        Witness _witness
         Wire _below

@@ -1,14 +1,14 @@
 from typing import Any, final
 
 from picows_codec.connection.handshaking import Handshaking
-from picows_codec.connection.writer import Wire
+from picows_codec.connection.writer import Wire, Witness
 from picows_codec.tap import WSTap
 
 @final
 class CallableTap(WSTap): ...
 
 @final
-class GuardedTap(WSTap): ...
+class GuardedTap(Witness): ...
 
 @final
 class TappedWire(Wire): ...

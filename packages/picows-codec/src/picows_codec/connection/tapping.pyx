@@ -13,9 +13,9 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdint cimport int64_t, uint8_t
 
 from picows_codec.connection.handshaking cimport Handshaking
-from picows_codec.connection.receiver cimport set_tap
-from picows_codec.connection.writer cimport WRITING, set_send_flags
-from picows_codec.tap cimport WS_SENT, WSTap
+from picows_codec.connection.receiver cimport set_witness
+from picows_codec.connection.writer cimport WRITING, Witness, set_send_flags
+from picows_codec.tap cimport WS_RECEIVED, WS_SENT, WSTap
 
 from time import time_ns as now_ns
 
@@ -48,25 +48,25 @@ cdef class CallableTap(WSTap):
 
 
 @cython.final
-cdef class GuardedTap(WSTap):
+cdef class GuardedTap(Witness):
     """A tap that does not raise, and that knows what time it is."""
 
-    cdef int on_bytes(
-            self, int direction, const uint8_t* data, Py_ssize_t size,
-            int64_t time_ns) except -1:
-        cdef uint8_t flags = self._connection._send_flags
+    cdef int saw(self, bint is_sent, const uint8_t* data, Py_ssize_t size) except -1:
+        cdef uint8_t flags
         if self._tap is None:
             return 0
+        flags = self._connection._send_flags
         set_send_flags(self._connection, flags | WRITING)
         try:
-            self._tap.on_bytes(direction, data, size, now_ns())
+            self._tap.on_bytes(
+                WS_SENT if is_sent else WS_RECEIVED, data, size, now_ns())
         except BaseException as error:
             self._failed(error)
         finally:
             set_send_flags(self._connection, flags)
         return 0
 
-    cdef int on_end(self, object cause) except -1:
+    cdef int saw_end(self, object cause) except -1:
         cdef WSTap tap = self._tap
         self._tap = None
         try:
@@ -91,19 +91,18 @@ cdef class GuardedTap(WSTap):
 @cython.final
 cdef class TappedWire(Wire):
     cdef int write_bytes(self, const uint8_t* data, Py_ssize_t size) except -1:
-        self._tap.on_bytes(WS_SENT, data, size, 0)
+        self._witness.saw(True, data, size)
         return self._below.write_bytes(data, size)
 
     cdef int write_two(
             self, const uint8_t* head, Py_ssize_t head_size,
             const uint8_t* data, Py_ssize_t size, object owner) except -1:
-        self._tap.on_bytes(WS_SENT, head, head_size, 0)
-        self._tap.on_bytes(WS_SENT, data, size, 0)
+        self._witness.saw(True, head, head_size)
+        self._witness.saw(True, data, size)
         return self._below.write_two(head, head_size, data, size, owner)
 
     cdef int write_shared(self, bytes data) except -1:
-        self._tap.on_bytes(
-            WS_SENT, <const uint8_t*> PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), 0)
+        self._witness.saw(True, <const uint8_t*> PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
         return self._below.write_shared(data)
 
     cdef Py_ssize_t queue_size(self) except -1:
@@ -115,14 +114,14 @@ cdef class TappedWrite:
     """The write method of a loop's own transport."""
 
     cdef:
-        WSTap _tap
+        Witness _witness
         object _write
 
     def __call__(self, data):
         cdef Py_buffer view
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
-            self._tap.on_bytes(WS_SENT, <const uint8_t*> view.buf, view.len, 0)
+            self._witness.saw(True, <const uint8_t*> view.buf, view.len)
         finally:
             PyBuffer_Release(&view)
         self._write(data)
@@ -140,15 +139,15 @@ def begin_tapping(Handshaking connection not None, object tap):
         guarded._failed(error)
     if guarded._tap is None:
         return
-    set_tap(connection, guarded)
+    set_witness(connection, guarded)
     if connection._wire is not None:
         wire = TappedWire.__new__(TappedWire)
-        wire._tap = guarded
+        wire._witness = guarded
         wire._below = connection._wire
         connection._divert(wire, None)
     else:
         write = TappedWrite.__new__(TappedWrite)
-        write._tap = guarded
+        write._witness = guarded
         write._write = connection._write_below
         connection._divert(None, write)
 

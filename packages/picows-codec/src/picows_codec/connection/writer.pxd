@@ -45,6 +45,14 @@ cdef class Wire:
     # Bytes accepted that the kernel has not taken yet.
     cdef Py_ssize_t queue_size(self) except -1
 
+cdef class Witness:
+    """What is shown the bytes of a connection."""
+
+    # is_sent: else received. data[0:size] is valid during the call only.
+    cdef int saw(self, bint is_sent, const uint8_t* data, Py_ssize_t size) except -1
+    # The connection has ended.
+    cdef int saw_end(self, object cause) except -1
+
 cdef enum:
     # Bits of Writer._send_flags. Nothing is set for most connections and frames.
     FRAGMENTED = 1      # a fragmented message is being sent

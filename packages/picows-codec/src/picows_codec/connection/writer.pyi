@@ -8,6 +8,9 @@ from picows_codec.connection.state import ConnectionState
 class Wire: ...
 
 @disjoint_base
+class Witness: ...
+
+@disjoint_base
 class Writer(ConnectionState):
     @property
     def is_client_side(self) -> bool: ...

@@ -60,6 +60,14 @@ cdef class Wire:
         raise NotImplementedError
 
 
+cdef class Witness:
+    cdef int saw(self, bint is_sent, const uint8_t* data, Py_ssize_t size) except -1:
+        raise NotImplementedError
+
+    cdef int saw_end(self, object cause) except -1:
+        raise NotImplementedError
+
+
 cdef int _write_bytes(Wire wire, const uint8_t* data, Py_ssize_t size) except -1:
     return wire.write_bytes(data, size)
 

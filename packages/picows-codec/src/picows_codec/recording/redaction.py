@@ -199,7 +199,12 @@ class HandshakeRedactor:
 
     def _accepted(self, direction: WSDirection, rest: bytes) -> List[Piece]:
         self.is_over = True
-        found = [(each, data, False) for each, data in self._behind.items() if data]
+        found = [
+            (each, redact_head(head, self._redact, self._secrets), True)
+            for each, head in self._heads.items()
+            if head  # too long to be kept as a whole
+        ]
+        found += [(each, data, False) for each, data in self._behind.items() if data]
         if rest:
             found.append((direction, rest, False))
         self._behind.clear()

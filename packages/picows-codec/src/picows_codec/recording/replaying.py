@@ -338,7 +338,7 @@ class _Replayed:
         words = first_line.split(" ")
         values = dict(fields)
         options: Dict[str, Any] = {
-            "target": words[1] if len(words) == 3 else "/",
+            "target": words[1] if len(words) == 3 and words[1].startswith("/") else "/",
             "host": values.get("host", "localhost"),
             "headers": [(name, value) for name, value in fields if name not in _OWN],
             "subprotocols": _listed(fields, "sec-websocket-protocol"),
