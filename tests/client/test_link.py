@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from typing import Any, Callable, List, Set
 
 import pytest
@@ -13,6 +14,7 @@ from picows_client import (
     WSInvalidStatusError,
     WSInvalidURL,
     WSMsgType,
+    WSProxyError,
     WSStateError,
     WSTransport,
 )
@@ -20,7 +22,8 @@ from picows_client.backoff import WSBackoff
 from picows_client.keep_connected import ws_keep_connected
 from picows_client.link import WSLink, WSLinkState
 from picows_codec import WSConnectionClosed
-from tests.client.exchange import Recorder, plain_choices, serve_echo
+from tests.client.exchange import Recorder, plain_choices, serve_echo, tls_choices
+from tests.support.certificates import Certificates
 from tests.support.leaks import eventually
 from tests.support.loops import other_tasks
 from tests.support.rawpeer import RawConnection, raw_peer
@@ -455,6 +458,32 @@ def test_type_error_of_a_function(run: Run) -> None:
 
             async with ws_keep_connected(url, Recorder, backoff=SOON) as link:
                 await link.wait_connected()
+
+    run(main)
+
+
+@tls_choices
+@pytest.mark.parametrize("is_proxy", [False, True], ids=["server", "proxy"])
+def test_certificate_that_does_not_verify(
+    run: Run, backend: str, is_proxy: bool, certificates: Certificates
+) -> None:
+    """Nobody gets a better one by trying again; that of an https:// proxy counts, too."""
+
+    async def main() -> None:
+        # It does not know the tests' authority.
+        context = ssl.create_default_context()
+        async with raw_peer(hold, context=certificates.server_context()) as peer:
+            url = peer.url(host="localhost")
+            options: Any = {"ssl_context": context}
+            if is_proxy:
+                options = {"proxy_ssl_context": context, "proxy": url.replace("wss", "https")}
+                url = "ws://example.test"
+            with pytest.raises((ssl.CertificateError, WSProxyError), match="certificate"):
+                async with ws_keep_connected(
+                    url, Recorder, backoff=SOON, backend=backend, **options
+                ) as link:
+                    await asyncio.wait_for(link.wait_connected(), 20)
+            assert link.attempts == 1
 
     run(main)
 
