@@ -48,6 +48,14 @@ async def hold(peer: RawConnection) -> Any:
     return frame.payload
 
 
+async def answer_late(peer: RawConnection) -> Any:
+    await peer.accept_upgrade()
+    frame = await peer.read_frame()
+    await asyncio.sleep(0.05)
+    peer.write_frame(8, frame.payload)
+    return frame.payload
+
+
 async def refuse(peer: RawConnection) -> None:
     await peer.read_request()
     peer.respond("404 Not Found", [("Content-Length", "0")])
@@ -358,13 +366,6 @@ def test_cancelled_while_entered(run: Run) -> None:
 def test_close_and_leave(run: Run) -> None:
     """Leaving the block after close() waits for the closing handshake that is under way."""
 
-    async def answer_late(peer: RawConnection) -> Any:
-        await peer.accept_upgrade()
-        frame = await peer.read_frame()
-        await asyncio.sleep(0.05)
-        peer.write_frame(8, frame.payload)
-        return frame.payload
-
     listener = Recorder()
 
     async def main() -> None:
@@ -444,6 +445,34 @@ def test_cancellation_that_is_not_ours(run: Run) -> None:
                 await link.wait_connected()
 
     run(main)
+
+
+def test_all_tasks_are_cancelled(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    """As asyncio.run does after Ctrl-C before Python 3.11: the connection is closed in order."""
+
+    async def hold_it(url: str) -> None:
+        async with ws_keep_connected(url, Recorder) as link:
+            found.append((link, await link.wait_connected()))
+            await asyncio.sleep(1000)
+
+    found: List[Any] = []
+
+    async def main() -> None:
+        async with raw_peer(answer_late) as peer:
+            task = asyncio.ensure_future(hold_it(peer.url()))
+            await eventually(lambda: found)
+            found[0][0]._task.cancel()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            await peer.finished()
+            assert peer.results == [b"\x03\xe8"]
+            closing = found[0][1].close_handshake
+            assert closing is not None
+            assert closing.recv is not None
+
+    run(main)
+    assert "the link has ended" not in caplog.text
 
 
 def test_type_error_of_a_function(run: Run) -> None:

@@ -187,12 +187,13 @@ class WSLink(Generic[ListenerT]):
                 try:
                     await transport.wait_disconnected()
                 except asyncio.CancelledError:
+                    # Mostly by close(), but it may be by whoever cancels all tasks: asyncio.run.
+                    self._is_closing = True
                     await end_in_order(transport)
                     raise
                 redial.lost(transport)
         except asyncio.CancelledError as error:
-            if not self._is_closing:
-                # By whoever cancels all tasks, or a cancelled future that the url function awaits.
+            if self._is_cancelled_within():
                 wrapper = WSStateError("the link was cancelled, but not by close()")
                 wrapper.__cause__ = error
                 self._fail(wrapper)
@@ -201,6 +202,13 @@ class WSLink(Generic[ListenerT]):
         finally:
             self._listener = None  # with its transport; both may be large
             self._change(WSLinkState.CLOSED)
+
+    def _is_cancelled_within(self) -> bool:
+        """Tell whether an attempt awaited what was cancelled, a future of the url function's."""
+        if self._is_closing or self._state is not WSLinkState.CONNECTING:
+            return False
+        cancelling: Any = getattr(self._task, "cancelling", None)  # from Python 3.11 on
+        return cancelling is None or not cancelling()
 
     def _fail(self, error: Exception) -> None:
         self._error = error
