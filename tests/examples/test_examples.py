@@ -125,7 +125,7 @@ def test_gzip_frames(examples: Examples) -> None:
 def test_from_thread(examples: Examples) -> None:
     first, second, refusal, end = examples.run("from_thread.py")
     assert [first, second] == ["a question", "another question"]
-    assert refusal.startswith("Not from here: a transport may only be used on the thread of its")
+    assert refusal.startswith("Not from here: a connection may only be used on the thread of its")
     assert end == "The loop has stopped"
 
 
