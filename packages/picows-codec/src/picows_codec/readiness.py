@@ -13,7 +13,8 @@ _DECLARED = ("asyncio.events", "AbstractEventLoop.add_reader")
 
 def has_readers(loop: Any) -> bool:
     """Whether the loop reports readiness (uvloop, selector loops) or completion (proactor)."""
-    return _implements_readers(type(loop))
+    loop_type: Any = type(loop)  # mypy takes the type of an Any for unhashable
+    return _implements_readers(loop_type)
 
 
 @lru_cache(maxsize=8)  # asked several times for each connection
