@@ -1,12 +1,22 @@
 from __future__ import annotations
 
+import copy
 import inspect
+import pickle
 from typing import Any, Dict, List, Tuple, Type
 
 import pytest
+from multidict import CIMultiDict
 
 import picows_codec
-from picows_codec import errors
+from picows_codec import (
+    WSCloseCode,
+    WSCloseInfo,
+    WSDisconnectCause,
+    WSDisconnectKind,
+    WSUpgradeResponse,
+    errors,
+)
 
 # The tree of the module's docstring, checked against the classes.
 TREE: Dict[str, Tuple[str, ...]] = {
@@ -128,18 +138,68 @@ def test_protocol_error() -> None:
     assert (error.code, str(error), tuple(error.frames)) == (1007, "not UTF-8", ())
 
 
+ARGUMENTS: Dict[str, Tuple[Any, ...]] = {
+    "WSInvalidURL": ("url", "message"),
+    "WSInvalidHeaderError": ("message", "name"),
+    "WSInvalidUpgradeError": ("message", "name"),
+    "WSProtocolError": (1002, "message"),
+    "WSConnectionClosed": (1000, "message"),
+}
+
+
+def test_closed_is_no_error_of_the_system() -> None:
+    error = errors.WSConnectionClosed(1011, "why", WSDisconnectCause(WSDisconnectKind.PEER_CLOSE))
+    assert (error.errno, error.strerror, error.filename) == (None, None, None)
+    assert error.args == (1011, "why")
+    assert repr(error) == "WSConnectionClosed(1011, 'why')"
+
+
+COPIES: List[Any] = [
+    copy.copy,
+    copy.deepcopy,
+    *(
+        lambda error, protocol=protocol: pickle.loads(pickle.dumps(error, protocol))
+        for protocol in range(pickle.HIGHEST_PROTOCOL + 1)
+    ),
+]
+
+
+@pytest.mark.parametrize("cls", classes(), ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("copied", COPIES)
+def test_copies(cls: Any, copied: Any) -> None:
+    error = cls(*ARGUMENTS.get(cls.__name__, ("message",)))
+    error.noted = ["by a user"]
+    again = copied(error)
+    assert type(again) is cls
+    assert (str(again), again.args) == (str(error), error.args)
+    assert vars(again) == vars(error)
+
+
+@pytest.mark.parametrize("copied", COPIES)
+def test_copies_of_what_an_error_holds(copied: Any) -> None:
+    response = WSUpgradeResponse.create_error_response(404, b"none", {"X-A": "1"})
+    refused = errors.WSInvalidStatusError("refused", b"head", b"body", response, 404)
+    again = copied(refused)
+    assert (again.status, again.raw_header, again.raw_body) == (404, b"head", b"body")
+    assert again.response.to_bytes() == response.to_bytes()
+    cause = WSDisconnectCause(
+        WSDisconnectKind.PEER_CLOSE, None, 3, WSCloseInfo(WSCloseCode.GOING_AWAY, "bye")
+    )
+    closed = errors.WSConnectionClosed(1001, "bye", cause, cause.close, None)
+    again = copied(closed)
+    assert str(again) == str(closed) == str(cause)
+    assert vars(again) == vars(closed)
+    proxied = errors.WSProxyError("no", 407, CIMultiDict({"Proxy-Authenticate": "Basic"}), b"")
+    again = copied(proxied)
+    assert (again.status, again.body) == (407, b"")
+    assert again.headers["proxy-authenticate"] == "Basic"
+
+
 @pytest.mark.parametrize("cls", classes(), ids=lambda cls: cls.__name__)
 def test_can_be_raised_and_caught(cls: Any) -> None:
-    arguments: Dict[str, Tuple[Any, ...]] = {
-        "WSInvalidURL": ("url", "message"),
-        "WSInvalidHeaderError": ("message", "name"),
-        "WSInvalidUpgradeError": ("message", "name"),
-        "WSProtocolError": (1002, "message"),
-        "WSConnectionClosed": (1000, "message"),
-    }
     for base in cls.__mro__[:-1]:
         with pytest.raises(base, match="message"):
-            raise cls(*arguments.get(cls.__name__, ("message",)))
+            raise cls(*ARGUMENTS.get(cls.__name__, ("message",)))
 
 
 @pytest.mark.parametrize("cls", classes(), ids=lambda cls: cls.__name__)

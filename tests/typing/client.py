@@ -20,6 +20,7 @@ from picows_client import (
     WSConnectionClosed,
     WSDisconnectCause,
     WSFrame,
+    WSInvalidStatusError,
     WSLink,
     WSLinkState,
     WSListener,
@@ -99,6 +100,11 @@ async def what_takes_a_call(url: str, listener: ClientListener) -> None:
     assert_type(future.result(), Tuple[WSTransport, ClientListener])
     asyncio.run(ws_connect(url, ClientListener))
     await ws_connect(ClientListener, url)  # type: ignore[arg-type]
+
+
+def refused(error: WSInvalidStatusError) -> None:
+    assert_type(error.status, int)
+    assert_type(error.response, Optional[WSUpgradeResponse])
 
 
 def after_response(request: WSUpgradeRequest, response: WSUpgradeResponse) -> MessageListener:
@@ -211,7 +217,7 @@ async def coroutines(url: str) -> None:
         await ws.send(WSPreparedMessage(WSMsgType.TEXT, "to all"))
         await ws.send(["two", "fragments"])
         await ws.send(some_fragments())
-        await ws.send_many(["text", b"bytes"])
+        await ws.send_many(["text", b"bytes", WSPreparedMessage(WSMsgType.TEXT, "text")])
         assert_type(await ws.ping(), float)
         assert_type(ws.latency, Optional[float])
         assert_type(ws.close_code, Optional[int])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import gc
 import pickle
 import sys
@@ -91,8 +92,49 @@ def test_request_cannot_be_made_or_changed() -> None:
             setattr(request, name, None)
     with pytest.raises(TypeError):
         request.headers["a"] = "b"
-    with pytest.raises(TypeError):
-        pickle.dumps(request)
+
+
+COPIES: Any = [
+    copy.copy,
+    copy.deepcopy,
+    *(
+        lambda value, protocol=protocol: pickle.loads(pickle.dumps(value, protocol))
+        for protocol in range(pickle.HIGHEST_PROTOCOL + 1)
+    ),
+]
+
+
+@pytest.mark.parametrize("copied", COPIES)
+def test_copy_of_a_request(copied: Any) -> None:
+    head = request_head(
+        ("X-Text", "\u00fc\udcff"),
+        ("Sec-WebSocket-Protocol", "a, b"),
+        first_line="GET /a?b HTTP/1.1",
+    )
+    request = request_of(head)
+    again = copied(request)
+    assert type(again) is WSUpgradeRequest
+    names = ("method", "path", "version", "raw_header", "subprotocols", "headers")
+    for name in (*names, "remote_address", "local_address"):
+        assert getattr(again, name) == getattr(request, name)
+
+
+@pytest.mark.parametrize("copied", COPIES)
+def test_copy_of_a_response(copied: Any) -> None:
+    made = WSUpgradeResponse.create_error_response(404, b"none", {"X-A": "1", "x-b": "2"})
+    accepting = WSUpgradeResponse.create_101_response({"X-A": "1"}, "v1")
+    server = make_server(lambda request: LISTENER)
+    server.feed_data(request_head())
+    for response in (made, accepting, server.response):
+        again = copied(response)
+        assert type(again) is WSUpgradeResponse
+        names = ("status", "reason", "version", "subprotocol", "body", "raw_header", "headers")
+        for name in names:
+            assert getattr(again, name) == getattr(response, name)
+    assert copied(made).to_bytes() == made.to_bytes()
+    again = copied(made)
+    again.headers["X-A"] = "3"
+    assert made.headers["X-A"] == "1"
 
 
 def test_repr_of_request_is_short_and_keeps_secrets() -> None:

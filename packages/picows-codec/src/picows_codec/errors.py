@@ -30,7 +30,7 @@ An argument of a wrong type raises a plain :class:`TypeError`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Optional, Sequence, Tuple, Type
 
 if TYPE_CHECKING:
     from multidict import CIMultiDict
@@ -65,7 +65,18 @@ __all__ = [
 
 
 class WSError(Exception):
-    """Root of the tree."""
+    """Root of the tree. Errors can be pickled and copied, without traceback and ``__cause__``."""
+
+    def __reduce__(self) -> Tuple[Any, ...]:
+        # That of BaseException would call the class with what is in args.
+        return _restored, (type(self), self.args, self.__dict__.copy())
+
+
+def _restored(kind: Type[WSError], args: Tuple[Any, ...], fields: Dict[str, Any]) -> WSError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(fields)
+    return error
 
 
 class WSUsageError(WSError):
@@ -133,6 +144,8 @@ class WSInvalidMessageError(WSHandshakeError):
 class WSInvalidStatusError(WSHandshakeError):
     """The server sent a status other than 101; see ``status`` and ``response``."""
 
+    status: int
+
 
 class WSInvalidHeaderError(WSHandshakeError):
     """A header of the handshake is missing, repeated or has a wrong value."""
@@ -199,7 +212,8 @@ class WSConnectionClosed(WSConnectionError):
         received: Optional[WSCloseInfo] = None,
         sent: Optional[WSCloseInfo] = None,
     ) -> None:
-        super().__init__(code, reason, cause, received, sent)
+        super().__init__()
+        self.args = (code, reason)  # OSError would take two arguments for errno and strerror
         self.code = code
         self.reason = reason
         self.cause = cause

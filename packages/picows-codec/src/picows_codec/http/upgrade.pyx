@@ -120,6 +120,27 @@ cdef class WSUpgradeRequest:
             path = path[:MAX_REPR_PATH] + "..."
         return f"<WSUpgradeRequest {self.method} {path}>"
 
+    def __reduce__(self):
+        return _restored_request, (
+            self.raw_header, self._remote_address, self._local_address, self._method_size,
+            self._path_start, self._path_size, self._version)
+
+
+def _restored_request(
+    bytes raw_header not None, remote_address, local_address, method_size, path_start, path_size,
+    version,
+):
+    """What a pickle of a request calls."""
+    cdef WSUpgradeRequest request = WSUpgradeRequest.__new__(WSUpgradeRequest)
+    request.raw_header = raw_header
+    request._remote_address = remote_address
+    request._local_address = local_address
+    request._method_size = method_size
+    request._path_start = path_start
+    request._path_size = path_size
+    request._version = version
+    return request
+
 
 cdef WSUpgradeRequest ws_new_request(bytes raw_header, const ws_request_line* line):
     cdef WSUpgradeRequest request = WSUpgradeRequest.__new__(WSUpgradeRequest)
@@ -259,6 +280,25 @@ cdef class WSUpgradeResponse:
 
     def __repr__(self):
         return f"<WSUpgradeResponse {self.status} {self.reason}>"
+
+    def __reduce__(self):
+        # What was received or sent has its headers in raw_header.
+        headers = None if self.raw_header is not None else list(self.headers.items())
+        return _restored_response, (
+            self.raw_header, self.status, self.reason, self.version, self.subprotocol, self.body,
+            headers)
+
+
+def _restored_response(
+    bytes raw_header, int status, str reason, str version, str subprotocol, bytes body, headers
+):
+    """What a pickle of a response calls."""
+    cdef WSUpgradeResponse response = ws_wire_response(
+        raw_header, status, reason, version, subprotocol)
+    response.body = body
+    if headers is not None:
+        response._headers = CIMultiDict(headers)
+    return response
 
 
 cdef bytes ws_response_head(WSUpgradeResponse self):
