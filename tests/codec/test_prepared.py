@@ -95,8 +95,11 @@ def test_arguments_by_name() -> None:
     message = WSPreparedMessage(payload=b"x", opcode=BINARY)
     assert repr(message) == "<WSPreparedMessage BINARY payload_size=1>"
     missing: Any = WSPreparedMessage
-    with pytest.raises(TypeError):
-        missing(BINARY)
+    for arguments in ((), (BINARY,), ("x",)):
+        with pytest.raises(
+            TypeError, match=r"wanted: WSPreparedMessage\(WSMsgType.TEXT, payload\)"
+        ):
+            missing(*arguments)
 
 
 @pytest.mark.parametrize(

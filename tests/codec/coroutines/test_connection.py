@@ -64,8 +64,9 @@ def test_close_code_of_this_side(role: str) -> None:
 def test_of_a_connection_that_is_not_open() -> None:
     with pytest.raises(TypeError, match="open"):
         WSConnection(Inbox(QueueMarks()))
-    with pytest.raises(TypeError):
-        WSConnection(None)  # type: ignore[arg-type]
+    for arguments in ((), (None,), (7,)):
+        with pytest.raises(TypeError, match=r"by connect\(\) of picows_client and serve\(\) of"):
+            WSConnection(*arguments)  # type: ignore[arg-type]
 
 
 @both_roles

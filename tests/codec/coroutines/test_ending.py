@@ -7,6 +7,7 @@ from typing import Any, Optional
 import pytest
 
 from picows_codec import (
+    WSCloseCode,
     WSCloseInfo,
     WSConnectionClosed,
     WSConnectionError,
@@ -133,6 +134,8 @@ def test_faults(end: Any, code: int, cause: Any) -> None:
     error = task.exception()
     assert isinstance(error, WSConnectionClosed)
     assert error.code == code
+    assert type(error.code) is WSCloseCode
+    assert str(error).count("without a closing handshake") <= 1
     assert isinstance(error.__cause__, cause)
     assert link.awaited.close_code == code
     assert closed_error(link).code == code

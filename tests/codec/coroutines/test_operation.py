@@ -16,6 +16,7 @@ import pytest
 from picows_codec import (
     WSConnection,
     WSConnectionClosed,
+    WSMsgType,
     WSPreparedMessage,
     WSStateError,
     WSThreadError,
@@ -391,8 +392,26 @@ def test_many_messages() -> None:
     assert writes == 2  # the opening handshake, and one for all
 
 
+def test_many_with_prepared_ones() -> None:
+    link = CoroutineConnection()
+    prepared = WSPreparedMessage(WSMsgType.TEXT, "p")
+    link.do(link.awaited.send_many(["a", prepared, b"b", memoryview(b"c"), prepared]))
+    writes = len(link.transport.writes)
+    assert [(frame.opcode, frame.payload) for frame in link.sent()] == [
+        (TEXT, b"a"),
+        (TEXT, b"p"),
+        (BINARY, b"b"),
+        (BINARY, b"c"),
+        (TEXT, b"p"),
+    ]
+    assert writes == 2
+
+
 def test_many_with_a_wrong_one() -> None:
     link = CoroutineConnection()
+    prepared = WSPreparedMessage(WSMsgType.TEXT, "p")
+    with pytest.raises(TypeError, match="int"):
+        link.awaited.send_many([prepared, 1])  # type: ignore[list-item]
     with pytest.raises(TypeError, match="int"):
         link.awaited.send_many(["a", 1])  # type: ignore[list-item]
     with pytest.raises(TypeError):

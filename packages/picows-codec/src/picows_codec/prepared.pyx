@@ -22,6 +22,8 @@ from picows_codec.errors import WSInvalidFrameError
 cdef enum:
     RSV1 = 0x40
 
+cdef object _MISSING = object()
+
 
 cdef bytes _new_frame(uint8_t first_byte, const uint8_t* payload, Py_ssize_t size):
     """A frame as a server sends it."""
@@ -64,7 +66,10 @@ cdef class WSPreparedMessage(_Sendable):
     ``payload_size``: bytes.
     """
 
-    def __cinit__(self, opcode, payload):
+    def __cinit__(self, opcode=_MISSING, payload=_MISSING):
+        if payload is _MISSING:
+            raise TypeError(
+                "an opcode and a payload are wanted: WSPreparedMessage(WSMsgType.TEXT, payload)")
         if not isinstance(opcode, int):
             raise TypeError(
                 f"opcode must be a WSMsgType, not {type(opcode).__name__}: {opcode!r}")

@@ -204,7 +204,7 @@ cdef class WSEndpoint(Handshaking):
             return False
         self._set_cause(
             WSDisconnectKind.CONNECTION_LOST,
-            WSConnectionError("the peer closed the connection without a closing handshake"))
+            WSConnectionError("the peer ended the stream"))
         if self._pending is not None:
             self._flush()
         if self._state == OPEN:

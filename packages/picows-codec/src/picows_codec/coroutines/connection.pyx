@@ -5,6 +5,7 @@ The methods are CPython's own kind, for the reason given in ``frames``.
 """
 
 cimport cython
+from libc.stdint cimport uint8_t
 
 from picows_codec.connection.endpoint cimport WSEndpoint
 from picows_codec.connection.keepalive cimport KeepAlive
@@ -69,10 +70,12 @@ cdef class WSConnection:
     cdef object _latency
     cdef object __weakref__
 
-    def __init__(self, Inbox listener not None):
-        if listener.transport is None:
-            raise TypeError("a WSConnection is made of the listener of an open connection")
-        self._inbox = listener
+    def __init__(self, listener=None):
+        if not isinstance(listener, Inbox) or (<Inbox> listener).transport is None:
+            raise TypeError(
+                "a WSConnection is made of the listener of an open connection, by connect() of"
+                " picows_client and serve() of picows_server: call one of these")
+        self._inbox = <Inbox> listener
 
     # Receiving
 
@@ -133,6 +136,8 @@ cdef class WSConnection:
     def send_many(self, messages):
         """Coroutine: send each message of an iterable, str as TEXT and buffers as BINARY.
 
+        A :class:`WSPreparedMessage` may be among them.
+
         They leave together. All messages are looked at first: if one of them cannot be sent,
         nothing is. It suspends between two messages while writing is paused; cancelled there, the
         first ones have been sent, and the others never will be.
@@ -142,7 +147,9 @@ cdef class WSConnection:
         :raises BufferError: a buffer that is not contiguous.
         :raises UnicodeEncodeError: a str with surrogates.
         """
-        return new_send(self._inbox, SENDS_MANY, AS_IT_IS, checked_messages(messages))
+        cdef uint8_t form = AS_IT_IS
+        cdef list checked = checked_messages(messages, &form)
+        return new_send(self._inbox, SENDS_MANY, form, checked)
 
     def ping(self):
         """Coroutine: ping the peer; the seconds until its pong, which :attr:`latency` keeps.

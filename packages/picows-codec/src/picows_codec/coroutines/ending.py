@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from picows_codec.constants import WSCloseCode
 from picows_codec.disconnect import WSDisconnectKind, WSState
 from picows_codec.errors import WSConnectionClosed
 
@@ -18,7 +19,6 @@ __all__ = [
     "no_message_comes",
 ]
 
-_ABNORMAL_CLOSURE = 1006
 # A peer that is done, or leaves; 1005 is a browser's close() without a code.
 _PEACEFUL = frozenset({1000, 1001, 1005})
 _LOCAL = frozenset(
@@ -69,7 +69,7 @@ def close_code_of(transport: WSTransport) -> int:
     """Return the code that the peer sent, else the one that it was sent, else 1006."""
     handshake = transport.close_handshake
     info = None if handshake is None else handshake.recv or handshake.sent
-    return _ABNORMAL_CLOSURE if info is None else info.code
+    return WSCloseCode.ABNORMAL_CLOSURE if info is None else info.code
 
 
 def close_reason_of(transport: WSTransport) -> str:

@@ -15,7 +15,7 @@ cdef enum:
     TAKES_TURN = 5              # for a message of several fragments
     SENDS_FRAGMENT = 6          # of that message
 
-    # decode of recv, text of send; AS_PREPARED: a WSPreparedMessage is sent
+    # decode of recv, text of send; AS_PREPARED: what is sent is a WSPreparedMessage, or has one
     AS_IT_IS = 0
     AS_TEXT = 1
     AS_BYTES = 2
@@ -28,7 +28,7 @@ cdef class Operation:
         object _payload         # what is to be sent: a message, a list of them, or a fragment
         Py_ssize_t _number      # RECEIVES_MANY: the limit; SENDS_MANY: how many have been sent
         uint8_t _kind
-        uint8_t _form           # AS_IT_IS, AS_TEXT or AS_BYTES
+        uint8_t _form           # AS_IT_IS, AS_TEXT, AS_BYTES or AS_PREPARED
         uint8_t _stage
 
     cdef int resume(self, PyObject** result) except -1
@@ -52,4 +52,4 @@ cdef Operation new_operation(Inbox inbox, uint8_t kind)
 cdef Operation new_receive(Inbox inbox, uint8_t kind, uint8_t form, Py_ssize_t limit)
 cdef Operation new_send(Inbox inbox, uint8_t kind, uint8_t form, object payload)
 cdef bint is_message(object value)
-cdef list checked_messages(object messages)
+cdef list checked_messages(object messages, uint8_t* form)

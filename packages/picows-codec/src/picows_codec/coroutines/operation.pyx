@@ -23,7 +23,7 @@ from picows_codec.connection.state cimport MAY_SEND
 from picows_codec.constants cimport WS_CLOSE_INTERNAL_ERROR, WS_OP_BINARY, WS_OP_TEXT
 from picows_codec.coroutines.inbox cimport Inbox, must_suspend, sender_of
 from picows_codec.coroutines.turns cimport Turns
-from picows_codec.transport cimport _send_message_of
+from picows_codec.transport cimport _send_message_of, _Sendable
 
 from picows_codec.coroutines.ending import connection_closed, ends_iteration
 from picows_codec.disconnect import WSDisconnectKind
@@ -361,7 +361,7 @@ cdef class Operation:
             while self._number < count and not sender._write_paused:
                 if not sender._state & MAY_SEND:
                     raise connection_closed(self._inbox.transport)
-                _send_message(self._inbox, messages[self._number], AS_IT_IS)
+                _send_message(self._inbox, messages[self._number], self._form)
                 self._number += 1
         finally:
             sender.uncork()
@@ -370,7 +370,7 @@ cdef class Operation:
 
 cdef int _send_message(Inbox inbox, object message, uint8_t form) except -1:
     cdef object connection = inbox.transport._connection
-    if form == AS_PREPARED:
+    if form == AS_PREPARED and isinstance(message, _Sendable):
         inbox.transport.send_prepared(message)
     elif not PyUnicode_Check(message):
         _send_message_of(connection, WS_OP_TEXT if form == AS_TEXT else WS_OP_BINARY, message)
@@ -425,8 +425,8 @@ cdef bint is_message(object value):
     return PyUnicode_Check(value) or PyObject_CheckBuffer(value)
 
 
-cdef list checked_messages(object messages):
-    """A list of messages each of which can be sent."""
+cdef list checked_messages(object messages, uint8_t* form):
+    """A list of messages each of which can be sent; ``form``: AS_PREPARED if one is prepared."""
     cdef list checked
     cdef Py_ssize_t size
     if is_message(messages):
@@ -441,8 +441,11 @@ cdef list checked_messages(object messages):
             PyUnicode_AsUTF8AndSize(message, &size)     # raises for surrogates, and keeps the bytes
             continue
         if not PyObject_CheckBuffer(message):
+            if isinstance(message, _Sendable):
+                form[0] = AS_PREPARED
+                continue
             raise TypeError(
-                "messages must be str, bytes or other contiguous buffers; one is"
+                "messages must be str, bytes, other contiguous buffers or WSPreparedMessage; one is"
                 f" {type(message).__name__}")
         view = PyMemoryView_FromObject(message)
         if not PyBuffer_IsContiguous(PyMemoryView_GET_BUFFER(view), b"C"):
