@@ -42,6 +42,22 @@ def test_what_does_not_fit(name: str, fix: str) -> None:
     assert "compiled against picows-codec 7.8.9 " in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("epoch", "level", "layout"),
+    [
+        (abi.ABI_EPOCH, abi.ABI_LEVEL, "0"),
+        (abi.ABI_EPOCH + 1, abi.ABI_LEVEL, "0"),
+        (abi.ABI_EPOCH, abi.ABI_LEVEL + 1, "0"),
+    ],
+)
+def test_another_build_of_the_same_version(epoch: int, level: int, layout: str) -> None:
+    version = abi.__version__.replace(".", "_")
+    with pytest.raises(ImportError, match="built from different sources of it") as caught:
+        getattr(abi, name_of(epoch, level, layout, version))
+    assert str(caught.value).endswith("compile the extension again")
+    assert "pip install" not in str(caught.value)
+
+
 def test_another_name() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'epoch_1'"):
         _ = abi.epoch_1

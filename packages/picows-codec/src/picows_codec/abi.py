@@ -31,7 +31,9 @@ def __getattr__(name: str) -> Type[object]:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     epoch, level, layout = int(compiled[1]), int(compiled[2]), compiled[3]
     version = compiled[4].replace("_", ".")
-    if epoch != ABI_EPOCH:
+    if version == __version__ and (epoch, level, layout) != (ABI_EPOCH, ABI_LEVEL, LAYOUTS[-1]):
+        fix = "the two were built from different sources of it; compile the extension again"
+    elif epoch != ABI_EPOCH:
         fix = f"compile it again, or {_install(version)}"
     elif level > ABI_LEVEL:
         fix = _install(version)
