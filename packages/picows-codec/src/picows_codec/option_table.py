@@ -240,7 +240,8 @@ OPTIONS = (
         "disconnect_on_exception",
         Flag(),
         True,
-        "an exception of the listener ends its connection; False: it is only logged",
+        "an exception of the listener ends its connection; False: it is only logged; without effect"
+        " on connect and serve, which have no listener of yours",
     ),
     Option(
         "websocket_handshake_timeout",

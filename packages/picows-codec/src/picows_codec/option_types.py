@@ -24,8 +24,8 @@ class WSConnectionOptions(TypedDict, total=False):
     """
 
     disconnect_on_exception: bool
-    """An exception of the listener ends its connection; False: it is only logged. Default:
-    True."""
+    """An exception of the listener ends its connection; False: it is only logged; without
+    effect on connect and serve, which have no listener of yours. Default: True."""
     websocket_handshake_timeout: Optional[float]
     """Seconds for the whole opening handshake, however slowly its bytes arrive; None: no limit.
     Default: 5.0."""

@@ -23,7 +23,7 @@ cdef class WSOptions:
     another, it stands beside.
 
     ``disconnect_on_exception`` (True): an exception of the listener ends its connection; False:
-        it is only logged
+        it is only logged; without effect on connect and serve, which have no listener of yours
     ``websocket_handshake_timeout`` (5.0): seconds for the whole opening handshake, however
         slowly its bytes arrive; None: no limit
     ``close_timeout`` (5.0): seconds for the closing handshake, after which the connection is
