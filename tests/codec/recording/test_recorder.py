@@ -151,6 +151,11 @@ def test_other_files_are_not_touched(tmp_path: Path) -> None:
         ({"keep": 0}, ValueError),
         ({"keep": True}, TypeError),
         ({"redact": 1}, TypeError),
+        ({"flush_interval": None}, TypeError),
+        ({"flush_interval": True}, TypeError),
+        ({"flush_interval": -1}, ValueError),
+        ({"flush_interval": float("nan")}, ValueError),
+        ({"flush_interval": float("inf")}, ValueError),
     ],
 )
 def test_wrong_options(options: Dict[str, Any], error: Type[Exception], tmp_path: Path) -> None:
@@ -180,17 +185,138 @@ def test_rotation(tmp_path: Path) -> None:
         assert ("continues" in first.facts) == (each is not files[0])
 
 
-def test_old_files_are_deleted(tmp_path: Path) -> None:
+def many(recorder: Recorder) -> None:
+    link = connected(Collector(), tap=recorder)
+    for number in range(400):
+        link.receive(b"%03d" % number * 30)
+
+
+@pytest.mark.parametrize("keep", [1, 2, 3, 4, 5, 6])
+def test_old_files_are_deleted(keep: int, tmp_path: Path) -> None:
     path = tmp_path / "a.rec"
-    with Recorder(path, max_bytes=4096, keep=2) as recorder:
-        link = connected(Collector(), tap=recorder)
-        for number in range(200):
-            link.receive(b"%03d" % number * 30)
-    names = sorted(each.name for each in tmp_path.iterdir())
-    assert len(names) == 3
-    assert names[0] == "a.rec"
-    assert "a.rec.1" not in names
-    assert texts(path)[-1] == b"199" * 30
+    with Recorder(tmp_path / "all.rec", max_bytes=4096) as recorder:
+        many(recorder)
+    made = len(list(tmp_path.iterdir())) - 1
+    assert made > keep
+    with Recorder(path, max_bytes=4096, keep=keep) as recorder:
+        many(recorder)
+    numbers = sorted(int(each.suffix[1:]) for each in tmp_path.glob("a.rec.*"))
+    assert numbers == list(range(made - keep + 1, made + 1))
+    assert texts(path)[-1] == b"399" * 30
+
+
+def test_one_that_cannot_be_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody else was faster, or it is in use: that does not stop the recording."""
+    path = tmp_path / "a.rec"
+
+    def unlink(self: Path, *_: Any) -> None:
+        raise FileNotFoundError(2, "No such file or directory", str(self))
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+    with Recorder(path, max_bytes=4096, keep=1) as recorder:
+        many(recorder)
+        assert not recorder.is_closed
+    assert texts(path)[-1] == b"399" * 30
+
+
+def test_numbers_go_on(tmp_path: Path) -> None:
+    """In the files that follow, too, also if no connection is left that began in them."""
+    path = tmp_path / "a.rec"
+    numbers: List[int] = []
+    for _ in range(4):
+        with Recorder(path, max_bytes=4096, keep=1) as recorder:
+            link = connected(Collector(), tap=recorder)
+            for _ in range(3):
+                connected(Collector(), tap=recorder).lose()
+            for number in range(200):
+                link.receive(b"%03d" % number * 30)
+            numbers += [tap.number for tap in recorder._taps.values()]
+    assert numbers == [1, 5, 9, 13]
+    path.unlink()  # moved away, say
+    (old,) = tmp_path.glob("a.rec.*")
+    with Recorder(path) as recorder:
+        assert recorder.new_tap("client", "ws://a/").number == 17
+    path.unlink()
+    old.write_bytes(b"x" * 100)
+    with Recorder(path) as recorder:
+        assert recorder.new_tap("client", "ws://a/").number == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes")
+def test_only_the_owner_can_read_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.rec"
+    before = os.umask(0)
+    try:
+        with Recorder(path, max_bytes=4096) as recorder:
+            many(recorder)
+    finally:
+        os.umask(before)
+    files = list(tmp_path.iterdir())
+    assert len(files) > 3
+    assert {each.stat().st_mode & 0o777 for each in files} == {0o600}
+
+
+def test_one_that_failed_is_forgotten(tmp_path: Path) -> None:
+    """Nothing of it is written into the files that follow."""
+    path = tmp_path / "a.rec"
+
+    def redact(name: str, value: str) -> str:
+        if name == "x-bad":
+            raise LookupError("as asked for")
+        return value
+
+    with Recorder(path, redact=redact) as recorder:
+        options: Dict[str, Any] = {"tap": recorder, "raise_errors": False}
+        link = connected(Collector(), peer_headers={"X-Bad": "1"}, **options)
+        assert any("the tap failed" in line for line in link.log)
+        assert not recorder._taps
+        connected(Collector(), tap=recorder)
+        assert len(recorder._taps) == 1
+
+
+def test_timers_of_two_loops(tmp_path: Path) -> None:
+    """A timer is cancelled on the thread of its loop, and on no other."""
+    path = tmp_path / "a.rec"
+    timers: Dict[Any, List[asyncio.TimerHandle]] = {}
+
+    class Loop(asyncio.SelectorEventLoop):
+        def call_later(self, *args: Any, **kwargs: Any) -> asyncio.TimerHandle:
+            timer = super().call_later(*args, **kwargs)
+            timers.setdefault(self, []).append(timer)
+            return timer
+
+    async def call(function: Callable[..., Any], *args: Any) -> None:
+        function(*args)
+
+    loops = [Loop(), Loop()]
+    threads = [threading.Thread(target=loop.run_forever) for loop in loops]
+    for thread in threads:
+        thread.start()
+    first, second = loops
+
+    def on(loop: Any, function: Callable[..., Any], *args: Any) -> None:
+        asyncio.run_coroutine_threadsafe(call(function, *args), loop).result()
+
+    try:
+        recorder = Recorder(path, flush_interval=600)
+        on(first, recorder.new_tap, "client", "ws://a/")
+        on(second, recorder.flush)
+        assert [record.url for record in read_recording(path)] == ["ws://a/"]
+        assert [timer.cancelled() for timer in timers[first]] == [False]
+        on(second, recorder.new_tap, "client", "ws://b/")
+        on(first, recorder.flush)
+        assert [timer.cancelled() for timer in timers[first]] == [True]
+        assert [timer.cancelled() for timer in timers[second]] == [False]
+        on(second, recorder.new_tap, "client", "ws://c/")
+        assert len(timers[second]) == 1  # which is still there, and comes sooner
+        on(second, recorder._time_is_up)
+        assert [record.url for record in read_recording(path)][2:] == ["ws://c/"]
+        on(second, recorder.close)
+    finally:
+        for loop, thread in zip(loops, threads):
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
 
 
 class Full:

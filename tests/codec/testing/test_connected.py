@@ -380,3 +380,12 @@ def test_without_a_test_framework(package: str) -> None:
         "assert link.run(link.connection.recv()) == 'x'; sys.exit('pytest' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_headers_of_the_peer() -> None:
+    """A mapping, pairs, or what can be read only once."""
+    headers = {"X-One": "1", "X-Two": "2"}
+    for given in (headers, list(headers.items()), iter(headers.items())):
+        link = connected(peer_headers=given, headers=headers)  # type: ignore[arg-type]
+        assert link.transport.response.headers["X-Two"] == "2"
+        link.lose()

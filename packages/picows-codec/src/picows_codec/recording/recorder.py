@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import threading
 import time
+import weakref
+from contextlib import suppress
 from types import TracebackType
-from typing import Any, BinaryIO, Dict, Optional, Type, Union
+from typing import Any, BinaryIO, Dict, MutableMapping, Optional, Type, Union
 
 from picows_codec._version import __version__
 from picows_codec.errors import WSStateError
@@ -48,7 +51,8 @@ class Recorder:
     file is not synced to the disk: a crash of the process loses what was not written yet, and a
     crash of the machine what its kernel had not. Either way everything up to the last whole record
     can be read. If a write fails, that is logged once for each connection, and recording stops; the
-    connections go on.
+    connections go on. The files that it creates can be read and written by their owner only (mode
+    0o600), whatever the umask is.
 
     Opening handshakes are recorded without Authorization, Proxy-Authorization, Cookie and
     Set-Cookie, and without other headers, and parameters of URLs, whose names say that they hold a
@@ -58,8 +62,8 @@ class Recorder:
     :param max_bytes: a file that would get larger is renamed to ``path.1``, the next one to
         ``path.2`` and so on. None: it grows without limit.
     :param keep: how many renamed files to keep; the oldest are deleted. None: all.
-    :param flush_interval: seconds. It needs a running event loop; without one, records are written
-        when the next one comes after that time.
+    :param flush_interval: seconds; 0 to write each record at once. It needs a running event loop;
+        without one, records are written when the next one comes after that time.
     :param redact: called as ``redact(name, value)`` with ``"url"``, ``"target"`` (path and query of
         a request) or the name of a header in lower case, after what is left out by default; returns
         what to record instead, or None to leave a header out.
@@ -81,6 +85,10 @@ class Recorder:
                 raise TypeError(f"{name} must be an int or None, not {value!r}")
             if value is not None and value < least:
                 raise ValueError(f"{name} must be at least {least}, not {value!r}")
+        if isinstance(flush_interval, bool) or not isinstance(flush_interval, (int, float)):
+            raise TypeError(f"flush_interval must be a number, not {flush_interval!r}")
+        if not (flush_interval >= 0 and math.isfinite(flush_interval)):
+            raise ValueError(f"flush_interval must be finite and not negative: {flush_interval!r}")
         if redact is not None and not callable(redact):
             raise TypeError(f"redact must be a callable or None, not {redact!r}")
         self._path = os.fspath(path)
@@ -92,7 +100,9 @@ class Recorder:
         self._taps: Dict[int, RecordingTap] = {}
         self._held = bytearray()
         self._held_since = 0.0
-        self._timer: Any = None
+        # Of each loop that has to write. A timer is cancelled on its own loop's thread only; one
+        # that another thread has done the work of finds nothing to do, or writes sooner.
+        self._timers: MutableMapping[Any, Any] = weakref.WeakKeyDictionary()
         self._last_number = 0
         self._size = 0
         self._error: Optional[BaseException] = None
@@ -131,6 +141,10 @@ class Recorder:
             self._append(record)
 
     def _ended(self, tap: RecordingTap, cause: Any) -> None:
+        if cause is None:  # it has failed, and is used no more
+            with self._lock:
+                self._taps.pop(tap.number, None)
+            return
         facts = {"cause": cause.kind.name}
         if cause.close is not None:
             facts["code"] = int(cause.close.code)
@@ -152,7 +166,7 @@ class Recorder:
         A connection that is still open then has no end in the recording.
         """
         with self._lock:
-            file, taps = self._file, self._taps
+            file = self._file
             if file is None:
                 return
             try:
@@ -161,7 +175,6 @@ class Recorder:
                 self._file = None
                 self._taps = {}
                 file.close()
-            del taps
 
     @property
     def is_closed(self) -> bool:
@@ -190,15 +203,12 @@ class Recorder:
 
     def _opened(self) -> BinaryIO:
         """Open the file; go on behind its last whole record."""
-        file = open(self._path, "ab+", buffering=0)  # noqa: SIM115 - it stays open
+        # It stays open.
+        file = open(self._path, "ab+", buffering=0, opener=_for_owner)  # noqa: SIM115
         try:
             file.seek(0)
-            end = 0
-            reader = open(self._path, "rb")  # noqa: SIM115
-            with reader:
-                for end, record in whole_records(reader, self._path):  # noqa: B007
-                    if record is not None:
-                        self._last_number = max(self._last_number, record.connection)
+            end = self._end_of(self._path)
+            self._look_for_last_number()
             is_new = end == 0 and file.seek(0, os.SEEK_END) == 0
             if is_new:
                 self._write_all(file, file_head())
@@ -211,6 +221,24 @@ class Recorder:
             file.close()
             raise
         return file
+
+    def _end_of(self, path: AnyPath) -> int:
+        """Return the offset behind a file's last whole record; remember the highest number."""
+        end = 0
+        with open(path, "rb") as reader:
+            for end, record in whole_records(reader, path):  # noqa: B007
+                if record is not None:
+                    last = record.facts.get("continues", {}).get("last", 0)
+                    self._last_number = max(self._last_number, record.connection, last)
+        return end
+
+    def _look_for_last_number(self) -> None:
+        """Numbers rise from file to file, so that the newest one that has any has the highest."""
+        for path in reversed(files_of(self._path)[:-1]):
+            if self._last_number:
+                return
+            with suppress(OSError, RecordingError):  # deleted meanwhile, or damaged
+                self._end_of(path)
 
     def _append(self, record: bytes) -> None:
         if self._error is not None:
@@ -235,18 +263,27 @@ class Recorder:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             return
-        if self._timer is None:
-            self._timer = loop.call_later(self._interval, self._time_is_up)
+        if loop not in self._timers:
+            self._timers[loop] = loop.call_later(self._interval, self._time_is_up)
 
     def _time_is_up(self) -> None:
-        self._timer = None
         with self._lock:
+            self._timers.pop(asyncio.get_running_loop(), None)
             self._write_held()
 
-    def _write_held(self) -> None:
-        timer, self._timer = self._timer, None
+    def _cancel_timer(self) -> None:
+        if not self._timers:
+            return
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return
+        timer = self._timers.pop(loop, None)
         if timer is not None:
             timer.cancel()
+
+    def _write_held(self) -> None:
+        self._cancel_timer()
         if not self._held or self._file is None or self._error is not None:
             return
         held, self._held = self._held, bytearray()
@@ -275,17 +312,16 @@ class Recorder:
             older = files_of(self._path)[:-1]
             number = int(older[-1].suffix[1:]) + 1 if older else 1
             os.rename(self._path, f"{self._path}.{number}")
-            if self._keep is not None:
-                for each in older[: len(older) + 1 - self._keep]:
-                    each.unlink()
-            self._file = open(self._path, "ab", buffering=0)  # noqa: SIM115 - it stays open
+            self._file = open(self._path, "ab", buffering=0, opener=_for_owner)  # noqa: SIM115
         except BaseException as error:
             self._error = error
             raise
         self._held += file_head()
         self._size = 0
         for tap in self._taps.values():
-            self._held += _encoded(OPEN, tap.number, tap.facts_of_continuation())
+            facts = tap.facts_of_continuation()
+            facts["continues"]["last"] = self._last_number
+            self._held += _encoded(OPEN, tap.number, facts)
             for is_sent, head in tap.heads:
                 self._held += encode_record(
                     DATA,
@@ -297,6 +333,15 @@ class Recorder:
                     is_handshake=True,
                 )
         self._write_held()
+        if self._keep is not None:
+            for each in older[: max(0, len(older) + 1 - self._keep)]:
+                # It may be gone, or in use: that is no reason to record no more.
+                with suppress(OSError):
+                    each.unlink()
+
+
+def _for_owner(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _encoded(kind: int, number: int, facts: Dict[str, Any]) -> bytes:

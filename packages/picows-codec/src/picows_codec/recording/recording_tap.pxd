@@ -1,6 +1,6 @@
 """The tap of one recorded connection. Private tier."""
 
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from picows_codec.tap cimport WSTap
 
@@ -19,5 +19,7 @@ cdef class RecordingTap(WSTap):
         bint _in_message            # between two fragments
         bint _is_lost               # what came is no frame
 
+    cdef int _take(
+        self, int direction, const uint8_t* data, Py_ssize_t size, int64_t time_ns) except -1
     cdef int _walk(self, const uint8_t* data, Py_ssize_t size) except -1
     cdef int _pieces(self, object pieces) except -1

@@ -25,7 +25,8 @@ cdef class RecordingTap(WSTap):
     """Made by a recorder for each connection.
 
     :param write: called with number, data, is_sent, is_handshake and the wall time.
-    :param ended: called with this tap and the cause when the connection has ended.
+    :param ended: called with this tap and the cause when the connection has ended; with None when
+        this tap has failed, because nothing else is called then.
     :param redactor: a ``HandshakeRedactor``.
     """
 
@@ -38,6 +39,19 @@ cdef class RecordingTap(WSTap):
         self._redactor = redactor
 
     cdef int on_bytes(
+            self, int direction, const uint8_t* data, Py_ssize_t size,
+            int64_t time_ns) except -1:
+        try:
+            self._take(direction, data, size, time_ns)
+        except BaseException:
+            ended, self._ended = self._ended, None
+            if ended is not None:
+                ended(self, None)
+            self._write = None
+            raise
+        return 0
+
+    cdef int _take(
             self, int direction, const uint8_t* data, Py_ssize_t size,
             int64_t time_ns) except -1:
         cdef bytes content = PyBytes_FromStringAndSize(<const char*> data, size)

@@ -16,7 +16,12 @@ from picows_codec.listener import WSListener
 from picows_codec.listener_factory import bind_listener_factory, bind_route
 from picows_codec.testing.clock import FakeLoop
 from picows_codec.testing.frames import Frame
-from picows_codec.testing.memory_connection import HeaderPairs, MemoryConnection, MemoryLog
+from picows_codec.testing.memory_connection import (
+    HeaderPairs,
+    MemoryConnection,
+    MemoryLog,
+    pairs_of,
+)
 from picows_codec.transport import WSTransport
 
 __all__ = ["Connected", "connected"]
@@ -255,10 +260,11 @@ def connected(
         takes it, or None for a :class:`WSConnection` (``Connected.connection``).
     :param role: ``"client"`` or ``"server"``: which end ``target`` is.
     :param url: of the request: what ``transport.request`` says.
-    :param headers: a client's extra headers.
+    :param headers: a client's extra headers: a mapping or pairs.
     :param subprotocols: those that a client offers or a server speaks. The peer agrees on the
         first one.
-    :param peer_headers: further headers of the peer: of its response, or of its request.
+    :param peer_headers: further headers of the peer: of its response, or of its request. A mapping
+        or pairs.
     :param loop: an event loop to use instead of a :class:`FakeLoop`: then no time can be advanced,
         and what is due happens when that loop runs.
     :param raise_errors: whether what a callback of the listener raises is also raised here; it ends
@@ -272,7 +278,8 @@ def connected(
     parts = urlsplit(url)
     names = tuple(subprotocols)
     agreed = [("Sec-WebSocket-Protocol", names[0])] if names else []
-    given = {name.lower() for name, _ in peer_headers}
+    peer_pairs = pairs_of(peer_headers)
+    given = {name.lower() for name, _ in peer_pairs}
     if options.get("compression") is not None and _DEFLATE[0].lower() not in given:
         agreed.append(_agreement(options["compression"], role))
     log = MemoryLog()
@@ -285,7 +292,7 @@ def connected(
         host=parts.netloc.rpartition("@")[2] or "localhost",
         headers=headers,
         subprotocols=names,
-        peer_headers=[*agreed, *peer_headers],
+        peer_headers=[*agreed, *peer_pairs],
         transport_options={"secure": parts.scheme == "wss"},
         **options,
     )

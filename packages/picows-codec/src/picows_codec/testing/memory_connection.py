@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, Type, Union
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple, Type, Union
 
 from picows_codec.connection.endpoint import WSEndpoint
 from picows_codec.disconnect import WSDisconnectCause
@@ -25,9 +25,14 @@ from picows_codec.testing.frames import (
 from picows_codec.testing.memory_transport import MemoryTransport
 from picows_codec.transport import WSTransport
 
-__all__ = ["HeaderPairs", "MemoryConnection", "MemoryLog", "MemoryProtocol"]
+__all__ = ["HeaderPairs", "MemoryConnection", "MemoryLog", "MemoryProtocol", "pairs_of"]
 
-HeaderPairs = Iterable[Tuple[str, str]]
+HeaderPairs = Union[Iterable[Tuple[str, str]], Mapping[str, str]]
+
+
+def pairs_of(headers: HeaderPairs) -> List[Tuple[str, str]]:
+    """Return headers, a mapping or pairs, as a list of pairs."""
+    return list(headers.items() if isinstance(headers, Mapping) else headers)
 
 
 class MemoryLog:
@@ -101,7 +106,7 @@ class MemoryConnection:
         self.loop = found
         self._target = target
         self._peer_headers = b"".join(
-            f"{name}: {value}\r\n".encode() for name, value in peer_headers
+            f"{name}: {value}\r\n".encode() for name, value in pairs_of(peer_headers)
         )
         options_object = WSOptions(**options)
         handshake: Any
