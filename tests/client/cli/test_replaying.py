@@ -10,6 +10,7 @@ from typing import List
 import pytest
 
 from picows_client.testing import read_recording
+from picows_codec.recording.file_format import DATA, OPEN, encode_record, file_head
 from tests.client.cli.running import Peer, Terminal, default_signals, run_picows, started
 
 if sys.platform != "win32":
@@ -110,6 +111,21 @@ def test_files_that_are_no_recordings(words: List[str], tmp_path: Path) -> None:
     code, output, errors = run_picows(*words, str(tmp_path / "missing" / "file"))
     assert (code, output) == (2, "")
     assert "No such file" in errors
+
+
+def test_connection_that_cannot_be_replayed(recording: str) -> None:
+    """Another client, or a damaged file, may have offered what this one refuses to offer."""
+    request = b"GET / HTTP/1.1\r\nHost: a\r\nSec-WebSocket-Extensions: permessage-deflate;"
+    request += b" client_max_window_bits=99\r\n\r\n"
+    facts = b'{"role": "client", "url": "ws://a/"}'
+    records = encode_record(OPEN, 1, 0, 0, facts)
+    records += encode_record(DATA, 1, 0, 0, request, is_sent=True, is_handshake=True)
+    Path(recording).write_bytes(file_head() + records)
+    code, output, errors = run_picows("--replay", recording)
+    assert (code, output) == (1, "")
+    assert errors.startswith(f"picows: {recording} cannot be replayed: ")
+    assert "client_max_window_bits" in errors
+    assert errors.count("\n") == 1
 
 
 def test_full_disk(peer: Peer, recording: str) -> None:

@@ -12,6 +12,7 @@ from picows_client.cli.listening import Progress, QuietListener, VerboseListener
 from picows_client.cli.rendering import Rendering
 from picows_client.cli.session import LOST, SUCCESS, WRONG_USAGE, MakeConsole, handle_signals
 from picows_client.testing import Record, RecordingError, replay
+from picows_codec import WSError
 
 __all__ = ["ReplaySession"]
 
@@ -78,6 +79,9 @@ class ReplaySession:
         except (RecordingError, OSError) as error:
             self._console.complain(error)
             return WRONG_USAGE
+        except WSError as error:  # no endpoint of ours would have had this connection
+            self._console.complain(f"{path} cannot be replayed: {error}")
+            return LOST
         if self._progress.lacks_messages and not self._stopped.is_set():
             self._console.complain(self._progress.shortage)
             return LOST
