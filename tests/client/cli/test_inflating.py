@@ -67,3 +67,17 @@ def test_bounds() -> None:
         inflated(data + data, 1500)
     with pytest.raises(TooMuchInflated):
         inflated(zlib.compress(bytes(100 * 1024 * 1024)))
+
+
+def test_many_members() -> None:
+    """They take time without inflating to anything."""
+    empty = gzip.compress(b"")
+    assert inflated(empty * 999 + gzip.compress(TEXT)) == TEXT
+    for count in (1001, 500_000):
+        with pytest.raises(TooMuchInflated, match="1000 members"):
+            inflated(empty * count)
+
+
+def test_members_of_several_pieces() -> None:
+    noise = os.urandom(200_000)
+    assert inflated(gzip.compress(noise) + gzip.compress(noise)) == noise + noise
