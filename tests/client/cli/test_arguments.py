@@ -61,6 +61,7 @@ def test_defaults() -> None:
         ("--reconnect", "reconnects", True),
         ("-1", "count", 1),
         ("--count 7", "count", 7),
+        ("--count 12345678901", "count", 12345678901),
         ("--ping 9", "pings", 9),
         ("-b", "is_hex", True),
         ("-v", "is_verbose", True),
@@ -102,8 +103,9 @@ def test_urls(text: str, url: str) -> None:
         ("-w -1 ws://a", "expected one argument"),
         ("--wait=-1 ws://a", "wanted, not '-1'"),
         ("-w nan ws://a", "wanted"),
-        ("--count 0 ws://a", "a whole number of at least 1 is wanted, not '0'"),
+        ("--count 0 ws://a", "wanted, not '0'"),
         ("--count 1.5 ws://a", "wanted, not '1.5'"),
+        ("--count 1234567890123456789 ws://a", "at most 18 digits, is wanted"),
         ("--ping x ws://a", "wanted, not 'x'"),
         ("-1 --count 2 ws://a", "not allowed with"),
         ("-1 --ping 2 ws://a", "not allowed with"),
@@ -115,6 +117,9 @@ def test_urls(text: str, url: str) -> None:
         ("--replay file --ping 2", "it does not go with --ping"),
         ("--key k ws://a", "--key needs --cert"),
         ("-b -x xyz ws://a", "-x with -b wants hex digits, not 'xyz'"),
+        ("-x \udcff ws://a", "-x wants UTF-8, not '\\udcff'; -b takes hex"),
+        ("-x \udcff --reconnect ws://a", "-x wants UTF-8"),
+        ("-b -x \udcff ws://a", "-x with -b wants hex digits"),
     ],
 )
 def test_wrong_usage(words: str, complaint: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,6 +22,7 @@ lost, or too few messages came; 2 for wrong usage.
 """
 
 
+_MOST_DIGITS = 18  # of a number of messages or pings
 _FOR_CONNECTIONS = ("execute", "wait", "reconnect")
 
 
@@ -71,7 +72,7 @@ def parsed(words: Optional[Sequence[str]] = None) -> Arguments:
             key=found.key,
             proxy={None: True, "none": None}.get(found.proxy, found.proxy),
             compresses=found.compression,
-            messages=[_from_hex(text) if found.hex else text for text in found.execute],
+            messages=[_message(text, is_hex=found.hex) for text in found.execute],
             seconds_to_stay=math.inf if found.reconnect and found.wait is None else found.wait,
             count=found.count,
             is_hex=found.hex,
@@ -215,9 +216,12 @@ def _add_showing(group: argparse._ArgumentGroup) -> None:
 
 
 def _count(text: str) -> int:
-    if not text.isdecimal() or int(text[:9]) < 1:
-        raise argparse.ArgumentTypeError(f"a whole number of at least 1 is wanted, not {text!r}")
-    return int(text[:9])
+    if not text.isdecimal() or len(text) > _MOST_DIGITS or int(text) < 1:
+        raise argparse.ArgumentTypeError(
+            f"a whole number of at least 1, and of at most {_MOST_DIGITS} digits, is wanted,"
+            f" not {text!r}"
+        )
+    return int(text)
 
 
 def _seconds(text: str) -> float:
@@ -264,7 +268,12 @@ def _header(text: str) -> Tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def _from_hex(text: str) -> bytes:
+def _message(text: str, *, is_hex: bool) -> Union[str, bytes]:
+    if not is_hex:
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            # Python makes surrogates of bytes that are not UTF-8.
+            raise ValueError(f"-x wants UTF-8, not {text!r}; -b takes hex")
+        return text
     try:
         return bytes.fromhex(text)
     except ValueError:
