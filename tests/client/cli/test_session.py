@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
 import time
+from typing import Any, List
 
 import pytest
 
 from picows_client.cli.arguments import parsed
 from picows_client.cli.listening import Progress, sent_as
-from picows_client.cli.session import LOST, SUCCESS, WRONG_USAGE
+from picows_client.cli.session import LOST, SUCCESS, WRONG_USAGE, Session
 from picows_codec import WSMsgType
 from tests.client.cli.running import (
     PYTHON,
@@ -186,6 +188,38 @@ def test_a_name_that_takes_long() -> None:
     assert finished(process) == (0, "", "")
 
 
+@pytest.mark.parametrize("error", [None, OSError(28, "No space left on device")])
+def test_what_was_recorded_is_written(monkeypatch: pytest.MonkeyPatch, error: Any) -> None:
+    """Before the process ends without cleaning up."""
+    events: List[str] = []
+
+    class Part:
+        editor = None
+
+        def close(self) -> None:
+            events.append("closed")
+
+        def flush(self) -> None:
+            events.append("flushed")
+            if error is not None:
+                raise error
+
+    def leave(code: int) -> None:
+        raise SystemExit(code)
+
+    async def main() -> None:
+        part: Any = Part()
+        session = Session(parsed(["ws://host"]), None, None, part, lambda *_: part, part)
+        session.stop()
+        with pytest.raises(SystemExit) as caught:
+            session.stop()
+        assert caught.value.code == SUCCESS
+
+    monkeypatch.setattr(os, "_exit", leave)
+    run(main)
+    assert events == ["closed", "flushed"]
+
+
 # --ping
 
 
@@ -233,7 +267,7 @@ def test_lines_go_to_the_next_connection(peer: Peer) -> None:
         process.stdin.flush()
 
     for number, command, end in (
-        (b"one", b"drop", "without a closing handshake"),
+        (b"one", b"drop", "without a closing handshake: the peer ended the stream"),
         (b"two", b"close 1011", "the peer closed: 1011"),
     ):
         type_lines(number + b"\n")

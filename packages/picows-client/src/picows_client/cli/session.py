@@ -66,7 +66,7 @@ def handle_signals(stop: Callable[[], object]) -> None:
 
 
 class Session:
-    """See above. :meth:`run` returns the exit code.
+    """One run of the program. :meth:`run` returns the exit code.
 
     :param lines: None: nothing is read.
     :param make_console: gets what :class:`Console` calls back.
@@ -105,6 +105,9 @@ class Session:
             self._console.close()  # nor wait for a slow reader
             transport = None if self._link is None else self._link.transport
             if transport is None:
+                if self._recorder is not None:
+                    with contextlib.suppress(OSError):
+                        self._recorder.flush()
                 os._exit(SUCCESS)  # a thread that resolves a name cannot be ended
             transport.disconnect(graceful=False)
         self._is_leaving = True
