@@ -1,9 +1,9 @@
 """What ``ws_connect`` is told about a connection, checked.
 
 Most programs connect with the same few arguments again and again. Their settings are made once and
-remembered: to check them takes as long as the rest of what Python does for a connection. Not
-remembered is what may be secret (headers, proxies), and what would be kept alive (sockets,
-callables).
+remembered: to check them takes as long as the rest of what Python does for a connection. What may
+be secret (headers, proxies, subprotocols, which some servers take tokens from) is not remembered,
+nor what would be kept alive (sockets, callables).
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def settings_of(
     ways: Any = (sock, unix_path, socket_factory, local_addr)
     others: Any = (extra_headers, proxy, proxy_headers, proxy_ssl_context)
     is_plain = ways == others == (None, None, None, None) and options.get("tap") is None
-    if is_plain and type(subprotocols) is tuple:
+    if is_plain and type(subprotocols) is tuple and not subprotocols:
         try:
             return _remembered_settings(*common, **options)
         except TypeError:
