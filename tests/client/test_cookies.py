@@ -277,22 +277,29 @@ def test_jar_gets_what_every_response_sets(run: Run) -> None:
     ]
 
 
-def test_reconnects(run: Run) -> None:
+@pytest.mark.parametrize(
+    ("make_cookies", "headers"),
+    [
+        (CookieJar, [None, "session=1", "session=1"]),
+        (lambda: {"given": "0"}, ["given=0"] * 3),
+    ],
+    ids=["jar", "mapping"],
+)
+def test_reconnects(
+    run: Run, make_cookies: Callable[[], Any], headers: List[Optional[str]]
+) -> None:
     """A jar carries cookies from one connection to the next, a mapping does not."""
     site = Site()
     site.places["/"] = ("101", "", ["session=1"])
-    headers: List[List[Optional[str]]] = []
 
     async def main() -> None:
-        async with raw_peer(site.serve) as peer:
-            for cookies in (CookieJar(), {"given": "0"}):
-                site.seen.clear()
-                async with ws_keep_connected(peer.url(), Recorder, backoff=SOON, cookies=cookies):
-                    await eventually(lambda: len(site.seen) >= 3)
-                headers.append([header for _, header in site.seen[:3]])
+        async with raw_peer(site.serve) as peer, ws_keep_connected(
+            peer.url(), Recorder, backoff=SOON, cookies=make_cookies()
+        ):
+            await eventually(lambda: len(site.seen) >= 3)
 
     run(main)
-    assert headers == [[None, "session=1", "session=1"], ["given=0"] * 3]
+    assert [header for _, header in site.seen[:3]] == headers
 
 
 def test_secure(run: Run, certificates: Certificates) -> None:

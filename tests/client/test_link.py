@@ -386,14 +386,16 @@ def test_cancelled_while_the_peer_does_not_answer(run: Run) -> None:
         await peer.accept_upgrade()
         await peer.read_to_end()
 
-    async def hold_it(url: str) -> None:
+    async def hold_it(url: str, closing: asyncio.Event) -> None:
         async with ws_keep_connected(url, Recorder, close_timeout=None) as link:
             await link.wait_connected()
+            closing.set()
 
     async def main() -> None:
+        closing = asyncio.Event()
         async with raw_peer(ignore) as peer:
-            task = asyncio.ensure_future(hold_it(peer.url()))
-            await asyncio.sleep(0.1)
+            task = asyncio.ensure_future(hold_it(peer.url(), closing))
+            await closing.wait()
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await asyncio.wait_for(task, 10)
