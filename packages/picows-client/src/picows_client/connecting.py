@@ -24,6 +24,7 @@ from typing import (
 
 from picows_client._version import __version__
 from picows_client.call import WSConnectCall
+from picows_client.connect_options import ExtraHeaders
 from picows_client.first_hop import SocketFactory
 from picows_client.logs import Logger, resolve_logger
 from picows_client.opening import Opening
@@ -83,12 +84,12 @@ async def ws_connect(
     ssl_context: Optional[ssl.SSLContext] = None,
     server_hostname: Optional[str] = None,
     subprotocols: Iterable[str] = (),
-    extra_headers: Union[Mapping[str, str], Iterable[Tuple[str, str]], None] = None,
+    extra_headers: ExtraHeaders = None,
     cookies: Union[Mapping[str, str], CookieJar, None] = None,
     user_agent: Optional[str] = USER_AGENT,
     max_redirects: int = 5,
     proxy: Union[str, Literal[True], None] = None,
-    proxy_headers: Union[Mapping[str, str], Iterable[Tuple[str, str]], None] = None,
+    proxy_headers: ExtraHeaders = None,
     proxy_ssl_context: Optional[ssl.SSLContext] = None,
     socket_factory: Optional[SocketFactory] = None,
     sock: Optional[socket.socket] = None,

@@ -170,12 +170,12 @@ async def _connect_http(dialogue: Dialogue, proxy: WSURL, server: WSURL, headers
         if status >= 200:
             break  # else interim (RFC 9110, 15.2): another response follows
     if status >= 300:
-        answered = _headers_of(response)
-        body = await _read_body(dialogue, answered)
+        response_headers = _headers_of(response)
+        body = await _read_body(dialogue, response_headers)
         raise _Refusal(
             f"HTTP status {status} {_printable(status_line[2] or b'')}".rstrip(),
             status,
-            answered,
+            response_headers,
             body,
         )
 

@@ -21,7 +21,7 @@ __all__ = ["Outcome", "is_transient", "looks_like_own_fault", "retry_after_of"]
 # What became of an attempt (its exception), or of an open connection (its cause).
 Outcome = Union[BaseException, WSDisconnectCause]
 
-# The same request will get the same answer (RFC 9110, 15.5).
+# The same request will get the same response (RFC 9110, 15.5).
 _LASTING_STATUSES = frozenset({400, 401, 403, 404, 405, 410, 426})
 _OVERLOAD_STATUSES = frozenset({429, 503})
 # The peer complains of what this side sent (RFC 6455, 7.4.1), or an application does (4000 on).
