@@ -32,6 +32,18 @@ NEVER = ["Authorization", "proxy-authorization", "COOKIE", "Set-Cookie"]
         ("/a?key=1&monkey=2&keyboard=3", "/a?key=REDACTED&monkey=2&keyboard=3"),
         ("/ws/eyJhbGciOi.eyJzdWIi.c2ln?x=1", "/ws/REDACTED?x=1"),
         ("/?listenKey=abc&streams=a@trade", "/?listenKey=REDACTED&streams=a@trade"),
+        (
+            "/?appKey=1&streamkey=2&X-AppKey=3",
+            "/?appKey=REDACTED&streamkey=REDACTED&X-AppKey=REDACTED",
+        ),
+        ("/?userPwd=1&reqSig=2&design=3", "/?userPwd=REDACTED&reqSig=REDACTED&design=3"),
+        ("/?Monkey=1&monkeys=2&keys=3&keyboard=4", "/?Monkey=1&monkeys=2&keys=3&keyboard=4"),
+        ("/x;token=1;v=2/y;sid=3?a=b", "/x;token=REDACTED;v=2/y;sid=REDACTED?a=b"),
+        ("ws://h/a#access_token=1&b=2", "ws://h/a#access_token=REDACTED&b=2"),
+        ("/a?b=1#token=1", "/a?b=1#token=REDACTED"),
+        ("/a?token=b/c?d&e=f", "/a?token=REDACTED&e=f"),
+        ("/a?x=v1.eyJhbGciOi.eyJzdWIi.c2ln", "/a?x=v1.REDACTED"),
+        ("/eyJ.a/eyJa", "/eyJ.a/eyJa"),
     ],
 )
 def test_urls(url: str, expected: str) -> None:
@@ -71,6 +83,33 @@ def test_headers(name: str, field: str) -> None:
         (
             "Sec-WebSocket-Protocol: v1, base64url.bearer.abc",
             "Sec-WebSocket-Protocol: v1, REDACTED",
+        ),
+        ("X-AppKey: a", ""),
+        ("X-Streamkey: a", ""),
+        (
+            "Sec-WebSocket-Protocol: token, " + "0a" * 20,
+            "Sec-WebSocket-Protocol: REDACTED, REDACTED",
+        ),
+        ("Sec-WebSocket-Protocol: v1, " + "0a" * 20, "Sec-WebSocket-Protocol: v1, REDACTED"),
+        (
+            "Sec-WebSocket-Protocol: bearer, ab, v1",
+            "Sec-WebSocket-Protocol: REDACTED, REDACTED, v1",
+        ),
+        (
+            "Sec-WebSocket-Protocol: access_token\r\nSec-WebSocket-Protocol: ab, v1",
+            "Sec-WebSocket-Protocol: REDACTED\r\nSec-WebSocket-Protocol: REDACTED, v1",
+        ),
+        (
+            "Sec-WebSocket-Protocol: base64url.bearer.authorization.k8s.io.a, base64.binary.k8s.io",
+            "Sec-WebSocket-Protocol: REDACTED, base64.binary.k8s.io",
+        ),
+        (
+            "Sec-WebSocket-Protocol: v1, 123e4567-e89b-12d3-a456-426614174000",
+            "Sec-WebSocket-Protocol: v1, REDACTED",
+        ),
+        (
+            "Sec-WebSocket-Protocol: graphql-transport-ws, json.reliable.webpubsub.azure.v1, mqtt",
+            "Sec-WebSocket-Protocol: graphql-transport-ws, json.reliable.webpubsub.azure.v1, mqtt",
         ),
         ("X-Note: eyJhbGciOi.eyJzdWIi.c2ln", "X-Note: REDACTED"),
         ("User-Agent: me", "User-Agent: me"),
@@ -151,6 +190,71 @@ def test_a_refusal(name: str, piece: int, tmp_path: Path) -> None:
     body = refusal[refusal.index(b"you sent") :]
     assert len(received[2].data) == len(body)
     assert received[2].data.startswith(b"you sent: ************")
+
+
+def end_of_refusal(request: bytes, body: bytes, **options: Any) -> bytes:
+    redactor = HandshakeRedactor(is_client=True, **options)
+    redactor.feed(SENT, request)
+    redactor.feed(RECEIVED, b"HTTP/1.1 404 Not Found\r\n\r\n" + body)
+    ((_, found, _),) = redactor.end()
+    assert len(found) == len(body)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("target", "body", "expected"),
+    [
+        (b"/ws?token=hush", b"Cannot GET /ws?token=hush", b"Cannot GET /ws?token=****"),
+        (
+            b"/ws?token=abc",
+            b"Cannot GET /ws?a=b&amp;token=abc<",
+            b"Cannot GET /ws?a=b&amp;token=***<",
+        ),
+        (b"/ws?token=hush%21hush", b"hush!hush hush%21hush", b"********* ***********"),
+        (b"/ws;sid=hushhush", b"sid is hushhush", b"sid is ********"),
+        (b"/", b"eyJhbGciOi.eyJzdWIi.c2ln: no", b"*" * 24 + b": no"),
+        (b"/feed?depth=5", b"Cannot GET /feed?depth=5", b"Cannot GET /feed?depth=5"),
+    ],
+)
+def test_the_body_of_a_refusal(target: bytes, body: bytes, expected: bytes) -> None:
+    """It often shows what was asked for."""
+    assert end_of_refusal(b"GET %s HTTP/1.1\r\n\r\n" % target, body) == expected
+
+
+def test_the_body_shows_a_jwt_or_a_subprotocol() -> None:
+    request = (
+        b"GET /ws/eyJhbGciOi.eyJzdWIi.c2ln HTTP/1.1\r\nSec-WebSocket-Protocol: token, abcd\r\n\r\n"
+    )
+    found = end_of_refusal(request, b"/ws/eyJhbGciOi.eyJzdWIi.c2ln for abcd")
+    assert found == b"/ws/%s for ****" % (b"*" * 24)
+
+
+def test_the_body_shows_what_the_hook_withholds() -> None:
+    def redact(name: str, value: str) -> Optional[str]:
+        if name == "target":
+            return value.partition("/ws/")[0] + "/ws/key"
+        return None if name == "x-account" else value
+
+    request = b"GET /v1/ws/hush%21?a=b HTTP/1.1\r\nX-Account: no. 4711\r\nHost: example\r\n\r\n"
+    body = b"Cannot GET /v1/ws/hush%21?a=b, /ws/hush! of 4711 at example"
+    expected = b"Cannot GET ******************, /ws/***** of **** at example"
+    assert end_of_refusal(request, body, redact=redact) == expected
+
+
+def test_a_response_chooses_a_secret_subprotocol() -> None:
+    redactor = HandshakeRedactor(is_client=True)
+    field = b"Sec-WebSocket-Protocol: "
+    ((_, request, _),) = redactor.feed(SENT, b"GET / HTTP/1.1\r\n" + field + b"token, ab\r\n\r\n")
+    assert request == b"GET / HTTP/1.1\r\n" + field + b"REDACTED, REDACTED\r\n\r\n"
+    ((_, response, _),) = redactor.feed(RECEIVED, b"HTTP/1.1 101 \r\n" + field + b"ab\r\n\r\n")
+    assert response == b"HTTP/1.1 101 \r\n" + field + b"REDACTED\r\n\r\n"
+
+
+def test_a_long_body_takes_no_long_time() -> None:
+    """No expression goes over it more than a few times."""
+    for piece in (b"eyJ", b"a", b"a=", b"=", b"eyJ.", b"a;", b"token="):
+        body = piece * (200_000 // len(piece))
+        assert len(end_of_refusal(b"GET / HTTP/1.1\r\n\r\n", body)) == len(body)
 
 
 def test_a_head_that_never_ends(tmp_path: Path) -> None:

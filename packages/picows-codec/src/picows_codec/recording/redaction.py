@@ -7,7 +7,7 @@ when it is complete, so that it does not matter in which pieces it came.
 from __future__ import annotations
 
 import re
-from typing import Callable, List, Optional, Tuple
+from typing import Callable, List, Match, Optional, Set, Tuple
 from urllib.parse import unquote
 
 from picows_codec.tap_types import WSDirection
@@ -35,34 +35,66 @@ _NEVER = frozenset(
 # Challenges and the handshake itself, which a replay needs.
 _ALWAYS = re.compile(r"(www|proxy)-authenticate|sec-websocket-(?!protocol).*")
 _SECRET = re.compile(
-    r"token|secret|passw|passphrase|signature|api[-_]?key|access[-_]?key|listen[-_]?key|private"
-    r"|auth|session|credential|ticket|jwt|(^|[-_])(key|pwd|pass|sig|sign|sid)($|[-_])",
+    r"token|secret|passw|passphrase|pwd|signature|private|auth|session|credential|ticket|jwt"
+    r"|(api|access|listen)[-_]?key"
+    r"|(^|[-_])(key|pass|sig|sign|sid)($|[-_])"
+    r"|(?-i:(?<=[a-z0-9])(Key|Pass|Sig|Sign|Sid)(?![a-z]))"
+    r"|(?<!mon)(?<!don)(?<!tur)(?<!hoc)(?<!joc)(?<!whis)key(?![a-z])",  # streamkey, but no animal
     re.IGNORECASE,
 )
-_JWT = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]*")
+_LABEL = re.compile(_SECRET.pattern + "|bearer", re.IGNORECASE)  # of a subprotocol
+_CARRIES = re.compile(
+    r"bearer\.|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[a-z0-9]{28}|(?=[a-z]*[0-9])[a-z0-9]{16}",
+    re.IGNORECASE,
+)
+_DOTTED = re.compile(r"[\w.-]+")  # what may be a JSON Web Token
+_PATH_PARAMETER = re.compile(r"(?<=[;#&])([^;=/?#&]*)=([^;/?#&]+)")
+_PARAMETER = re.compile(r"(?:^|(?<=[&;#]))([^=&;#]*)=([^&;#]+)")
+_PARAMETER_IN_TEXT = re.compile(
+    r"""(?<![^\s=&;?"'<>/#])([^\s=&;?"'<>/#]+)=([^\s&;"'<>#]+)""",
+)
+_WORD = re.compile(r"[^\s/?&;=#,\"]+")
 _USER = re.compile(r"(?<=//)[^/?#\s]*@")
 _HEAD_END = re.compile(rb"\n\r?\n")
 _STATUS = re.compile(rb"HTTP/\d\.\d (\d{3})")
-# A longer head is not recorded; the codec refuses it, too, by default.
+# Of a longer head only the beginning is kept. The codec refuses it, too, by default.
 _MOST_HEAD = 1 << 20
 _MOST_BODY = 1 << 20
 _LONGEST_SUBPROTOCOL = 64
-_FEWEST_LETTERS = 6  # of a secret that is looked for elsewhere
+_FEWEST_LETTERS = 4  # of a secret that is looked for elsewhere
 
 
-def redact_url(url: str) -> str:
-    """Return a URL, or its path and query, without credentials that can be recognised."""
-    url = _JWT.sub(_REDACTED, _USER.sub("", url))
+def redact_url(url: str, secrets: Optional[List[bytes]] = None) -> str:
+    """Return a URL, or its path and query, without credentials that can be recognised.
+
+    :param secrets: gets what was left out.
+    """
+
+    def without_value(match: Match[str]) -> str:
+        name, value = match[1], match[2]
+        if not _SECRET.search(unquote(name)):
+            return match[0]
+        if secrets is not None:
+            secrets.extend(each.encode("utf-8", "replace") for each in (value, unquote(value)))
+        return f"{name}={_REDACTED}"
+
+    url = _without_jwt(_USER.sub("", url))
     before, mark, query = url.partition("?")
-    if not mark:
-        return before
-    pairs = []
-    for pair in re.split("([&;])", query):
-        name, equals, value = pair.partition("=")
-        if equals and value and _SECRET.search(unquote(name)):
-            pair = f"{name}={_REDACTED}"  # noqa: PLW2901
-        pairs.append(pair)
-    return before + mark + "".join(pairs)
+    return _PATH_PARAMETER.sub(without_value, before) + mark + _PARAMETER.sub(without_value, query)
+
+
+def _without_jwt(text: str, *, blacken: bool = False) -> str:
+    """Return a text without JSON Web Tokens: three words with dots between them."""
+
+    def without(match: Match[str]) -> str:
+        words = match[0]
+        start = words.find("eyJ")
+        parts = words[start:].split(".") if start >= 0 else []
+        if len(parts) < 3 or not parts[1]:
+            return words
+        return words[:start] + ("*" * (len(words) - start) if blacken else _REDACTED)
+
+    return _DOTTED.sub(without, text) if "eyJ" in text else text
 
 
 def redact_head(
@@ -79,13 +111,14 @@ def redact_head(
         else:
             fields.append([line])
     found = []
+    redaction = _Redaction(redact, [] if secrets is None else secrets)
     for index, lines in enumerate(fields):
         if not lines[0].strip():
             found.append(b"".join(lines))
         elif index == 0 and (b":" not in lines[0] or b" HTTP/" in lines[0] or _is_status(lines)):
-            found.append(_first_line(b"".join(lines), redact))
+            found.append(redaction.first_line(b"".join(lines)))
         else:
-            found.append(_field(b"".join(lines), redact, secrets))
+            found.append(redaction.field(b"".join(lines)))
     return b"".join(found)
 
 
@@ -93,54 +126,77 @@ def _is_status(lines: List[bytes]) -> bool:
     return lines[0].startswith(b"HTTP/")
 
 
-def _first_line(line: bytes, redact: Optional[RedactionHook]) -> bytes:
-    if line.startswith(b"HTTP/"):
-        return line
-    method, space, rest = line.partition(b" ")
-    target, version_space, version = rest.rpartition(b" ")
-    if not target:  # the line is not complete
-        target, version_space, version = rest, b"", b""
-        ending = target[len(target.rstrip(b"\r\n")) :]
-        target, version = target.rstrip(b"\r\n"), ending
-    text = redact_url(target.decode("latin-1"))
-    if redact is not None:
-        text = redact("target", text) or "/"
-    return method + space + text.encode("latin-1", "replace") + version_space + version
+class _Redaction:
+    """That of one head."""
 
+    def __init__(self, redact: Optional[RedactionHook], secrets: List[bytes]) -> None:
+        self._redact = redact
+        self._secrets = secrets
+        self._is_labelled = False  # the next subprotocol is a secret
 
-def _field(field: bytes, redact: Optional[RedactionHook], secrets: Optional[List[bytes]]) -> bytes:
-    raw_name, colon, raw_value = field.partition(b":")
-    name = raw_name.strip().decode("latin-1").lower()
-    value = raw_value.strip().decode("latin-1")
-    is_secret = name in _NEVER or (not _ALWAYS.fullmatch(name) and bool(_SECRET.search(name)))
-    if is_secret:
-        if secrets is not None:
-            secrets.extend(_parts_of(raw_value))
-        return b""
-    wanted: Optional[str] = _JWT.sub(_REDACTED, value)
-    if name in {"location", "referer", "content-location", "origin"}:
-        wanted = redact_url(value)
-    elif name == "sec-websocket-protocol":
-        wanted = ", ".join(map(_subprotocol, value.split(",")))
-    if redact is not None and colon:
-        wanted = redact(name, wanted or "")
-    if wanted is None:
-        return b""
-    if wanted == value or (name == "sec-websocket-protocol" and wanted == _spaced(value)):
-        return field
-    text = re.sub(r"[\r\n]+", " ", wanted)
-    return raw_name + b": " + text.encode("latin-1", "replace") + b"\r\n"
+    def first_line(self, line: bytes) -> bytes:
+        if line.startswith(b"HTTP/"):
+            return line
+        method, space, rest = line.partition(b" ")
+        target, version_space, version = rest.rpartition(b" ")
+        if not target:  # the line is not complete
+            target, version_space, version = rest, b"", b""
+            ending = target[len(target.rstrip(b"\r\n")) :]
+            target, version = target.rstrip(b"\r\n"), ending
+        text = redact_url(target.decode("latin-1"), self._secrets)
+        if self._redact is not None:
+            text = self._asked(self._redact, "target", text) or "/"
+        return method + space + text.encode("latin-1", "replace") + version_space + version
+
+    def field(self, field: bytes) -> bytes:
+        raw_name, colon, raw_value = field.partition(b":")
+        name = raw_name.strip().decode("latin-1").lower()
+        value = raw_value.strip().decode("latin-1")
+        if name in _NEVER or (not _ALWAYS.fullmatch(name) and _SECRET.search(name)):
+            self._secrets.extend(_parts_of(raw_value))
+            return b""
+        wanted: Optional[str] = _without_jwt(value)
+        if name in {"location", "referer", "content-location", "origin"}:
+            wanted = redact_url(value, self._secrets)
+        elif name == "sec-websocket-protocol":
+            wanted = ", ".join(map(self._subprotocol, value.split(",")))
+        if self._redact is not None and colon:
+            wanted = self._asked(self._redact, name, wanted or "")
+        if wanted is None:
+            return b""
+        if wanted == value or (name == "sec-websocket-protocol" and wanted == _spaced(value)):
+            return field
+        text = re.sub(r"[\r\n]+", " ", wanted)
+        return raw_name + b": " + text.encode("latin-1", "replace") + b"\r\n"
+
+    def _asked(self, redact: RedactionHook, name: str, value: str) -> Optional[str]:
+        """What the hook makes of a value; what it withholds is a secret elsewhere, too."""
+        wanted = redact(name, value)
+        if wanted != value:
+            kept = _words(wanted or "")
+            found = [value, unquote(value), *(_words(value) - kept - {_REDACTED})]
+            self._secrets.extend(each.encode("latin-1", "replace") for each in found)
+        return wanted
+
+    def _subprotocol(self, name: str) -> str:
+        name = name.strip()
+        raw = name.encode("latin-1", "replace")
+        carries = len(name) > _LONGEST_SUBPROTOCOL or _CARRIES.search(name) is not None
+        is_label = _LABEL.search(name) is not None
+        is_secret = carries or is_label or self._is_labelled or _without_jwt(name) != name
+        self._is_labelled = is_label and not carries
+        if not name or not (is_secret or raw in self._secrets):
+            return name
+        self._secrets.append(raw)  # the response may choose it
+        return _REDACTED
 
 
 def _spaced(value: str) -> str:
     return ", ".join(part.strip() for part in value.split(","))
 
 
-def _subprotocol(name: str) -> str:
-    name = name.strip()
-    if len(name) > _LONGEST_SUBPROTOCOL or "bearer." in name.lower() or _JWT.search(name):
-        return _REDACTED
-    return name
+def _words(text: str) -> Set[str]:
+    return set(_WORD.findall(text)) | set(_WORD.findall(unquote(text)))
 
 
 def _parts_of(value: bytes) -> List[bytes]:
@@ -148,7 +204,7 @@ def _parts_of(value: bytes) -> List[bytes]:
     found = [value.strip()]
     for word in value.replace(b";", b" ").split():
         found += [word, word.partition(b"=")[2]]
-    return [each for each in found if len(each) >= _FEWEST_LETTERS]
+    return [each for each in found if each]
 
 
 class HandshakeRedactor:
@@ -238,7 +294,15 @@ class HandshakeRedactor:
                 lines.append(b"*" * size + line[size:])
             else:
                 lines.append(line)
-        found = b"".join(lines)
+        text = _without_jwt(b"".join(lines).decode("latin-1"), blacken=True)
+        found = _PARAMETER_IN_TEXT.sub(_blackened_value, text).encode("latin-1")
         for secret in sorted(set(self._secrets), key=len, reverse=True):
-            found = found.replace(secret, b"*" * len(secret))
+            if len(secret) >= _FEWEST_LETTERS:
+                found = found.replace(secret, b"*" * len(secret))
         return found
+
+
+def _blackened_value(match: Match[str]) -> str:
+    if not _SECRET.search(unquote(match[1])):
+        return match[0]
+    return f"{match[1]}={'*' * len(match[2])}"
