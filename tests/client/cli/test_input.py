@@ -11,7 +11,7 @@ from typing import List, Optional
 
 import pytest
 
-from picows_client.cli.input import InputLines
+from picows_client.cli.input import InputLines, UnreadableInput
 from tests.support.loops import run
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs add_reader for pipes")
@@ -61,6 +61,49 @@ def test_file(tmp_path: Path, data: bytes, lines: List[bytes]) -> None:
     path.write_bytes(data)
     with path.open("rb") as file:
         assert run(lambda: all_lines(file.fileno())) == lines
+
+
+def test_file_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """kqueue, unlike epoll, takes a file, but never reports its end; others run between reads."""
+    path = tmp_path / "input"
+    path.write_bytes(b"x" * 200_000 + b"\nshort")
+    turns = 0
+
+    async def main() -> List[bytes]:
+        def count() -> None:
+            nonlocal turns
+            turns += 1
+            loop.call_soon(count)
+
+        loop = asyncio.get_running_loop()
+        monkeypatch.setattr(loop, "add_reader", lambda *_: None)
+        loop.call_soon(count)
+        with path.open("rb") as file:
+            return await all_lines(file.fileno())
+
+    assert run(main) == [b"x" * 200_000, b"short"]
+    assert turns > 3
+
+
+def test_loop_without_readers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Windows: files can be read, others are refused."""
+    path = tmp_path / "input"
+    path.write_bytes(b"one\n")
+
+    def refuse(*_: object) -> None:
+        raise NotImplementedError
+
+    async def main() -> None:
+        monkeypatch.setattr(asyncio.get_running_loop(), "add_reader", refuse)
+        with path.open("rb") as file:
+            assert await all_lines(file.fileno()) == [b"one"]
+        reader, writer = os.pipe()
+        with pytest.raises(UnreadableInput, match="take -x"):
+            InputLines(reader)
+        os.close(reader)
+        os.close(writer)
+
+    run(main)
 
 
 def test_byte_by_byte() -> None:

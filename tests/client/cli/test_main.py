@@ -110,6 +110,22 @@ def test_many_lines_both_ways(peer: Peer) -> None:
     assert run_picows(peer.url, "--count", "5000", typed=lines) == (0, lines.decode(), "")
 
 
+def test_loop_that_cannot_wait_for_input() -> None:
+    """As on Windows: it says so before it connects."""
+    program = (
+        "import asyncio, sys\n"
+        "def add_reader(*args):\n"
+        "    raise NotImplementedError\n"
+        "asyncio.SelectorEventLoop.add_reader = add_reader\n"
+        "from picows_client.cli.main import main\n"
+        "sys.exit(main())\n"
+    )
+    code, output, errors = run_picows("ws://127.0.0.1:1", command=(*PYTHON, "-c", program))
+    assert (code, output) == (2, "")
+    assert errors.startswith("picows: input from a pipe")
+    assert errors.count("\n") == 1
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="sets the size of a pipe")
 def test_slow_reader(peer: Peer) -> None:
     """It slows the server down; nothing is lost."""

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 from collections import deque
 from typing import Deque, List, Optional
 
-__all__ = ["InputLines"]
+__all__ = ["InputLines", "UnreadableInput"]
 
 _CHUNK = 65536
+
+
+class UnreadableInput(Exception):
+    """The event loop cannot wait for this input."""
 
 
 class InputLines:
@@ -19,6 +24,7 @@ class InputLines:
     processes (the shell) use, too: it is read once for each time that the loop calls it readable.
 
     :param descriptor: None is an empty input.
+    :raises UnreadableInput: the loop, that of Windows, cannot wait for what is no file.
     """
 
     def __init__(self, descriptor: Optional[int]) -> None:
@@ -27,6 +33,7 @@ class InputLines:
         self._lines: Deque[bytes] = deque()
         self._unfinished: List[bytes] = []  # the parts of a line whose end has not been read
         self._is_at_end = descriptor is None
+        self._is_always_readable = descriptor is None or self._needs_no_wait(descriptor)
 
     async def read_line(self) -> Optional[bytes]:
         """Return the next line without its end, or None after the last one."""
@@ -59,15 +66,26 @@ class InputLines:
             self._lines.extend(map(_without_return, others[:-1]))
             self._unfinished = others[-1:]
 
-    async def _wait_until_readable(self) -> None:
-        if self._descriptor is None:
-            return
-        readable = self._loop.create_future()
+    def _needs_no_wait(self, descriptor: int) -> bool:
         try:
-            self._loop.add_reader(self._descriptor, _set, readable)
-        except PermissionError:  # a file, which is always readable, and which epoll refuses
+            if stat.S_ISREG(os.fstat(descriptor).st_mode):  # kqueue does not report its end
+                return True
+            self._loop.add_reader(descriptor, _do_nothing)
+        except NotImplementedError:
+            raise UnreadableInput(
+                "input from a pipe or a terminal cannot be read here; take -x, or a file as input"
+            ) from None
+        except OSError:  # a device that epoll or kqueue refuses, or no descriptor
+            return True
+        self._loop.remove_reader(descriptor)
+        return False
+
+    async def _wait_until_readable(self) -> None:
+        if self._descriptor is None or self._is_always_readable:
             await asyncio.sleep(0)
             return
+        readable = self._loop.create_future()
+        self._loop.add_reader(self._descriptor, _set, readable)
         try:
             await readable
         finally:
@@ -76,6 +94,10 @@ class InputLines:
 
 def _without_return(line: bytes) -> bytes:
     return line[:-1] if line.endswith(b"\r") else line
+
+
+def _do_nothing() -> None:
+    pass
 
 
 def _set(future: asyncio.Future[None]) -> None:

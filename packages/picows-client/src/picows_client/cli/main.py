@@ -11,7 +11,7 @@ from typing import Any, Callable, Optional, Sequence
 
 from picows_client.cli.arguments import Arguments, parsed
 from picows_client.cli.console import Console
-from picows_client.cli.input import InputLines
+from picows_client.cli.input import InputLines, UnreadableInput
 from picows_client.cli.line_editor import LineEditor, load_readline
 from picows_client.cli.rendering import Rendering
 from picows_client.cli.session import LOST, SUCCESS, WRONG_USAGE, Lines, Session
@@ -49,6 +49,7 @@ async def _run(arguments: Arguments) -> int:
         return code
     with ExitStack() as stack:
         try:
+            lines = _lines(arguments, editor)
             context = tls_context(
                 is_insecure=arguments.is_insecure,
                 authorities=arguments.authorities,
@@ -58,11 +59,10 @@ async def _run(arguments: Arguments) -> int:
             recorder = None
             if arguments.recording is not None:
                 recorder = stack.enter_context(_recorder(arguments.recording))
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, UnreadableInput) as error:
             sys.stderr.write(f"picows: {error}\n")
             return WRONG_USAGE
         rendering = _rendering(arguments, prefix="" if editor is None else _PREFIX)
-        lines = _lines(arguments, editor)
         session = Session(arguments, context, lines, rendering, make_console, recorder)
         if editor is not None:
             editor.start()
