@@ -21,6 +21,7 @@ from tests.client.test_link import SOON, close_at_once, hold, refuse
 from tests.support.leaks import eventually
 from tests.support.loops import other_tasks
 from tests.support.rawpeer import RawConnection, raw_peer
+from tests.support.skipping_loop import run_skipping
 
 Run = Callable[..., Any]
 
@@ -66,6 +67,28 @@ def test_losses(run: Run) -> None:
 
     run(main)
     assert errors == [1012] * 3
+
+
+def test_work_on_a_lost_connection() -> None:
+    """It makes no connection stable that the server has closed at once."""
+    ended = 0
+
+    async def follow(url: str) -> None:
+        nonlocal ended
+        backoff = WSBackoff(stable_after=1000.0)
+        async for ws in connect(url, backoff=backoff, max_attempts=3):
+            await ws.wait_closed()
+            await asyncio.sleep(5000.0)
+            ended += 1
+            assert ended <= 3
+
+    async def main() -> None:
+        async with raw_peer(close_at_once) as peer:
+            with pytest.raises(WSConnectionClosed):
+                await follow(peer.url())
+
+    run_skipping(main)
+    assert ended == 3
 
 
 def test_open_connections_are_closed(run: Run) -> None:

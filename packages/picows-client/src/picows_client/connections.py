@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, AsyncIterator, Awaitable, Callable, Tuple, Union
 
 from picows_client.logs import Logger, resolve_logger
@@ -20,8 +21,15 @@ async def connections(
     redial = Redial(attempt, RedialRules.of(*rules), resolve_logger(logger_name))
     while True:
         connection = await redial.connect()
+        # Whoever iterates may go on for long after the connection has ended.
+        ended = asyncio.ensure_future(_time_of_end(connection))
         try:
             yield connection
         finally:
             await connection.__aexit__(None, None, None)
-        redial.lost(connection.transport)
+        redial.lost(connection.transport, await ended)
+
+
+async def _time_of_end(connection: WSConnection) -> float:
+    await connection.wait_closed()
+    return asyncio.get_running_loop().time()

@@ -109,10 +109,13 @@ class Redial(Generic[T]):
             self._open_since = self._loop.time()
             return opened
 
-    def lost(self, transport: WSTransport) -> None:
-        """Note how an open connection ended. Raises its error if that ends it all."""
+    def lost(self, transport: WSTransport, when: Optional[float] = None) -> None:
+        """Note how an open connection ended. Raises its error if that ends it all.
+
+        :param when: the loop's time then; None: just now.
+        """
         now = self._loop.time()
-        if now - self._open_since >= self._rules.backoff.stable_after:
+        if (now if when is None else when) - self._open_since >= self._rules.backoff.stable_after:
             self.attempts = self._failures = 0
             self._since = now
         error = connection_closed(transport)
