@@ -42,8 +42,9 @@ def environment(**more: str) -> Dict[str, str]:
 
 
 def default_signals() -> None:
-    """A shell's background jobs ignore SIGINT, and so would every child of theirs."""
+    """A shell's background jobs ignore SIGINT, or with nohup SIGHUP, and so would their children."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def started(*arguments: str, command: Tuple[str, ...] = PICOWS, **options: Any) -> Any:

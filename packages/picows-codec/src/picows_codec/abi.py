@@ -31,16 +31,16 @@ def __getattr__(name: str) -> Type[object]:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     epoch, level, layout = int(compiled[1]), int(compiled[2]), compiled[3]
     version = compiled[4].replace("_", ".")
-    if version == __version__ and (epoch, level, layout) != (ABI_EPOCH, ABI_LEVEL, LAYOUTS[-1]):
+    if epoch == ABI_EPOCH and level <= ABI_LEVEL and layout == LAYOUTS[level - 1]:
+        return object
+    if version == __version__:
         fix = "the two were built from different sources of it; compile the extension again"
     elif epoch != ABI_EPOCH:
         fix = f"compile it again, or {_install(version)}"
     elif level > ABI_LEVEL:
         fix = _install(version)
-    elif layout != LAYOUTS[level - 1]:
-        fix = f"its structs or methods lie elsewhere; compile it again, or {_install(version)}"
     else:
-        return object
+        fix = f"its structs or methods lie elsewhere; compile it again, or {_install(version)}"
     raise ImportError(
         f"an extension that was compiled against picows-codec {version} (C API epoch {epoch},"
         f" level {level}) cannot run on picows-codec {__version__} (epoch {ABI_EPOCH}, level"
