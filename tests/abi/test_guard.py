@@ -156,7 +156,7 @@ def test_a_newer_level_at_run_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(installed_abi, "ABI_LEVEL", 3)
     monkeypatch.setattr(installed_abi, "LAYOUTS", ("aaaa", "bbbb", "cccc"))
     for level, layout in enumerate(installed_abi.LAYOUTS, 1):
-        name = f"epoch_{EPOCH}_level_{level}_layout_{layout}_version_0_1_0"
+        name = f"epoch_{EPOCH}_level_{level}_layout_{layout}_version_0_0_1"
         assert getattr(installed_abi, name) is object
         with pytest.raises(ImportError, match="lie elsewhere"):
             getattr(installed_abi, name.replace(layout, "dddd"))

@@ -42,7 +42,7 @@ def environment(**more: str) -> Dict[str, str]:
 
 
 def default_signals() -> None:
-    """A shell's background jobs ignore SIGINT, or with nohup SIGHUP, and so would their children."""
+    """A shell's background jobs ignore SIGINT, and with nohup SIGHUP; so would their children."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
