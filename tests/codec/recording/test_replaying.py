@@ -10,16 +10,20 @@ import pytest
 
 from picows_codec import (
     WSConnection,
+    WSDirection,
     WSDisconnectKind,
+    WSFrame,
     WSMessage,
     WSMessageListener,
     WSPermessageDeflate,
     WSTransport,
+    WSUpgradeRequest,
+    WSUpgradeResponse,
     WSUsageError,
 )
 from picows_codec.recording import Record, Recorder, RecordingError, read_recording, replay
 from picows_codec.testing import connected
-from tests.support.connection import both_roles
+from tests.support.connection import Connection, both_roles
 from tests.support.deflate import DeflateConnection, Peer, both_contexts
 from tests.support.frames import BINARY, PING, TEXT, pattern
 from tests.support.recording import Collector
@@ -219,14 +223,32 @@ def test_without_an_end(run: Run, tmp_path: Path) -> None:
     run(main)
 
 
-def test_a_refused_handshake(run: Run, tmp_path: Path) -> None:
-    path = tmp_path / "a.rec"
-    with Recorder(path) as recorder:
-        from tests.support.connection import Connection  # noqa: PLC0415
+def forbidden() -> Any:
+    return WSUpgradeResponse.create_error_response(403, b"no")
 
-        connection = Connection("client", open=False, tap=recorder)
+
+def redirected() -> Any:
+    return WSUpgradeResponse.create_redirect_response(302, "/elsewhere")
+
+
+def fine() -> Any:
+    return WSUpgradeResponse.create_ok_response(b"healthy")
+
+
+@both_roles
+@pytest.mark.parametrize("respond", [forbidden, redirected, fine])
+def test_a_refused_handshake(
+    run: Run, role: str, respond: Callable[[], Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "a.rec"
+    response = respond()
+    with Recorder(path) as recorder:
+        connection = Connection(role, factory=lambda *_: respond(), open=False, tap=recorder)
         connection.start()
-        connection.feed(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno")
+        if role == "client":
+            connection.feed(response.to_bytes())
+        else:
+            connection.feed(connection.opening_bytes())
         connection.loop.run_ready()
         connection.lose()
 
@@ -237,7 +259,104 @@ def test_a_refused_handshake(run: Run, tmp_path: Path) -> None:
         (cause,) = await replay(path, factory)
         assert cause.kind is WSDisconnectKind.HANDSHAKE_FAILURE
         assert cause.exception is not None
-        assert "403" in str(cause.exception)
+        assert str(response.status) in str(cause.exception)
+
+    run(main)
+
+
+def test_a_factory_that_checks_credentials(run: Run, tmp_path: Path) -> None:
+    """They are not in the recording, so it refuses what it accepted live."""
+    path = tmp_path / "a.rec"
+
+    def route(request: WSUpgradeRequest) -> Any:
+        return Collector() if "Authorization" in request.headers else forbidden()
+
+    with Recorder(path) as recorder:
+        credentials = {"Authorization": "Basic YTpi"}
+        connected(route, role="server", peer_headers=credentials, tap=recorder).lose()
+
+    async def main() -> None:
+        (cause,) = await replay(path, route)
+        assert cause.kind is WSDisconnectKind.HANDSHAKE_FAILURE
+        listener = Collector()
+        await replay(path, listener)
+        assert listener.events[-1] == "disconnected"
+
+    run(main)
+
+
+@both_roles
+def test_redacted_subprotocols(run: Run, role: str, tmp_path: Path) -> None:
+    """Several have the same name then."""
+    path = tmp_path / "a.rec"
+    names = ["token", "0a" * 20]
+    live = record(
+        path,
+        role,
+        lambda link: link.receive("x"),
+        subprotocols=names,
+        **({"peer_headers": {"Sec-WebSocket-Protocol": names[1]}} if role == "server" else {}),
+    )
+
+    async def main() -> None:
+        listener = Collector()
+        await replay(path, listener)
+        assert listener.events[0] == ("connected", "/", "REDACTED")
+        assert listener.events[1:] == live.events[1:]
+
+    run(main)
+
+
+@both_roles
+def test_it_keeps_little(run: Run, role: str, tmp_path: Path) -> None:
+    """Not more for a recording of a million writes."""
+    path = tmp_path / "a.rec"
+    record(path, role, lambda link: [link.receive("x") for _ in range(1000)])
+
+    class Echo(Collector):
+        def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+            transport.send(TEXT, b"y")
+
+        def on_ws_connected(self, transport: WSTransport) -> None:
+            self.network: Any = transport.underlying_transport
+
+        def on_ws_disconnected(self, transport: WSTransport) -> None:
+            self.kept = len(self.network.calls), len(self.network.writes)
+
+    async def main() -> None:
+        listener = Echo()
+        await replay(path, listener)
+        assert listener.kept <= (1, 1)
+
+    run(main)
+
+
+def test_no_task_is_left(run: Run, tmp_path: Path) -> None:
+    """A coroutine that is cancelled has ended when replay raises."""
+    path = tmp_path / "a.rec"
+    with Recorder(path) as recorder:
+        links = [connected(Collector(), tap=recorder) for _ in range(3)]
+        for link in links:
+            link.receive("x")
+    ended: List[str] = []
+
+    async def main() -> None:
+        async def handler(ws: WSConnection) -> None:
+            try:
+                async for _ in ws:
+                    pass
+                await asyncio.get_running_loop().create_future()
+            finally:
+                await asyncio.sleep(0)
+                ended.append("ended")
+
+        def stop(record: Record) -> None:
+            if record.direction is WSDirection.RECEIVED and not record.is_handshake:
+                raise LookupError("as asked for")
+
+        with pytest.raises(LookupError, match="as asked for"):
+            await replay(path, handler, on_record=stop)
+        assert ended == ["ended"] * 3
 
     run(main)
 

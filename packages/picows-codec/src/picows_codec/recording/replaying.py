@@ -13,7 +13,7 @@ from picows_codec.coroutines.inbox import Inbox, QueueMarks
 from picows_codec.deflate.negotiation import NAME, parse_extensions
 from picows_codec.deflate.parameters import WSPermessageDeflate
 from picows_codec.disconnect import WSDisconnectCause
-from picows_codec.errors import WSConnectionClosed, WSUsageError
+from picows_codec.errors import WSConnectionClosed, WSHandshakeError, WSUsageError
 from picows_codec.listener import WSListener
 from picows_codec.listener_factory import bind_listener_factory, bind_route
 from picows_codec.recording.file_format import Record, RecordingError
@@ -66,7 +66,8 @@ async def replay(
     sent meanwhile goes nowhere. One loop iteration passes for each read that was recorded.
 
     Returns how each connection ended, in the order in which they began. One whose handshake was
-    refused ends with ``HANDSHAKE_FAILURE``; the listener factory is not called then.
+    refused ends with ``HANDSHAKE_FAILURE``; the listener factory is not called then. Where a server
+    had accepted, its factory decides again, without the credentials that are not recorded.
 
     :param path: a file of a :class:`Recorder`; those that it was rotated into are read first.
     :param target: a listener; a listener factory, as the package of the connection's role takes
@@ -96,7 +97,7 @@ async def replay(
             await running.take(record)
         await running.end_all()
     finally:
-        running.drop_all()
+        await running.drop_all()
     if not running.causes and running.reason is not None:
         raise RecordingError(f"{path} has nothing to replay: {running.reason}")
     return [running.causes[number] for number in sorted(running.causes)]
@@ -140,6 +141,25 @@ class _Sink(MemoryTransport):
         if len(self.writes) > 1:
             del self.writes[1:]
 
+    def _count(self, name: str) -> None:
+        pass
+
+
+class _Log(MemoryLog):
+    """Keeps exceptions only, because nobody reads the lines."""
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802
+        return False
+
+    def debug(self, message: str, *args: object, exc_info: object = None) -> None:
+        pass
+
+    info = debug
+
+    def error(self, message: str, *args: object, exc_info: Optional[BaseException] = None) -> None:
+        super().error(message, *args, exc_info=exc_info)
+        self.lines.clear()
+
 
 class _Running:
     """The connections of a replay."""
@@ -168,7 +188,7 @@ class _Running:
                 await replayed.take(record)
         except _CannotBeReplayed as error:
             self.reason = str(error)
-            self._connections.pop(number).drop()
+            await self._connections.pop(number).drop()
 
     def _open(self, record: Record) -> None:
         before = self._connections.get(record.connection)
@@ -197,9 +217,8 @@ class _Running:
         for number in list(self._connections):
             await self._end(number)
 
-    def drop_all(self) -> None:
-        for replayed in self._connections.values():
-            replayed.drop()
+    async def drop_all(self) -> None:
+        await asyncio.gather(*(replayed.drop() for replayed in self._connections.values()))
 
 
 class _CannotBeReplayed(Exception):
@@ -216,12 +235,13 @@ class _Replayed:
         self._target = target
         self._options = options
         self._raises = raise_errors
-        self._log = MemoryLog()
+        self._log = _Log()
         self._request = b""
         self._memory: Optional[MemoryConnection] = None
         self._task: Optional[asyncio.Task[Any]] = None
         self._continues: Optional[Dict[str, Any]] = record.facts.get("continues")
         self._repeated = 0
+        self._refusal: Optional[int] = None  # role server: the recorded status if it is not 101
         self._skipped = bytes.fromhex(self._continues["head"]) if self._continues else b""
 
     def pass_over(self, heads: int) -> None:
@@ -251,6 +271,10 @@ class _Replayed:
             if self._memory is not None:
                 await self._feed(self._with_own_accept(head))
         elif self._memory is None:
+            status = _status_of(head)
+            if 100 <= status < 200 and status != 101:
+                return  # RFC 9110, 15.2: another head follows
+            self._refusal = None if status == 101 else status
             self._begin(self._server_options(head))
             await self._feed(self._request)
 
@@ -268,6 +292,8 @@ class _Replayed:
 
     def _factory(self) -> Callable[..., Any]:
         target: Any = self._target
+        if self._refusal is not None:
+            return self._refuse
         if isinstance(target, WSListener):
             return lambda *_: target
         if inspect.iscoroutinefunction(target):
@@ -275,6 +301,9 @@ class _Replayed:
         bind: Any = bind_listener_factory if self._role == "client" else bind_route
         found: Callable[..., Any] = bind(target)
         return found
+
+    def _refuse(self, _: Any) -> None:
+        raise WSHandshakeError(f"the recorded response was {self._refusal}", status=self._refusal)
 
     def _start_task(self, inbox: Inbox) -> None:
         handler: Any = self._target
@@ -302,8 +331,10 @@ class _Replayed:
         self._raise_errors()
 
     def _raise_errors(self) -> None:
-        if self._raises and self._log.errors:
-            error, traceback = self._log.errors.pop(0)
+        errors = self._log.errors[:]
+        self._log.errors.clear()
+        if self._raises and errors and self._refusal is None:
+            error, traceback = errors[0]
             raise error.with_traceback(traceback)
 
     async def end(self) -> Optional[WSDisconnectCause]:
@@ -324,12 +355,15 @@ class _Replayed:
         self._raise_errors()
         return memory.cause
 
-    def drop(self) -> None:
+    async def drop(self) -> None:
         """Leave nothing behind."""
-        if self._task is not None and not self._task.done():
-            self._task.cancel()
         if self._memory is not None and not self._memory.network.lost:
             self._memory.lose()
+        task = self._task
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        await asyncio.sleep(0)  # until connection_lost was called
 
     # The opening handshake
 
@@ -420,8 +454,13 @@ def _listed(fields: List[Tuple[str, str]], name: str) -> List[str]:
     found: List[str] = []
     for each, value in fields:
         if each == name:
-            found += [part.strip() for part in value.split(",") if part.strip() not in found]
-    return [part for part in found if part]
+            found += [part.strip() for part in value.split(",")]
+    return [part for part in dict.fromkeys(found) if part]  # several may be REDACTED
+
+
+def _status_of(response: bytes) -> int:
+    match = re.match(rb"\s*HTTP/\d\.\d (\d{3})", response)
+    return 0 if match is None else int(match[1])
 
 
 def _extensions(fields: List[Tuple[str, str]]) -> Iterator[Any]:
@@ -434,7 +473,7 @@ def _extensions(fields: List[Tuple[str, str]]) -> Iterator[Any]:
 
 
 def _compression_of(fields: List[Tuple[str, str]]) -> Optional[WSPermessageDeflate]:
-    """The parameters of permessage-deflate in an offer or an answer."""
+    """The parameters of permessage-deflate in an offer or a response."""
     for name, parameters in _extensions(fields):
         if name != NAME:
             continue
