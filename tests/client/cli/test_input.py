@@ -67,12 +67,12 @@ def test_file_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """kqueue, unlike epoll, takes a file, but never reports its end; others run between reads."""
     path = tmp_path / "input"
     path.write_bytes(b"x" * 200_000 + b"\nshort")
-    turns = 0
+    iterations = 0
 
     async def main() -> List[bytes]:
         def count() -> None:
-            nonlocal turns
-            turns += 1
+            nonlocal iterations
+            iterations += 1
             loop.call_soon(count)
 
         loop = asyncio.get_running_loop()
@@ -82,7 +82,7 @@ def test_file_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             return await all_lines(file.fileno())
 
     assert run(main) == [b"x" * 200_000, b"short"]
-    assert turns > 3
+    assert iterations > 3
 
 
 def test_loop_without_readers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
