@@ -99,6 +99,29 @@ def test_bytes_behind_a_request_are_seen_once() -> None:
     assert tap.bytes_of(RECEIVED).endswith(frames.build(TEXT, b"later", key=frames.KEY))
 
 
+def test_an_interrupt_behind_a_request() -> None:
+    """A callback that raises it does not cost the tap the end."""
+
+    class Interrupts(Recorder):
+        def on_ws_frame(self, transport: Any, frame: Any) -> None:
+            raise KeyboardInterrupt
+
+    async def factory(request: Any) -> Any:
+        return Interrupts()
+
+    taps = Factory(Ends)
+    connection = Connection("server", factory=factory, open=False, tap=taps)
+    connection.start()
+    frame = frames.build(TEXT, b"early", key=frames.KEY)
+    connection.transport.feed(frames.upgrade_request() + frame)
+    with pytest.raises(KeyboardInterrupt):
+        connection.loop.run_ready()
+    connection.lose()
+    connection.loop.run_ready()
+    (tap,) = taps.made
+    assert len(tap.causes) == 1
+
+
 @both_roles
 def test_a_refused_handshake(role: str) -> None:
     tap = Tap()

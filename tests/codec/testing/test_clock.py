@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from typing import Any, List
 
 import pytest
@@ -62,6 +63,53 @@ def test_run() -> None:
     assert loop.run(value()) == 3
     with pytest.raises(TimeoutError):
         loop.run(asyncio.sleep(1))
+
+
+VARIABLE: Any = contextvars.ContextVar("VARIABLE", default="none")
+
+
+def test_contexts() -> None:
+    """Those of the callers, or those that are passed; what a callback sets stays in its own."""
+    loop = FakeLoop()
+    given = contextvars.copy_context()
+    given.run(VARIABLE.set, "given")
+    seen: List[str] = []
+
+    def note() -> None:
+        seen.append(VARIABLE.get())
+        VARIABLE.set("changed")
+
+    async def work() -> None:
+        await asyncio.sleep(0)
+        note()
+
+    def ask() -> None:
+        VARIABLE.set("caller's")
+        loop.call_soon(note)
+        loop.call_soon_threadsafe(note)
+        loop.call_later(1, note)
+        loop.call_at(loop.time() + 1, note)
+        loop.create_task(work())
+
+    contextvars.copy_context().run(ask)
+    loop.advance(1)
+    assert seen == ["caller's"] * 5
+    assert VARIABLE.get() == "none"
+    seen.clear()
+    calls: Any = [
+        loop.call_soon,
+        loop.call_soon_threadsafe,
+        lambda *args, **options: loop.call_later(1, *args, **options),
+        lambda *args, **options: loop.call_at(loop.time(), *args, **options),
+    ]
+    for call in calls:
+        call(note, context=given.copy())
+    loop.create_task(work(), context=given.copy())
+    loop.advance(1)
+    assert seen == ["given"] * 5
+    loop.call_soon(note, context=given)
+    loop.run_ready()
+    assert given[VARIABLE] == "changed"
 
 
 def test_exceptions_are_raised() -> None:

@@ -351,9 +351,11 @@ cdef class WSEndpoint(Handshaking):
     cdef int _received_behind_request(self, bytes data) except -1:
         cdef Witness witness = self._witness
         set_witness(self, None)         # which has seen them
-        self.data_received(data)
-        if self._state != CLOSED:
-            set_witness(self, witness)
+        try:
+            self.data_received(data)
+        finally:
+            if self._state != CLOSED:
+                set_witness(self, witness)
         return 0
 
     # The deadline

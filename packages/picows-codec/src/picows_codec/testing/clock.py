@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import sys
 from asyncio.events import _get_running_loop, _set_running_loop
 from collections import deque
 from contextlib import contextmanager
+from contextvars import Context, copy_context
 from typing import (
     Any,
     Callable,
@@ -37,10 +39,17 @@ class FakeClock:
 class FakeHandle:
     """A callback that waits, in the loop's queue or for its time."""
 
-    def __init__(self, callback: Callable[..., Any], args: Tuple[Any, ...], when: float) -> None:
+    def __init__(
+        self,
+        callback: Callable[..., Any],
+        args: Tuple[Any, ...],
+        when: float,
+        context: Optional[Context] = None,
+    ) -> None:
         self._callback: Optional[Callable[..., Any]] = callback
         self._args = args
         self._when = when
+        self._context: Optional[Context] = copy_context() if context is None else context
 
     def when(self) -> float:
         """Return the time at which it is due."""
@@ -50,6 +59,7 @@ class FakeHandle:
         """Never run it."""
         self._callback = None
         self._args = ()
+        self._context = None
 
     def cancelled(self) -> bool:
         """Whether it was cancelled, or has run."""
@@ -57,20 +67,21 @@ class FakeHandle:
 
     def run(self) -> None:
         """Run it now."""
-        callback, args = self._callback, self._args
+        callback, args, context = self._callback, self._args, self._context
         self.cancel()
         try:
-            if callback is not None:
-                callback(*args)
+            if callback is not None and context is not None:
+                context.run(callback, *args)
         finally:
-            del callback, args  # an exception that is kept keeps this frame, too
+            del callback, args, context  # an exception that is kept keeps this frame, too
 
 
 class FakeLoop:
     """An event loop without I/O: callbacks run in ``run_ready`` and ``advance`` only.
 
     The exception of a callback is raised by the call that ran it, not only logged. Futures, tasks,
-    ``asyncio.sleep`` and the like work; sockets, threads and processes do not.
+    ``asyncio.sleep`` and the like work; sockets, threads and processes do not. A callback runs in
+    the context that it was given, or in a copy of its caller's, as on asyncio's loops.
     """
 
     def __init__(self, clock: Optional[FakeClock] = None) -> None:
@@ -90,7 +101,7 @@ class FakeLoop:
         self, callback: Callable[..., Any], *args: Any, context: Any = None
     ) -> FakeHandle:
         """Run a callback in the next ``run_ready``."""
-        handle = FakeHandle(callback, args, self.clock.now)
+        handle = FakeHandle(callback, args, self.clock.now, context)
         self._ready.append(handle)
         return handle
 
@@ -98,7 +109,7 @@ class FakeLoop:
         self, delay: float, callback: Callable[..., Any], *args: Any, context: Any = None
     ) -> FakeHandle:
         """Run a callback when so many seconds have passed."""
-        return self.call_at(self.clock.now + delay, callback, *args)
+        return self.call_at(self.clock.now + delay, callback, *args, context=context)
 
     def create_future(self) -> asyncio.Future[Any]:
         """Return a future of this loop."""
@@ -110,7 +121,7 @@ class FakeLoop:
         self, when: float, callback: Callable[..., Any], *args: Any, context: Any = None
     ) -> FakeHandle:
         """Run a callback at a time of the clock."""
-        handle = FakeHandle(callback, args, when)
+        handle = FakeHandle(callback, args, when, context)
         heapq.heappush(self._timers, (when, next(self._order), handle))
         return handle
 
@@ -118,13 +129,28 @@ class FakeLoop:
         self, callback: Callable[..., Any], *args: Any, context: Any = None
     ) -> FakeHandle:
         """Run a callback in the next ``run_ready``."""
-        return self.call_soon(callback, *args)
+        return self.call_soon(callback, *args, context=context)
 
     def create_task(
-        self, coro: Coroutine[Any, Any, Any], *, name: Optional[str] = None, **_: Any
+        self,
+        coro: Coroutine[Any, Any, Any],
+        *,
+        name: Optional[str] = None,
+        context: Optional[Context] = None,
+        **_: Any,
     ) -> asyncio.Task[Any]:
-        """Return a task that begins in the next ``run_ready``."""
-        return asyncio.Task(coro, loop=cast("Any", self), name=name)
+        """Return a task that begins in the next ``run_ready``.
+
+        Before Python 3.11 it runs in a copy of ``context``.
+        """
+        make: Any = asyncio.Task
+        if context is None:
+            task = make(coro, loop=self, name=name)
+        elif sys.version_info >= (3, 11):
+            task = make(coro, loop=self, name=name, context=context)
+        else:
+            task = context.run(make, coro, loop=self, name=name)
+        return cast("asyncio.Task[Any]", task)
 
     def get_debug(self) -> bool:
         """False."""
