@@ -300,6 +300,19 @@ def test_reconnect_with_a_time_limit(peer: Peer) -> None:
     peer.events("closed 1000")
 
 
+def test_control_c_at_the_moment_of_a_failure() -> None:
+    """The dial fails in the same iteration of the loop as the signal arrives."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        process = started(f"ws://127.0.0.1:{server.getsockname()[1]}", "--reconnect")
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(4096)
+            process.send_signal(signal.SIGSTOP)
+            process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGCONT)
+        assert finished(process) == (0, "", "")
+
+
 @pytest.mark.parametrize("words", [["-1"], ["--count", "3"]])
 def test_no_connection_to_count_on(words: list[str]) -> None:
     code, output, errors = run_picows("ws://127.0.0.1:1", *words)

@@ -297,6 +297,8 @@ class Session:
 
     def _code_for(self, error: BaseException) -> int:
         """Return the exit code for what ended the link, and complain of it unless it is orderly."""
+        if self._stopped.is_set():
+            return self._code_at_the_end()  # a dial that failed at that moment is of no interest
         if isinstance(error, WSConnectionClosed) and self._is_orderly(error):
             if self._is_interactive:
                 self._console.remark(f"Disconnected: {error}")
@@ -308,8 +310,6 @@ class Session:
         return LOST
 
     def _is_orderly(self, error: WSConnectionClosed) -> bool:
-        if self._stopped.is_set():
-            return True
         kind = None if error.cause is None else error.cause.kind
         if kind is WSDisconnectKind.PEER_CLOSE:
             return error.code in _ORDERLY
