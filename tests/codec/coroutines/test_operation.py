@@ -115,7 +115,7 @@ def test_a_future_that_is_not_done() -> None:
     link = CoroutineConnection()
     made = link.awaited.recv()
     assert not made.send(None).done()
-    with pytest.raises(RuntimeError, match="before its future was done"):
+    with pytest.raises(RuntimeError, match="before what it waits for had come"):
         made.send(None)
     # That is the end of it.
     assert link.start_task(link.awaited.recv()).cancel()
@@ -221,9 +221,13 @@ def test_a_second_receiver() -> None:
 def test_a_second_receiver_before_the_first_has_run() -> None:
     link = CoroutineConnection()
     first = link.start_task(link.awaited.recv())
-    link.transport.feed(link.build(TEXT, b"a"))
-    with pytest.raises(WSStateError, match="another task"):
-        link.awaited.recv().send(None)
+
+    async def feed_and_receive() -> None:
+        link.transport.feed(link.build(TEXT, b"a"))  # the other task goes on after this one
+        with pytest.raises(WSStateError, match="another task"):
+            link.awaited.recv().send(None)
+
+    link.do(feed_and_receive())
     link.loop.run_ready()
     assert first.result() == "a"
 
@@ -243,8 +247,13 @@ def test_a_receiver_that_is_dropped() -> None:
 def test_cancelling_a_recv_loses_nothing(arrives: str) -> None:
     link = CoroutineConnection()
     task = link.start_task(link.awaited.recv())
-    if arrives == "before":  # the future is done, and the task has not run
-        link.transport.feed(link.build(TEXT, b"a"))
+
+    async def feed_and_cancel() -> None:
+        link.transport.feed(link.build(TEXT, b"a"))  # the other task goes on after this one
+        task.cancel()
+
+    if arrives == "before":
+        link.do(feed_and_cancel())
     task.cancel()
     if arrives == "after":
         link.transport.feed(link.build(TEXT, b"a"))

@@ -5,6 +5,7 @@ from libc.stdint cimport uint8_t
 
 from picows_codec.connection.sender cimport Sender
 from picows_codec.coroutines.turns cimport Turns
+from picows_codec.coroutines.waiter cimport Waiter
 from picows_codec.listener cimport WSMessageListener
 
 cdef enum:
@@ -31,7 +32,7 @@ cdef class Inbox(WSMessageListener):
         uint8_t _is_paused          # reading is paused because of this queue
         uint8_t _is_ended           # no message comes any more
         void* _receiver             # the operation that receives; not a reference
-        object _waiter              # its future, or None
+        Waiter _waiter              # what it awaits, or None
         Turns _turns                # senders that wait, or None
 
     # For the receiving operation
@@ -39,8 +40,8 @@ cdef class Inbox(WSMessageListener):
     cdef PyObject* take(self) except NULL       # returns a new reference
     cdef list take_many(self, Py_ssize_t limit)
     cdef int set_receiver(self, void* operation) noexcept
-    cdef object wait(self)
-    cdef int stop_waiting(self) noexcept
+    cdef Waiter wait(self)
+    cdef Waiter stop_waiting(self)
     cdef int has_suspended(self) noexcept
 
     # For senders
@@ -54,7 +55,6 @@ cdef class Inbox(WSMessageListener):
     cdef int _pause(self) except -1
     cdef Py_ssize_t _most_beyond(self)
     cdef int _fail(self) except -1
-    cdef int _wake(self) except -1
 
 # Inline, because they are called per message.
 

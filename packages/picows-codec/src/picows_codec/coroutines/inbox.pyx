@@ -19,6 +19,7 @@ from picows_codec.constants cimport (
     WS_OP_TEXT,
 )
 from picows_codec.coroutines.turns cimport Turns
+from picows_codec.coroutines.waiter cimport Waiter, new_waiter
 from picows_codec.frames cimport WSFrame, WSMessage
 from picows_codec.listener cimport WSMessageListener
 from picows_codec.text cimport picows_text
@@ -159,7 +160,9 @@ cdef class Inbox(WSMessageListener):
         if self._count == 0 or self._is_ended:
             return 0
         if self._waiter is not None:
-            self._wake()
+            self.stop_waiting().wake()
+            if self._count == 0 or self._is_ended:
+                return 0
         if self._is_paused:
             if self._size - self._marks.high_size > self._most_beyond():
                 return self._fail()
@@ -275,31 +278,25 @@ cdef class Inbox(WSMessageListener):
         self._receiver = operation
         return 0
 
-    cdef object wait(self):
-        """A future that is done when there is a message, or the end."""
+    cdef Waiter wait(self):
+        """What is to be awaited until there is a message, or the end."""
         self._next = None
         if self._arrived is not None and picows_room(self._arrived) > KEPT_ROOM:
             self._arrived = None
         self._taken = 0
-        self._waiter = self.create_future()
+        self._waiter = new_waiter(sender_of(self)._loop)
         return self._waiter
 
-    cdef int stop_waiting(self) noexcept:
+    cdef Waiter stop_waiting(self):
+        cdef Waiter waiter = self._waiter
         self._waiter = None
-        return 0
-
-    cdef int _wake(self) except -1:
-        waiter = self._waiter
-        self._waiter = None
-        if not waiter.done():
-            waiter.set_result(None)
-        return 0
+        return waiter
 
     cdef int end(self) except -1:
         """No message comes any more, and nobody can send: tell those who wait."""
         self._is_ended = True
         if self._waiter is not None:
-            self._wake()
+            self.stop_waiting().wake_soon()
         if self._turns is not None:
             self._turns.call_all()
         return 0

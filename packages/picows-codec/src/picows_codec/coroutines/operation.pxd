@@ -24,7 +24,7 @@ cdef enum:
 cdef class Operation:
     cdef:
         Inbox _inbox            # None when it has ended
-        object _future          # what is waited for, or None
+        object _future          # what is waited for, or None; a Waiter for what receives
         object _payload         # what is to be sent: a message, a list of them, or a fragment
         Py_ssize_t _number      # RECEIVES_MANY: the limit; SENDS_MANY: how many have been sent
         uint8_t _kind
@@ -41,6 +41,8 @@ cdef class Operation:
     cdef int _send(self, PyObject** result) except -1
     cdef int _send_rest(self, Sender sender) except -1
     cdef object _pause_future(self)
+    cdef bint _is_over(self)
+    cdef int _suspend(self, object future, PyObject** result) except -1
     cdef int _wait(self, object future, PyObject** result) except -1
     cdef int _finish(self) except -1
     cdef int _finish_by_error(self) except -1

@@ -23,6 +23,7 @@ from picows_codec.connection.state cimport MAY_SEND
 from picows_codec.constants cimport WS_CLOSE_INTERNAL_ERROR, WS_OP_BINARY, WS_OP_TEXT
 from picows_codec.coroutines.inbox cimport Inbox, must_suspend, sender_of
 from picows_codec.coroutines.turns cimport Turns
+from picows_codec.coroutines.waiter cimport Waiter
 from picows_codec.transport cimport _send_message_of, _Sendable
 
 from picows_codec.coroutines.ending import connection_closed, ends_iteration
@@ -47,7 +48,7 @@ cdef extern from "Python.h":
 cdef enum:
     IS_NEW = 0
     IS_RUNNING = 1
-    IS_WAITING = 2              # for a future
+    IS_WAITING = 2              # for a Waiter, or a future
     IS_YIELDING = 3             # for the next loop iteration
     IS_DONE = 4
 
@@ -167,9 +168,9 @@ cdef class Operation:
             self._begin()
         elif self._stage == IS_DONE:
             raise RuntimeError(f"cannot reuse already awaited {self!r}")
-        elif self._stage == IS_WAITING and not self._future.done():
+        elif self._stage == IS_WAITING and not self._is_over():
             self._give_up()
-            raise RuntimeError(f"{self!r} was resumed before its future was done")
+            raise RuntimeError(f"{self!r} was resumed before what it waits for had come")
         status = (<stepping> _step)(self, result)
         if status == RETURNS:
             self._finish()
@@ -217,11 +218,20 @@ cdef class Operation:
         self._stage = IS_RUNNING
         return 0
 
+    cdef bint _is_over(self):
+        """Whether what it waits for has come."""
+        if self._kind <= RECEIVES_MANY:
+            return (<Waiter> self._future)._is_done
+        return self._future.done()
+
     cdef int _wait(self, object future, PyObject** result) except -1:
         """Suspend until the future is done: what ``await future`` does in a coroutine."""
+        future._asyncio_future_blocking = True
+        return self._suspend(future, result)
+
+    cdef int _suspend(self, object future, PyObject** result) except -1:
         self._future = future
         self._stage = IS_WAITING
-        future._asyncio_future_blocking = True
         Py_INCREF(future)
         result[0] = <PyObject*> future
         return YIELDS
@@ -280,7 +290,7 @@ cdef class Operation:
         if inbox._count == 0:
             if inbox.has_ended():
                 return self._no_more()
-            return self._wait(inbox.wait(), result)
+            return self._suspend(inbox.wait(), result)
         if must_suspend(inbox):
             if self._stage != IS_YIELDING:
                 self._stage = IS_YIELDING
