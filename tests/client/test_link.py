@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from typing import Any, Callable, List, Set
+from typing import Any, Callable, List, Set, Type
 
 import pytest
 
@@ -521,3 +521,88 @@ def test_certificate_that_does_not_verify(
 
 def peer_tasks(peer: Any) -> Set[Any]:
     return set(peer._tasks)
+
+
+@pytest.mark.parametrize("converted_to", [None, OSError("no token")])
+def test_function_that_swallows_the_cancellation(run: Run, converted_to: Any) -> None:
+    """As some HTTP clients do. The link ends all the same, and connects no more."""
+
+    async def main() -> None:
+        async with raw_peer(hold) as peer:
+            asked = asyncio.Event()
+
+            async def url() -> str:
+                asked.set()
+                try:
+                    await asyncio.sleep(1000)
+                except asyncio.CancelledError:
+                    if converted_to is not None:
+                        raise converted_to from None
+                return peer.url()
+
+            async def hold_it() -> None:
+                async with ws_keep_connected(url, Recorder, backoff=SOON) as link:
+                    await asked.wait()
+                assert link.state is WSLinkState.CLOSED
+
+            await asyncio.wait_for(hold_it(), 20)
+            await peer.finished()
+            assert peer.results == ([b"\x03\xe8"] if converted_to is None else [])
+
+    run(main)
+
+
+def test_cancelled_error_of_on_change(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    """That of a future that the callback looks at: it is logged, and the link goes on."""
+    listener = Recorder()
+
+    async def main() -> None:
+        cancelled = asyncio.get_running_loop().create_future()
+        cancelled.cancel()
+        async with raw_peer(serve_echo) as peer, ws_keep_connected(
+            peer.url(), listener, on_change=lambda _: cancelled.result()
+        ) as link:
+            await link.wait_connected()
+            await asyncio.sleep(0)
+            link.send(WSMsgType.TEXT, b"x")
+            await listener.got_frame.wait()
+
+    run(main)
+    assert listener.events == ["connected", "disconnected"]
+    assert "on_change raised an exception" in caplog.text
+
+
+def test_cancelled_error_of_retry(run: Run) -> None:
+    """The program learns that the link has ended."""
+
+    def retry(_: object) -> bool:
+        raise asyncio.CancelledError
+
+    async def main() -> None:
+        async with raw_peer(close_at_once) as peer, ws_keep_connected(
+            peer.url(), Recorder, retry=retry
+        ) as link:
+            with pytest.raises(WSStateError, match="cancelled, but not by close"):
+                await link.wait_closed()
+
+    run(main)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_interrupted_in_on_change(run: Run, error: Type[BaseException]) -> None:
+    """The connection does not outlive its link."""
+    listener = Recorder()
+
+    def interrupt(link: WSLink[Any]) -> None:
+        if link.state is WSLinkState.CONNECTED:
+            raise error
+
+    async def main() -> None:
+        async with raw_peer(serve_echo) as peer, ws_keep_connected(
+            peer.url(), listener, on_change=interrupt
+        ) as link:
+            await link.wait_closed()
+
+    with pytest.raises(error):
+        run(main)
+    assert listener.events == ["connected", "disconnected"]

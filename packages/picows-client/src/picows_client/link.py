@@ -183,13 +183,17 @@ class WSLink(Generic[ListenerT]):
             while True:
                 transport, listener = await redial.connect()
                 self._listener = listener
-                self._change(WSLinkState.CONNECTED)
                 try:
+                    self._check_goes_on()
+                    self._change(WSLinkState.CONNECTED)
                     await transport.wait_disconnected()
                 except asyncio.CancelledError:
                     # Mostly by close(), but it may be by whoever cancels all tasks: asyncio.run.
                     self._is_closing = True
                     await end_in_order(transport)
+                    raise
+                except BaseException:  # on_change raised KeyboardInterrupt or SystemExit
+                    transport.disconnect(graceful=False)
                     raise
                 redial.lost(transport)
         except asyncio.CancelledError as error:
@@ -205,7 +209,7 @@ class WSLink(Generic[ListenerT]):
 
     def _is_cancelled_within(self) -> bool:
         """Tell whether an attempt awaited what was cancelled, a future of the url function's."""
-        if self._is_closing or self._state is not WSLinkState.CONNECTING:
+        if self._is_closing or self._state is WSLinkState.WAITING:
             return False
         cancelling: Any = getattr(self._task, "cancelling", None)  # from Python 3.11 on
         return cancelling is None or not cancelling()
@@ -214,7 +218,13 @@ class WSLink(Generic[ListenerT]):
         self._error = error
         self._logger.error("the link has ended: %s", one_line(error))
 
+    def _check_goes_on(self) -> None:
+        """Raise CancelledError if close() was called, but a caller's function has swallowed it."""
+        if self._is_closing:
+            raise asyncio.CancelledError
+
     def _on_pause(self, seconds: Optional[float]) -> None:
+        self._check_goes_on()
         self._change(WSLinkState.CONNECTING if seconds is None else WSLinkState.WAITING)
 
     def note_listener(self, listener: ListenerT) -> None:
@@ -233,7 +243,7 @@ class WSLink(Generic[ListenerT]):
             return
         try:
             self._on_change(self)
-        except Exception:
+        except (Exception, asyncio.CancelledError):  # this task's own does not come from there
             self._logger.exception("on_change raised an exception")
 
     async def _wait_for_change(self) -> None:
