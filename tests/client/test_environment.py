@@ -102,7 +102,16 @@ def test_no_proxy(
 
 @pytest.mark.parametrize(
     "host",
-    ["localhost", "localhost.", "LOCALHOST", "a.localhost", "127.0.0.1", "127.9.9.9", "[::1]"],
+    [
+        "localhost",
+        "localhost.",
+        "LOCALHOST",
+        "a.localhost",
+        "127.0.0.1",
+        "127.9.9.9",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+    ],
 )
 def test_loopback_is_direct(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("all_proxy", "p:1")
