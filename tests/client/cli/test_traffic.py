@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from picows_client.cli.traffic import refusal
+from picows_codec import WSInvalidMessageError
 from tests.client.cli.running import Peer, run_picows
 
 
@@ -48,3 +50,9 @@ def test_refusal(peer: Peer) -> None:
 def test_nothing_arrived() -> None:
     _, _, errors = run_picows("ws://127.0.0.1:1", "-v")
     assert errors.count("\n") == 1
+
+
+def test_a_line_feed_alone_begins_no_line_of_its_own() -> None:
+    head = b"HTTP/1.1 200 OK\npicows: all is well\r> sent\r\nX: 1\r\n\r\n"
+    error = WSInvalidMessageError("no response", raw_header=head)
+    assert refusal(error) == ["< HTTP/1.1 200 OK", "< picows: all is well", "< > sent", "< X: 1"]

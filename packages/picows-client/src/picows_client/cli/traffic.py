@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import List, Optional
 
 from picows_codec import WSFrame, WSHandshakeError, WSMsgType, WSTransport
@@ -11,6 +12,7 @@ from picows_codec.socket_address import format_address
 __all__ = ["control_frame", "ending", "opening", "refusal"]
 
 _MOST_OF_BODY = 2000  # characters
+_LINE_END = re.compile(r"\r\n|\n|\r")
 
 
 def opening(transport: WSTransport) -> List[str]:
@@ -56,7 +58,8 @@ def ending(transport: WSTransport) -> List[str]:
 
 def _head(sign: str, raw: Optional[bytes]) -> List[str]:
     text = (raw or b"").decode("utf-8", "backslashreplace").rstrip("\r\n")
-    return [f"{sign} {line}" for line in text.split("\r\n")] if text else []
+    # A line feed alone must not begin a line without the sign.
+    return [f"{sign} {line}" for line in _LINE_END.split(text)] if text else []
 
 
 def _tls_of(transport: WSTransport) -> str:
