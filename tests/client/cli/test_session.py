@@ -11,8 +11,10 @@ from typing import Any, List
 
 import pytest
 
+from picows_client.cli import session as session_module
 from picows_client.cli.arguments import parsed
 from picows_client.cli.listening import Progress, sent_as
+from picows_client.cli.rendering import Rendering
 from picows_client.cli.session import LOST, SUCCESS, WRONG_USAGE, Session
 from picows_codec import WSMsgType
 from tests.client.cli.running import (
@@ -27,6 +29,7 @@ from tests.client.cli.running import (
 from tests.client.cli.test_main import accept_upgrade
 from tests.support.certificates import Certificates
 from tests.support.loops import run
+from tests.support.rawpeer import RawConnection, raw_peer
 
 
 def test_exit_codes() -> None:
@@ -253,6 +256,48 @@ def test_ping_of_a_server_that_leaves() -> None:
     assert code == 1
     assert output.startswith("2 round trips to ws://127.0.0.1:")
     assert "without a closing handshake" in errors
+
+
+def test_ping_of_a_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not waited for without end, though it sends other things."""
+    monkeypatch.setattr(session_module, "_KEEPALIVE", 0.01)
+    complaints: List[str] = []
+
+    class Part:
+        editor = None
+
+        def close(self) -> None:
+            pass
+
+        clear_progress = close
+
+        async def drain(self) -> None:
+            pass
+
+        def complain(self, text: object) -> None:
+            complaints.append(str(text))
+
+    async def deaf(peer: RawConnection) -> None:
+        await peer.accept_upgrade()
+        frame = await peer.read_frame()
+        assert frame.opcode == WSMsgType.PING
+        peer.write_frame(WSMsgType.TEXT, b"deaf")
+        frame = await peer.read_frame()
+        peer.write_frame(WSMsgType.CLOSE, frame.payload)
+
+    async def main() -> None:
+        part: Any = Part()
+        async with raw_peer(deaf) as peer:
+            arguments = parsed([peer.url(), "--ping", "3"])
+            rendering = Rendering(arguments, is_terminal=False)
+            session = Session(arguments, None, None, rendering, lambda *_: part)
+            part.print_message = lambda _: None
+            part.is_full = False
+            assert await session.run() == LOST
+            await peer.finished()
+
+    run(main)
+    assert complaints == ["no answer to a ping within 0.01 seconds"]
 
 
 # --reconnect

@@ -53,6 +53,10 @@ class WrongInput(Exception):
     """A line of the input cannot be sent."""
 
 
+class NoPong(Exception):
+    """The server does not answer a ping, which RFC 6455, 5.5.2 requires."""
+
+
 def handle_signals(stop: Callable[[], object]) -> None:
     """Call ``stop`` for each signal by which a user, or a terminal that hangs up, ends programs."""
     loop = asyncio.get_running_loop()
@@ -278,7 +282,12 @@ class Session:
         loop = asyncio.get_running_loop()
         shown_at = -math.inf
         for done in range(1, rounds + 1):
-            self._round_trips += await transport.measure_roundtrip_time(1)
+            try:
+                self._round_trips += await asyncio.wait_for(
+                    transport.measure_roundtrip_time(1), _KEEPALIVE
+                )
+            except asyncio.TimeoutError:
+                raise NoPong(f"no answer to a ping within {_KEEPALIVE:g} seconds") from None
             if loop.time() - shown_at >= _PROGRESS_INTERVAL:
                 shown_at = loop.time()
                 self._console.show_progress(progress_bar(done, rounds))
