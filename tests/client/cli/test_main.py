@@ -76,6 +76,8 @@ def test_closed_errors() -> None:
         os.close(2)
 
     assert run_picows("ws://127.0.0.1:1", stderr=None, preexec_fn=close) == (1, "", "")
+    words = ["ws://127.0.0.1:1", "--cacert", "/missing"]
+    assert run_picows(*words, stderr=None, preexec_fn=close) == (2, "", "")
 
 
 def test_binary_messages_are_written_as_they_are(peer: Peer) -> None:

@@ -60,7 +60,8 @@ async def _run(arguments: Arguments) -> int:
             if arguments.recording is not None:
                 recorder = stack.enter_context(_recorder(arguments.recording))
         except (ValueError, OSError, UnreadableInput) as error:
-            sys.stderr.write(f"picows: {error}\n")
+            if sys.stderr is not None:
+                sys.stderr.write(f"picows: {error}\n")
             return WRONG_USAGE
         rendering = _rendering(arguments, prefix="" if editor is None else _PREFIX)
         session = Session(arguments, context, lines, rendering, make_console, recorder)
