@@ -28,6 +28,11 @@ DATA_RECORDS = st.lists(
     max_size=5,
 )
 
+CONTINUES = (
+    b'{"continues": {"heads": 0, "left": %s, "last": 1, "head": "%s", "in_message": false,'
+    b' "is_lost": false}}'
+)
+
 
 def encoded(records: Any) -> List[bytes]:
     return [
@@ -118,6 +123,21 @@ def test_later_kinds_are_passed_over(path: Path) -> None:
         (b"x" * 40, "is not a recording"),
         (b"\x89PICOWS\n\x02\x00" + bytes(6), "version 2; version 1 can be read"),
         (file_head() + encode_record(OPEN, 1, 0, 0, b"{"), "is damaged: the record at byte 16"),
+        *(
+            (file_head() + encode_record(OPEN, 1, 0, 0, facts), text)
+            for facts, text in (
+                (b"5", "is no object"),
+                (b"null", "is no object"),
+                (b"[[1, 2]]", "is no object"),
+                (b"[" * 200_000, "too deeply"),
+                (b'{"role": "peer"}', "neither client nor server"),
+                (b'{"role": []}', "neither client nor server"),
+                (b'{"continues": null}', "continuation"),
+                (b'{"continues": {"heads": 1}}', "continuation"),
+                (CONTINUES % (b"-1", b"00"), "continuation"),
+                (CONTINUES % (b"0", b"0"), "fromhex"),
+            )
+        ),
     ],
 )
 def test_wrong_files(path: Path, content: bytes, text: str) -> None:

@@ -15,6 +15,8 @@ from typing import Any, Callable, Dict, List, Type
 import pytest
 
 from picows_codec.recording import Recorder, RecordingError, read_recording
+from picows_codec.recording.file_format import file_head
+from picows_codec.recording.reading import files_of
 from picows_codec.tap_types import WSDirection
 from picows_codec.testing import FakeLoop, connected
 from tests.support.recording import Collector
@@ -407,3 +409,71 @@ def test_killed_in_the_middle(tmp_path: Path) -> None:
     with Recorder(path) as recorder:
         connected(Collector(), tap=recorder).receive("after")
     assert texts(path) == [*found, b"after"]
+
+
+def test_heads_of_many_connections(tmp_path: Path) -> None:
+    """They begin each file. Where they are longer than it may be, not each record makes one."""
+    path = tmp_path / "a.rec"
+    with Recorder(path, max_bytes=4096) as recorder:
+        links = [connected(Collector(), tap=recorder, headers={"X": "y" * 500}) for _ in range(20)]
+        made = len(list(tmp_path.iterdir()))
+        for number in range(100):
+            links[number % 20].receive(str(number))
+        assert len(list(tmp_path.iterdir())) <= made + 1
+    found = [text for each in files_of(path) for text in texts(each)]
+    assert found == [str(number).encode() for number in range(100)]
+
+
+def test_another_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a program that becomes a daemon."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    with Recorder("a.rec", max_bytes=4096) as recorder:
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        many(recorder)
+        assert not recorder.is_closed
+    assert not list((tmp_path / "elsewhere").iterdir())
+    assert texts(tmp_path / "a.rec")[-1] == b"399" * 30
+
+
+@pytest.mark.parametrize("size", range(17))
+def test_a_first_write_that_was_cut_off(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "a.rec"
+    path.write_bytes(file_head()[:size])
+    assert list(read_recording(path)) == []
+    with Recorder(path) as recorder:
+        connected(Collector(), tap=recorder).receive("a")
+    assert texts(path) == [b"a"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="flock")
+def test_another_recorder_of_the_file(tmp_path: Path) -> None:
+    """It would cut off what the first one is writing, and use the same numbers."""
+    path = tmp_path / "a.rec"
+    with Recorder(path, max_bytes=4096) as recorder:
+        for _ in range(2):
+            with pytest.raises(RecordingError, match="another recorder"):
+                Recorder(path)
+            many(recorder)  # into other files
+    Recorder(path).close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="fork")
+def test_a_forked_process(tmp_path: Path) -> None:
+    """What was gathered before is written once, by the parent."""
+    path = tmp_path / "a.rec"
+    with Recorder(path, max_bytes=4096) as recorder:
+        link = connected(Collector(), tap=recorder, raise_errors=False)
+        link.receive("before")
+        child = os.fork()
+        if child == 0:
+            try:
+                for _ in range(100):
+                    link.receive("in the child" * 10)
+                recorder.close()
+            finally:
+                os._exit(0 if recorder.is_closed else 1)
+        assert os.waitpid(child, 0)[1] == 0
+        link.receive("after")
+    assert texts(path) == [b"before", b"after"]
+    assert [each.name for each in tmp_path.iterdir()] == ["a.rec"]

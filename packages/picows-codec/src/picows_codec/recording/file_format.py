@@ -112,7 +112,35 @@ def decode_body(body: bytes) -> Optional[Record]:
         return None
     data = body[_BODY.size :]
     if kind != DATA:
-        return Record(name, connection, time_ns, monotonic_ns, facts=dict(json.loads(data)))
+        return Record(name, connection, time_ns, monotonic_ns, facts=_facts_of(data))
     direction = WSDirection.SENT if flags & _SENT else WSDirection.RECEIVED
     is_handshake = bool(flags & _HANDSHAKE)
     return Record(name, connection, time_ns, monotonic_ns, direction, data, is_handshake)
+
+
+def _facts_of(data: bytes) -> Dict[str, Any]:
+    """Take the JSON of a record apart; ValueError for what this version cannot use."""
+    try:
+        facts = json.loads(data)
+    except RecursionError:
+        raise ValueError("its JSON is nested too deeply") from None
+    if not isinstance(facts, dict):
+        raise ValueError("its JSON is no object")  # noqa: TRY004 - what readers catch
+    if facts.get("role", "client") not in ("client", "server"):
+        raise ValueError("its role is neither client nor server")
+    if "continues" in facts:
+        _check_continuation(facts["continues"])
+    return facts
+
+
+def _check_continuation(continues: Any) -> None:
+    is_whole = (
+        isinstance(continues, dict)
+        and all(isinstance(continues.get(name), int) for name in ("heads", "left", "last"))
+        and min(continues["heads"], continues["left"], continues["last"]) >= 0
+        and isinstance(continues.get("head"), str)
+        and {"in_message", "is_lost"} <= continues.keys()
+    )
+    if not is_whole:
+        raise ValueError("its continuation is not as it should be")
+    bytes.fromhex(continues["head"])

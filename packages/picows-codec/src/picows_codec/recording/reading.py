@@ -14,6 +14,7 @@ from picows_codec.recording.file_format import (
     RecordingError,
     check_file_head,
     decode_body,
+    file_head,
 )
 
 __all__ = ["files_of", "read_recording", "whole_records"]
@@ -39,8 +40,8 @@ def read_recording(path: AnyPath) -> Iterator[Record]:
 def whole_records(file: BinaryIO, path: object) -> Iterator[Tuple[int, Union[Record, None]]]:
     """Yield the offset behind each whole record, and the record; None for an unknown kind."""
     head = file.read(FILE_HEAD.size)
-    if not head:
-        return  # a recorder that was killed before its first write
+    if len(head) < FILE_HEAD.size and file_head().startswith(head):
+        return  # a recorder that was killed in its first write, or before it
     check_file_head(head, path)
     offset = FILE_HEAD.size
     while True:

@@ -27,6 +27,11 @@ from picows_codec.recording.reading import AnyPath, files_of, whole_records
 from picows_codec.recording.recording_tap import RecordingTap
 from picows_codec.recording.redaction import HandshakeRedactor, RedactionHook, redact_url
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 __all__ = ["Recorder"]
 
 # Bytes that are written at once.
@@ -43,8 +48,8 @@ class Recorder:
                 ...
 
     One recorder serves any number of connections, those of redirects and of reconnecting included,
-    also of several threads. It appends to a recording that is there; what a crash has left of a
-    last record is cut off first.
+    also of several threads, but of one process: in a forked one it writes nothing. It appends to a
+    recording that is there; what a crash has left of a last record is cut off first.
 
     Records are gathered, and written when there are 64 KiB of them, ``flush_interval`` seconds
     after the first of them, when a connection ends, and by :meth:`flush` and :meth:`close`. The
@@ -60,14 +65,17 @@ class Recorder:
 
     :param path: the file.
     :param max_bytes: a file that would get larger is renamed to ``path.1``, the next one to
-        ``path.2`` and so on. None: it grows without limit.
+        ``path.2`` and so on. None: it grows without limit. A file begins with the handshakes of the
+        connections that are open; if these are more than half of it, it may grow to twice their
+        size.
     :param keep: how many renamed files to keep; the oldest are deleted. None: all.
     :param flush_interval: seconds; 0 to write each record at once. It needs a running event loop;
         without one, records are written when the next one comes after that time.
     :param redact: called as ``redact(name, value)`` with ``"url"``, ``"target"`` (path and query of
         a request) or the name of a header in lower case, after what is left out by default; returns
         what to record instead, or None to leave a header out.
-    :raises RecordingError: the file is something else, or is damaged.
+    :raises RecordingError: the file is something else, or is damaged, or another recorder writes it
+        (which is noticed on POSIX).
     :raises OSError: as ``open`` does.
     """
 
@@ -91,7 +99,9 @@ class Recorder:
             raise ValueError(f"flush_interval must be finite and not negative: {flush_interval!r}")
         if redact is not None and not callable(redact):
             raise TypeError(f"redact must be a callable or None, not {redact!r}")
-        self._path = os.fspath(path)
+        # The program may change its directory before the file is renamed.
+        self._path = os.path.abspath(os.fspath(path))
+        self._process = os.getpid()
         self._max_bytes = max_bytes
         self._keep = keep
         self._interval = flush_interval
@@ -105,6 +115,7 @@ class Recorder:
         self._timers: MutableMapping[Any, Any] = weakref.WeakKeyDictionary()
         self._last_number = 0
         self._size = 0
+        self._beginning = len(file_head())  # bytes of this file that other files have, too
         self._error: Optional[BaseException] = None
         self._file: Optional[BinaryIO] = self._opened()
 
@@ -206,16 +217,17 @@ class Recorder:
         # It stays open.
         file = open(self._path, "ab+", buffering=0, opener=_for_owner)  # noqa: SIM115
         try:
+            _lock(file, self._path)
             file.seek(0)
             end = self._end_of(self._path)
             self._look_for_last_number()
-            is_new = end == 0 and file.seek(0, os.SEEK_END) == 0
-            if is_new:
-                self._write_all(file, file_head())
-                end = len(file_head())
+            head = file_head()
+            if file.seek(0, os.SEEK_END) < len(head):  # new, or its first write was cut off
+                file.truncate(0)
+                self._write_all(file, head)
             else:
-                end = max(end, len(file_head()))
-                file.truncate(end)
+                file.truncate(max(end, len(head)))
+            end = max(end, len(head))
             self._size = end
         except BaseException:
             file.close()
@@ -241,14 +253,17 @@ class Recorder:
                 self._end_of(path)
 
     def _append(self, record: bytes) -> None:
+        self._check_process()
         if self._error is not None:
             raise RecordingError(f"{self._path} could not be written") from self._error
         if self._file is None:
             raise WSStateError(f"the recorder of {self._path} is closed")
+        size = self._size + len(self._held)
         if (
             self._max_bytes is not None
-            and self._size + len(self._held) + len(record) > self._max_bytes
-            and self._size + len(self._held) > len(file_head())
+            and size + len(record) > self._max_bytes
+            # Otherwise the heads of many connections alone might fill one file after another.
+            and size >= 2 * self._beginning
         ):
             self._rotate()
         if not self._held:
@@ -282,7 +297,14 @@ class Recorder:
         if timer is not None:
             timer.cancel()
 
+    def _check_process(self) -> None:
+        """Leave it to the parent to write, if this is a process that was forked."""
+        if os.getpid() != self._process:
+            self._held = bytearray()
+            self._error = WSStateError("a recorder is for the process that made it")
+
     def _write_held(self) -> None:
+        self._check_process()
         self._cancel_timer()
         if not self._held or self._file is None or self._error is not None:
             return
@@ -313,6 +335,7 @@ class Recorder:
             number = int(older[-1].suffix[1:]) + 1 if older else 1
             os.rename(self._path, f"{self._path}.{number}")
             self._file = open(self._path, "ab", buffering=0, opener=_for_owner)  # noqa: SIM115
+            _lock(self._file, self._path)
         except BaseException as error:
             self._error = error
             raise
@@ -332,12 +355,25 @@ class Recorder:
                     is_sent=is_sent,
                     is_handshake=True,
                 )
+        self._beginning = len(self._held)
         self._write_held()
         if self._keep is not None:
             for each in older[: max(0, len(older) + 1 - self._keep)]:
                 # It may be gone, or in use: that is no reason to record no more.
                 with suppress(OSError):
                     each.unlink()
+
+
+def _lock(file: BinaryIO, path: AnyPath) -> None:
+    """Keep other recorders away, which would cut off or rename what this one writes."""
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise RecordingError(f"{path} is being written by another recorder") from None
+    except OSError:  # this file system has no locks
+        pass
 
 
 def _for_owner(path: str, flags: int) -> int:
