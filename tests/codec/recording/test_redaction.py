@@ -214,6 +214,14 @@ def end_of_refusal(request: bytes, body: bytes, **options: Any) -> bytes:
         (b"/ws;sid=hushhush", b"sid is hushhush", b"sid is ********"),
         (b"/", b"eyJhbGciOi.eyJzdWIi.c2ln: no", b"*" * 24 + b": no"),
         (b"/feed?depth=5", b"Cannot GET /feed?depth=5", b"Cannot GET /feed?depth=5"),
+        (b"/", b"see ws://me:hush@host/", b"see ws://********host/"),
+        (b"http://me:hush@host/", b"hush", b"****"),
+        (
+            b"/",
+            b"0\r\nSet-Cookie: a;\r\n hush\n\thush\nb",
+            b"0\r\n" + b"*" * 14 + b"\r\n*****\n*****\nb",
+        ),
+        (b"/", b"Cookie : hush", b"*" * 13),
     ],
 )
 def test_the_body_of_a_refusal(target: bytes, body: bytes, expected: bytes) -> None:
@@ -332,3 +340,17 @@ def test_a_head_that_is_too_long() -> None:
         (RECEIVED, True),
     ]
     assert found[1][1].startswith(b"GET / HTTP/1.1\r\nX: x")
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        b"\xa0Cookie: hush\r\n",
+        b"Cookie\x00: hush\r\n",
+        b"\x0bCookie\t: hush\r\n",
+        b"Link: <ws://me:hush@host/>\r\n",
+    ],
+)
+def test_fields_that_are_not_as_they_should_be(field: bytes) -> None:
+    """The codec refuses some of them, but they were received."""
+    assert b"hush" not in redact_head(b"GET / HTTP/1.1\r\nHost: a\r\n" + field + b"\r\n")

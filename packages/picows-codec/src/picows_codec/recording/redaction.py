@@ -53,6 +53,7 @@ _PARAMETER = re.compile(r"(?:^|(?<=[&;#]))([^=&;#]*)=([^&;#]+)")
 _PARAMETER_IN_TEXT = re.compile(
     r"""(?<![^\s=&;?"'<>/#])([^\s=&;?"'<>/#]+)=([^\s&;"'<>#]+)""",
 )
+_NO_LETTER = re.compile(rb"[^!-~]+")
 _WORD = re.compile(r"[^\s/?&;=#,\"]+")
 _USER = re.compile(r"(?<=//)[^/?#\s]*@")
 _HEAD_END = re.compile(rb"\n\r?\n")
@@ -78,7 +79,14 @@ def redact_url(url: str, secrets: Optional[List[bytes]] = None) -> str:
             secrets.extend(each.encode("utf-8", "replace") for each in (value, unquote(value)))
         return f"{name}={_REDACTED}"
 
-    url = _without_jwt(_USER.sub("", url))
+    def without_user(match: Match[str]) -> str:
+        if secrets is not None:
+            user, _, password = match[0][:-1].partition(":")
+            parts = (match[0], password or user)
+            secrets.extend(each.encode("utf-8", "replace") for each in parts)
+        return ""
+
+    url = _without_jwt(_USER.sub(without_user, url))
     before, mark, query = url.partition("?")
     return _PATH_PARAMETER.sub(without_value, before) + mark + _PARAMETER.sub(without_value, query)
 
@@ -150,12 +158,12 @@ class _Redaction:
 
     def field(self, field: bytes) -> bytes:
         raw_name, colon, raw_value = field.partition(b":")
-        name = raw_name.strip().decode("latin-1").lower()
+        name = _name_of(raw_name)
         value = raw_value.strip().decode("latin-1")
         if name in _NEVER or (not _ALWAYS.fullmatch(name) and _SECRET.search(name)):
             self._secrets.extend(_parts_of(raw_value))
             return b""
-        wanted: Optional[str] = _without_jwt(value)
+        wanted: Optional[str] = _USER.sub("", _without_jwt(value))
         if name in {"location", "referer", "content-location", "origin"}:
             wanted = redact_url(value, self._secrets)
         elif name == "sec-websocket-protocol":
@@ -189,6 +197,11 @@ class _Redaction:
             return name
         self._secrets.append(raw)  # the response may choose it
         return _REDACTED
+
+
+def _name_of(raw_name: bytes) -> str:
+    """A header's name in lower case, without what no name may have and somebody has sent."""
+    return _NO_LETTER.sub(b"", raw_name).decode("ascii").lower()
 
 
 def _spaced(value: str) -> str:
@@ -287,14 +300,18 @@ class HandshakeRedactor:
     def _blackened(self, body: bytes) -> bytes:
         """A body without secrets; its size stays, because a head may have told it."""
         lines = []
+        is_secret = False
         for line in body.splitlines(keepends=True):
-            name, colon, _ = line.partition(b":")
-            if colon and name.strip().decode("latin-1").lower() in _NEVER:
+            if not (is_secret and line[:1] in (b" ", b"\t")):  # else it is folded
+                name, colon, _ = line.partition(b":")
+                is_secret = bool(colon) and _name_of(name) in _NEVER
+            if is_secret:
                 size = len(line.rstrip(b"\r\n"))
                 lines.append(b"*" * size + line[size:])
             else:
                 lines.append(line)
         text = _without_jwt(b"".join(lines).decode("latin-1"), blacken=True)
+        text = _USER.sub(lambda match: "*" * len(match[0]), text)
         found = _PARAMETER_IN_TEXT.sub(_blackened_value, text).encode("latin-1")
         for secret in sorted(set(self._secrets), key=len, reverse=True):
             if len(secret) >= _FEWEST_LETTERS:
