@@ -477,3 +477,11 @@ def test_a_forked_process(tmp_path: Path) -> None:
         link.receive("after")
     assert texts(path) == [b"before", b"after"]
     assert [each.name for each in tmp_path.iterdir()] == ["a.rec"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="/dev/null cannot be truncated there")
+def test_the_null_device() -> None:
+    with Recorder(os.devnull) as recorder, Recorder(os.devnull):
+        connected(Collector(), tap=recorder).receive("x")
+        recorder.flush()
+        assert not recorder.is_closed

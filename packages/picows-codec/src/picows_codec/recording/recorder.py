@@ -6,6 +6,7 @@ import asyncio
 import json
 import math
 import os
+import stat
 import threading
 import time
 import weakref
@@ -221,13 +222,14 @@ class Recorder:
             file.seek(0)
             end = self._end_of(self._path)
             self._look_for_last_number()
-            head = file_head()
-            if file.seek(0, os.SEEK_END) < len(head):  # new, or its first write was cut off
-                file.truncate(0)
+            size, head = file.seek(0, os.SEEK_END), file_head()
+            # New, or its first write was cut off?
+            end = 0 if size < len(head) else max(end, len(head))
+            if size > end:
+                file.truncate(end)
+            if not end:
                 self._write_all(file, head)
-            else:
-                file.truncate(max(end, len(head)))
-            end = max(end, len(head))
+                end = len(head)
             self._size = end
         except BaseException:
             file.close()
@@ -366,7 +368,7 @@ class Recorder:
 
 def _lock(file: BinaryIO, path: AnyPath) -> None:
     """Keep other recorders away, which would cut off or rename what this one writes."""
-    if fcntl is None:
+    if fcntl is None or not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         return
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
