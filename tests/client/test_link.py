@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import ssl
+import traceback
 from typing import Any, Callable, List, Set, Type
 
 import pytest
@@ -606,3 +608,47 @@ def test_interrupted_in_on_change(run: Run, error: Type[BaseException]) -> None:
     with pytest.raises(error):
         run(main)
     assert listener.events == ["connected", "disconnected"]
+
+
+class Outcome(BaseException):
+    """As test frameworks end a test, from whatever place of it."""
+
+
+@pytest.mark.parametrize("where", ["url", "retry"])
+def test_base_exception_of_a_function(run: Run, where: str) -> None:
+    """The program learns that the link has ended."""
+
+    def url() -> str:
+        if where == "url":
+            raise Outcome
+        return "ws://127.0.0.1:1"
+
+    def retry(_: object) -> bool:
+        raise Outcome
+
+    async def main() -> None:
+        with pytest.raises(Outcome):
+            async with ws_keep_connected(url, Recorder, retry=retry) as link:
+                await link.wait_closed()
+
+    run(main)
+
+
+def test_error_that_is_raised_again_and_again(run: Run) -> None:
+    """Its traceback does not grow, nor does it keep the frames of those who asked."""
+
+    async def main() -> None:
+        async with raw_peer(refuse) as peer:
+            link = ws_keep_connected(peer.url(), Recorder)
+            lengths = []
+            with contextlib.suppress(WSInvalidStatusError):
+                async with link:
+                    for _ in range(3):
+                        try:
+                            await link.wait_connected()
+                        except WSInvalidStatusError as error:
+                            lengths.append(len(traceback.extract_tb(error.__traceback__)))
+            assert len(lengths) == 3
+            assert len(set(lengths)) == 1
+
+    run(main)

@@ -50,6 +50,7 @@ class WSLink(Generic[ListenerT]):
         self._redial: Optional[Redial[Tuple[WSTransport, ListenerT]]] = None
         self._task: Optional[asyncio.Task[None]] = None
         self._error: Optional[BaseException] = None  # that ended the link
+        self._traceback: Optional[TracebackType] = None  # of that error
         self._is_error_told = False
         self._is_closing = False
         self._waiters: List[asyncio.Future[None]] = []
@@ -201,7 +202,9 @@ class WSLink(Generic[ListenerT]):
                 wrapper = WSStateError("the link was cancelled, but not by close()")
                 wrapper.__cause__ = error
                 self._fail(wrapper)
-        except Exception as error:  # noqa: BLE001 - whoever waits, or leaves the block, gets it
+        except (KeyboardInterrupt, SystemExit):  # the loop raises them
+            raise
+        except BaseException as error:  # noqa: BLE001 - whoever waits, or leaves the block, gets it
             self._fail(error)
         finally:
             self._listener = None  # with its transport; both may be large
@@ -214,8 +217,8 @@ class WSLink(Generic[ListenerT]):
         cancelling: Any = getattr(self._task, "cancelling", None)  # from Python 3.11 on
         return cancelling is None or not cancelling()
 
-    def _fail(self, error: Exception) -> None:
-        self._error = error
+    def _fail(self, error: BaseException) -> None:
+        self._error, self._traceback = error, error.__traceback__
         self._logger.error("the link has ended: %s", one_line(error))
 
     def _check_goes_on(self) -> None:
@@ -258,7 +261,8 @@ class WSLink(Generic[ListenerT]):
     def _raise_error(self) -> None:
         if self._error is not None:
             self._is_error_told = True
-            raise self._error
+            # Without the frames of those who were told before.
+            raise self._error.with_traceback(self._traceback)
 
     def __repr__(self) -> str:
         peer = "" if self.transport is None else f" over {self.transport!r}"
