@@ -56,7 +56,6 @@ def test_defaults() -> None:
         ("-w 2.5", "seconds_to_stay", 2.5),
         ("-w 0", "seconds_to_stay", 0.0),
         ("-w inf", "seconds_to_stay", math.inf),
-        ("--reconnect", "seconds_to_stay", math.inf),
         ("--reconnect -w 1", "seconds_to_stay", 1.0),
         ("--reconnect", "reconnects", True),
         ("-1", "count", 1),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from pathlib import Path
+from typing import List
 
 import pytest
 
@@ -207,3 +209,26 @@ def test_terminal_that_hangs_up(peer: Peer) -> None:
 def test_libraries_without_the_interface(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(line_editor, "_NEEDED", ("no_such_function",))
     assert load_readline() is None
+
+
+@needs_readline
+@pytest.mark.parametrize("words", [["--reconnect"], ["--count", "3"], ["-1"]])
+def test_control_d_leaves(peer: Peer, words: List[str]) -> None:
+    with Terminal(peer.url, *words) as terminal:
+        connected(terminal, peer)
+        terminal.type("\x04")
+        assert terminal.finish() == (0 if words == ["--reconnect"] else 1)
+        assert terminal.attributes() == terminal.before
+    peer.events("closed 1000")
+
+
+@needs_readline
+def test_control_d_while_there_is_no_connection() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:  # which does not respond
+        url = f"ws://127.0.0.1:{server.getsockname()[1]}"
+        terminal = Terminal(url, "--reconnect")
+        with terminal:
+            terminal.wait_for(lambda lines: lines[-1] == ">")
+            terminal.type("\x04")
+            assert terminal.finish() == 0
+            assert terminal.attributes() == terminal.before

@@ -73,7 +73,7 @@ def parsed(words: Optional[Sequence[str]] = None) -> Arguments:
             proxy={None: True, "none": None}.get(found.proxy, found.proxy),
             compresses=found.compression,
             messages=[_message(text, is_hex=found.hex) for text in found.execute],
-            seconds_to_stay=math.inf if found.reconnect and found.wait is None else found.wait,
+            seconds_to_stay=found.wait,
             count=found.count,
             is_hex=found.hex,
             is_verbose=found.verbose,
@@ -173,7 +173,8 @@ def _add_talking(group: argparse._ArgumentGroup) -> None:
         type=_seconds,
         metavar="SECONDS",
         help="stay connected so long after the last message was sent; inf: until the connection"
-        " ends; default: 1, or 0 after Ctrl-D on a terminal, or inf with -1, --count, --reconnect",
+        " ends; default: 0 after Ctrl-D on a terminal, else inf with -1, --count, --reconnect,"
+        " else 1",
     )
     counts = group.add_mutually_exclusive_group()
     counts.add_argument(

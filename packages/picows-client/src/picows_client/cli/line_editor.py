@@ -52,7 +52,7 @@ class LineEditor:
         self._prompt = prompt.encode()
         self._loop = asyncio.get_running_loop()
         self._lines: Deque[bytes] = deque()
-        self._is_at_end = False
+        self._end = asyncio.Event()
         self._waiter: Optional[asyncio.Future[None]] = None
         self._is_installed = False
         self._handler = _LINE_HANDLER(self._line_typed)  # kept for as long as the library has it
@@ -80,7 +80,7 @@ class LineEditor:
     async def read_line(self) -> Optional[bytes]:
         """Return the next line that was typed, or None after Ctrl-D."""
         while not self._lines:
-            if self._is_at_end:
+            if self._end.is_set():
                 return None
             self._waiter = self._loop.create_future()
             try:
@@ -88,6 +88,10 @@ class LineEditor:
             finally:
                 self._waiter = None
         return self._lines.popleft()
+
+    async def wait_for_end(self) -> None:
+        """Return after Ctrl-D, at once, whatever was typed before it."""
+        await self._end.wait()
 
     def print_above(self, print_lines: Callable[[], object]) -> None:
         """Call what prints whole lines, as if the typed line were not there."""
@@ -116,7 +120,7 @@ class LineEditor:
     def _line_typed(self, pointer: Optional[int]) -> None:
         """Called by the library, with a line that is ours to free, or with NULL for Ctrl-D."""
         if pointer is None:
-            self._is_at_end = True
+            self._end.set()
             self.close()
         else:
             line = ctypes.string_at(pointer)

@@ -19,6 +19,7 @@ from picows_client.cli.rendering import Rendering
 from picows_client.cli.traffic import refusal
 from picows_client.keep_connected import ws_keep_connected
 from picows_client.link import WSLink, WSLinkState
+from picows_client.tasks import DeadlinePassed, run_with_deadline
 from picows_client.transience import Outcome, is_transient
 from picows_client.url import WSURL
 from picows_codec import (
@@ -197,8 +198,12 @@ class Session:
         work = asyncio.ensure_future(self._work(link))
         ended = asyncio.ensure_future(link.wait_closed())
         others = [
-            asyncio.ensure_future(event.wait())
-            for event in (self._stopped, self._progress.is_satisfied)
+            asyncio.ensure_future(each)
+            for each in (
+                self._stopped.wait(),
+                self._progress.is_satisfied.wait(),
+                self._left_while_away(link),
+            )
         ]
         every: Set[asyncio.Future[Any]] = {work, ended, *others}
         try:
@@ -211,6 +216,14 @@ class Session:
         for task in (ended, work):
             if not task.cancelled():
                 task.result()
+
+    async def _left_while_away(self, link: WSLink[QuietListener]) -> None:
+        """Return after Ctrl-D if there is no connection, which has to be left in order."""
+        editor = self._console.editor
+        if editor is not None:
+            await editor.wait_for_end()
+        if editor is None or link.transport is not None:
+            await asyncio.get_running_loop().create_future()  # until the task is cancelled
 
     async def _work(self, link: WSLink[QuietListener]) -> None:
         if self._arguments.pings is not None:
@@ -231,10 +244,12 @@ class Session:
         """Wait for what may come after the last message was sent."""
         seconds = self._arguments.seconds_to_stay
         if seconds is None:
-            if self._progress.lacks_messages:
+            if self._is_interactive:
+                seconds = 0.0
+            elif self._progress.lacks_messages or self._arguments.reconnects:
                 seconds = math.inf
             else:
-                seconds = 0.0 if self._is_interactive else _SECONDS_FOR_REPLIES
+                seconds = _SECONDS_FOR_REPLIES
         if seconds < math.inf:
             await asyncio.sleep(seconds)
         else:
@@ -283,10 +298,10 @@ class Session:
         shown_at = -math.inf
         for done in range(1, rounds + 1):
             try:
-                self._round_trips += await asyncio.wait_for(
-                    transport.measure_roundtrip_time(1), _KEEPALIVE
+                self._round_trips += await run_with_deadline(
+                    transport.measure_roundtrip_time(1), _KEEPALIVE, lambda _: None
                 )
-            except asyncio.TimeoutError:
+            except DeadlinePassed:
                 raise NoPong(f"no answer to a ping within {_KEEPALIVE:g} seconds") from None
             if loop.time() - shown_at >= _PROGRESS_INTERVAL:
                 shown_at = loop.time()
