@@ -119,3 +119,34 @@ def test_exceptions_are_raised() -> None:
         loop.run_ready()
     loop.call_exception_handler({"message": "m"})
     assert loop.reports == [{"message": "m"}]
+
+
+def test_inside_of_a_task() -> None:
+    """Tasks of the fake loop run while one of the real loop does."""
+
+    async def current() -> Any:
+        return asyncio.current_task()
+
+    async def main() -> None:
+        own = asyncio.current_task()
+        loop = FakeLoop()
+        task = loop.create_task(current())
+        loop.run_ready()
+        assert task.result() is task
+        with loop.running():
+            assert asyncio.current_task() is None
+            task = loop.create_task(current())
+            loop.run_ready()  # nested once more
+            assert task.result() is task
+        assert asyncio.current_task() is own
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("seconds", [-1, float("nan")])
+def test_time_does_not_go_back(seconds: float) -> None:
+    loop = FakeLoop()
+    before = loop.time()
+    with pytest.raises(ValueError, match="time does not pass by"):
+        loop.advance(seconds)
+    assert loop.time() == before

@@ -182,7 +182,12 @@ class FakeLoop:
             self._run(self._ready.popleft())
 
     def advance(self, seconds: float) -> None:
-        """Let time pass, timer by timer."""
+        """Let time pass, timer by timer.
+
+        :raises ValueError: a number of seconds of at least 0 is wanted.
+        """
+        if not seconds >= 0:
+            raise ValueError(f"time does not pass by {seconds!r} seconds")
         end = self.clock.now + seconds
         self.run_ready()
         while self._timers and self._timers[0][0] <= end:
@@ -198,19 +203,17 @@ class FakeLoop:
     def running(self) -> Iterator[None]:
         """``asyncio.get_running_loop()`` returns this loop within the block."""
         outer = _get_running_loop()
+        task = _swapped_task(outer, None)
         _set_running_loop(cast("Any", self))
         try:
             yield
         finally:
             _set_running_loop(outer)
+            _swapped_task(outer, task)
 
     def _run(self, handle: FakeHandle) -> None:
-        outer = _get_running_loop()
-        _set_running_loop(cast("Any", self))
-        try:
+        with self.running():
             handle.run()
-        finally:
-            _set_running_loop(outer)
 
     def run(self, coro: Coroutine[Any, Any, Any]) -> Any:
         """Run a coroutine that needs no time to pass, and return its result."""
@@ -221,3 +224,15 @@ class FakeLoop:
             self.run_ready()
             raise TimeoutError("the coroutine waits for something that has not happened")
         return task.result()
+
+
+def _swapped_task(loop: Optional[asyncio.AbstractEventLoop], task: Any) -> Any:
+    """Make ``task`` the current one of a loop, and return the one before.
+
+    From Python 3.14 on a thread has one current task, not one for each loop: while there is one, no
+    task of another loop can run.
+    """
+    if sys.version_info < (3, 14) or loop is None:
+        return None
+    swap: Any = asyncio.tasks._swap_current_task  # type: ignore[attr-defined]  # noqa: SLF001
+    return swap(loop, task)
