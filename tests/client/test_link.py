@@ -7,6 +7,7 @@ import contextlib
 import logging
 import ssl
 import traceback
+import weakref
 from typing import Any, Callable, List, Set, Type
 
 import pytest
@@ -32,6 +33,7 @@ from tests.support.rawpeer import RawConnection, raw_peer
 
 Run = Callable[..., Any]
 
+CONNECTING = WSLinkState.CONNECTING
 SOON = WSBackoff(base=0.001, longest=0.001)
 NEVER = WSBackoff(first=1000.0)
 
@@ -652,3 +654,23 @@ def test_error_that_is_raised_again_and_again(run: Run) -> None:
             assert len(set(lengths)) == 1
 
     run(main)
+
+
+@pytest.mark.parametrize("script", [hold, close_at_once])
+def test_nothing_refers_to_a_link_that_has_ended(
+    run: Run, script: Any, without_collector: None
+) -> None:
+    refs: List[Any] = []
+
+    async def main() -> None:
+        async def hold_it() -> None:
+            link = ws_keep_connected(peer.url(), Recorder, backoff=NEVER)
+            refs.append(weakref.ref(link))
+            async with link:
+                await eventually(lambda: peer.accepted and link.state is not CONNECTING)
+
+        async with raw_peer(script) as peer:
+            await hold_it()
+
+    run(main)
+    assert [ref() for ref in refs] == [None]

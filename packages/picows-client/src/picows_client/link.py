@@ -208,6 +208,7 @@ class WSLink(Generic[ListenerT]):
             self._fail(error)
         finally:
             self._listener = None  # with its transport; both may be large
+            redial.release()  # a reference cycle otherwise
             self._change(WSLinkState.CLOSED)
 
     def _is_cancelled_within(self) -> bool:

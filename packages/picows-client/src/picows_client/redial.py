@@ -121,6 +121,10 @@ class Redial(Generic[T]):
         error = connection_closed(transport)
         self._go_on_after(transport.disconnect_cause or error, error, "connection ended")
 
+    def release(self) -> None:
+        """Forget whom attempts are made for, who mostly refers to this object. None follows."""
+        del self._attempt, self._on_pause
+
     def _go_on_after(self, outcome: Outcome, error: BaseException, what: str) -> None:
         self.last_error = error
         self._failures += 1
