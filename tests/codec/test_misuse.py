@@ -283,7 +283,7 @@ def test_a_connection_that_was_not_made(role: str) -> None:
     assert connection.listener.events == [("connected",)]
 
 
-@pytest.mark.parametrize("foreign", FOREIGN, ids=lambda each: repr(each)[:40])
+@pytest.mark.parametrize("foreign", FOREIGN, ids=lambda each: type(each).__name__)
 def test_foreign_objects_in_other_calls(foreign: Any) -> None:
     """Constructors and callbacks of public classes: an exception or a result, never a crash."""
     listener, messages = WSListener(), WSMessageListener()
