@@ -15,6 +15,7 @@ from picows_codec.connection.writer cimport begin_read, end_read, expect_more
 from picows_codec.deadlines cimport SECOND_LOOK, time_left
 from picows_codec.listener cimport WSListener
 
+from picows_codec.deferred_response import DeferredResponse
 from picows_codec.disconnect import WSDisconnectKind
 from picows_codec.errors import WSHandshakeError
 from picows_codec.listener_factory import await_result
@@ -118,8 +119,12 @@ cdef class Handshaking(Closing):
         self._waits_for_result = True
         awaitable = handshake.deferred
         try:
-            task = self.create_task(
-                awaitable if type(awaitable) is CoroutineType else await_result(awaitable))
+            if isinstance(awaitable, DeferredResponse):
+                task = awaitable
+                task.begin(self)
+            else:
+                task = self.create_task(
+                    awaitable if type(awaitable) is CoroutineType else await_result(awaitable))
             handshake.set_deferred(task)
             task.add_done_callback(self._result_is_there)
         except Exception as error:

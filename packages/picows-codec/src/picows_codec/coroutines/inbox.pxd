@@ -1,12 +1,16 @@
 """The private listener of a coroutine connection: what has arrived, and who waits. Private tier."""
 
+from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.object cimport PyObject
 from libc.stdint cimport uint8_t
 
 from picows_codec.connection.sender cimport Sender
+from picows_codec.constants cimport WS_OP_TEXT
 from picows_codec.coroutines.turns cimport Turns
 from picows_codec.coroutines.waiter cimport Waiter
+from picows_codec.frames cimport WSMessage
 from picows_codec.listener cimport WSMessageListener
+from picows_codec.text cimport picows_text
 
 cdef enum:
     # A consumer that always finds a message suspends after so many, so that the loop runs. That
@@ -63,3 +67,13 @@ cdef inline Sender sender_of(Inbox self):
 
 cdef inline bint must_suspend(Inbox self) noexcept:
     return self._taken >= MOST_AT_ONCE
+
+cdef inline object content_of(WSMessage message):
+    """Nobody else has the message: it needs no protection while it is read."""
+    if message._owner is None:
+        if message.wire_opcode == WS_OP_TEXT:
+            return picows_text(message.payload_ptr, message.payload_size)
+        return PyBytes_FromStringAndSize(<const char*> message.payload_ptr, message.payload_size)
+    if message.wire_opcode == WS_OP_TEXT:
+        return message.get_payload_as_utf8_text()
+    return message.get_payload_as_bytes()

@@ -6,7 +6,7 @@ messages of one read buffer. ``_deliver`` is called per message; watched by the 
 """
 
 cimport cython
-from cpython.bytes cimport PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_CheckExact, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF
 
@@ -22,7 +22,6 @@ from picows_codec.coroutines.turns cimport Turns
 from picows_codec.coroutines.waiter cimport Waiter, new_waiter
 from picows_codec.frames cimport WSFrame, WSMessage
 from picows_codec.listener cimport WSMessageListener
-from picows_codec.text cimport picows_text
 from picows_codec.transport cimport WSTransport
 
 import sys
@@ -61,17 +60,6 @@ cdef inline Py_ssize_t _size_of(object message) noexcept:
     if PyBytes_CheckExact(message):
         return PyBytes_GET_SIZE(message)
     return PyUnicode_GET_LENGTH(message) * PyUnicode_KIND(message)
-
-
-cdef inline object _content_of(WSMessage message):
-    """Nobody else has the message: it needs no protection while it is read."""
-    if message._owner is None:
-        if message.wire_opcode == WS_OP_TEXT:
-            return picows_text(message.payload_ptr, message.payload_size)
-        return PyBytes_FromStringAndSize(<const char*> message.payload_ptr, message.payload_size)
-    if message.wire_opcode == WS_OP_TEXT:
-        return message.get_payload_as_utf8_text()
-    return message.get_payload_as_bytes()
 
 
 @cython.final
@@ -143,13 +131,13 @@ cdef class Inbox(WSMessageListener):
 
     cdef int _deliver(self, WSTransport transport, WSFrame frame) except -1:
         if frame.fin and (frame.wire_opcode == WS_OP_TEXT or frame.wire_opcode == WS_OP_BINARY):
-            return self._push(_content_of(frame))
+            return self._push(content_of(frame))
         if frame.wire_opcode == WS_OP_CLOSE:
             return self.end()
         return self._take(transport, frame)
 
     cdef int _hand_over(self, WSTransport transport, WSMessage message) except -1:
-        return self._push(_content_of(message))
+        return self._push(content_of(message))
 
     cdef bint _is_batching(self) noexcept:
         return True

@@ -29,6 +29,7 @@ from picows_codec.http.upgrade_head cimport (
 )
 from picows_codec.options cimport WSOptions
 
+from picows_codec.deferred_response import DeferredResponse, SentResponse
 from picows_codec.errors import (
     WSInvalidHeaderError,
     WSInvalidMessageError,
@@ -80,7 +81,9 @@ cdef class ServerHandshake(OpeningHandshake):
     - a :class:`WSUpgradeResponse`: it is sent as it is, and the connection is closed;
     - None: the response is 404;
     - an awaitable, such as a coroutine: the handshake is ``deferred`` until its result, one of the
-      above, is passed to ``resolve``, or its exception to ``fail``.
+      above, is passed to ``resolve``, or its exception to ``fail``;
+    - a :class:`picows_codec.deferred_response.DeferredResponse`: the same for a valid upgrade, any
+      other request is refused.
 
     ``subprotocols``: those that the server speaks, best first. The first that the client offers is
     chosen if the route accepts and does not choose itself; without a common one the response is
@@ -127,6 +130,10 @@ cdef class ServerHandshake(OpeningHandshake):
 
     cdef int _on_result(self, object result) except -1:
         if self._may_be_deferred() and _is_awaitable(result):
+            if isinstance(result, DeferredResponse):
+                error = self._check_upgrade()
+                if error is not None:
+                    return self._refuse(error)
             return self._defer(result)
         try:
             self._use_result(result)
@@ -229,6 +236,10 @@ cdef class ServerHandshake(OpeningHandshake):
         if result is None:
             return self._respond(
                 WSUpgradeResponse.create_error_response(404, b"Not Found\n"), None)
+        if isinstance(result, SentResponse):
+            self._set_response(ws_wire_response(
+                b"", result.status, result.reason, ws_version_text(11), None))
+            return self._end(None)
         if isinstance(result, WSUpgradeResponseWithListener):
             response = (<WSUpgradeResponseWithListener>result).response
             result = (<WSUpgradeResponseWithListener>result).listener

@@ -1,0 +1,493 @@
+"""The listener below an application server (ASGI): messages become events, dicts that an
+application awaits one by one, and dicts that it sends become messages.
+
+An event wakes whoever waits; the first one for which nobody waits pauses reading, and reading is
+resumed when none is left. What to do beyond that is decided by a subclass in Python. ``_deliver``
+and ``resume`` are called per message; watched by the ASGI benches.
+
+Waking: a task that awaits a future goes on in the next iteration of the loop. A task that awaits an
+``EventWaiter`` goes on within the callback of the read, as a listener does, unless that was itself
+called by a task. So a message costs no second iteration, and what the messages of one read are
+answered with leaves in one write.
+"""
+
+cimport cython
+from cpython.list cimport PyList_GET_SIZE
+from cpython.object cimport PyObject, PyTypeObject
+from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
+
+from picows_codec.buffers cimport current_thread
+from picows_codec.connection.sender cimport Sender
+from picows_codec.connection.state cimport MAY_SEND
+from picows_codec.constants cimport WS_OP_BINARY, WS_OP_CLOSE, WS_OP_TEXT
+from picows_codec.coroutines.inbox cimport content_of
+from picows_codec.frames cimport WSFrame, WSMessage
+from picows_codec.transport cimport WSTransport, _send_message_of
+
+
+cdef extern from "native/coroutine_slots.h":
+    ctypedef int (*picows_resume)(PyObject* self, PyObject* value, PyObject** result) noexcept
+    ctypedef int (*picows_drop)(PyObject* self) noexcept
+    PyObject* picows_take_spare() noexcept
+    void picows_make_coroutine(PyTypeObject* type, picows_resume resume, picows_drop drop)
+
+cdef extern from "Python.h":
+    void PyErr_Fetch(PyObject** kind, PyObject** value, PyObject** traceback)
+    void PyErr_Restore(PyObject* kind, PyObject* value, PyObject* traceback)
+    int PyContext_Enter(object context) except -1
+    int PyContext_Exit(object context) except -1
+    bint PyDict_CheckExact(object value)
+
+cdef enum:
+    RECEIVES = 0
+    SENDS = 1
+
+    IS_NEW = 0
+    IS_RUNNING = 1
+    IS_WAITING = 2              # for an EventWaiter
+    IS_DELEGATING = 3           # to a coroutine of the subclass
+    IS_DONE = 4
+
+    RETURNS = 0                 # what resume returns, as PySendResult
+    YIELDS = 1
+
+cdef tuple _NAMES = ("receive", "send")
+
+cdef str _SEND = "websocket.send"
+
+
+@cython.final
+@cython.auto_pickle(False)
+@cython.freelist(16)
+cdef class EventWaiter:
+    """What a task waits for: as much of a future as a task needs."""
+
+    def __init__(self):
+        raise TypeError("it is made by receive")
+
+    @property
+    def _asyncio_future_blocking(self):
+        return self._is_blocking
+
+    @_asyncio_future_blocking.setter
+    def _asyncio_future_blocking(self, bint value):
+        self._is_blocking = value
+
+    def get_loop(self):
+        return self._loop
+
+    def add_done_callback(self, callback, *, context=None):
+        self._wakeup = callback
+        self._context = context
+
+    def remove_done_callback(self, callback):
+        if self._wakeup != callback:
+            return 0
+        self._wakeup = None
+        return 1
+
+    def done(self):
+        return self._is_done
+
+    def cancelled(self):
+        return self._is_cancelled
+
+    def cancel(self, msg=None):
+        if self._is_done:
+            return False
+        self._is_cancelled = True
+        self.wake_soon()
+        return True
+
+    def result(self):
+        if self._is_cancelled:
+            future = self._loop.create_future()
+            future.cancel()
+            future.result()     # raises asyncio's error, and the codec does not import asyncio
+        return None
+
+    def exception(self):
+        return self.result()
+
+    cdef int wake_soon(self) except -1:
+        """In the next iteration of the loop."""
+        wakeup = self._wakeup
+        self._is_done = True
+        self._wakeup = None
+        if wakeup is not None:
+            self._loop.call_soon(wakeup, self, context=self._context)
+        return 0
+
+    cdef int wake_now(self) except -1:
+        """Run the task; nobody else's runs."""
+        wakeup = self._wakeup
+        context = self._context
+        if wakeup is None or context is None:
+            return self.wake_soon()
+        try:
+            PyContext_Enter(context)
+        except RuntimeError:        # it is that of the callback which we are in
+            return self.wake_soon()
+        self._is_done = True
+        self._wakeup = None
+        try:
+            wakeup(self)
+        finally:
+            PyContext_Exit(context)
+        return 0
+
+
+cdef class EventListener(WSMessageListener):
+    """Gives messages as events: ``{"type": "websocket.receive", "text" or "bytes": ...}``.
+
+    A subclass overrides ``send_otherwise``, ``pause_reading``, ``resume_reading`` and
+    ``close_received``. All methods belong to the thread of the connection's event loop.
+    """
+
+    def __cinit__(self, *args, **kwargs):
+        self._events = []
+        self._waiters = []
+
+    # What an application calls
+
+    def receive(self):
+        """Coroutine: the next event. Several tasks may wait; each event goes to one of them."""
+        return _new_operation(self, RECEIVES, None)
+
+    def send(self, message):
+        """Coroutine: send what an event says, a dict; or what ``send_otherwise`` does."""
+        return _new_operation(self, SENDS, message)
+
+    # What a subclass overrides
+
+    def send_otherwise(self, message):
+        """A coroutine for what is no ``websocket.send``, or cannot be sent at once."""
+        raise NotImplementedError
+
+    def pause_reading(self):
+        """An event waits, and nobody waits for it. Returns whether reading is paused now."""
+        return False
+
+    def resume_reading(self):
+        """No event waits any more."""
+
+    def close_received(self, transport):
+        """The peer has sent a CLOSE frame; it is answered after this call."""
+
+    # What a subclass calls
+
+    @property
+    def queued_events(self):
+        """How many events wait, without the last one of ``end_events``."""
+        return self.count()
+
+    @property
+    def last_event(self):
+        """What ``end_events`` was called with, or None."""
+        return self._end
+
+    @property
+    def reads_are_paused(self):
+        """Whether reading is paused because an event waits."""
+        return self._is_paused
+
+    def begin_events(self, loop, current_task):
+        """Before the first call of ``receive``.
+
+        :param current_task: ``asyncio.current_task``.
+        """
+        self._loop = loop
+        self._current_task = current_task
+
+    def put_event(self, dict event not None):
+        """Add an event behind those that wait."""
+        self.put(event)
+
+    def end_events(self, dict event not None):
+        """Nothing comes any more: ``event`` is given to everybody who receives, when no other event
+        is left. A second call has no effect."""
+        self._takes_messages = False
+        self._is_paused = False
+        if self._end is None:
+            self._end = event
+            waiters = self._waiters
+            self._waiters = []
+            for waiter in waiters:
+                (<EventWaiter> waiter).wake_soon()
+
+    def allow_messages(self, bint allowed):
+        """Whether ``send`` sends by itself, as long as the connection is open."""
+        self._takes_messages = allowed
+
+    def forget_pause(self):
+        """Reading was resumed for another reason: the next event pauses it again."""
+        self._is_paused = False
+
+    def pause_if_needed(self):
+        """Pause reading if an event waits."""
+        if self.count() and not self._is_paused and self._end is None:
+            self._is_paused = self.pause_reading()
+
+    # What the connection calls
+
+    cdef int _deliver(self, WSTransport transport, WSFrame frame) except -1:
+        if frame.fin and (frame.wire_opcode == WS_OP_TEXT or frame.wire_opcode == WS_OP_BINARY):
+            return self._hand_over(transport, frame)
+        if frame.wire_opcode == WS_OP_CLOSE:
+            self.close_received(transport)
+            return 0
+        return self._take(transport, frame)
+
+    cdef int _hand_over(self, WSTransport transport, WSMessage message) except -1:
+        if message.wire_opcode == WS_OP_TEXT:
+            return self.put({"type": "websocket.receive", "text": content_of(message)})
+        return self.put({"type": "websocket.receive", "bytes": content_of(message)})
+
+    # The queue
+
+    cdef Py_ssize_t count(self) noexcept:
+        return PyList_GET_SIZE(self._events) - self._first
+
+    cdef int put(self, object event) except -1:
+        cdef EventWaiter waiter
+        self._events.append(event)
+        while PyList_GET_SIZE(self._waiters):
+            waiter = <EventWaiter> self._waiters.pop(0)
+            if waiter._is_done:
+                continue            # cancelled
+            if self._current_task(self._loop) is None:
+                return waiter.wake_now()
+            return waiter.wake_soon()
+        if not self._is_paused and self._end is None:
+            self._is_paused = self.pause_reading()
+        return 0
+
+    cdef PyObject* take(self) except NULL:
+        cdef object event = self._events[self._first]
+        self._events[self._first] = None
+        self._first += 1
+        if self._first == PyList_GET_SIZE(self._events):
+            self._events.clear()
+            self._first = 0
+            if self._is_paused:
+                self._is_paused = False
+                self.resume_reading()
+        Py_INCREF(event)
+        return <PyObject*> event
+
+    cdef EventWaiter wait(self):
+        cdef EventWaiter waiter = EventWaiter.__new__(EventWaiter)
+        waiter._loop = self._loop
+        waiter._is_blocking = True
+        self._waiters.append(waiter)
+        return waiter
+
+    cdef int stop_waiting(self, EventWaiter waiter) except -1:
+        """Whoever waited is cancelled. If an event has come for it, another one may take it."""
+        if waiter in self._waiters:
+            self._waiters.remove(waiter)
+        elif self.count():
+            while PyList_GET_SIZE(self._waiters):
+                waiter = <EventWaiter> self._waiters.pop(0)
+                if not waiter._is_done:
+                    return waiter.wake_soon()
+            self.pause_if_needed()
+        return 0
+
+
+cdef int _resume(PyObject* self, PyObject* value, PyObject** result) except -1:
+    return (<EventOperation> self).resume(<object> value, result)
+
+
+cdef int _drop(PyObject* self) noexcept:
+    """Nobody refers to it any more."""
+    cdef PyObject* kind
+    cdef PyObject* value
+    cdef PyObject* traceback
+    if (<EventOperation> self)._stage == IS_DONE:
+        return True
+    PyErr_Fetch(&kind, &value, &traceback)      # it may be dropped because of an exception
+    (<EventOperation> self)._drop()
+    PyErr_Restore(kind, value, traceback)
+    return False
+
+
+@cython.final
+@cython.auto_pickle(False)
+cdef class EventOperation:
+    """A coroutine (:class:`collections.abc.Coroutine`): await it, or make a task of it."""
+
+    def __init__(self):
+        raise TypeError("it is made by receive and send")
+
+    def __await__(self):
+        return self
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):     # picows_next replaces it
+        return self.send(None)
+
+    def send(self, value):
+        """Go on, as a task does."""
+        cdef PyObject* result = NULL
+        cdef int status = self.resume(value, &result)
+        cdef object held = <object> result
+        Py_XDECREF(result)
+        if status == YIELDS:
+            return held
+        raise StopIteration(held)
+
+    def throw(self, kind, value=None, traceback=None):
+        """Raise an exception inside of the coroutine: mostly a cancellation."""
+        cdef object other
+        if not isinstance(kind, BaseException):
+            if not isinstance(value, BaseException):
+                value = kind() if value is None else kind(value)
+            if traceback is not None:
+                value = value.with_traceback(traceback)
+            kind = value
+        if self._stage == IS_DELEGATING:
+            other = self._awaited
+            try:
+                return other.throw(kind)
+            except BaseException:
+                self._finish()
+                raise
+        self.close()
+        raise kind
+
+    def close(self):
+        """End the coroutine, which may not have been started."""
+        if self._stage == IS_WAITING:
+            self._listener.stop_waiting(self._awaited)
+        elif self._stage == IS_DELEGATING:
+            self._awaited.close()
+        self._finish()
+
+    def _finish(self):
+        self._stage = IS_DONE
+        self._listener = None
+        self._message = self._awaited = None
+
+    @property
+    def __name__(self):
+        return _NAMES[self._kind]
+
+    @property
+    def __qualname__(self):
+        return f"EventListener.{_NAMES[self._kind]}"
+
+    def __repr__(self):
+        return f"<coroutine EventListener.{_NAMES[self._kind]}>"
+
+    cdef int resume(self, object value, PyObject** result) except -1:
+        """Returns RETURNS or YIELDS, with a new reference in ``result``."""
+        if self._stage == IS_DELEGATING:
+            return self._step_of_other(value, result)
+        if self._stage == IS_DONE:
+            raise RuntimeError(f"cannot reuse already awaited {self!r}")
+        if self._stage == IS_WAITING and not (<EventWaiter> self._awaited)._is_done:
+            self.close()
+            raise RuntimeError(f"{self!r} was resumed before its event had come")
+        if self._kind == RECEIVES:
+            return self._receive(result)
+        return self._send(result)
+
+    cdef int _receive(self, PyObject** result) except -1:
+        cdef EventListener listener = self._listener
+        if listener.count():
+            self._stage = IS_DONE
+            self._listener = None
+            self._awaited = None
+            result[0] = listener.take()
+            return RETURNS
+        if listener._end is not None:
+            self._finish()
+            event = dict(listener._end)
+            Py_INCREF(event)
+            result[0] = <PyObject*> event
+            return RETURNS
+        waiter = listener.wait()
+        self._awaited = waiter
+        self._stage = IS_WAITING
+        Py_INCREF(waiter)
+        result[0] = <PyObject*> waiter
+        return YIELDS
+
+    cdef int _send(self, PyObject** result) except -1:
+        cdef EventListener listener = self._listener
+        cdef object message = self._message
+        cdef Sender sender
+        cdef dict fields
+        self._stage = IS_DONE
+        self._listener = None
+        self._message = None
+        if listener._takes_messages and PyDict_CheckExact(message):
+            fields = <dict> message
+            sender = <Sender> listener.transport._connection
+            if (
+                    fields["type"] == _SEND and sender._state & MAY_SEND
+                    and not sender._write_paused
+                    and sender._buffers.thread_id == current_thread()):
+                data = fields.get("bytes")
+                if data is not None:
+                    _send_message_of(sender, WS_OP_BINARY, data)
+                else:
+                    _send_message_of(sender, WS_OP_TEXT, fields["text"])
+                Py_INCREF(None)
+                result[0] = <PyObject*> None
+                return RETURNS
+        self._awaited = listener.send_otherwise(message)
+        self._listener = listener
+        self._stage = IS_DELEGATING
+        return self._step_of_other(None, result)
+
+    cdef int _step_of_other(self, object value, PyObject** result) except -1:
+        cdef object other = self._awaited
+        try:
+            yielded = other.send(value)
+        except StopIteration as end:
+            self._finish()
+            returned = end.value
+            Py_INCREF(returned)
+            result[0] = <PyObject*> returned
+            return RETURNS
+        except BaseException:
+            self._finish()
+            raise
+        Py_INCREF(yielded)
+        result[0] = <PyObject*> yielded
+        return YIELDS
+
+    cdef int _drop(self) except -1:
+        """It was dropped before its end."""
+        if self._listener is None:      # the garbage collector may have cleared it
+            return 0
+        if self._stage == IS_NEW:
+            import warnings
+            warnings.warn(
+                f"coroutine '{self.__qualname__}' was never awaited", RuntimeWarning, stacklevel=1)
+        else:
+            self.close()
+        return 0
+
+
+cdef EventOperation _new_operation(EventListener listener, int kind, object message):
+    """Called per message; watched by the ASGI benches."""
+    cdef EventOperation made
+    cdef PyObject* spare = picows_take_spare()
+    if spare == NULL:
+        made = EventOperation.__new__(EventOperation)
+    else:
+        made = <EventOperation> spare
+        Py_DECREF(made)         # the reference of the spares
+        made._stage = IS_NEW
+    made._listener = listener
+    made._kind = kind
+    made._message = message
+    return made
+
+
+picows_make_coroutine(<PyTypeObject*> EventOperation, <picows_resume> _resume, _drop)
