@@ -65,6 +65,7 @@ CODEC_ROOMS = (
     "http.set_cookie",
     "http.upgrade",
     "deflate.negotiation",
+    "deferred_response",
     "http.handshake",
     "http.client_handshake",
     "http.server_handshake",
@@ -97,6 +98,7 @@ CODEC_ROOMS = (
     "coroutines.waiter",
     "coroutines.inbox",
     "coroutines.operation",
+    "coroutines.events",
     "coroutines.fragments",
     "coroutines.connection_coroutines",
     "coroutines.connection",
@@ -191,10 +193,19 @@ SERVER_ROOMS = (
     "backend",
     "connections",
     "handlers",
+    "hosting",
     "server",
     "call",
     "create",
     "serving",
+    "asgi.scope",
+    "asgi.refusal",
+    "asgi.lifespan",
+    "asgi.connection",
+    "asgi.lean_transport",
+    "asgi.uvicorn_protocol",
+    "asgi.application",
+    "asgi.__init__",
     "testing",
     "__init__",
 )
@@ -214,6 +225,7 @@ TYPES_FROM_ABOVE = {
 LAYERS = (
     "picows_codec.batch picows_codec.prepared picows_codec.broadcasting"
     " picows_codec.coroutines.connection picows_client.coroutine picows_server.serving"
+    " picows_server.handlers picows_server.asgi picows_codec.coroutines.events"
     " picows_server.handlers picows_codec.tap picows_codec.tap_types picows_codec.testing"
     " picows_codec.connection.tapping picows_codec.recording"
 )

@@ -16,6 +16,7 @@ from picows_codec.option_table import SERVER_DEFAULTS
 from picows_codec.socket_address import UnixPath
 from picows_server.backend import ServerTls, choose_backend
 from picows_server.call import WSCreateServerCall
+from picows_server.hosting import HostedApplication
 from picows_server.listen import (
     ListeningSockets,
     adopt_sockets,
@@ -104,7 +105,8 @@ async def ws_create_server(
         no upgrade, such as a health check. It returns a :class:`WSListener`; a
         :class:`WSUpgradeResponseWithListener` to add response headers or choose a subprotocol; a
         :class:`WSUpgradeResponse` to refuse, or to serve a page; or None for 404. An exception of
-        the factory is logged, and the response is 500.
+        the factory is logged, and the response is 500. An ASGI application is served by
+        :func:`picows_server.asgi.asgi_listener`.
 
         The factory may be a coroutine function, or return any awaitable of such a result, for
         example to look into a database first. Its task runs within ``websocket_handshake_timeout``
@@ -182,6 +184,12 @@ async def ws_create_server(
         except BaseException:
             chosen_backend.close()
             raise
+        try:
+            application = await _started(listener_factory, logger)
+        except BaseException:
+            listening.close()
+            chosen_backend.close()
+            raise
         server = WSServer(
             loop=loop,
             url=parsed_url,
@@ -196,6 +204,7 @@ async def ws_create_server(
             max_pending_handshakes=max_pending_handshakes,
             refuses_when_full=when_full == "refuse",
         )
+        server.use_application(application)
         if start_serving:
             try:
                 await server.start_serving()
@@ -203,6 +212,15 @@ async def ws_create_server(
                 server.close()
                 raise
         return server
+
+
+async def _started(
+    listener_factory: ListenerFactory, logger: Logger
+) -> Optional[HostedApplication]:
+    if not isinstance(listener_factory, HostedApplication):
+        return None
+    await listener_factory.start(logger)
+    return listener_factory
 
 
 async def _listen(

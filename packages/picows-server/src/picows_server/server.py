@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from asyncio.trsock import TransportSocket
-from typing import TYPE_CHECKING, List, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, List, Optional, Sequence, Tuple, Union
 
 from picows_codec import WSCloseCode, WSOptions, WSStateError
 from picows_codec.readiness import has_readers
 from picows_server.accept import Acceptor, AwaitingAcceptor, ReadinessAcceptor
 from picows_server.backend import Backend
 from picows_server.connections import Connections
+from picows_server.hosting import HostedApplication
 from picows_server.listen import ListeningSockets
 from picows_server.logs import Logger
 from picows_server.routing import Route
@@ -66,8 +67,10 @@ class WSServer(asyncio.AbstractServer):
             refuses_when_full=refuses_when_full,
         )
         self._acceptor: Optional[Acceptor] = None
-        # The tasks of ``serve``.
-        self._handlers: Optional[Handlers] = None
+        # The tasks of ``serve``, or of an application.
+        self._handlers: Union[Handlers, HostedApplication, None] = None
+        self._application: Optional[HostedApplication] = None
+        self._stopping: Optional[asyncio.Task[None]] = None
         self._is_closing = False
         self._is_closed = asyncio.Event()
         self._abort_timer: Optional[asyncio.TimerHandle] = None
@@ -221,10 +224,16 @@ class WSServer(asyncio.AbstractServer):
         self._handlers = handlers
         handlers.notify(self._connection_released)
 
+    def use_application(self, application: Optional[HostedApplication]) -> None:
+        """Stop the application, which was started, when the last connection and task have ended."""
+        self._handlers = self._application = application
+        if application is not None:
+            application.notify(self._connection_released)
+
     async def wait_closed(self) -> None:
         """Wait until :meth:`close` was called and the last connection and its task have ended.
 
-        With :func:`serve` that includes the handlers.
+        With :func:`serve` that includes the handlers, with an ASGI application its shutdown.
         """
         await self._is_closed.wait()
 
@@ -266,6 +275,19 @@ class WSServer(asyncio.AbstractServer):
             self._loop.call_soon(self._finish)
 
     def _finish(self) -> None:
+        if self._application is not None:
+            self._stopping = self._loop.create_task(self._stop(self._application))
+            self._application = None
+        elif self._stopping is None:
+            self._finished()
+
+    async def _stop(self, application: HostedApplication) -> None:
+        try:
+            await application.stop()
+        finally:
+            self._finished()
+
+    def _finished(self) -> None:
         if self._abort_timer is not None:
             self._abort_timer.cancel()
             self._abort_timer = None

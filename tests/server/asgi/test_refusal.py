@@ -1,0 +1,191 @@
+"""picows_server.asgi.refusal: HTTP responses of an application that does not accept."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Dict, List, Optional, Tuple
+
+import pytest
+
+from picows_server.asgi.refusal import StreamedResponse, checked_fields
+from tests.support.asgi import Recorder, fronts, served
+from tests.support.rawclient import RawClient, upgrade_request
+
+START: Dict[str, Any] = {"type": "websocket.http.response.start", "status": 404}
+TWICE = (
+    "Expected ASGI message 'websocket.http.response.body' but got 'websocket.http.response.start'."
+)
+
+
+def body(data: bytes = b"", more_body: bool = False) -> Dict[str, Any]:
+    return {"type": "websocket.http.response.body", "body": data, "more_body": more_body}
+
+
+async def response_to(front: str, messages: List[Dict[str, Any]], **options: Any) -> bytes:
+    """All bytes that a client gets from an application that sends these messages."""
+    events = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert "websocket.http.response" in scope["extensions"]
+        await receive()
+        for message in messages:
+            await send(message)
+        if messages[-1]["type"].endswith("body") and not messages[-1]["more_body"]:
+            events.append(await receive())
+            assert events == [{"type": "websocket.disconnect", "code": 1006}]
+
+    recorder = Recorder()
+    async with served(front, app, recorder, **options) as server, await RawClient.connect(
+        server.sockname
+    ) as client:
+        client.writer.write(upgrade_request())
+        data: bytes = await client.reader.read()
+    assert recorder.errors == []
+    assert any(line.endswith(f'"WebSocket /" {START["status"]}') for line in recorder.lines)
+    return data
+
+
+@fronts
+async def test_a_single_body_gets_a_content_length(front: str) -> None:
+    data = await response_to(front, [{**START, "headers": [(b"X-A", b"b")]}, body(b"not here")])
+    assert data == (
+        b"HTTP/1.1 404 Not Found\r\nx-a: b\r\ncontent-length: 8\r\nconnection: close\r\n\r\n"
+        b"not here"
+    )
+
+
+@fronts
+async def test_a_streamed_body_is_chunked(front: str) -> None:
+    data = await response_to(front, [START, body(b"not ", True), body(b"", True), body(b"here")])
+    assert data == (
+        b"HTTP/1.1 404 Not Found\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n"
+        b"4\r\nnot \r\n4\r\nhere\r\n0\r\n\r\n"
+    )
+
+
+@fronts
+async def test_without_a_body_the_head_leaves_at_the_end(front: str) -> None:
+    data = await response_to(front, [START])
+    assert data == b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+
+
+@fronts
+async def test_with_a_content_length_the_head_leaves_at_start(front: str) -> None:
+    may_go_on = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({**START, "headers": [(b"Content-Length", b"4")]})
+        await may_go_on.wait()
+        await send(body(b"he", True))
+        await send(body(b"re and too much"))
+
+    async with served(front, app) as server, await RawClient.connect(server.sockname) as client:
+        client.writer.write(upgrade_request())
+        head = await client.reader.readuntil(b"\r\n\r\n")
+        assert b"content-length: 4\r\n" in head
+        may_go_on.set()
+        assert await client.reader.read() == b"here"
+
+
+@fronts
+@pytest.mark.parametrize("headers", [None, [(b"Content-Length", b"0")]])
+async def test_two_starts(front: str, headers: Optional[List[Tuple[bytes, bytes]]]) -> None:
+    errors = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        message = {**START, "headers": headers or []}
+        await send(message)
+        with pytest.raises(RuntimeError) as caught:
+            await send(message)
+        errors.append(str(caught.value))
+
+    async with served(front, app) as server, await RawClient.connect(server.sockname) as client:
+        assert (await client.upgrade()).status == 404
+    assert errors == [TWICE]
+
+
+@fronts
+@pytest.mark.parametrize("status", [99, 600, "200"])
+async def test_invalid_statuses(front: str, status: Any) -> None:
+    recorder = Recorder()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.http.response.start", "status": status})
+
+    async with served(front, app, recorder) as server, await RawClient.connect(
+        server.sockname
+    ) as client:
+        assert (await client.upgrade()).status == 500
+    assert "Invalid HTTP status code" in recorder.errors[0]
+
+
+@fronts
+async def test_nothing_after_a_complete_response(front: str) -> None:
+    errors = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send(START)
+        await send(body(b"x"))
+        with pytest.raises(RuntimeError) as caught:
+            await send(body(b"y"))
+        errors.append(str(caught.value))
+
+    async with served(front, app) as server, await RawClient.connect(server.sockname) as client:
+        assert (await client.upgrade()).status == 404
+    assert "response already completed" in errors[0]
+
+
+@fronts
+async def test_a_large_body_waits_for_the_peer(front: str) -> None:
+    sent = 0
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal sent
+        await receive()
+        await send(START)
+        for number in range(300):
+            await send(body(bytes(65536), number < 299))
+            sent += 1
+
+    async with served(front, app) as server, await RawClient.connect(server.sockname) as client:
+        client.writer.write(upgrade_request())
+        before = -1
+        while sent != before or not sent:
+            before = sent
+            await asyncio.sleep(0.1)
+        assert sent < 300
+        data = await client.reader.read()
+        while True:
+            more = await client.reader.read()
+            if not more:
+                break
+            data += more
+    assert data.count(b"\0") == 300 * 65536
+    assert data.endswith(b"0\r\n\r\n")
+
+
+def test_statuses_without_a_body() -> None:
+    response = StreamedResponse({"status": 204, "headers": []})
+    assert response.start() == b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n"
+    assert response.body({"body": b"ignored"}) == b""
+    assert response.is_complete
+
+
+def test_headers_of_the_connection_are_ours() -> None:
+    response = StreamedResponse(
+        {"status": 299, "headers": [(b"Connection", b"keep-alive"), (b"Upgrade", b"x")]}
+    )
+    assert response.start() == b""
+    assert response.end() == (b"HTTP/1.1 299 \r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    "field", [(b"a b", b"c"), (b"", b"c"), (b"a", b"b\r\nc: d"), (b"a", b"\0")]
+)
+def test_headers_that_would_break_a_head(field: Tuple[bytes, bytes]) -> None:
+    with pytest.raises(ValueError, match="invalid HTTP header"):
+        checked_fields([field])

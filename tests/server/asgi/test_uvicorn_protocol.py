@@ -1,0 +1,462 @@
+"""picows_server.asgi.uvicorn_protocol: what uvicorn, its users and its transports see."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import weakref
+from pathlib import Path
+from typing import Any, Dict, List
+
+import pytest
+
+from picows_server.asgi import UvicornProtocol
+from tests.support.asgi import MockTransport, Recorder, accept, echo_app, served, uvicorn_config
+from tests.support.certificates import Certificates
+from tests.support.rawclient import RawClient, upgrade_request
+
+pytest.importorskip("uvicorn")
+
+
+def masked(opcode: int, payload: bytes) -> bytes:
+    assert len(payload) < 126
+    return bytes([0x80 | opcode, 0x80 | len(payload), 0, 0, 0, 0]) + payload
+
+
+class Mock:
+    """A protocol over a transport that is only memory."""
+
+    def __init__(self, app: Any, *, is_secure: bool = False, **options: Any) -> None:
+        from uvicorn.server import ServerState  # noqa: PLC0415
+
+        options.setdefault("ws_ping_interval", None)
+        self.config = uvicorn_config(app, **options)
+        self.state = ServerState()
+        self.state.default_headers = [(b"server", b"uvicorn")]
+        self.protocol = UvicornProtocol(
+            config=self.config, server_state=self.state, app_state={"x": 1}
+        )
+        self.transport = MockTransport(is_secure=is_secure)
+        self.protocol.connection_made(self.transport)
+
+    async def open(self) -> None:
+        self.protocol.data_received(upgrade_request())
+        await self.settle()
+        assert self.transport.take().startswith(b"HTTP/1.1 101 ")
+
+    async def settle(self) -> None:
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+    async def end(self) -> None:
+        self.protocol.connection_lost(None)
+        while self.state.tasks:
+            await asyncio.sleep(0)
+
+
+async def test_a_lean_transport() -> None:
+    mock = Mock(echo_app)
+    assert mock.state.connections == {mock.protocol}
+    await mock.open()
+    assert len(mock.state.tasks) == 1
+    mock.protocol.data_received(masked(1, b"hello"))
+    await mock.settle()
+    assert mock.transport.take() == b"\x81\x05hello"
+    mock.protocol.data_received(masked(8, b"\x03\xe8"))
+    assert mock.transport.take() == b"\x88\x02\x03\xe8"
+    assert mock.transport.calls == ["close"]
+    assert mock.protocol.transport is mock.transport
+    await mock.end()
+    assert mock.state.connections == set()
+    assert mock.state.tasks == set()
+    assert mock.protocol.transport is mock.transport
+
+
+async def test_it_is_a_buffered_protocol() -> None:
+    mock = Mock(echo_app)
+    assert isinstance(mock.protocol, asyncio.BufferedProtocol)
+    await mock.open()
+    frame = masked(2, b"x")
+    mock.protocol.get_buffer(-1)[: len(frame)] = frame
+    mock.protocol.buffer_updated(len(frame))
+    await mock.settle()
+    assert mock.transport.take() == b"\x82\x01x"
+    await mock.end()
+
+
+async def test_reading_is_paused_at_the_first_message_that_waits() -> None:
+    events: List[Any] = []
+    may_go_on = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await accept(receive, send)
+        await may_go_on.wait()
+        for _ in range(4):
+            events.append(await receive())
+            events.append(list(mock.transport.calls))
+
+    mock = Mock(app)
+    await mock.open()
+    assert mock.transport.calls == []
+    mock.protocol.data_received(masked(1, b"a") + masked(1, b"b"))
+    assert mock.transport.calls == ["pause"]
+    mock.protocol.data_received(masked(1, b"c"))
+    may_go_on.set()
+    await mock.settle()
+    assert [event["text"] for event in events[::2]] == ["a", "b", "c"]
+    assert events[1::2] == [["pause"], ["pause"], ["pause", "resume"]]
+    mock.protocol.data_received(masked(1, b"d"))  # somebody waits
+    await mock.settle()
+    assert mock.transport.calls[:2] == ["pause", "resume"]
+    await mock.end()
+
+
+async def test_data_that_a_task_brings() -> None:
+    """A task cannot run another one within itself."""
+    mock = Mock(echo_app)
+    await mock.open()
+
+    async def feed() -> None:
+        mock.protocol.data_received(masked(1, b"a"))
+        assert mock.transport.take() == b""
+
+    await asyncio.get_running_loop().create_task(feed())
+    await mock.settle()
+    assert mock.transport.take() == b"\x81\x01a"
+    await mock.end()
+
+
+async def test_data_that_the_loop_brings() -> None:
+    """The application goes on within the read, and all that it sends leaves in one write."""
+    mock = Mock(echo_app)
+    await mock.open()
+    taken = []
+
+    def feed() -> None:
+        mock.protocol.data_received(masked(1, b"a") + masked(1, b"b"))
+        taken.append(mock.transport.take())
+
+    asyncio.get_running_loop().call_soon(feed)
+    await mock.settle()
+    assert taken == [b"\x81\x01a\x81\x01b"]
+    assert mock.transport.calls == []
+    await mock.end()
+
+
+async def test_default_headers_are_read_at_accept() -> None:
+    may_accept = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await may_accept.wait()
+        await accept(receive, send)
+        await receive()
+
+    mock = Mock(app)
+    mock.protocol.data_received(upgrade_request())
+    await mock.settle()
+    mock.state.default_headers = [(b"Date", b"today")]
+    may_accept.set()
+    await mock.settle()
+    head = mock.transport.take()
+    assert b"date: today\r\n" in head
+    assert b"server:" not in head
+    await mock.end()
+
+
+async def test_shutdown_of_an_open_connection() -> None:
+    events = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await accept(receive, send)
+        events.append(await receive())
+
+    mock = Mock(app)
+    await mock.open()
+    mock.protocol.shutdown()
+    assert mock.transport.take() == b"\x88\x02\x03\xf4"
+    assert mock.transport.calls == ["close"]
+    await mock.settle()
+    assert events == [{"type": "websocket.disconnect", "code": 1012}]
+    await mock.end()
+
+
+async def test_shutdown_before_accept() -> None:
+    events = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        events.append(await receive())
+
+    mock = Mock(app)
+    mock.protocol.data_received(upgrade_request())
+    await mock.settle()
+    mock.protocol.shutdown()
+    response = mock.transport.take()
+    assert response.startswith(b"HTTP/1.1 500 ")
+    assert response.endswith(b"Internal Server Error")
+    await mock.settle()
+    assert events == [{"type": "websocket.disconnect", "code": 1006}]
+    assert "close" in mock.transport.calls
+    await mock.end()
+
+
+async def test_shutdown_after_our_close() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await accept(receive, send)
+        await send({"type": "websocket.close", "code": 4000})
+
+    mock = Mock(app)
+    await mock.open()
+    assert mock.transport.calls == []
+    mock.protocol.shutdown()
+    assert mock.transport.take() == b""
+    assert mock.transport.calls == ["close"]
+    await mock.end()
+
+
+async def test_our_close_waits_for_the_peer() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await accept(receive, send)
+        await receive()
+        await send({"type": "websocket.close"})
+
+    mock = Mock(app)
+    await mock.open()
+    assert mock.protocol.close_timeout == 10.0
+    assert mock.protocol.close_timer is None
+    mock.protocol.close_timeout = 0.01
+    mock.protocol.data_received(masked(1, b"go"))
+    await mock.settle()
+    assert mock.transport.take() == b"\x88\x02\x03\xe8"
+    assert mock.transport.calls == []
+    assert mock.protocol.close_timer is not None
+    mock.protocol.data_received(masked(1, b"dropped"))
+    while "close" not in mock.transport.calls:
+        await asyncio.sleep(0.005)
+    await mock.end()
+    assert mock.protocol.close_timer is None
+
+
+async def test_attributes_of_pings() -> None:
+    mock = Mock(echo_app)
+    await mock.open()
+    assert mock.protocol.ping_timer is None
+    assert mock.protocol.ping_sent_at == 0.0
+    await mock.end()
+    mock = Mock(echo_app, ws_ping_interval=0)
+    await mock.open()
+    assert mock.protocol.ping_timer is None
+    await mock.end()
+    mock = Mock(echo_app, ws_ping_interval=30.0)
+    await mock.open()
+    assert mock.protocol.ping_timer is not None
+    assert mock.protocol.ping_sent_at == 0.0
+    await mock.end()
+    assert mock.protocol.ping_timer is None
+
+
+async def test_a_peer_that_does_not_pong() -> None:
+    events = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await accept(receive, send)
+        events.append(await receive())
+
+    mock = Mock(app, ws_ping_interval=0.01, ws_ping_timeout=0.01)
+    await mock.open()
+    while not events:
+        await asyncio.sleep(0.005)
+    assert mock.protocol.ping_sent_at > 0.0
+    assert events == [
+        {"type": "websocket.disconnect", "code": 1011, "reason": "keepalive ping timeout"}
+    ]
+    written = mock.transport.take()
+    assert written.startswith(b"\x89\x00")
+    assert written.endswith(b"\x88\x18\x03\xf3keepalive ping timeout")
+    await mock.end()
+
+
+async def test_pings_while_messages_wait() -> None:
+    """Only the pause of a queue keeps us from reading: the limit of a ping holds all the same."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await accept(receive, send)
+        await asyncio.Event().wait()
+
+    for answers in (True, False):
+        mock = Mock(app, ws_ping_interval=0.01, ws_ping_timeout=0.1)
+        await mock.open()
+        mock.protocol.data_received(masked(1, b"a"))
+        assert mock.transport.calls == ["pause"]
+        while not mock.protocol.ping_sent_at:
+            await asyncio.sleep(0.002)
+        assert mock.transport.calls == ["pause", "resume"]
+        mock.transport.take()
+        if answers:
+            mock.protocol.data_received(masked(10, b""))
+            assert mock.transport.calls == ["pause", "resume", "pause"]
+        else:
+            while "close" not in mock.transport.calls:
+                await asyncio.sleep(0.01)
+            assert b"keepalive ping timeout" in mock.transport.take()
+        for task in mock.state.tasks:
+            task.cancel()
+        await mock.end()
+
+
+async def test_reading_for_a_pong_has_an_end() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await accept(receive, send)
+        await asyncio.Event().wait()
+
+    mock = Mock(app, ws_ping_interval=0.01, ws_ping_timeout=10.0)
+    await mock.open()
+    while not mock.protocol.ping_sent_at:
+        await asyncio.sleep(0.002)
+    for _ in range(100):
+        mock.protocol.data_received(masked(1, b"a"))
+    assert mock.transport.calls == ["pause"]
+    for task in mock.state.tasks:
+        task.cancel()
+    await mock.end()
+
+
+async def test_secure_connections_pause_after_the_read() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["scheme"] == "wss"
+        await accept(receive, send)
+        await asyncio.Event().wait()
+
+    mock = Mock(app, is_secure=True)
+    await mock.open()
+    mock.protocol.data_received(masked(1, b"a"))
+    await mock.settle()
+    assert mock.transport.calls == ["pause"]
+    for task in mock.state.tasks:
+        task.cancel()
+    await mock.end()
+
+
+async def test_nothing_is_left_for_the_collector(without_collector: None) -> None:
+    mock = Mock(echo_app)
+    await mock.open()
+    mock.protocol.data_received(masked(8, b"\x03\xe8"))
+    await mock.end()
+    await mock.settle()
+    gone = weakref.ref(mock.protocol)
+    del mock
+    assert gone() is None
+
+
+async def test_older_servers() -> None:
+    """Releases before 0.22 pass no state, and some pass on_connection_lost."""
+    from uvicorn.server import ServerState  # noqa: PLC0415
+
+    config = uvicorn_config(echo_app)
+    protocol: Any = UvicornProtocol(
+        config=config, server_state=ServerState(), on_connection_lost=None
+    )
+    assert protocol.app_state == {}
+    protocol.give_up()
+
+
+@pytest.mark.parametrize("http", ["h11", "httptools"])
+async def test_behind_both_http_protocols(http: str) -> None:
+    pytest.importorskip(http)
+    async with served("uvicorn", echo_app, http=http) as server, await RawClient.open(
+        server.sockname
+    ) as client:
+        (protocol,) = server.protocols
+        assert protocol.scope["type"] == "websocket"
+        client.write_frame(1, b"hello")
+        assert (await client.read_frame()).payload == b"hello"
+        client.write_frame(2, bytes(60000))
+        assert (await client.read_frame()).payload == bytes(60000)
+
+
+async def test_compression_is_an_option() -> None:
+    offer = [("Sec-WebSocket-Extensions", "permessage-deflate")]
+    for wanted in (True, False):
+        async with served(
+            "uvicorn", echo_app, ws_per_message_deflate=wanted
+        ) as server, await RawClient.connect(server.sockname) as client:
+            response = await client.upgrade("/", offer)
+            assert ("sec-websocket-extensions" in response.headers) is wanted
+
+
+async def test_over_tls(certificates: Certificates) -> None:
+    scopes: List[Dict[str, Any]] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        scopes.append(scope)
+        await echo_app(scope, receive, send)
+
+    async with served(
+        "uvicorn",
+        app,
+        ssl_keyfile=str(certificates.server_key),
+        ssl_certfile=str(certificates.server_chain),
+    ) as server, await RawClient.open(
+        server.sockname, context=certificates.client_context()
+    ) as client:
+        client.write_frame(2, bytes(50000))
+        assert (await client.read_frame()).payload == bytes(50000)
+        client.write_close(1000)
+        assert await client.read_close() == 1000
+    assert scopes[0]["scheme"] == "wss"
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="no Unix sockets")
+async def test_over_a_unix_socket(tmp_path: Path) -> None:
+    import uvicorn  # noqa: PLC0415
+
+    scopes: List[Dict[str, Any]] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        scopes.append(scope)
+        await echo_app(scope, receive, send)
+
+    path = str(tmp_path / "s")
+    server = uvicorn.Server(uvicorn_config(app, uds=path))
+    task = asyncio.get_running_loop().create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.005)
+    async with await RawClient.open(path) as client:
+        client.write_frame(1, b"hello")
+        assert (await client.read_frame()).payload == b"hello"
+    server.should_exit = True
+    await task
+    assert scopes[0]["client"] is None
+    assert scopes[0]["server"] == (path, None)
+
+
+async def test_behind_a_proxy() -> None:
+    scopes: List[Dict[str, Any]] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        scopes.append(scope)
+        await echo_app(scope, receive, send)
+
+    headers = [("X-Forwarded-For", "203.0.113.7"), ("X-Forwarded-Proto", "https")]
+    async with served("uvicorn", app) as server, await RawClient.open(
+        server.sockname, "/", headers
+    ):
+        pass
+    assert scopes[0]["client"][0] == "203.0.113.7"
+    assert scopes[0]["scheme"] == "wss"
+
+
+async def test_uvicorn_is_stopped_with_open_connections() -> None:
+    events = []
+    recorder = Recorder()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await accept(receive, send)
+        events.append(await receive())
+
+    async with served("uvicorn", app, recorder) as server:
+        client = await RawClient.open(server.sockname)
+    assert await client.read_close() == 1012
+    await client.close()
+    assert events == [{"type": "websocket.disconnect", "code": 1012}]
+    assert recorder.errors == []
