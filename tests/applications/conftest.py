@@ -1,0 +1,92 @@
+"""Real applications, each started once under uvicorn with our protocol."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Dict, Iterator
+
+import pytest
+
+APPS = Path(__file__).parent / "apps"
+STARTING = 60.0  # seconds
+OLDEST_UVICORN = (0, 36)
+
+
+def _accepts(address: str) -> bool:
+    """With workers, or for reloading, the line comes before the socket listens."""
+    host, port = address.split(":")
+    try:
+        socket.create_connection((host, int(port))).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+class Application:
+    """One application in a process of its own."""
+
+    def __init__(self, name: str, log: Path, *options: str) -> None:
+        self.name = name
+        self.log = log
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "uvicorn", "--app-dir", str(APPS), "--port", "0"),
+                    *("--ws", "picows_server.asgi:UvicornProtocol", f"{name}_app:app"),
+                    *options,
+                ],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            )
+        self.address = self._address()
+
+    def _address(self) -> str:
+        until = time.monotonic() + STARTING
+        while time.monotonic() < until and self.process.poll() is None:
+            found = re.search(r"running on http://(\S+)", self.log.read_text())
+            if found is not None and _accepts(found[1]):
+                return found[1]
+            time.sleep(0.02)
+        raise AssertionError(f"{self.name} did not start:\n{self.log.read_text()}")
+
+    def stop(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+
+
+@pytest.fixture(scope="session")
+def applications(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dict[str, Application]]:
+    """Those that were started so far."""
+    started: Dict[str, Application] = {}
+    yield started
+    for application in started.values():
+        application.stop()
+
+
+@pytest.fixture
+def start(applications: Dict[str, Application], tmp_path_factory: pytest.TempPathFactory) -> object:
+    """``start(name, *options)``: an application, which is started once with these options."""
+
+    def start_one(name: str, *options: str) -> Application:
+        uvicorn = pytest.importorskip("uvicorn")
+        if tuple(map(int, uvicorn.__version__.split(".")[:2])) < OLDEST_UVICORN:
+            pytest.skip("this uvicorn's --ws takes only its own protocols")
+        key = " ".join([name, *options])
+        if key not in applications:
+            log = tmp_path_factory.mktemp(name) / "log"
+            applications[key] = Application(name, log, *options)
+        return applications[key]
+
+    return start_one
