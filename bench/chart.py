@@ -97,6 +97,14 @@ CHARTS = [
         },
     ),
     Chart(
+        "asgi",
+        "ASGI echo servers: messages per second",
+        {
+            "asgi-plain-50-256": "plain application, 50 connections, 256 B",
+            "asgi-fastapi-50-256": "FastAPI, 50 connections, 256 B",
+        },
+    ),
+    Chart(
         "tail",
         "Latency of echoes in microseconds: p50 (|), p99 (dot), p99.9 (diamond), max (triangle)",
         {"tail-1000": "1,000 messages a second", "tail-10000": "10,000 messages a second"},

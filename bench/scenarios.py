@@ -232,6 +232,30 @@ def _compressed() -> List[Scenario]:
     return scenarios
 
 
+def _asgi() -> List[Scenario]:
+    return [
+        Scenario(
+            name=f"asgi-{application}-50-256",
+            title=f"ASGI echo server, {title}, 50 connections, 256 B of text",
+            subject=SERVER,
+            server_role="echo",
+            client_role="echo",
+            judge=CLIENT,
+            peers=peers,
+            connections=50,
+            json=True,
+        )
+        for application, title, peers in (
+            ("plain", "a plain application", ("uvicorn", "uvicorn-ours", "granian", "asgi")),
+            (
+                "fastapi",
+                "receive_text and send_text of FastAPI",
+                ("uvicorn-fastapi", "uvicorn-ours-fastapi", "asgi-fastapi"),
+            ),
+        )
+    ]
+
+
 def _others() -> List[Scenario]:
     pipelined = [
         Scenario(
@@ -331,6 +355,7 @@ SCENARIOS: Dict[str, Scenario] = {
         *_streams(),
         *_coroutines(),
         *_compressed(),
+        *_asgi(),
         *_others(),
     ]
 }

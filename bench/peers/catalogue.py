@@ -130,6 +130,17 @@ TORNADO_LIBRARY = Library(
     adapter="bench.peers.adapter_tornado",
     requirements=("tornado", "uvloop"),
 )
+# Servers of ASGI applications; our own wheels are installed, too.
+ASGI_LIBRARY = Library(
+    "asgi",
+    PYTHON,
+    roles=frozenset({"server echo"}),
+    adapter="bench.peers.adapter_asgi",
+    requirements=(
+        *("uvicorn[standard]", "websockets", "uvloop", "fastapi", "granian"),
+        *("multidict", "aiofastnet>=1.1,<2"),
+    ),
+)
 BEAST_LIBRARY = Library("beast", BEAST, roles=MESSAGE_ROLES)
 WS_LIBRARY = Library("ws", NODE, roles=ALL_ROLES - {"client tail"})
 
@@ -161,6 +172,19 @@ _BATCH = replace(OURS, name="ours-batch", label=f"{OURS.label}, batches", listen
 _COROUTINE = replace(
     OURS, name="ours-coroutine", label=f"{OURS.label}, coroutines", listener="coroutine"
 )
+
+_ASGI = [
+    Peer(name.replace("+", "-"), label, ASGI_LIBRARY, listener=name)
+    for name, label in (
+        ("uvicorn", "uvicorn"),
+        ("uvicorn-ours", "uvicorn, UvicornProtocol"),
+        ("granian", "Granian"),
+        ("asgi", "asgi_listener"),
+        ("uvicorn+fastapi", "FastAPI on uvicorn"),
+        ("uvicorn-ours+fastapi", "FastAPI on uvicorn, UvicornProtocol"),
+        ("asgi+fastapi", "FastAPI on asgi_listener"),
+    )
+]
 
 PEERS: Dict[str, Peer] = {
     peer.name: peer
@@ -203,6 +227,7 @@ PEERS: Dict[str, Peer] = {
         _TORNADO,
         _on_asyncio(_TORNADO),
         Peer("ws", "ws (Node.js)", WS_LIBRARY),
+        *_ASGI,
     )
 }
 

@@ -93,7 +93,8 @@ class Arguments:
     warmup: float
     loop: str
     # "python", "compiled", "batch" for all that takes many messages at once, "coroutine" for
-    # connections that are awaited, "many" for those that give many messages at once
+    # connections that are awaited, "many" for those that give many messages at once; or who serves
+    # an ASGI application
     listener: str
     cork: bool
     busy_poll: bool
@@ -359,7 +360,12 @@ def parse_arguments() -> Arguments:
     parser.add_argument("--loop", choices=["uvloop", "asyncio"], default="uvloop")
     parser.add_argument(
         "--listener",
-        choices=["python", "compiled", "batch", "coroutine", "many"],
+        choices=[
+            *("python", "compiled", "batch", "coroutine", "many"),
+            # who serves an ASGI application, and "+fastapi"
+            *("uvicorn", "uvicorn-ours", "granian", "asgi"),
+            *("uvicorn+fastapi", "uvicorn-ours+fastapi", "asgi+fastapi"),
+        ],
         default="python",
     )
     parser.add_argument("--cork", action="store_true")

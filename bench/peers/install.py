@@ -184,9 +184,12 @@ class Installation:
     # Python
 
     def _install_python(self, library: Library) -> Installed:
-        checkout = {"ours": ROOT, "before": self._ours.before}.get(library.name)
+        checkout = {"ours": ROOT, "asgi": ROOT, "before": self._ours.before}.get(library.name)
         path = [str(ROOT)]
-        if library.name == "ours" and self._ours.python is not None:
+        if library.name == "asgi" and self._ours.path:
+            python = self._environment(library)
+            path += self._ours.path.split(os.pathsep)
+        elif library.name == "ours" and self._ours.python is not None:
             python = self._ours.python
             path += self._ours.path.split(os.pathsep) if self._ours.path else []
         elif library.name == "before" and checkout is None:
