@@ -111,6 +111,23 @@ async def test_reading_is_paused_at_the_first_message_that_waits() -> None:
     await mock.end()
 
 
+async def test_send_waits_for_resume_writing() -> None:
+    mock = Mock(echo_app)
+    await mock.open()
+    mock.protocol.pause_writing()
+    mock.protocol.data_received(masked(1, b"a"))
+    await mock.settle()
+    assert mock.transport.take() == b""
+    mock.protocol.resume_writing()
+    await mock.settle()
+    assert mock.transport.take() == b"\x81\x01a"
+    mock.protocol.pause_writing()
+    mock.protocol.data_received(masked(1, b"b"))
+    await mock.settle()
+    assert mock.transport.take() == b""
+    await mock.end()  # who waits learns of it
+
+
 async def test_data_that_a_task_brings() -> None:
     """A task cannot run another one within itself."""
     mock = Mock(echo_app)

@@ -219,6 +219,17 @@ cdef class EventListener(WSMessageListener):
         """Whether ``send`` sends by itself, as long as the connection is open."""
         self._takes_messages = allowed
 
+    def writing_is_paused(self):
+        """Whether the peer does not read. ``resume_writing`` is called when it does again."""
+        cdef Sender sender
+        if not self._takes_messages:
+            return False
+        sender = <Sender> self.transport._connection
+        if not sender._write_paused:
+            return False
+        sender._pause_is_reported()     # a transport may pause outside of a call of send
+        return True
+
     def forget_pause(self):
         """Reading was resumed for another reason: the next event pauses it again."""
         self._is_paused = False

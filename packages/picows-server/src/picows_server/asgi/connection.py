@@ -121,7 +121,6 @@ class ASGIConnection(EventListener):
         self._is_closed_by_us = False
         self._awaits_pong = False
         self._below: Any = None
-        self._can_write = True
         self._write_waiters: List[asyncio.Future[None]] = []
 
     # The opening handshake
@@ -229,13 +228,8 @@ class ASGIConnection(EventListener):
             self.close_timer = None
         self._finish(_end_of(transport))
 
-    def pause_writing(self) -> None:
-        """``send`` waits from now on."""
-        self._can_write = False
-
     def resume_writing(self) -> None:
         """``send`` goes on."""
-        self._can_write = True
         self._wake_writers()
 
     def send_user_specific_ping(self, transport: WSTransport) -> None:
@@ -292,7 +286,7 @@ class ASGIConnection(EventListener):
     async def send_otherwise(self, message: Any) -> None:
         """What cannot be sent at once, or is no message."""
         kind = message["type"]
-        while not self._can_write and not self.is_ended:
+        while self.writing_is_paused():
             waiter: asyncio.Future[None] = self._loop.create_future()
             self._write_waiters.append(waiter)
             await waiter
