@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
-from typing import Any, List, Optional, Set, Union
+from typing import Any, Callable, List, Optional, Set, Union
 
 from typing_extensions import assert_type
 
@@ -28,6 +28,7 @@ from picows_server import (
     serve,
     ws_create_server,
 )
+from picows_server.asgi import ClientDisconnected, UvicornProtocol, asgi_listener
 
 
 class ServerClientListener(WSListener):
@@ -180,3 +181,13 @@ async def coroutines() -> None:
     await serve(Session().run, "ws://:0", max_queue="16")  # type: ignore[arg-type]
     await serve(Session().run, "ws://:0", ping_interval=20)  # type: ignore[call-arg]
     await serve("ws://:0", Session().run)  # type: ignore[arg-type]
+
+
+async def asgi(app: Callable[..., Any]) -> None:
+    server = await ws_create_server("ws://:0", asgi_listener(app, root_path="/x", lifespan="on"))
+    assert_type(server, WSServer)
+    await ws_create_server("ws://:0", asgi_listener(app, lifespan=True))  # type: ignore[arg-type]
+    asgi_listener("app:app")  # type: ignore[arg-type]
+    error: OSError = ClientDisconnected()
+    del error
+    assert_type(UvicornProtocol.close_timeout, Optional[float])
