@@ -452,6 +452,25 @@ async def test_lines_of_the_access_log(front: str) -> None:
 
 
 @fronts
+@pytest.mark.skipif(not hasattr(asyncio, "eager_task_factory"), reason="no eager tasks")
+async def test_eager_tasks(front: str) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "websocket.accept"})
+        assert await receive() == {"type": "websocket.connect"}
+        await send({"type": "websocket.send", "text": (await receive())["text"]})
+        await receive()
+
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(getattr(asyncio, "eager_task_factory"))  # noqa: B009
+    try:
+        async with served(front, app) as server, await RawClient.open(server.sockname) as client:
+            client.write_frame(1, b"hello")
+            assert (await client.read_frame()).payload == b"hello"
+    finally:
+        loop.set_task_factory(None)
+
+
+@fronts
 async def test_frames_behind_the_request(front: str) -> None:
     if front == "uvicorn":
         pytest.skip("uvicorn's HTTP protocol keeps what is behind the head")

@@ -151,6 +151,8 @@ class ASGIConnection(EventListener):
 
     async def run(self) -> Any:
         """The application; the task of this connection."""
+        if self.task is None:  # an eager task, within begin(): nobody waits for a decision yet
+            await asyncio.sleep(0)
         return await self.host.app(self.scope, self.receive, self.send)
 
     def lost_before_response(self) -> None:
