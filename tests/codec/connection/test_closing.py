@@ -300,6 +300,17 @@ def test_no_close_timeout(role: str) -> None:
 
 
 @both_roles
+def test_a_deadline_that_somebody_else_watches(role: str) -> None:
+    connection = Connection(role, close_timeout=3.0)
+    connection.ws.disconnect()
+    connection.endpoint.drop_deadline()
+    connection.loop.advance(1000.0)
+    assert not connection.transport.lost
+    connection.receive_close()
+    finish_closing(connection)
+
+
+@both_roles
 def test_closes_that_cross(role: str) -> None:
     connection = Connection(role)
     connection.ws.send_close(1001)

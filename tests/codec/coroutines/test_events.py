@@ -11,6 +11,7 @@ from typing import Any, Callable, Dict, List
 import pytest
 
 from picows_codec.coroutines.events import EventListener, EventOperation, EventWaiter
+from picows_codec.testing.connected import connected
 
 
 class Listener(EventListener):
@@ -26,6 +27,9 @@ class Listener(EventListener):
 
     def resume_reading(self) -> None:
         self.calls.append("resume")
+
+    def connection_failed(self, transport: Any) -> None:
+        self.calls.append("failed")
 
     async def send_otherwise(self, message: Any) -> None:
         if self.gate is not None:
@@ -203,6 +207,66 @@ def test_pauses_that_another_reason_prevents(run: Any) -> None:
         assert listener.calls == ["pause"] * 4
 
     run(test)
+
+
+def test_an_application_that_only_sends_reads_on(run: Any) -> None:
+    async def test() -> None:
+        listener = await made()
+        await listener.send("first")
+        listener.put_event(event(1))
+        listener.put_event(event(2))
+        await listener.send("second")
+        assert listener.calls == ["pause"]
+        assert not listener.only_sends
+        assert await listener.receive() == event(1)
+        await listener.send("third")
+        assert listener.calls == ["pause"]
+        await listener.send("fourth")
+        assert listener.calls == ["pause", "resume"]
+        assert listener.only_sends
+        assert not listener.reads_are_paused
+        listener.put_event(event(3))  # so much has come that reading is paused all the same
+        for _ in range(300):
+            await listener.send("further")
+        assert listener.calls == ["pause", "resume", "pause"]
+        assert await listener.receive() == event(2)
+        assert not listener.only_sends
+
+    run(test)
+
+
+def test_the_size_of_what_waits(run: Any) -> None:
+    async def test() -> None:
+        listener = await made()
+        assert listener.queued_size == 0
+        listener.put_event({"type": "websocket.connect"})
+        listener.put_event({"type": "websocket.receive", "text": "four"})
+        listener.put_event({"type": "websocket.receive", "bytes": b"three"})
+        listener.put_event({"type": "websocket.receive", "text": "x", "bytes": None})
+        assert listener.queued_size == 10
+        for _ in range(2):
+            await listener.receive()
+        assert listener.queued_size == 6
+
+    run(test)
+
+
+def test_a_connection_that_fails() -> None:
+    calls: List[str] = []
+
+    class Failed(Listener):
+        def connection_failed(self, transport: Any) -> None:
+            assert transport.disconnect_cause is not None
+            calls.append("failed")
+
+        def on_ws_disconnected(self, transport: Any) -> None:
+            calls.append("disconnected")
+
+    peer = connected(Failed(), role="server")
+    peer.receive("x", opcode=3)  # reserved
+    assert calls == ["failed"]
+    peer.receive_eof()
+    assert calls == ["failed", "disconnected"]
 
 
 def test_sending_otherwise(run: Any) -> None:

@@ -274,13 +274,6 @@ async def test_our_close(front: str) -> None:
 async def test_sending_to_a_peer_that_is_gone(front: str) -> None:
     recorder = Recorder()
 
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        await accept(receive, send)
-        while (await receive())["type"] != "websocket.disconnect":
-            pass
-        await send({"type": "websocket.close"})  # has no effect
-        await send({"type": "websocket.send", "text": "late"})
-
     async def app_that_sends(scope: Any, receive: Any, send: Any) -> None:
         await accept(receive, send)
         await receive()
@@ -297,6 +290,41 @@ async def test_sending_to_a_peer_that_is_gone(front: str) -> None:
         await script.ended.wait()
     assert isinstance(script.error, ClientDisconnected)
     assert isinstance(script.error, OSError)
+    assert recorder.errors == []
+
+
+@fronts
+async def test_closing_a_connection_that_the_peer_closes_or_has_lost(front: str) -> None:
+    recorder = Recorder()
+    is_lost = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await accept(receive, send)
+        assert (await receive())["code"] == 1000
+        await send({"type": "websocket.close"})  # it is being closed already
+
+    async def app_that_closes_late(scope: Any, receive: Any, send: Any) -> None:
+        await accept(receive, send)
+        assert (await receive())["code"] == 1005
+        for _ in range(5):
+            await asyncio.sleep(0)
+        with pytest.raises(ClientDisconnected):
+            await send({"type": "websocket.close"})
+        is_lost.set()
+
+    script = Script(app)
+    async with served(front, script, recorder) as server, await RawClient.open(
+        server.sockname
+    ) as client:
+        client.write_close(1000)
+        assert await client.read_close() == 1000
+        await script.ended.wait()
+    assert script.error is None
+    async with served(front, app_that_closes_late, recorder) as server:
+        client = await RawClient.open(server.sockname)
+        client.reset()
+        await is_lost.wait()
+        await client.close()
     assert recorder.errors == []
 
 

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import weakref
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Type
 
 import pytest
 
@@ -26,16 +26,21 @@ def masked(opcode: int, payload: bytes) -> bytes:
 class Mock:
     """A protocol over a transport that is only memory."""
 
-    def __init__(self, app: Any, *, is_secure: bool = False, **options: Any) -> None:
+    def __init__(
+        self,
+        app: Any,
+        protocol: Type[UvicornProtocol] = UvicornProtocol,
+        *,
+        is_secure: bool = False,
+        **options: Any,
+    ) -> None:
         from uvicorn.server import ServerState  # noqa: PLC0415
 
         options.setdefault("ws_ping_interval", None)
         self.config = uvicorn_config(app, **options)
         self.state = ServerState()
         self.state.default_headers = [(b"server", b"uvicorn")]
-        self.protocol = UvicornProtocol(
-            config=self.config, server_state=self.state, app_state={"x": 1}
-        )
+        self.protocol = protocol(config=self.config, server_state=self.state, app_state={"x": 1})
         self.transport = MockTransport(is_secure=is_secure)
         self.protocol.connection_made(self.transport)
 
@@ -254,6 +259,34 @@ async def test_our_close_waits_for_the_peer() -> None:
     assert mock.protocol.close_timer is None
 
 
+async def test_close_timeout_may_be_longer_than_that_of_the_class() -> None:
+    class Hasty(UvicornProtocol):
+        close_timeout = 0.01
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await accept(receive, send)
+        await receive()
+        await send({"type": "websocket.close"})
+
+    for timeout in (30.0, None):
+        mock = Mock(app, Hasty)
+        await mock.open()
+        mock.protocol.close_timeout = timeout
+        mock.protocol.data_received(masked(1, b"go"))
+        await mock.settle()
+        timer = mock.protocol.close_timer
+        if timeout is None:
+            assert timer is None
+        else:
+            assert timer is not None
+            assert timer.when() > mock.protocol.loop.time() + 20.0
+        await asyncio.sleep(0.2)  # much more than that of the class
+        assert mock.transport.calls == []
+        mock.protocol.data_received(masked(8, b"\x03\xe8"))
+        assert mock.transport.calls == ["close"]
+        await mock.end()
+
+
 async def test_attributes_of_pings() -> None:
     mock = Mock(echo_app)
     await mock.open()
@@ -335,6 +368,83 @@ async def test_reading_for_a_pong_has_an_end() -> None:
     assert mock.transport.calls == ["pause"]
     for task in mock.state.tasks:
         task.cancel()
+    await mock.end()
+
+
+async def test_an_application_that_only_sends_learns_of_a_close() -> None:
+    errors: List[Any] = []
+    may_go_on = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await accept(receive, send)
+        await may_go_on.wait()
+        for number in range(100):
+            try:
+                await send({"type": "websocket.send", "text": str(number)})
+            except OSError as error:
+                errors.append(error)
+                return
+            await asyncio.sleep(0)
+
+    mock = Mock(app)
+    await mock.open()
+    mock.protocol.data_received(masked(1, b"unread"))
+    assert mock.transport.calls == ["pause"]
+    may_go_on.set()
+    while "resume" not in mock.transport.calls:
+        await asyncio.sleep(0)
+    mock.protocol.data_received(masked(1, b"unread"))
+    assert mock.transport.calls == ["pause", "resume"]
+    mock.protocol.data_received(masked(8, b"\x03\xe8"))
+    await mock.settle()
+    assert len(errors) == 1
+    assert mock.transport.calls == ["pause", "resume", "close"]
+    await mock.end()
+
+
+async def test_reading_for_an_application_that_only_sends_has_an_end() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await accept(receive, send)
+        while True:
+            await send({"type": "websocket.send", "text": "x"})
+            await asyncio.sleep(0)
+
+    for payload, most in ((b"a", 32), (bytes(100), 32), (None, 5)):
+        mock = Mock(app)
+        mock.protocol.data_received(upgrade_request())
+        await mock.settle()
+        fed = 0
+        while mock.transport.calls.count("pause") < 2:
+            if payload is None:  # 1 MiB
+                mock.protocol.data_received(
+                    b"\x82\xff" + (1 << 20).to_bytes(8, "big") + bytes(4 + (1 << 20))
+                )
+            else:
+                mock.protocol.data_received(masked(2, payload))
+            fed += 1
+            await mock.settle()
+        assert most - 2 <= fed <= most
+        for task in mock.state.tasks:
+            task.cancel()
+        await mock.end()
+
+
+async def test_violations_reach_the_application_at_once() -> None:
+    events: List[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await accept(receive, send)
+        events.append(await receive())
+        events.append(await receive())
+
+    mock = Mock(app)
+    await mock.open()
+    mock.protocol.data_received(masked(1, b"before") + masked(3, b""))
+    await mock.settle()
+    assert events == [
+        {"type": "websocket.receive", "text": "before"},
+        {"type": "websocket.disconnect", "code": 1002, "reason": "reserved opcode"},
+    ]
     await mock.end()
 
 

@@ -216,6 +216,10 @@ cdef class Closing(Receiver):
                 f"the peer did not answer the CLOSE frame {self._within('close_timeout')}")))
         return self._abort()
 
+    def drop_deadline(self):
+        """Do not abort the connection after ``close_timeout``: whoever closes it watches the time."""
+        self._watch(None)
+
     # The cause
 
     cdef int _set_cause(self, object kind, object error) except -1:

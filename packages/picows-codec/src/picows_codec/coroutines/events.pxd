@@ -28,10 +28,12 @@ cdef class EventListener(WSMessageListener):
         object _end                 # the last event, once nothing else comes; else None
         uint8_t _is_paused          # reading is paused because an event waits
         uint8_t _takes_messages     # open and not being closed, so that send() sends
+        uint8_t _sends              # while reading was paused, since an event was taken; at most 2
 
     cdef Py_ssize_t count(self) noexcept
     cdef int put(self, object event) except -1
     cdef PyObject* take(self) except NULL       # returns a new reference
+    cdef int sends_unread(self) except -1
     cdef EventWaiter wait(self)
     cdef int stop_waiting(self, EventWaiter waiter) except -1
 

@@ -51,6 +51,9 @@ cdef enum:
     RETURNS = 0                 # what resume returns, as PySendResult
     YIELDS = 1
 
+    # Sends in a row, none of whose events was asked for, after which nobody seems to receive.
+    SENDS_ONLY = 2
+
 cdef tuple _NAMES = ("receive", "send")
 
 cdef str _SEND = "websocket.send"
@@ -140,8 +143,9 @@ cdef class EventWaiter:
 cdef class EventListener(WSMessageListener):
     """Gives messages as events: ``{"type": "websocket.receive", "text" or "bytes": ...}``.
 
-    A subclass overrides ``send_otherwise``, ``pause_reading``, ``resume_reading`` and
-    ``close_received``. All methods belong to the thread of the connection's event loop.
+    A subclass overrides ``send_otherwise``, ``pause_reading``, ``resume_reading``,
+    ``close_received`` and ``connection_failed``. All methods belong to the thread of the
+    connection's event loop.
     """
 
     def __cinit__(self, *args, **kwargs):
@@ -169,10 +173,14 @@ cdef class EventListener(WSMessageListener):
         return False
 
     def resume_reading(self):
-        """No event waits any more."""
+        """No event waits any more, or only sends are called, so that what is behind the events that
+        wait must be read: the peer may have closed the connection."""
 
     def close_received(self, transport):
         """The peer has sent a CLOSE frame; it is answered after this call."""
+
+    def connection_failed(self, transport):
+        """The peer has broken a rule, and was sent a CLOSE frame: nothing else is received."""
 
     # What a subclass calls
 
@@ -180,6 +188,22 @@ cdef class EventListener(WSMessageListener):
     def queued_events(self):
         """How many events wait, without the last one of ``end_events``."""
         return self.count()
+
+    @property
+    def queued_size(self):
+        """Bytes and characters of the messages that wait."""
+        cdef Py_ssize_t size = 0
+        for event in self._events[self._first:]:
+            content = event.get("bytes")
+            if content is None:
+                content = event.get("text", "")
+            size += len(content)
+        return size
+
+    @property
+    def only_sends(self):
+        """Whether ``send`` was called again and again since ``receive`` has taken an event."""
+        return self._sends == SENDS_ONLY
 
     @property
     def last_event(self):
@@ -249,6 +273,10 @@ cdef class EventListener(WSMessageListener):
             return 0
         return self._take(transport, frame)
 
+    cdef int _stopped(self) except -1:
+        self.connection_failed(self.transport)
+        return 0
+
     cdef int _hand_over(self, WSTransport transport, WSMessage message) except -1:
         if message.wire_opcode == WS_OP_TEXT:
             return self.put({"type": "websocket.receive", "text": content_of(message)})
@@ -275,6 +303,7 @@ cdef class EventListener(WSMessageListener):
 
     cdef PyObject* take(self) except NULL:
         cdef object event = self._events[self._first]
+        self._sends = 0
         self._events[self._first] = None
         self._first += 1
         if self._first == PyList_GET_SIZE(self._events):
@@ -285,6 +314,15 @@ cdef class EventListener(WSMessageListener):
                 self.resume_reading()
         Py_INCREF(event)
         return <PyObject*> event
+
+    cdef int sends_unread(self) except -1:
+        """``send`` is called while an event waits that has paused reading."""
+        if self._sends < SENDS_ONLY:
+            self._sends += 1
+            if self._sends == SENDS_ONLY:
+                self._is_paused = False
+                self.resume_reading()
+        return 0
 
     cdef EventWaiter wait(self):
         cdef EventWaiter waiter = EventWaiter.__new__(EventWaiter)
@@ -435,6 +473,8 @@ cdef class EventOperation:
         self._stage = IS_DONE
         self._listener = None
         self._message = None
+        if listener._is_paused:
+            listener.sends_unread()
         if listener._takes_messages and PyDict_CheckExact(message):
             fields = <dict> message
             sender = <Sender> listener.transport._connection

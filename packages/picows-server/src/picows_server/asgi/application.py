@@ -54,9 +54,6 @@ def asgi_listener(
 
 
 class _ListenedApplication(HostedApplication, ASGIHost):
-    # The codec's close_timeout bounds the closing handshake.
-    close_timeout: Optional[float] = None
-
     def __init__(self, app: ASGIApplication, root_path: str, lifespan: str) -> None:
         self.app = app
         self.root_path = root_path

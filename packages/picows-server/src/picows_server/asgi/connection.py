@@ -32,8 +32,10 @@ Event = Dict[str, Any]
 ASGIApplication = Callable[..., Any]
 
 
-# Reading goes on beyond the first message that waits, so that a pong is seen; but not for more.
+# Reading goes on beyond the first message that waits, for a pong or a CLOSE behind it, while less
+# than this waits: messages; bytes and characters.
 _MOST_MESSAGES = 32
+_MOST_BYTES = 4 * 1024 * 1024
 
 # asyncio.current_task is written in Python until 3.12, and asked for each message.
 _current_task: Any = asyncio.current_task
@@ -70,7 +72,6 @@ class ASGIHost:
     app: ASGIApplication
     asgi_version = "3.0"
     root_path = ""
-    close_timeout: Optional[float] = 10.0
     logger: Logger
 
     def lifespan_state(self) -> Optional[Dict[str, Any]]:
@@ -93,6 +94,10 @@ class ASGIHost:
 
     def application_left(self, connection: ASGIConnection) -> None:
         """The connection is closed, or is being closed by the application."""
+
+    def begin_closing(self) -> Optional[float]:
+        """This side closes the connection: the seconds for it; None if the codec watches them."""
+        return None
 
 
 class _Opening(DeferredResponse):
@@ -227,6 +232,10 @@ class ASGIConnection(EventListener):
         if handshake is not None and handshake.recv is not None:
             self._finish(_closed_by(handshake.recv))
 
+    def connection_failed(self, transport: WSTransport) -> None:
+        """The peer has broken a rule: the application learns it before the connection is closed."""
+        self._finish(_end_of(transport))
+
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         """The connection is closed."""
         self.is_open = False
@@ -269,7 +278,7 @@ class ASGIConnection(EventListener):
     def pause_reading(self) -> bool:
         """An event waits: leave the next ones in the socket."""
         below = self._below
-        if below is None or (self._awaits_pong and self.queued_events < _MOST_MESSAGES):
+        if below is None or ((self._awaits_pong or self.only_sends) and self._may_read_on()):
             return False
         if self.transport.is_secure:
             # aiofastnet leaves what it has decrypted where it is if it is paused within a read.
@@ -278,13 +287,16 @@ class ASGIConnection(EventListener):
             below.pause_reading()
         return True
 
+    def _may_read_on(self) -> bool:
+        return self.queued_events < _MOST_MESSAGES and self.queued_size < _MOST_BYTES
+
     def _pause_after_read(self) -> None:
         below = self._below
         if self.reads_are_paused and below is not None and not below.is_closing():
             below.pause_reading()
 
     def resume_reading(self) -> None:
-        """No event waits."""
+        """No event waits, or the application only sends."""
         below = self._below
         if below is not None and not below.is_closing() and not below.is_reading():
             below.resume_reading()
@@ -369,7 +381,9 @@ class ASGIConnection(EventListener):
     def _close(self, message: Any) -> None:
         code = message.get("code", 1000)
         reason = message.get("reason") or ""
-        if self.is_ended or self.transport is None:
+        if not self.is_open:
+            raise ClientDisconnected("the client is gone")
+        if self.is_ended:
             self._is_closed_by_us = True
             return
         self.leave(code, reason, code)
@@ -385,13 +399,12 @@ class ASGIConnection(EventListener):
         transport: Optional[WSTransport] = self.transport
         if transport is None or self.is_ended:
             return
-        is_awaiting_peer = not transport.is_close_frame_sent and transport.close_handshake is None
         transport.disconnect(code=code, reason=reason)
         event: Event = {"type": "websocket.disconnect", "code": event_code}
         if event_code != 1012:
             event["reason"] = reason
         self._finish(event)
-        if is_awaiting_peer and transport.state != WSState.CLOSED:
+        if transport.state != WSState.CLOSED:
             self._watch_close()
 
     def fail(self, code: int, reason: str) -> None:
@@ -432,8 +445,9 @@ class ASGIConnection(EventListener):
             self._watch_close()
 
     def _watch_close(self) -> None:
-        if self.host.close_timeout is not None and self.close_timer is None:
-            self.close_timer = self._loop.call_later(self.host.close_timeout, self._close_is_late)
+        delay = self.host.begin_closing()
+        if delay is not None and self.close_timer is None:
+            self.close_timer = self._loop.call_later(delay, self._close_is_late)
 
     def _close_is_late(self) -> None:
         self.close_timer = None

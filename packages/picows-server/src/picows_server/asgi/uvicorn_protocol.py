@@ -58,8 +58,8 @@ class UvicornProtocol(ASGIHost, WSEndpoint, asyncio.BufferedProtocol):
     for the pong, then 1011; None: no limit), ``ws_per_message_deflate``. ``ws_max_queue`` is
     accepted and not needed: a message that waits for the application pauses reading.
 
-    ``close_timeout``: seconds that a peer has to answer our CLOSE. May be set on an object or a
-    subclass. All methods belong to the thread of the event loop.
+    ``close_timeout``: seconds that a peer has to answer our CLOSE; None: no limit. May be set on an
+    object or a subclass. All methods belong to the thread of the event loop.
     """
 
     transport: Any = None
@@ -199,6 +199,11 @@ class UvicornProtocol(ASGIHost, WSEndpoint, asyncio.BufferedProtocol):
     def application_left(self, connection: ASGIConnection) -> None:
         """A missing pong does not matter any more."""
         self.stop_keepalive()
+
+    def begin_closing(self) -> Optional[float]:
+        """The peer has ``close_timeout`` seconds from now, whatever it was before."""
+        self.drop_deadline()
+        return self.close_timeout
 
     def _trace(self, text: str) -> None:
         if self.logger.isEnabledFor(_TRACE):
