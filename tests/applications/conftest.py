@@ -9,11 +9,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Dict, Iterator
+from typing import Dict, Iterator, List, Sequence
 
 import pytest
 
-APPS = Path(__file__).parent / "apps"
+from tests.applications.speakers import Speaker
+
+HERE = Path(__file__).parent
 STARTING = 60.0  # seconds
 OLDEST_UVICORN = (0, 36)
 
@@ -28,19 +30,25 @@ def _accepts(address: str) -> bool:
     return True
 
 
+def _command(name: str, front: str, options: Sequence[str]) -> List[str]:
+    if front == "own":
+        return [sys.executable, str(HERE / "own_server.py"), f"{name}_app"]
+    return [
+        *(sys.executable, "-m", "uvicorn", "--app-dir", str(HERE / "apps"), "--port", "0"),
+        *("--ws", "picows_server.asgi:UvicornProtocol", f"{name}_app:app"),
+        *options,
+    ]
+
+
 class Application:
     """One application in a process of its own."""
 
-    def __init__(self, name: str, log: Path, *options: str) -> None:
+    def __init__(self, name: str, front: str, log: Path, *options: str) -> None:
         self.name = name
         self.log = log
         with log.open("wb") as output:
             self.process = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "uvicorn", "--app-dir", str(APPS), "--port", "0"),
-                    *("--ws", "picows_server.asgi:UvicornProtocol", f"{name}_app:app"),
-                    *options,
-                ],
+                _command(name, front, options),
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},
@@ -77,16 +85,28 @@ def applications(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dict[str,
 
 @pytest.fixture
 def start(applications: Dict[str, Application], tmp_path_factory: pytest.TempPathFactory) -> object:
-    """``start(name, *options)``: an application, which is started once with these options."""
+    """``start(name, *options)``: an application, which is started once with these options.
 
-    def start_one(name: str, *options: str) -> Application:
-        uvicorn = pytest.importorskip("uvicorn")
-        if tuple(map(int, uvicorn.__version__.split(".")[:2])) < OLDEST_UVICORN:
-            pytest.skip("this uvicorn's --ws takes only its own protocols")
-        key = " ".join([name, *options])
+    The front end is uvicorn's or our own.
+    """
+
+    def start_one(name: str, *options: str, front: str = "uvicorn") -> Application:
+        if os.environ.get("PICOWS_APPLICATIONS") != "all":  # where all of them must be there
+            pytest.importorskip(name)
+        if front == "uvicorn":
+            uvicorn = pytest.importorskip("uvicorn")
+            if tuple(map(int, uvicorn.__version__.split(".")[:2])) < OLDEST_UVICORN:
+                pytest.skip("this uvicorn's --ws takes only its own protocols")
+        key = " ".join([front, name, *options])
         if key not in applications:
             log = tmp_path_factory.mktemp(name) / "log"
-            applications[key] = Application(name, log, *options)
+            applications[key] = Application(name, front, log, *options)
         return applications[key]
 
     return start_one
+
+
+@pytest.fixture
+def speaker(request: pytest.FixtureRequest) -> Speaker:
+    """A client by its name: the parameter of a test."""
+    return Speaker(request.param)

@@ -7,6 +7,7 @@ import logging
 import socket
 from contextlib import asynccontextmanager
 from typing import Any, AsyncIterator, Callable, Dict, List, Optional
+from unittest import mock
 
 import pytest
 
@@ -78,6 +79,16 @@ def uvicorn_config(app: App, **options: Any) -> Any:
     return uvicorn.Config(app, **options)
 
 
+class _HastyAsyncio:
+    """asyncio for uvicorn's server, which sleeps for 0.1 seconds whenever it waits."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(asyncio, name)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds / 20)
+
+
 @asynccontextmanager
 async def served(
     front: str,
@@ -96,7 +107,7 @@ async def served(
         ) as own:
             yield Served(sockname(own), own)
         return
-    uvicorn = pytest.importorskip("uvicorn")
+    uvicorn = pytest.importorskip("uvicorn.server")
     logger = logging.getLogger("uvicorn.error")
     level, propagate = logger.level, logger.propagate
     logger.setLevel(logging.DEBUG)
@@ -107,19 +118,24 @@ async def served(
     sock.bind(("127.0.0.1", 0))
     name = sock.getsockname()
     server = uvicorn.Server(uvicorn_config(app, lifespan=lifespan, root_path=root_path, **options))
+    hasty = mock.patch.object(uvicorn, "asyncio", _HastyAsyncio())
+    hasty.start()
     task = asyncio.get_running_loop().create_task(server.serve(sockets=[sock]))
     try:
         while not server.started and not task.done():
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.001)
         yield Served(name, server)
     finally:
         server.should_exit = True
-        await task
-        sock.close()
-        if recorder is not None:
-            logger.removeHandler(recorder)
-        logger.setLevel(level)
-        logger.propagate = propagate
+        try:
+            await task
+        finally:
+            hasty.stop()
+            sock.close()
+            if recorder is not None:
+                logger.removeHandler(recorder)
+            logger.setLevel(level)
+            logger.propagate = propagate
 
 
 async def accept(receive: Any, send: Any, **message: Any) -> None:

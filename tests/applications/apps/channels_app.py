@@ -35,6 +35,12 @@ class LastCode(AsyncWebsocketConsumer):
         await self.close()
 
 
+class Forget(LastCode):
+    async def connect(self):
+        last["code"] = 0
+        await super().connect()
+
+
 class Refuse(AsyncWebsocketConsumer):
     async def connect(self):
         await self.close()
@@ -84,6 +90,7 @@ app = ProtocolTypeRouter(
             [
                 path("echo", Echo.as_asgi()),
                 path("last", LastCode.as_asgi()),
+                path("forget", Forget.as_asgi()),
                 path("refuse", Refuse.as_asgi()),
                 path("subprotocol", Subprotocol.as_asgi()),
                 path("close", Close.as_asgi()),

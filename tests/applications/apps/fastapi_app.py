@@ -38,6 +38,12 @@ async def last_code(websocket: WebSocket) -> None:
     await websocket.close()
 
 
+@app.websocket("/forget")
+async def forget(websocket: WebSocket) -> None:
+    last["code"] = 0
+    await last_code(websocket)
+
+
 @app.websocket("/json")
 async def json(websocket: WebSocket) -> None:
     await websocket.accept()

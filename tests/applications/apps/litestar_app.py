@@ -27,6 +27,14 @@ async def last_code(socket: WebSocket) -> None:
     await socket.close()
 
 
+@websocket("/forget")
+async def forget(socket: WebSocket) -> None:
+    last["code"] = 0
+    await socket.accept()
+    await socket.send_text("0")
+    await socket.close()
+
+
 @websocket("/refuse")
 async def refuse(socket: WebSocket) -> None:
     await socket.close()
@@ -64,4 +72,4 @@ async def flood(socket: WebSocket) -> None:
     await socket.close()
 
 
-app = Litestar([echo, last_code, refuse, subprotocol, close, fail, flood])
+app = Litestar([echo, last_code, forget, refuse, subprotocol, close, fail, flood])

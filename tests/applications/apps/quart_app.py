@@ -26,6 +26,12 @@ async def last_code() -> None:
     await websocket.close(1000)
 
 
+@app.websocket("/forget")
+async def forget() -> None:
+    last["code"] = 0
+    await last_code()
+
+
 @app.websocket("/refuse")
 async def refuse() -> None:
     abort(403)

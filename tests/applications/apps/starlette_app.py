@@ -30,6 +30,11 @@ async def last_code(websocket: WebSocket) -> None:
     await websocket.close()
 
 
+async def forget(websocket: WebSocket) -> None:
+    last["code"] = 0
+    await last_code(websocket)
+
+
 async def refuse(websocket: WebSocket) -> None:
     await websocket.close()
 
@@ -63,6 +68,7 @@ app = Starlette(
     routes=[
         WebSocketRoute("/echo", echo),
         WebSocketRoute("/last", last_code),
+        WebSocketRoute("/forget", forget),
         WebSocketRoute("/refuse", refuse),
         WebSocketRoute("/subprotocol", subprotocol),
         WebSocketRoute("/close", close),

@@ -28,7 +28,7 @@ class Listener(EventListener):
     def resume_reading(self) -> None:
         self.calls.append("resume")
 
-    def connection_failed(self, transport: Any) -> None:
+    def delivery_stopped(self, transport: Any) -> None:
         self.calls.append("failed")
 
     async def send_otherwise(self, message: Any) -> None:
@@ -255,7 +255,7 @@ def test_a_connection_that_fails() -> None:
     calls: List[str] = []
 
     class Failed(Listener):
-        def connection_failed(self, transport: Any) -> None:
+        def delivery_stopped(self, transport: Any) -> None:
             assert transport.disconnect_cause is not None
             calls.append("failed")
 

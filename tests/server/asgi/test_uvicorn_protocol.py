@@ -280,7 +280,7 @@ async def test_close_timeout_may_be_longer_than_that_of_the_class() -> None:
         else:
             assert timer is not None
             assert timer.when() > mock.protocol.loop.time() + 20.0
-        await asyncio.sleep(0.2)  # much more than that of the class
+        await asyncio.sleep(0.05)  # much more than that of the class
         assert mock.transport.calls == []
         mock.protocol.data_received(masked(8, b"\x03\xe8"))
         assert mock.transport.calls == ["close"]
@@ -443,7 +443,7 @@ async def test_violations_reach_the_application_at_once() -> None:
     await mock.settle()
     assert events == [
         {"type": "websocket.receive", "text": "before"},
-        {"type": "websocket.disconnect", "code": 1002, "reason": "reserved opcode"},
+        {"type": "websocket.disconnect", "code": 1002, "reason": "reserved opcode (RFC 6455, 5.2)"},
     ]
     await mock.end()
 

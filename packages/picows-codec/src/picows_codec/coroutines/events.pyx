@@ -144,7 +144,7 @@ cdef class EventListener(WSMessageListener):
     """Gives messages as events: ``{"type": "websocket.receive", "text" or "bytes": ...}``.
 
     A subclass overrides ``send_otherwise``, ``pause_reading``, ``resume_reading``,
-    ``close_received`` and ``connection_failed``. All methods belong to the thread of the
+    ``close_received`` and ``delivery_stopped``. All methods belong to the thread of the
     connection's event loop.
     """
 
@@ -179,8 +179,8 @@ cdef class EventListener(WSMessageListener):
     def close_received(self, transport):
         """The peer has sent a CLOSE frame; it is answered after this call."""
 
-    def connection_failed(self, transport):
-        """The peer has broken a rule, and was sent a CLOSE frame: nothing else is received."""
+    def delivery_stopped(self, transport):
+        """No message comes any more: the connection fails, or this side closes it."""
 
     # What a subclass calls
 
@@ -274,7 +274,7 @@ cdef class EventListener(WSMessageListener):
         return self._take(transport, frame)
 
     cdef int _stopped(self) except -1:
-        self.connection_failed(self.transport)
+        self.delivery_stopped(self.transport)
         return 0
 
     cdef int _hand_over(self, WSTransport transport, WSMessage message) except -1:

@@ -232,9 +232,11 @@ class ASGIConnection(EventListener):
         if handshake is not None and handshake.recv is not None:
             self._finish(_closed_by(handshake.recv))
 
-    def connection_failed(self, transport: WSTransport) -> None:
-        """The peer has broken a rule: the application learns it before the connection is closed."""
-        self._finish(_end_of(transport))
+    def delivery_stopped(self, transport: WSTransport) -> None:
+        """If the peer has broken a rule, the application learns it at once."""
+        cause = transport.disconnect_cause
+        if cause is not None and cause.kind is not WSDisconnectKind.LOCAL_CLOSE:
+            self._finish(_end_of(transport))
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         """The connection is closed."""

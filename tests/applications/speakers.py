@@ -1,0 +1,56 @@
+"""The clients that speak to the applications: websockets', and ours."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Awaitable, Callable, Tuple
+
+import pytest
+
+from picows_client import WSConnectionClosed, WSInvalidStatusError, connect
+
+__all__ = ["SPEAKERS", "Speaker", "run", "speakers"]
+
+
+class Speaker:
+    """A client. The connections of both have the same ``send``, ``recv`` and ``close``."""
+
+    def __init__(self, name: str) -> None:
+        self.closed: Any = WSConnectionClosed
+        self._refused: Any = WSInvalidStatusError
+        self._connect: Any = connect
+        if name == "websockets":
+            websockets = pytest.importorskip("websockets")
+            self.closed = websockets.exceptions.ConnectionClosed
+            self._refused = websockets.exceptions.InvalidStatus
+            self._connect = pytest.importorskip("websockets.asyncio.client").connect
+
+    def connect(self, url: str, **options: Any) -> Any:
+        """A connection, to be awaited or used in ``async with``."""
+        return self._connect(url, **options)
+
+    async def refusal(self, url: str) -> Tuple[int, bytes]:
+        """Status and body of the response of a server that refuses."""
+        with pytest.raises(self._refused) as caught:
+            await self.connect(url)
+        response = caught.value.response
+        return getattr(response, "status_code", None) or response.status, response.body
+
+    async def end(self, ws: Any) -> Tuple[int, str]:
+        """Code and reason with which the server ends a connection; nothing comes before that."""
+        with pytest.raises(self.closed):
+            await ws.recv()
+        return ws.close_code, ws.close_reason
+
+
+SPEAKERS = ["websockets", "ours"]
+speakers = pytest.mark.parametrize("speaker", SPEAKERS, indirect=True)
+
+
+def run(test: Callable[..., Awaitable[None]], *arguments: Any) -> None:
+    """Run what a test does."""
+
+    async def within_time() -> None:
+        await asyncio.wait_for(test(*arguments), 50)
+
+    asyncio.run(within_time())
