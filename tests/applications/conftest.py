@@ -64,6 +64,13 @@ class Application:
             time.sleep(0.02)
         raise AssertionError(f"{self.name} did not start:\n{self.log.read_text()}")
 
+    def wait_for_log(self, text: str) -> None:
+        """Litestar's log is written by a thread."""
+        until = time.monotonic() + STARTING
+        while text not in self.log.read_text():
+            assert time.monotonic() < until, self.log.read_text()
+            time.sleep(0.01)
+
     def stop(self) -> None:
         self.process.terminate()
         try:

@@ -20,9 +20,9 @@ class Speaker:
         self._refused: Any = WSInvalidStatusError
         self._connect: Any = connect
         if name == "websockets":
-            websockets = pytest.importorskip("websockets")
-            self.closed = websockets.exceptions.ConnectionClosed
-            self._refused = websockets.exceptions.InvalidStatus
+            errors = pytest.importorskip("websockets.exceptions")
+            self.closed = errors.ConnectionClosed
+            self._refused = errors.InvalidStatus
             self._connect = pytest.importorskip("websockets.asyncio.client").connect
 
     def connect(self, url: str, **options: Any) -> Any:

@@ -83,7 +83,7 @@ def test_refusal(start: Any, front: str, framework: str, speaker: Speaker) -> No
 
     application = start(framework, front=front)
     run(test, application.address)
-    assert '"WebSocket /refuse" 403' in application.log.read_text()
+    application.wait_for_log('"WebSocket /refuse" 403')
 
 
 @fronts
@@ -145,7 +145,7 @@ def test_an_exception(start: Any, front: str, framework: str, speaker: Speaker) 
     application = start(framework, front=front)
     run(test, application.address)
     if framework != "litestar":  # which logs only in debug mode
-        assert "ValueError: broken" in application.log.read_text()
+        application.wait_for_log("ValueError: broken")
 
 
 @fronts
