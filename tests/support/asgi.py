@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import socket
 from contextlib import asynccontextmanager
@@ -76,6 +77,9 @@ def uvicorn_config(app: App, **options: Any) -> Any:
         "loop": "asyncio",
         **options,
     }
+    for name in set(options) - set(inspect.signature(uvicorn.Config).parameters):
+        if options.pop(name) is not None:
+            pytest.skip(f"this release of uvicorn has no option {name}")
     return uvicorn.Config(app, **options)
 
 
@@ -108,6 +112,7 @@ async def served(
             yield Served(sockname(own), own)
         return
     uvicorn = pytest.importorskip("uvicorn.server")
+    config = uvicorn_config(app, lifespan=lifespan, root_path=root_path, **options)
     logger = logging.getLogger("uvicorn.error")
     level, propagate = logger.level, logger.propagate
     logger.setLevel(logging.DEBUG)
@@ -117,7 +122,7 @@ async def served(
     sock = socket.socket()
     sock.bind(("127.0.0.1", 0))
     name = sock.getsockname()
-    server = uvicorn.Server(uvicorn_config(app, lifespan=lifespan, root_path=root_path, **options))
+    server = uvicorn.Server(config)
     hasty = mock.patch.object(uvicorn, "asyncio", _HastyAsyncio())
     hasty.start()
     task = asyncio.get_running_loop().create_task(server.serve(sockets=[sock]))

@@ -71,6 +71,8 @@ async def test_bytes_of_headers_are_kept(front: str) -> None:
 
 @fronts
 async def test_the_state_is_a_shallow_copy(front: str) -> None:
+    if front == "uvicorn":
+        pytest.importorskip("uvicorn", "0.22")
     states = []
 
     async def app(scope: Dict[str, Any], receive: Any, send: Any) -> None:
