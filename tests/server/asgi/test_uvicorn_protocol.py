@@ -10,6 +10,7 @@ from typing import Any, Dict, List, Type
 
 import pytest
 
+from picows_server import WSPermessageDeflate
 from picows_server.asgi import UvicornProtocol
 from tests.support.asgi import MockTransport, Recorder, accept, echo_app, served, uvicorn_config
 from tests.support.certificates import Certificates
@@ -509,6 +510,28 @@ async def test_compression_is_an_option() -> None:
         ) as server, await RawClient.connect(server.sockname) as client:
             response = await client.upgrade("/", offer)
             assert ("sec-websocket-extensions" in response.headers) is wanted
+
+
+async def test_small_messages_are_not_compressed() -> None:
+    offer = [("Sec-WebSocket-Extensions", "permessage-deflate")]
+
+    class Eager(UvicornProtocol):
+        compression = WSPermessageDeflate(min_size=0)
+
+    for protocol, size, first_byte in (
+        (UvicornProtocol, 255, 0x81),
+        (UvicornProtocol, 256, 0xC1),
+        (Eager, 100, 0xC1),
+    ):
+        mock = Mock(echo_app, protocol)
+        mock.protocol.data_received(upgrade_request("/", offer))
+        await mock.settle()
+        assert b"permessage-deflate" in mock.transport.take()
+        frame = b"\x81\xfe" + size.to_bytes(2, "big") + bytes(4) + b"a" * size
+        mock.protocol.data_received(frame)
+        await mock.settle()
+        assert mock.transport.take()[0] == first_byte
+        await mock.end()
 
 
 async def test_over_tls(certificates: Certificates) -> None:

@@ -17,6 +17,15 @@ cdef extern from *:
                 all |= *data++;
             return all < 0x80;
         }
+        if (size >= 64) {   /* a shape that compilers make vector instructions of */
+            uint64_t row[8] = {0};
+            int i;
+            for (; end - data >= 64; data += 64)
+                for (i = 0; i < 8; i++)
+                    row[i] |= picows_word(data + 8 * i);
+            for (i = 0; i < 8; i++)
+                all |= row[i];
+        }
         for (; end - data >= 32; data += 32)
             all |= picows_word(data) | picows_word(data + 8) | picows_word(data + 16)
                 | picows_word(data + 24);

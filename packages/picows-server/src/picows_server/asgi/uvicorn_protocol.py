@@ -7,7 +7,13 @@ import functools
 import logging
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-from picows_codec import ServerHandshake, WSEndpoint, WSOptions, WSUpgradeRequest
+from picows_codec import (
+    ServerHandshake,
+    WSEndpoint,
+    WSOptions,
+    WSPermessageDeflate,
+    WSUpgradeRequest,
+)
 from picows_codec.option_table import SERVER_DEFAULTS
 from picows_codec.readiness import has_readers
 from picows_server.asgi.connection import ASGIConnection, ASGIHost
@@ -24,16 +30,17 @@ _SERVICE_RESTART = 1012
 
 
 def _make_options(
-    max_size: Optional[int], deflates: bool, close_timeout: Optional[float]
+    max_size: Optional[int],
+    compression: Optional[WSPermessageDeflate],
+    close_timeout: Optional[float],
 ) -> WSOptions:
     options: Dict[str, Any] = dict(SERVER_DEFAULTS)
     if max_size is not None and max_size > 0:
         options.update(max_message_size=max_size, max_frame_size=max(max_size, 125))
-    if deflates:
-        options["compression"] = "deflate"
     return WSOptions(
         **{
             **options,
+            "compression": compression,
             # An application may take its time, as long as its client does.
             "websocket_handshake_timeout": None,
             "stall_timeout": None,
@@ -59,10 +66,13 @@ class UvicornProtocol(ASGIHost, WSEndpoint, asyncio.BufferedProtocol):
     accepted and not needed: a message that waits for the application pauses reading.
 
     ``close_timeout``: seconds that a peer has to answer our CLOSE; None: no limit. May be set on an
-    object or a subclass. All methods belong to the thread of the event loop.
+    object or a subclass. ``compression``: parameters of permessage-deflate, which a subclass may
+    set; below 256 bytes nothing is compressed, because that takes several times as long as all the
+    rest and saves no packet. All methods belong to the thread of the event loop.
     """
 
     transport: Any = None
+    compression = WSPermessageDeflate(min_size=256)
     close_timeout: Optional[float] = 10.0
 
     def __init__(
@@ -96,7 +106,7 @@ class UvicornProtocol(ASGIHost, WSEndpoint, asyncio.BufferedProtocol):
         self._is_lost = False
         options = _options_for(
             getattr(config, "ws_max_size", 16 * 1024 * 1024),
-            bool(getattr(config, "ws_per_message_deflate", True)),
+            self.compression if getattr(config, "ws_per_message_deflate", True) else None,
             self.close_timeout,
         )
         super().__init__(
