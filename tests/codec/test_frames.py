@@ -140,6 +140,20 @@ def test_text_beyond_ascii(role: str) -> None:
     assert look(role, lambda c: c.build(TEXT, text.encode()), whole, see) == [text]
 
 
+@pytest.mark.parametrize("size", [7, 8, 31, 33, 63, 65, 255, 256, 257, 319, 511])
+def test_text_beyond_ascii_at_every_place(size: int) -> None:
+    """Whether a text is ASCII is looked up many bytes at a time."""
+    texts = ["x" * place + "\xe9" + "x" * (size - 2 - place) for place in range(size - 1)]
+
+    def see(frame: WSFrame) -> str:
+        return frame.get_payload_as_utf8_text()
+
+    assert (
+        look("server", lambda c: b"".join(c.build(TEXT, t.encode()) for t in texts), whole, see)
+        == texts
+    )
+
+
 @both_roles
 @pytest.mark.parametrize(
     ("payload", "code", "reason"),

@@ -521,7 +521,7 @@ async def test_small_messages_are_not_compressed() -> None:
     for protocol, size, first_byte in (
         (UvicornProtocol, 255, 0x81),
         (UvicornProtocol, 256, 0xC1),
-        (Eager, 100, 0xC1),
+        (Eager, 200, 0xC1),
     ):
         mock = Mock(echo_app, protocol)
         mock.protocol.data_received(upgrade_request("/", offer))

@@ -17,7 +17,7 @@ cdef extern from *:
                 all |= *data++;
             return all < 0x80;
         }
-        if (size >= 64) {   /* a shape that compilers make vector instructions of */
+        if (size >= 256) {   /* a shape that compilers make vector instructions of */
             uint64_t row[8] = {0};
             int i;
             for (; end - data >= 64; data += 64)
