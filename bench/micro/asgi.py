@@ -48,7 +48,14 @@ PROTOCOLS = {
     "ours": "picows_server.asgi:UvicornProtocol",
 }
 # Size in bytes; whether permessage-deflate is negotiated; whether the client compresses.
-CASES = ((64, False, False), (8192, False, False), (8192, True, False), (8192, True, True))
+CASES = (
+    (64, False, False),
+    (64, True, False),
+    (64, True, True),
+    (8192, False, False),
+    (8192, True, False),
+    (8192, True, True),
+)
 
 
 class Nothing:

@@ -217,7 +217,7 @@ cdef class Closing(Receiver):
         return self._abort()
 
     def drop_deadline(self):
-        """Do not abort the connection after ``close_timeout``: whoever closes it watches the time."""
+        """Do not abort the connection after ``close_timeout``: somebody else watches the time."""
         self._watch(None)
 
     # The cause
