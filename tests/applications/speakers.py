@@ -40,6 +40,7 @@ class Speaker:
         """Code and reason with which the server ends a connection; nothing comes before that."""
         with pytest.raises(self.closed) as caught:
             await ws.recv()
+        await ws.wait_closed()
         error = caught.value
         if isinstance(error, WSConnectionClosed):
             return error.code, error.reason
