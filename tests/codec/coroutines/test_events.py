@@ -10,7 +10,8 @@ from typing import Any, Callable, Dict, List
 
 import pytest
 
-from picows_codec.coroutines.events import EventListener, EventOperation, EventWaiter
+from picows_codec.coroutines.events import EventListener, EventOperation
+from picows_codec.coroutines.waiter import Waiter
 from picows_codec.testing.connected import connected
 
 
@@ -45,7 +46,7 @@ def event(number: int) -> Dict[str, Any]:
 
 async def made() -> Listener:
     listener = Listener()
-    listener.begin_events(asyncio.get_running_loop(), asyncio.current_task)
+    listener.begin_events(asyncio.get_running_loop())
     return listener
 
 
@@ -330,7 +331,7 @@ def test_by_hand(run: Any) -> None:
         listener = await made()
         operation: Any = listener.receive()
         waiter = operation.send(None)
-        assert isinstance(waiter, EventWaiter)
+        assert isinstance(waiter, Waiter)
         assert waiter._asyncio_future_blocking
         waiter._asyncio_future_blocking = False
         assert waiter.get_loop() is asyncio.get_running_loop()
@@ -369,6 +370,6 @@ def test_by_hand(run: Any) -> None:
 
 
 def test_objects_are_made_by_the_listener() -> None:
-    for kind in (EventOperation, EventWaiter):
+    for kind in (EventOperation, Waiter):
         with pytest.raises(TypeError):
             kind()

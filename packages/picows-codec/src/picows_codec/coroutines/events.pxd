@@ -4,27 +4,15 @@ tier."""
 from cpython.object cimport PyObject
 from libc.stdint cimport uint8_t
 
+from picows_codec.coroutines.waiter cimport Waiter
 from picows_codec.listener cimport WSMessageListener
-
-cdef class EventWaiter:
-    cdef:
-        object _loop
-        object _wakeup          # what the task wants to be called, or None
-        object _context         # in which context
-        uint8_t _is_blocking    # the task has not taken note of it
-        uint8_t _is_done        # it was woken
-        uint8_t _is_cancelled
-
-    cdef int wake_soon(self) except -1
-    cdef int wake_now(self) except -1
 
 cdef class EventListener(WSMessageListener):
     cdef:
         object _loop
-        object _current_task    # asyncio.current_task
         list _events                # those that wait, from _first on; before it None
         Py_ssize_t _first
-        list _waiters               # an EventWaiter for each that waits for an event
+        list _waiters               # an Waiter for each that waits for an event
         object _end                 # the last event, once nothing else comes; else None
         uint8_t _is_paused          # reading is paused because an event waits
         uint8_t _takes_messages     # open and not being closed, so that send() sends
@@ -34,14 +22,14 @@ cdef class EventListener(WSMessageListener):
     cdef int put(self, object event) except -1
     cdef PyObject* take(self) except NULL       # returns a new reference
     cdef int sends_unread(self) except -1
-    cdef EventWaiter wait(self)
-    cdef int stop_waiting(self, EventWaiter waiter) except -1
+    cdef Waiter wait(self)
+    cdef int stop_waiting(self, Waiter waiter) except -1
 
 cdef class EventOperation:
     cdef:
         EventListener _listener     # None when it has ended
         object _message         # what is to be sent; None: it receives
-        object _awaited         # what is waited for: an EventWaiter, or a coroutine that sends
+        object _awaited         # what is waited for: an Waiter, or a coroutine that sends
         uint8_t _kind
         uint8_t _stage
 

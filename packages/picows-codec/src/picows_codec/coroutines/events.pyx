@@ -5,10 +5,7 @@ An event wakes whoever waits; the first one for which nobody waits pauses readin
 resumed when none is left. What to do beyond that is decided by a subclass in Python. ``_deliver``
 and ``resume`` are called per message; watched by the ASGI benches.
 
-Waking: a task that awaits a future goes on in the next iteration of the loop. A task that awaits an
-``EventWaiter`` goes on within the callback of the read, as a listener does, unless that was itself
-called by a task. So a message costs no second iteration, and what the messages of one read are
-answered with leaves in one write.
+A task that awaits a ``Waiter`` goes on within the callback of the read, as a listener does.
 """
 
 cimport cython
@@ -21,6 +18,7 @@ from picows_codec.connection.sender cimport Sender
 from picows_codec.connection.state cimport MAY_SEND
 from picows_codec.constants cimport WS_OP_BINARY, WS_OP_CLOSE, WS_OP_TEXT
 from picows_codec.coroutines.inbox cimport content_of
+from picows_codec.coroutines.waiter cimport Waiter, new_waiter
 from picows_codec.frames cimport WSFrame, WSMessage
 from picows_codec.transport cimport WSTransport, _send_message_of
 
@@ -34,8 +32,6 @@ cdef extern from "native/coroutine_slots.h":
 cdef extern from "Python.h":
     void PyErr_Fetch(PyObject** kind, PyObject** value, PyObject** traceback)
     void PyErr_Restore(PyObject* kind, PyObject* value, PyObject* traceback)
-    int PyContext_Enter(object context) except -1
-    int PyContext_Exit(object context) except -1
     bint PyDict_CheckExact(object value)
 
 cdef enum:
@@ -44,7 +40,7 @@ cdef enum:
 
     IS_NEW = 0
     IS_RUNNING = 1
-    IS_WAITING = 2              # for an EventWaiter
+    IS_WAITING = 2              # for an Waiter
     IS_DELEGATING = 3           # to a coroutine of the subclass
     IS_DONE = 4
 
@@ -57,87 +53,6 @@ cdef enum:
 cdef tuple _NAMES = ("receive", "send")
 
 cdef str _SEND = "websocket.send"
-
-
-@cython.final
-@cython.auto_pickle(False)
-@cython.freelist(16)
-cdef class EventWaiter:
-    """What a task waits for: as much of a future as a task needs."""
-
-    def __init__(self):
-        raise TypeError("it is made by receive")
-
-    @property
-    def _asyncio_future_blocking(self):
-        return self._is_blocking
-
-    @_asyncio_future_blocking.setter
-    def _asyncio_future_blocking(self, bint value):
-        self._is_blocking = value
-
-    def get_loop(self):
-        return self._loop
-
-    def add_done_callback(self, callback, *, context=None):
-        self._wakeup = callback
-        self._context = context
-
-    def remove_done_callback(self, callback):
-        if self._wakeup != callback:
-            return 0
-        self._wakeup = None
-        return 1
-
-    def done(self):
-        return self._is_done
-
-    def cancelled(self):
-        return self._is_cancelled
-
-    def cancel(self, msg=None):
-        if self._is_done:
-            return False
-        self._is_cancelled = True
-        self.wake_soon()
-        return True
-
-    def result(self):
-        if self._is_cancelled:
-            future = self._loop.create_future()
-            future.cancel()
-            future.result()     # raises asyncio's error, and the codec does not import asyncio
-        return None
-
-    def exception(self):
-        return self.result()
-
-    cdef int wake_soon(self) except -1:
-        """In the next iteration of the loop."""
-        wakeup = self._wakeup
-        self._is_done = True
-        self._wakeup = None
-        if wakeup is not None:
-            self._loop.call_soon(wakeup, self, context=self._context)
-        return 0
-
-    cdef int wake_now(self) except -1:
-        """Run the task; nobody else's runs."""
-        wakeup = self._wakeup
-        context = self._context
-        if wakeup is None or context is None:
-            return self.wake_soon()
-        try:
-            PyContext_Enter(context)
-        except RuntimeError:        # it is that of the callback which we are in
-            return self.wake_soon()
-        self._is_done = True
-        self._wakeup = None
-        try:
-            wakeup(self)
-        finally:
-            PyContext_Exit(context)
-        return 0
 
 
 cdef class EventListener(WSMessageListener):
@@ -215,13 +130,9 @@ cdef class EventListener(WSMessageListener):
         """Whether reading is paused because an event waits."""
         return self._is_paused
 
-    def begin_events(self, loop, current_task):
-        """Before the first call of ``receive``.
-
-        :param current_task: ``asyncio.current_task``.
-        """
+    def begin_events(self, loop):
+        """Before the first call of ``receive``."""
         self._loop = loop
-        self._current_task = current_task
 
     def put_event(self, dict event not None):
         """Add an event behind those that wait."""
@@ -237,7 +148,7 @@ cdef class EventListener(WSMessageListener):
             waiters = self._waiters
             self._waiters = []
             for waiter in waiters:
-                (<EventWaiter> waiter).wake_soon()
+                (<Waiter> waiter).wake_soon()
 
     def allow_messages(self, bint allowed):
         """Whether ``send`` sends by itself, as long as the connection is open."""
@@ -288,15 +199,13 @@ cdef class EventListener(WSMessageListener):
         return PyList_GET_SIZE(self._events) - self._first
 
     cdef int put(self, object event) except -1:
-        cdef EventWaiter waiter
+        cdef Waiter waiter
         self._events.append(event)
         while PyList_GET_SIZE(self._waiters):
-            waiter = <EventWaiter> self._waiters.pop(0)
+            waiter = <Waiter> self._waiters.pop(0)
             if waiter._is_done:
                 continue            # cancelled
-            if self._current_task(self._loop) is None:
-                return waiter.wake_now()
-            return waiter.wake_soon()
+            return waiter.wake()
         if not self._is_paused and self._end is None:
             self._is_paused = self.pause_reading()
         return 0
@@ -324,20 +233,18 @@ cdef class EventListener(WSMessageListener):
                 self.resume_reading()
         return 0
 
-    cdef EventWaiter wait(self):
-        cdef EventWaiter waiter = EventWaiter.__new__(EventWaiter)
-        waiter._loop = self._loop
-        waiter._is_blocking = True
+    cdef Waiter wait(self):
+        cdef Waiter waiter = new_waiter(self._loop)
         self._waiters.append(waiter)
         return waiter
 
-    cdef int stop_waiting(self, EventWaiter waiter) except -1:
+    cdef int stop_waiting(self, Waiter waiter) except -1:
         """Whoever waited is cancelled. If an event has come for it, another one may take it."""
         if waiter in self._waiters:
             self._waiters.remove(waiter)
         elif self.count():
             while PyList_GET_SIZE(self._waiters):
-                waiter = <EventWaiter> self._waiters.pop(0)
+                waiter = <Waiter> self._waiters.pop(0)
                 if not waiter._is_done:
                     return waiter.wake_soon()
             self.pause_if_needed()
@@ -437,7 +344,7 @@ cdef class EventOperation:
             return self._step_of_other(value, result)
         if self._stage == IS_DONE:
             raise RuntimeError(f"cannot reuse already awaited {self!r}")
-        if self._stage == IS_WAITING and not (<EventWaiter> self._awaited)._is_done:
+        if self._stage == IS_WAITING and not (<Waiter> self._awaited)._is_done:
             self.close()
             raise RuntimeError(f"{self!r} was resumed before its event had come")
         if self._kind == RECEIVES:

@@ -6,7 +6,6 @@ What is done for each message is compiled: ``picows_codec.coroutines.events``.
 from __future__ import annotations
 
 import asyncio
-import sys
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from picows_codec import (
@@ -36,11 +35,6 @@ ASGIApplication = Callable[..., Any]
 # than this waits: messages; bytes and characters.
 _MOST_MESSAGES = 32
 _MOST_BYTES = 4 * 1024 * 1024
-
-# asyncio.current_task is written in Python until 3.12, and asked for each message.
-_current_task: Any = asyncio.current_task
-if sys.version_info < (3, 12):
-    _current_task = vars(asyncio.tasks)["_current_tasks"].get
 
 # Bytes of a refusal that may wait for the peer, and seconds between two looks at them.
 _RESPONSE_QUEUE = 65536
@@ -148,7 +142,7 @@ class ASGIConnection(EventListener):
             asgi_version=host.asgi_version,
             state=host.lifespan_state(),
         )
-        self.begin_events(self._loop, _current_task)
+        self.begin_events(self._loop)
         self.put_event({"type": "websocket.connect"})
         self.task = task = host.start_application(self)
         task.set_name(f"websocket {path_text(self.scope)}")
