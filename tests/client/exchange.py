@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from typing import List, Tuple
 
 import pytest
@@ -24,7 +25,11 @@ class Recorder(WSListener):
     def __init__(self) -> None:
         self.events: List[str] = []
         self.frames: List[Tuple[int, bytes]] = []
-        self.got_frame = asyncio.Event()
+
+    @functools.cached_property
+    def got_frame(self) -> asyncio.Event:
+        """Made within the loop, as Python 3.8 wants it."""
+        return asyncio.Event()
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self.events.append("connected")

@@ -47,6 +47,7 @@ def test_nothing_inside() -> None:
         b"\x1f\x8b",
         b"\x00" * 9,
     ],
+    ids=["nothing", "text", "cut off", "followed", "magic number", "zeros"],
 )
 def test_what_is_not_compressed(data: bytes) -> None:
     assert inflated(data) is None

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import sys
 import time
 from typing import Any, List
 
@@ -168,6 +169,7 @@ def test_user_and_password_stay_out_of_the_output(peer: Peer) -> None:
         assert "hidden" not in text
 
 
+@pytest.mark.skipif(sys.version_info < (3, 9), reason="asyncio.run leaves the thread to the exit")
 def test_a_name_that_takes_long() -> None:
     """Its thread cannot be ended; a second Ctrl-C does not wait for it."""
     program = (
