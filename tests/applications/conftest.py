@@ -81,7 +81,7 @@ class Application:
             raise
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def applications(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dict[str, Application]]:
     """Those that were started so far."""
     started: Dict[str, Application] = {}

@@ -6,6 +6,7 @@ Run by ``tox -e asgi``, which installs the frameworks; skipped where one is miss
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any, List
 
 import pytest
@@ -38,7 +39,7 @@ def test_echo(start: Any, front: str, framework: str, speaker: Speaker) -> None:
     "options",
     [
         ["--workers", "2"],
-        ["--reload"],
+        ["--reload", "--reload-dir", str(Path(__file__).parent / "apps")],
         ["--loop", "asyncio", "--http", "h11"],
         ["--root-path", "/here"],
         ["--no-server-header", "--log-level", "trace"],
