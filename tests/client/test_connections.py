@@ -115,6 +115,25 @@ def test_open_connections_are_closed(run: Run) -> None:
     run(main)
 
 
+def test_options_without_iteration(run: Run) -> None:
+    """They would have no effect."""
+
+    async def main() -> None:
+        async with raw_peer(hold) as peer:
+            with pytest.raises(WSInvalidOptionError, match=r"backoff=, max_attempts= .*async for"):
+                await connect(peer.url(), backoff=SOON, max_attempts=5)
+            with pytest.raises(WSInvalidOptionError, match=r"retry= .*ws_keep_connected"):
+                async with connect(peer.url(), retry=lambda _: False):
+                    pass
+            with pytest.raises(WSInvalidOptionError):
+                await asyncio.ensure_future(connect(peer.url(), max_elapsed=1.0))
+            assert peer.accepted == 0
+
+    run(main)
+    with pytest.raises(TypeError, match="backoff must be a WSBackoff"):
+        connect("ws://127.0.0.1:1", backoff=3)  # type: ignore[arg-type]
+
+
 async def anext_of(call: Any) -> Any:
     return await call.__aiter__().__anext__()
 

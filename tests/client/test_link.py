@@ -90,7 +90,8 @@ def test_one_connection_after_another(run: Run, backend: str) -> None:
 
     run(main)
     assert listener.events[:4] == ["connected", "disconnected"] * 2
-    assert states[:4] == [
+    assert states[:5] == [
+        WSLinkState.CONNECTING,
         WSLinkState.CONNECTED,
         WSLinkState.WAITING,
         WSLinkState.CONNECTING,
@@ -215,7 +216,7 @@ def test_close_from_a_callback(run: Run) -> None:
             async with ws_keep_connected(peer.url(), Recorder, on_change=close) as link:
                 await link.wait_closed()
                 assert link.state is WSLinkState.CLOSED
-                with pytest.raises(WSStateError, match="the link is closed"):
+                with pytest.raises(WSStateError, match="the link was closed"):
                     await link.wait_connected()
         assert peer.results == [b"\x03\xe8"]
 
@@ -231,6 +232,7 @@ def test_error_that_ends_it(run: Run, caplog: pytest.LogCaptureFixture) -> None:
                     await link.wait_connected()
                 with pytest.raises(WSInvalidStatusError):
                     await link.wait_closed()
+                assert "last_error: WSInvalidStatusError: " in repr(link)
             async with ws_keep_connected(peer.url(), Recorder) as told:
                 with pytest.raises(WSHandshakeError):
                     await told.wait_closed()
@@ -281,8 +283,12 @@ def test_entered_twice(run: Run) -> None:
     async def main() -> None:
         async with raw_peer(hold) as peer:
             link = ws_keep_connected(peer.url(), Recorder)
-            with pytest.raises(WSStateError, match="enter it by async with"):
+            with pytest.raises(WSStateError, match="has not been entered"):
                 await link.wait_connected()
+            with pytest.raises(WSStateError, match="has not been entered"):
+                await link.wait_closed()
+            with pytest.raises(TypeError, match="a link is not awaited: write async with"):
+                await link  # type: ignore[misc]
             async with link:
                 with pytest.raises(WSStateError, match="entered once"):
                     await link.__aenter__()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from typing import Any, Dict, List, Type, Union
 
 import pytest
@@ -12,7 +13,8 @@ from picows_client import (
     WSDisconnectCause,
     WSDisconnectKind,
     WSInvalidOptionError,
-    WSInvalidURL,
+    WSInvalidStatusError,
+    WSStateError,
 )
 from picows_client.backoff import WSBackoff
 from picows_client.redial import Redial, RedialRules
@@ -139,7 +141,7 @@ def test_wait_that_the_server_wants() -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [WSInvalidURL("x", "y"), WSInvalidOptionError("x"), refusal(401)], ids=repr
+    "error", [ssl.SSLCertVerificationError("x"), refusal(403), refusal(401)], ids=repr
 )
 def test_error_that_lasts(error: Exception) -> None:
     course = Course([REFUSED, error, 0.0])
@@ -175,15 +177,60 @@ def test_own_rule() -> None:
     assert seen[2].kind is WSDisconnectKind.PEER_CLOSE
 
 
-def test_error_of_the_rule() -> None:
+def test_error_of_the_rule(caplog: pytest.LogCaptureFixture) -> None:
+    """It is logged, and the default decides: an outcome that lacks an attribute ends no program."""
+    caplog.set_level(logging.ERROR, "picows.client")
+
     def retry(outcome: Any) -> bool:
-        raise KeyError("rule")
+        return bool(outcome.code != 4001)
+
+    course = Course([REFUSED, refusal(403), 0.0])
 
     async def main() -> None:
-        with pytest.raises(KeyError, match="rule"):
-            await Course([REFUSED, 0.0]).run(retry=retry)
+        with pytest.raises(WSInvalidStatusError):
+            await course.run(retry=retry)
 
     run_skipping(main)
+    assert len(course.times) == 2
+    assert caplog.text.count("retry raised an exception") == 2
+    assert "object has no attribute 'code'" in caplog.text
+
+
+def test_levels_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """The first of several failures is a warning; a fault of a function an error."""
+    caplog.set_level(logging.INFO, "picows.client")
+    course = Course([REFUSED, REFUSED, 0.0, REFUSED, WSStateError("a"), KeyError("token"), 0.0])
+
+    async def main() -> None:
+        await course.run()
+
+    run_skipping(main)
+    records = [record for record in caplog.records if "cannot" in record.getMessage()]
+    assert [record.levelname for record in records] == [
+        *("WARNING", "INFO", "WARNING", "ERROR", "ERROR")
+    ]
+    assert [record.exc_info is not None for record in records] == [False] * 3 + [True] * 2
+    assert "cannot connect: KeyError: 'token'; attempt 7 follows" in caplog.text
+
+
+def test_attempts_count_the_one_under_way() -> None:
+    seen: List[Any] = []
+
+    async def main() -> None:
+        async def attempt() -> None:
+            raise REFUSED
+
+        redial = Redial(
+            attempt,
+            rules_of(max_attempts=2),
+            LOGGER,
+            lambda pause: seen.append((pause, redial.attempts)),
+        )
+        with pytest.raises(ConnectionRefusedError):
+            await redial.connect()
+
+    run_skipping(main)
+    assert seen == [(None, 1), (0.0, 1), (None, 2)]
 
 
 def test_most_attempts() -> None:

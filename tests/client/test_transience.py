@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
-from typing import Any, Callable, Optional
+from typing import Any, Callable, List, Optional
 
 import pytest
 
@@ -20,12 +20,19 @@ from picows_client import (
     WSInvalidOptionError,
     WSInvalidStatusError,
     WSInvalidURL,
+    WSListener,
     WSProxyError,
     WSStateError,
+    WSTransport,
     WSUpgradeResponse,
+    ws_keep_connected,
 )
 from picows_client.transience import is_transient, looks_like_own_fault, retry_after_of
 from picows_codec import WSOptions
+from tests.client.exchange import serve_echo
+from tests.support.rawpeer import raw_peer
+
+Run = Callable[..., Any]
 
 
 def refusal(status: int, **headers: str) -> WSInvalidStatusError:
@@ -83,13 +90,14 @@ def test_transient(outcome: Any) -> None:
     assert is_transient(outcome)
 
 
+def raised_by(function: Callable[..., Any], *arguments: Any) -> Exception:
+    with pytest.raises((TypeError, WSInvalidOptionError)) as caught:
+        function(*arguments)
+    return caught.value
+
+
 def test_wrong_types() -> None:
     """Those of an argument last; those in a function of the caller's depend on what it met."""
-
-    def raised_by(function: Callable[..., Any], *arguments: Any) -> TypeError:
-        with pytest.raises(TypeError) as caught:
-            function(*arguments)
-        return caught.value
 
     def token(answer: Any) -> Any:
         return answer["token"]
@@ -97,6 +105,90 @@ def test_wrong_types() -> None:
     assert not is_transient(raised_by(WSURL.parse, 3))
     assert not is_transient(raised_by(lambda: WSOptions(max_frame_size="1")))
     assert is_transient(raised_by(token, None))
+
+
+class Mistaken(WSListener):
+    def __init__(self, mistake: Callable[[], Any]) -> None:
+        self.mistake = mistake
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self.mistake()
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [lambda: len(3), lambda: WSURL.parse(3), lambda: WSOptions(max_frame_size=-1)],  # type: ignore[arg-type]
+    ids=["TypeError", "TypeError of the library", "WSInvalidOptionError"],
+)
+def test_mistakes_of_functions_and_callbacks(run: Run, mistake: Callable[[], Any]) -> None:
+    """They are worth another attempt, wherever they are made."""
+    outcomes: List[Any] = []
+
+    async def attempts(url: str) -> None:
+        def retry(outcome: Any) -> bool:
+            outcomes.append((type(outcome), is_transient(outcome)))
+            return False
+
+        def makes_listener() -> WSListener:
+            mistake()
+            return WSListener()
+
+        async def makes_headers() -> Any:
+            mistake()
+
+        for arguments in [
+            (lambda: mistake() or url, WSListener, {}),
+            (url, lambda: Mistaken(mistake), {}),
+            (url, makes_listener, {}),
+            (url, WSListener, {"extra_headers": makes_headers}),
+            (url, WSListener, {"socket_factory": lambda _: mistake()}),
+        ]:
+            link: Any = ws_keep_connected(arguments[0], arguments[1], retry=retry, **arguments[2])
+            with pytest.raises((TypeError, WSInvalidOptionError)):
+                async with link:
+                    await link.wait_closed()
+
+    async def main() -> None:
+        async with raw_peer(serve_echo) as peer:
+            await attempts(peer.url())
+
+    run(main)
+    assert len(outcomes) == 5
+    assert all(is_to_retry for _, is_to_retry in outcomes), outcomes
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"extra_headers": {"A": 1}},
+        {"extra_headers": 3},
+        {"subprotocols": [3]},
+        {"max_frame_size": "1"},
+        {"max_frame_size": -1},
+        {"proxy": 3},
+        {"ssl_context": 3},
+        {"local_addr": 3},
+    ],
+    ids=repr,
+)
+def test_wrong_options(run: Run, options: Any) -> None:
+    outcomes: List[Any] = []
+
+    def retry(outcome: Any) -> bool:
+        outcomes.append((outcome, is_transient(outcome)))
+        return False
+
+    async def main() -> None:
+        async with raw_peer(serve_echo) as peer:
+            with pytest.raises((TypeError, WSInvalidOptionError)):
+                async with ws_keep_connected(
+                    peer.url(), WSListener, retry=retry, **options
+                ) as link:
+                    await link.wait_closed()
+
+    run(main)
+    [(outcome, is_to_retry)] = outcomes
+    assert not is_to_retry, outcome
 
 
 @pytest.mark.parametrize("code", [1002, 1003, 1007, 1008, 1009, 1010, 4000, 4999])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from importlib import import_module
 from types import TracebackType
-from typing import Any, AsyncIterator, Callable, Coroutine, Optional, Tuple, Type, Union
+from typing import Any, AsyncIterator, Callable, Coroutine, Dict, Optional, Type, Union
 
 from picows_client.logs import Logger
 from picows_codec import WSInvalidOptionError
@@ -17,8 +18,9 @@ __all__ = ["ConnectCall"]
 class ConnectCall(OpeningCall[WSConnection]):
     """A coroutine that opens a connection; ``async with`` closes it, ``async for`` opens more.
 
-    :param attempt: a coroutine function that opens a connection.
-    :param rules: the arguments of ``RedialRules``, None for its default.
+    :param attempt: a coroutine function that opens a connection; it is told by ``is_iterated``
+        whether there may be more.
+    :param rules: the arguments of ``RedialRules`` by name, None for its default.
     :param is_used_up: whether the arguments serve a single attempt only.
     """
 
@@ -26,8 +28,8 @@ class ConnectCall(OpeningCall[WSConnection]):
 
     def __init__(
         self,
-        attempt: Callable[[], Coroutine[Any, Any, WSConnection]],
-        rules: Tuple[Any, ...],
+        attempt: Callable[..., Coroutine[Any, Any, WSConnection]],
+        rules: Dict[str, Any],
         logger_name: Union[str, Logger, None],
         *,
         is_used_up: bool,
@@ -56,6 +58,6 @@ class ConnectCall(OpeningCall[WSConnection]):
         # Not imported by those who connect once.
         module = import_module("picows_client.connections")
         iterator: AsyncIterator[WSConnection] = module.connections(
-            self._attempt, self._rules, self._logger_name
+            partial(self._attempt, is_iterated=True), self._rules, self._logger_name
         )
         return iterator

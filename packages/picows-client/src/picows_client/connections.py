@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, AsyncIterator, Awaitable, Callable, Tuple, Union
+from typing import Any, AsyncIterator, Awaitable, Callable, Dict, Union
 
 from picows_client.logs import Logger, resolve_logger
 from picows_client.redial import Redial, RedialRules
@@ -14,11 +14,11 @@ __all__ = ["connections"]
 
 async def connections(
     attempt: Callable[[], Awaitable[WSConnection]],
-    rules: Tuple[Any, ...],
+    rules: Dict[str, Any],
     logger_name: Union[str, Logger, None],
 ) -> AsyncIterator[WSConnection]:
     """Yield open connections; each is closed before the next is opened, and when the loop ends."""
-    redial = Redial(attempt, RedialRules.of(*rules), resolve_logger(logger_name))
+    redial = Redial(attempt, RedialRules.of(**rules), resolve_logger(logger_name))
     while True:
         connection = await redial.connect()
         # Whoever iterates may go on for long after the connection has ended.

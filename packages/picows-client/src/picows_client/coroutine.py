@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from importlib import import_module
 from typing import TYPE_CHECKING, Callable, Iterable, Optional, Tuple, Union
 
 from picows_client.connect_call import ConnectCall
@@ -10,6 +11,7 @@ from picows_client.connect_options import ExtraHeaders, Made, made_anew, reusabl
 from picows_client.connecting import ws_connect
 from picows_client.logs import Logger
 from picows_client.option_names import CONNECT_MEANINGS
+from picows_codec import WSInvalidOptionError
 from picows_codec.calls import marked_as_coroutine_function, passes_options_to
 from picows_codec.coroutines.connection import WSConnection
 from picows_codec.coroutines.inbox import Inbox, QueueMarks
@@ -89,8 +91,23 @@ def connect(
     if "proxy_headers" in options:
         options["proxy_headers"] = reusable(options["proxy_headers"])
 
-    async def connect() -> WSConnection:
+    rules = {
+        "backoff": backoff,
+        "retry": retry,
+        "max_attempts": max_attempts,
+        "max_elapsed": max_elapsed,
+    }
+    given = [f"{name}=" for name, value in rules.items() if value is not None]
+    if given:  # not imported by those who connect once
+        import_module("picows_client.redial").RedialRules.of(**rules)
+
+    async def connect(*, is_iterated: bool = False) -> WSConnection:
         try:
+            if given and not is_iterated:
+                raise WSInvalidOptionError(
+                    f"{', '.join(given)} for one connection has no effect: write"
+                    " async for ws in connect(...), or call ws_keep_connected"
+                )
             marks = QueueMarks(max_queue, max_queue_bytes)
             made_url = await made_anew(url)
             made_subprotocols = await made_anew(offered)
@@ -110,5 +127,4 @@ def connect(
         )
         return WSConnection(listener)
 
-    rules = (backoff, retry, max_attempts, max_elapsed)
     return ConnectCall(connect, rules, logger_name, is_used_up=sock is not None)

@@ -74,18 +74,21 @@ def ws_keep_connected(
 
     ``retry``: called with the exception of an attempt that failed, or with the
     :class:`WSDisconnectCause` of a connection that ended; a false result ends the link with that
-    error. None: :func:`is_transient`, which goes on unless another attempt would end the same way.
+    error. None: :func:`is_transient`, which goes on unless another attempt would end the same way;
+    it also decides where ``retry`` raises an exception, which is logged.
 
     ``max_attempts``: end with the last error after so many attempts in a row without a stable
     connection (see :class:`WSBackoff`). None: no limit.
 
     ``max_elapsed``: the same after so many seconds. None: no limit.
 
-    ``on_change``: called with the link whenever its ``state`` has changed; an exception of it is
-    logged.
+    ``on_change``: called with the link whenever its ``state`` has changed, first to CONNECTING; an
+    exception of it is logged.
 
-    A connection that could not be opened, and one that has ended, is logged at INFO, and at WARNING
-    if the peer's close code complains of this side: 1002, 1003, 1007 to 1010, 4000 to 4999.
+    The first of several attempts in a row that fail is logged at WARNING, the others and the end of
+    a connection at INFO. It is WARNING if the peer's close code complains of this side (1002, 1003,
+    1007 to 1010, 4000 to 4999), and ERROR, with a traceback, for an exception that comes neither
+    from the network nor from a server: that of a function of yours.
 
     All other options are those of :func:`ws_connect`, without ``sock``.
 
@@ -108,7 +111,7 @@ def ws_keep_connected(
         def make_listener(request: WSUpgradeRequest, response: WSUpgradeResponse) -> ListenerT:
             listener: ListenerT = make(request, response)
             if isinstance(listener, WSListener):
-                link.note_listener(listener)
+                link._note_listener(listener)  # noqa: SLF001 - the link is made for this
             return listener
 
         return await ws_connect(

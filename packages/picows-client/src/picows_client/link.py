@@ -5,7 +5,18 @@ from __future__ import annotations
 import asyncio
 from enum import Enum
 from types import TracebackType
-from typing import Any, Awaitable, Callable, Generic, List, Optional, Tuple, Type, TypeVar
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Awaitable,
+    Callable,
+    Generic,
+    List,
+    Optional,
+    Tuple,
+    Type,
+    TypeVar,
+)
 
 from picows_client.call import end_in_order
 from picows_client.logs import Logger
@@ -45,7 +56,7 @@ class WSLink(Generic[ListenerT]):
         self._rules = rules
         self._logger = logger
         self._on_change = on_change
-        self._state = WSLinkState.CLOSED
+        self._state = self._told_state = WSLinkState.CLOSED
         self._listener: Optional[ListenerT] = None
         self._redial: Optional[Redial[Tuple[WSTransport, ListenerT]]] = None
         self._task: Optional[asyncio.Task[None]] = None
@@ -77,7 +88,7 @@ class WSLink(Generic[ListenerT]):
 
     @property
     def attempts(self) -> int:
-        """Attempts to connect since the last connection that was stable."""
+        """Attempts to connect since the last connection that was stable, with the one under way."""
         return 0 if self._redial is None else self._redial.attempts
 
     @property
@@ -91,7 +102,7 @@ class WSLink(Generic[ListenerT]):
     # What a caller does with it
 
     def send(self, opcode: WSMsgType, message: Any = b"") -> None:
-        """Send one message on the current connection: see :meth:`WSTransport.send`.
+        """Send one message on the current connection: see :meth:`WSTransport.send`. Not awaited.
 
         Nothing is kept for a later connection, and nothing is sent again: whoever sends knows
         whether an order that is a minute old should still go out.
@@ -117,17 +128,34 @@ class WSLink(Generic[ListenerT]):
                 return transport
             if self._state is WSLinkState.CLOSED:
                 self._raise_error()
-                raise WSStateError("the link is closed: enter it by async with")
+                self._check_entered()
+                raise WSStateError("the link was closed: call ws_keep_connected for another one")
             await self._wait_for_change()
 
     async def wait_closed(self) -> None:
         """Return when :meth:`close` has ended the link.
 
         :raises BaseException: the error that ended the link.
+        :raises WSStateError: the link has not been entered yet.
         """
+        self._check_entered()
         while self._state is not WSLinkState.CLOSED:
             await self._wait_for_change()
         self._raise_error()
+
+    def _check_entered(self) -> None:
+        if self._task is None:
+            raise WSStateError(
+                "the link has not been entered: write async with ws_keep_connected(...) as link"
+            )
+
+    if not TYPE_CHECKING:
+
+        def __await__(self) -> None:
+            raise TypeError(
+                "a link is not awaited: write async with ws_keep_connected(...) as link, then await"
+                " link.wait_connected()"
+            )
 
     def close(self) -> None:
         """End the link, and the connection by a closing handshake, as leaving the block does.
@@ -231,14 +259,14 @@ class WSLink(Generic[ListenerT]):
         self._check_goes_on()
         self._change(WSLinkState.CONNECTING if seconds is None else WSLinkState.WAITING)
 
-    def note_listener(self, listener: ListenerT) -> None:
+    def _note_listener(self, listener: ListenerT) -> None:
         """Take the listener of a connection that is about to open."""
         self._listener = listener
 
     def _change(self, state: WSLinkState) -> None:
-        if state is self._state:
+        if state is self._told_state:
             return
-        self._state = state
+        self._state = self._told_state = state
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             if not waiter.done():
@@ -266,5 +294,10 @@ class WSLink(Generic[ListenerT]):
             raise self._error.with_traceback(self._traceback)
 
     def __repr__(self) -> str:
-        peer = "" if self.transport is None else f" over {self.transport!r}"
-        return f"<WSLink {self._state.name}, attempts={self.attempts}{peer}>"
+        error = self._error or self.last_error
+        more = ""
+        if self.transport is not None:
+            more = f" over {self.transport!r}"
+        elif error is not None:
+            more = f", last_error: {type(error).__name__}: {one_line(error)}"
+        return f"<WSLink {self._state.name}, attempts={self.attempts}{more}>"

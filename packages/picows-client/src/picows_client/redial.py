@@ -6,12 +6,20 @@ import asyncio
 import inspect
 import math
 from dataclasses import dataclass
-from typing import Any, Awaitable, Callable, Generic, Optional, TypeVar
+from logging import ERROR, INFO, WARNING
+from typing import Any, Awaitable, Callable, Generic, Optional, Tuple, TypeVar
 
 from picows_client.backoff import WSBackoff
 from picows_client.logs import Logger
-from picows_client.transience import Outcome, is_transient, looks_like_own_fault, retry_after_of
-from picows_codec import WSInvalidOptionError, WSTransport
+from picows_client.transience import (
+    Outcome,
+    has_been_logged,
+    is_a_fault,
+    is_transient,
+    looks_like_own_fault,
+    retry_after_of,
+)
+from picows_codec import WSDisconnectCause, WSInvalidOptionError, WSTransport
 from picows_codec.coroutines.ending import connection_closed
 from picows_codec.log_text import one_line
 
@@ -89,6 +97,7 @@ class Redial(Generic[T]):
         self._loop = asyncio.get_running_loop()
         self._since = self._loop.time()  # the first of these attempts
         self._failures = 0  # in a row, a connection that did not become stable included
+        self._is_unreachable = False  # the last attempt has failed
         self._open_since = math.inf
         self._pause: Optional[float] = None
 
@@ -99,13 +108,15 @@ class Redial(Generic[T]):
                 self._on_pause(self._pause)
                 await asyncio.sleep(self._pause)
                 self._pause = None
-            self._on_pause(None)
             self.attempts += 1
+            self._on_pause(None)
             try:
                 opened = await self._attempt()
             except Exception as error:  # noqa: BLE001 - ``retry`` decides on it
                 self._go_on_after(error, error, "cannot connect")
+                self._is_unreachable = True
                 continue
+            self._is_unreachable = False
             self._open_since = self._loop.time()
             return opened
 
@@ -128,19 +139,40 @@ class Redial(Generic[T]):
     def _go_on_after(self, outcome: Outcome, error: BaseException, what: str) -> None:
         self.last_error = error
         self._failures += 1
-        if not self._rules.retry(outcome):
+        if not self._is_to_retry(outcome):
             raise error
         self._pause = self._rules.backoff.pause(self._failures, retry_after_of(outcome))
         self._check_limits(error, self._pause)
-        _release_frames(error)
-        log = self._logger.warning if looks_like_own_fault(outcome) else self._logger.info
-        log(
+        level, cause = self._level_for(outcome)
+        text = one_line(outcome)
+        if isinstance(outcome, Exception) and is_a_fault(outcome):
+            text = f"{type(outcome).__name__}: {text}"  # some are only a key
+        self._logger.log(
+            level,
             "%s: %s; attempt %d follows in %.3g s",
             what,
-            one_line(outcome),
+            text,
             self.attempts + 1,
             self._pause,
+            exc_info=cause,
         )
+        _release_frames(error)
+
+    def _is_to_retry(self, outcome: Outcome) -> object:
+        try:
+            return self._rules.retry(outcome)
+        except Exception:
+            # Nobody should find a program dead because of an attribute that some errors lack.
+            self._logger.exception("retry raised an exception; is_transient decides instead")
+            return is_transient(outcome)
+
+    def _level_for(self, outcome: Outcome) -> Tuple[int, Optional[BaseException]]:
+        """Return the level to log it at, and the exception whose traceback is logged."""
+        if isinstance(outcome, WSDisconnectCause):
+            return (WARNING if looks_like_own_fault(outcome) else INFO), None
+        if is_a_fault(outcome) and not has_been_logged(outcome):
+            return ERROR, outcome
+        return (INFO if self._is_unreachable else WARNING), None
 
     def _check_limits(self, error: BaseException, pause: float) -> None:
         rules = self._rules

@@ -11,6 +11,7 @@ from picows_codec.log_text import one_line
 __all__ = ["WSCloseHandshake", "WSCloseInfo", "WSDisconnectCause", "WSDisconnectKind", "WSState"]
 
 _NO_STATUS_RECEIVED = 1005
+_ABNORMAL_CLOSURE = 1006
 
 
 class WSState(IntEnum):
@@ -72,6 +73,16 @@ class WSDisconnectCause:
     exception: Optional[BaseException] = None
     unsent_bytes: int = 0
     close: Optional[WSCloseInfo] = None
+
+    @property
+    def code(self) -> int:
+        """The code of ``close``, or 1006 (ABNORMAL_CLOSURE) without one."""
+        return _ABNORMAL_CLOSURE if self.close is None else self.close.code
+
+    @property
+    def reason(self) -> str:
+        """The reason of ``close``, or "" without one."""
+        return "" if self.close is None else self.close.reason
 
     def __str__(self) -> str:
         """One line: kind, code and reason or the exception's text, what was not sent."""
