@@ -40,6 +40,15 @@ def test_replay_prints_what_arrived(peer: Peer, recording: str) -> None:
     assert run_picows("--replay", recording, "--gunzip", "--count", "4") == (1, output, shortage)
 
 
+def test_nothing_to_replay(peer: Peer, recording: str) -> None:
+    recorded(peer, recording, "-x", "one")
+    path = Path(recording)
+    path.write_bytes(path.read_bytes()[:200])
+    code, output, errors = run_picows("--replay", recording)
+    assert (code, output) == (1, "")
+    assert errors.startswith(f"picows: {recording} has nothing to replay: ")
+
+
 def test_times_are_those_of_the_recording(peer: Peer, recording: str) -> None:
     recorded(peer, recording, "-x", "one", "-1")
     times = [record.time_ns for record in read_recording(recording) if record.kind == "data"]
@@ -105,7 +114,7 @@ def test_files_that_are_no_recordings(words: List[str], tmp_path: Path) -> None:
     path = tmp_path / "text"
     path.write_text("this is no recording, but a text of some length\n" * 10)
     code, output, errors = run_picows(*words, str(path))
-    assert (code, output) == (2, "")
+    assert (code, output) == (1 if words == ["--replay"] else 2, "")
     assert str(path) in errors
     assert errors.count("\n") == 1
     code, output, errors = run_picows(*words, str(tmp_path / "missing" / "file"))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
 import signal
 import socket
 import sys
 import time
+from pathlib import Path
 from typing import Any, List
 
 import pytest
@@ -340,6 +342,24 @@ def test_reconnect_ends_where_it_makes_no_sense(peer: Peer) -> None:
     code, output, errors = run_picows(f"{peer.url}/refused", "--reconnect")
     assert (code, output) == (1, "")
     assert errors.count("\n") == 1
+
+
+def test_reconnect_in_vain_with_a_time_limit() -> None:
+    for words in (["-x", "a"], ["-1"]):
+        code, output, errors = run_picows("ws://127.0.0.1:1", "--reconnect", "-w", "0.2", *words)
+        assert (code, output) == (1, "")
+        assert "Connection refused; connecting again\n" in errors
+        assert errors.endswith("picows: no connection within 0.2 s\n")
+
+
+def test_what_cannot_be_inflated(peer: Peer, tmp_path: Path) -> None:
+    bomb = gzip.compress(bytes(17 * 1024 * 1024))
+    recording = str(tmp_path / "a.rec")
+    words = ["-b", "-x", bomb.hex(), "-1", "--gunzip", "--record", recording]
+    complaint = "picows: a message is printed as it came: it inflates to more than 16777216 bytes\n"
+    assert run_picows(peer.url, *words) == (1, f"{bomb.hex()}\n", complaint)
+    outcome = run_picows("--replay", recording, "--gunzip", "-b")
+    assert outcome == (1, f"{bomb.hex()}\n", complaint)
 
 
 def test_reconnect_with_a_time_limit(peer: Peer) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Callable, Dict, List, Type
 
 import pytest
 
+from picows_codec import WSInvalidOptionError
 from picows_codec.recording import Recorder, RecordingError, read_recording
 from picows_codec.recording.file_format import file_head
 from picows_codec.recording.reading import files_of
@@ -148,7 +149,9 @@ def test_other_files_are_not_touched(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "error"),
     [
-        ({"max_bytes": 100}, ValueError),
+        ({"max_bytes": 100}, WSInvalidOptionError),
+        ({"max_bytes": -1}, WSInvalidOptionError),
+        ({"keep": 3}, WSInvalidOptionError),
         ({"max_bytes": 1e6}, TypeError),
         ({"keep": 0}, ValueError),
         ({"keep": True}, TypeError),

@@ -423,8 +423,55 @@ def test_wrong_files(run: Run, tmp_path: Path) -> None:
         path.write_bytes(b"something else, and long enough")
         with pytest.raises(RecordingError, match="is not a recording"):
             await replay(path, Collector())
-        path.write_bytes(b"")
-        assert await replay(path, Collector()) == []
+
+    run(main)
+
+
+@both_roles
+def test_how_this_side_ended_it(run: Run, role: str, tmp_path: Path) -> None:
+    """A program closed or dropped the connection, not its listener: so it ends here."""
+
+    def closes(link: Any) -> None:
+        link.receive("before")
+        link.transport.send_close(4001, "enough")
+        link.receive("meanwhile")
+        link.receive_close(4001)
+        link.receive_eof()
+
+    def drops(link: Any) -> None:
+        link.receive("before")
+        link.transport.disconnect(graceful=False)
+
+    async def main() -> None:
+        for number, (act, kind) in enumerate(
+            [(closes, WSDisconnectKind.LOCAL_CLOSE), (drops, WSDisconnectKind.LOCAL_ABORT)]
+        ):
+            path = tmp_path / f"{number}.rec"
+            live = record(path, role, act)
+            listener = Collector()
+            (cause,) = await replay(path, listener)
+            assert cause.kind is kind
+            assert listener.events == live.events
+
+    run(main)
+
+
+def test_nothing_to_replay(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "a.rec"
+    record(path, "client", lambda link: link.receive("one"))
+    whole = path.read_bytes()
+    (tmp_path / "empty.rec").touch()
+    cut = tmp_path / "cut.rec"
+
+    async def main() -> None:
+        with pytest.raises(RecordingError, match="there is no connection 9 in it"):
+            await replay(path, Collector(), connection=9)
+        with pytest.raises(RecordingError, match="there is no connection in it"):
+            await replay(tmp_path / "empty.rec", Collector())
+        for size in range(1, 300, 7):
+            cut.write_bytes(whole[:size])
+            with pytest.raises(RecordingError):
+                await replay(cut, Collector())
 
     run(main)
 

@@ -13,23 +13,27 @@ from picows_codec.listener cimport WSListener, WSMessageListener
 
 import inspect
 from functools import partial
-from types import MethodType
+from types import FunctionType, MethodType
 from weakref import ref
 
 cdef extern from "Python.h":
     bint PyType_HasFeature(type cls, unsigned long feature)
     unsigned long Py_TPFLAGS_HEAPTYPE
 
-# In the order of the vtable, which begins with WSListener's.
-cdef tuple _CALLBACKS = (
-    "on_ws_connected",
-    "on_ws_frame",
-    "on_ws_disconnected",
-    "pause_writing",
-    "resume_writing",
-    "send_user_specific_ping",
-    "is_user_specific_pong",
-)
+# What each is called with, in the order of the vtable, which begins with WSListener's.
+cdef dict _ARGUMENTS = {
+    "on_ws_connected": ("transport",),
+    "on_ws_frame": ("transport", "frame"),
+    "on_ws_disconnected": ("transport",),
+    "pause_writing": (),
+    "resume_writing": (),
+    "send_user_specific_ping": ("transport",),
+    "is_user_specific_pong": ("frame",),
+    # of further classes
+    "on_ws_message": ("transport", "message"),
+    "on_ws_batch": ("transport", "messages"),
+}
+cdef tuple _CALLBACKS = tuple(_ARGUMENTS)[:7]
 
 # What further classes of listeners have: the class -> the callback, and its place in the vtable.
 cdef dict _further = {WSMessageListener: ("on_ws_message", 18)}
@@ -77,11 +81,16 @@ cdef int _check_bound(WSListener listener) except -1:
     """Check what a descriptor returns for an object: a property, a slot, a partialmethod."""
     cdef str name
     for name in _CALLBACKS:
-        _refuse_coroutine_function(type(listener), name, getattr(listener, name))
+        _check_callback(type(listener), name, getattr(listener, name))
     for base, (name, _) in _further.items():
         if isinstance(listener, base):
-            _refuse_coroutine_function(type(listener), name, getattr(listener, name))
+            _check_callback(type(listener), name, getattr(listener, name))
     return 0
+
+
+cdef int _check_callback(type cls, str name, object callback) except -1:
+    _refuse_coroutine_function(cls, name, callback)
+    return _refuse_wrong_parameters(cls, name, callback)
 
 
 cdef int _remember(type cls, object key) except -1:
@@ -99,7 +108,23 @@ cdef int _check_class(type cls) except -1:
         if issubclass(cls, base):
             _refuse_coroutine_function(cls, name, getattr(cls, name))
             _refuse_uncalled(cls, name, slot)
+        elif _is_never_called(cls, name):
+            raise TypeError(
+                f"{cls.__qualname__}.{name} would never be called: the class must be a subclass of"
+                f" {base.__name__}, not of {cls.__mro__[1].__name__}")
     return 0
+
+
+cdef bint _is_never_called(type cls, str name) except -1:
+    """Whether a Python function has the name of a callback that other classes have."""
+    cdef object plain = (<object> WSListener).on_ws_frame
+    cdef object joining = <object> WSMessageListener
+    if type(getattr(cls, name, None)) is not FunctionType:
+        return False
+    if cls.on_ws_frame is not plain and cls.on_ws_frame is not joining.on_ws_frame:
+        return False        # it may call the function itself
+    return (
+        not issubclass(cls, WSMessageListener) or cls.on_ws_message is joining.on_ws_message)
 
 
 cdef int _refuse_coroutine_function(type cls, str name, object callback) except -1:
@@ -111,6 +136,29 @@ cdef int _refuse_coroutine_function(type cls, str name, object callback) except 
             " callbacks are not awaited. Start a task from it, or put what arrived into an"
             " asyncio.Queue")
     return 0
+
+
+cdef int _refuse_wrong_parameters(type cls, str name, object callback) except -1:
+    """Refuse a Python function that cannot be called with what the callback gets."""
+    cdef tuple arguments = _ARGUMENTS[name]
+    cdef object function = callback
+    cdef int given = len(arguments)
+    cdef int most
+    if isinstance(callback, MethodType):
+        function = callback.__func__
+        given += 1
+    if type(function) is not FunctionType:
+        return 0
+    code = function.__code__
+    most = code.co_argcount
+    if (
+            most - len(function.__defaults__ or ()) <= given
+            and (given <= most or code.co_flags & inspect.CO_VARARGS)
+            and code.co_kwonlyargcount == len(function.__kwdefaults__ or ())):
+        return 0
+    raise TypeError(
+        f"{cls.__qualname__}.{name} is called as {name}({', '.join(arguments)}), which its"
+        f" parameters {inspect.signature(callback)} do not take")
 
 
 cdef int _code_flags(object callback) except -1:

@@ -7,6 +7,7 @@ fields and stubs of ``WSOptions``, the type of ``**options``, and the table in t
 
 from __future__ import annotations
 
+import inspect
 import sys
 from math import isfinite
 from textwrap import fill
@@ -187,6 +188,9 @@ class Tap:
                 f"{name} must be None, a callable, a WSTap or an object with new_tap(role, url),"
                 f" not {type(value).__name__}: {value!r}"
             )
+        called = getattr(type(value), "__call__", None)  # noqa: B004 - to look at it
+        if any(map(inspect.iscoroutinefunction, (value, called))):
+            raise TypeError(f"{name} must not be a coroutine function, because nobody awaits it")
         return value
 
 

@@ -48,7 +48,8 @@ cdef int _opcode_number(object opcode) except -1:
     cdef long number
     if not PyLong_Check(opcode):
         raise TypeError(
-            f"opcode must be a WSMsgType, not {type(opcode).__name__}: {opcode!r}")
+            f"opcode must be a WSMsgType, not {type(opcode).__name__}: {opcode!r}; write"
+            " send(WSMsgType.TEXT, message)")
     number = PyLong_AsLongAndOverflow(opcode, &overflow)
     if not 0 <= number <= 15:
         raise WSInvalidFrameError(

@@ -18,12 +18,24 @@ that arrives is printed. Errors go to standard error.
 _EPILOG = """\
 When the input has ended, picows waits a second for replies (-w), then closes with 1000, and prints
 what arrives until the server has closed, too. Exit status: 0; 1 if the connection was refused or
-lost, or too few messages came; 2 for wrong usage.
+lost, too few messages came, one could not be inflated, a recording is damaged or has no
+connection, or the output could not be written; 2 for wrong usage.
 """
 
 
 _MOST_DIGITS = 18  # of a number of messages or pings
 _FOR_CONNECTIONS = ("execute", "wait", "reconnect")
+_FOR_SERVERS = (
+    "header",
+    "subprotocol",
+    "insecure",
+    "cacert",
+    "cert",
+    "key",
+    "proxy",
+    "compression",
+)
+_FOR_MESSAGES = ("json", "timestamps", "hex", "gunzip")
 
 
 @dataclass(frozen=True)
@@ -147,7 +159,7 @@ def _add_connecting(group: argparse._ArgumentGroup) -> None:
         "--reconnect",
         action="store_true",
         help="connect again whenever the connection is lost, with pauses that grow; -x is sent"
-        " again, nothing else",
+        " again, nothing else; -w also limits the time without a connection",
     )
     add("--record", metavar="FILE", help="record what is received and sent, for --replay")
     add(
@@ -238,12 +250,13 @@ def _seconds(text: str) -> float:
 def _check(found: argparse.Namespace) -> None:
     if found.replay is not None:
         _refuse(found, "--replay connects to nobody", "url", *_FOR_CONNECTIONS, "ping", "record")
+        _refuse(found, "--replay connects to nobody", *_FOR_SERVERS)
     elif found.url is None:
         raise ValueError("the following arguments are required: URL")
     if found.key is not None and found.cert is None:
         raise ValueError("--key needs --cert")
     if found.ping is not None:
-        _refuse(found, "--ping only measures", *_FOR_CONNECTIONS)
+        _refuse(found, "--ping only measures", *_FOR_CONNECTIONS, *_FOR_MESSAGES)
 
 
 def _refuse(found: argparse.Namespace, reason: str, *names: str) -> None:

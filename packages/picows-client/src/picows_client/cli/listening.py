@@ -9,6 +9,7 @@ from picows_client.cli.arguments import Arguments
 from picows_client.cli.console import Console
 from picows_client.cli.rendering import Rendering
 from picows_client.cli.traffic import control_frame, ending, opening
+from picows_client.url import WSURL
 from picows_codec import WSFrame, WSMessage, WSMessageListener, WSMsgType, WSTransport
 
 __all__ = ["Progress", "QuietListener", "VerboseListener", "sent_as"]
@@ -28,6 +29,7 @@ class Progress:
     def __init__(self, wanted: Optional[int]) -> None:
         self.wanted = wanted
         self.printed = 0
+        self.failure: Optional[str] = None  # of a message that could not be printed as wanted
         self._paused: List[Any] = []  # transports below connections
         self.may_send = asyncio.Event()  # set while there is room in the write queue
         self.may_send.set()
@@ -77,6 +79,9 @@ class QuietListener(WSMessageListener):
     def on_ws_connected(self, transport: WSTransport) -> None:
         self._progress.may_send.set()
         self._rendering.start_gaps()
+        if self._console.editor is not None:  # somebody is there
+            url = WSURL.parse(self._arguments.url).for_log
+            self._console.remark(f"Connected to {url}. Each line is a message; Ctrl-D leaves.")
         for message in self._arguments.messages:
             transport.send(sent_as(message), message)
 
@@ -89,6 +94,9 @@ class QuietListener(WSMessageListener):
         else:
             payload = message.get_payload_as_bytes()
         self._console.print_message(self._rendering.render(payload))
+        if self._rendering.failure is not None and self._progress.failure is None:
+            self._progress.failure = self._rendering.failure
+            self._console.complain(f"a message is printed as it came: {self._rendering.failure}")
         self._progress.count()
         below = transport.underlying_transport
         if self._console.is_full and below is not None:

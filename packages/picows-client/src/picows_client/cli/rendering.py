@@ -45,6 +45,7 @@ class Rendering:
         self._encoding = encoding if is_terminal else "utf-8"
         self._clock = clock
         self._previous_ns: Optional[int] = None
+        self.failure: Optional[str] = None  # why the first message was not inflated
 
     def start_gaps(self) -> None:
         """Measure the gap of the next message from here: the connection has opened."""
@@ -53,7 +54,7 @@ class Rendering:
     def render(self, payload: Union[str, bytes]) -> bytes:
         """Return a TEXT message (str) or a BINARY one (bytes) that has just arrived, as printed."""
         if isinstance(payload, bytes) and self._arguments.inflates:
-            payload, note = _inflated_if_possible(payload)
+            payload, note = self._inflated_if_possible(payload)
         else:
             note = ""
         if isinstance(payload, bytes) and self._is_written_as_it_is:
@@ -94,16 +95,16 @@ class Rendering:
         self._previous_ns = monotonic_ns
         return f"{local:%Y-%m-%dT%H:%M:%S}.{rest // 1000:06d} +{gap / _NANOSECONDS:.6f} "
 
-
-def _inflated_if_possible(data: bytes) -> Tuple[Union[str, bytes], str]:
-    """Return what is inside, as a str if it is text, and a remark if it is too much."""
-    try:
-        content = inflated(data)
-    except TooMuchInflated as error:
-        return data, f" ({error})"
-    if content is None:
-        return data, ""
-    try:
-        return content.decode("utf-8"), ""
-    except UnicodeDecodeError:
-        return content, ""
+    def _inflated_if_possible(self, data: bytes) -> Tuple[Union[str, bytes], str]:
+        """Return what is inside, as a str if it is text, and a remark if it is too much."""
+        try:
+            content = inflated(data)
+        except TooMuchInflated as error:
+            self.failure = self.failure or str(error)
+            return data, f" ({error})"
+        if content is None:
+            return data, ""
+        try:
+            return content.decode("utf-8"), ""
+        except UnicodeDecodeError:
+            return content, ""

@@ -76,11 +76,16 @@ class ReplaySession:
         try:
             with contextlib.suppress(asyncio.CancelledError):
                 work.result()
-        except (RecordingError, OSError) as error:
+        except OSError as error:
             self._console.complain(error)
             return WRONG_USAGE
+        except RecordingError as error:
+            self._console.complain(error)
+            return LOST
         except WSError as error:  # no endpoint of ours would have had this connection
             self._console.complain(f"{path} cannot be replayed: {error}")
+            return LOST
+        if self._progress.failure is not None:
             return LOST
         if self._progress.lacks_messages and not self._stopped.is_set():
             self._console.complain(self._progress.shortage)

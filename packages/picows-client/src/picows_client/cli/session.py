@@ -101,6 +101,8 @@ class Session:
         self._stopped = asyncio.Event()  # by the user, or by whoever read the output
         self._output_error: Optional[OSError] = None
         self._round_trips: List[float] = []
+        self._patience: Optional[asyncio.TimerHandle] = None  # while there is no connection
+        self._is_given_up = False
 
     # From outside
 
@@ -187,11 +189,25 @@ class Session:
         return self._arguments.reconnects and not self._is_leaving and is_transient(outcome)
 
     def _on_change(self, link: WSLink[QuietListener]) -> None:
+        if link.state is not WSLinkState.CONNECTING:
+            self._limit_time_away(link)
         if link.state is WSLinkState.WAITING:
             self._console.complain(f"{_text_of(link.last_error)}; connecting again")
-        elif link.state is WSLinkState.CONNECTED and self._is_interactive:
-            url = WSURL.parse(self._arguments.url).for_log
-            self._console.remark(f"Connected to {url}. Each line is a message; Ctrl-D leaves.")
+
+    def _limit_time_away(self, link: WSLink[QuietListener]) -> None:
+        """-w is also the longest time without a connection, from the first failure on."""
+        is_away = link.state is WSLinkState.WAITING
+        if self._patience is not None and not is_away:
+            self._patience.cancel()
+            self._patience = None
+        seconds = self._arguments.seconds_to_stay
+        if self._patience is None and is_away and seconds is not None and seconds < math.inf:
+            self._patience = asyncio.get_running_loop().call_later(seconds, self._give_up)
+
+    def _give_up(self) -> None:
+        self._is_given_up = True
+        self._is_leaving = True
+        self._stopped.set()
 
     async def _until_it_ends(self, link: WSLink[QuietListener]) -> None:
         """Return when there is no more to do; raise the error that ended the link before."""
@@ -340,6 +356,11 @@ class Session:
         return kind is WSDisconnectKind.LOCAL_CLOSE
 
     def _code_at_the_end(self) -> int:
+        if self._is_given_up:
+            self._console.complain(f"no connection within {self._arguments.seconds_to_stay:g} s")
+            return LOST
+        if self._progress.failure is not None:
+            return LOST
         if self._progress.lacks_messages:
             self._console.complain(self._progress.shortage)
             return LOST

@@ -17,8 +17,10 @@ _LINE_END = re.compile(r"\r\n|\n|\r")
 
 def opening(transport: WSTransport) -> List[str]:
     """Return request and response in lines, as curl shows them."""
-    address = format_address(transport.remote_address)
-    lines = [f"* connected to {address}{_tls_of(transport)}"]
+    address = transport.remote_address
+    lines = []
+    if address is not None:  # else it is a replay
+        lines.append(f"* connected to {format_address(address)}{_tls_of(transport)}")
     lines += _head(">", transport.request.raw_header)
     lines += _head("<", transport.response.raw_header)
     return lines

@@ -89,6 +89,10 @@ cdef class WSConnection:
         """
         if decode is None:
             return new_operation(self._inbox, RECEIVES)
+        if decode is not True and decode is not False:
+            raise TypeError(
+                f"decode must be True, False or None, not {decode!r}; for a timeout write"
+                " asyncio.wait_for(connection.recv(), seconds)")
         return new_receive(self._inbox, RECEIVES, AS_TEXT if decode else AS_BYTES, 0)
 
     def recv_many(self, limit=None):

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Dict, MutableMapping, Optional, Type, Union
 
 from picows_codec._version import __version__
-from picows_codec.errors import WSStateError
+from picows_codec.errors import WSInvalidOptionError, WSStateError
 from picows_codec.recording.file_format import (
     DATA,
     END,
@@ -66,15 +66,17 @@ class Recorder:
 
     :param path: the file.
     :param max_bytes: a file that would get larger is renamed to ``path.1``, the next one to
-        ``path.2`` and so on. None: it grows without limit. A file begins with the handshakes of the
-        connections that are open; if these are more than half of it, it may grow to twice their
-        size.
-    :param keep: how many renamed files to keep; the oldest are deleted. None: all.
+        ``path.2`` and so on; at least 4096. None: it grows without limit. A file begins with the
+        handshakes of the connections that are open; if these are more than half of it, it may grow
+        to twice their size.
+    :param keep: how many renamed files to keep, at least 1; the oldest are deleted. None: all. It
+        is for ``max_bytes``.
     :param flush_interval: seconds; 0 to write each record at once. It needs a running event loop;
         without one, records are written when the next one comes after that time.
     :param redact: called as ``redact(name, value)`` with ``"url"``, ``"target"`` (path and query of
         a request) or the name of a header in lower case, after what is left out by default; returns
         what to record instead, or None to leave a header out.
+    :raises WSInvalidOptionError: a number out of its range.
     :raises RecordingError: the file is something else, or is damaged, or another recorder writes it
         (which is noticed on POSIX).
     :raises OSError: as ``open`` does.
@@ -93,11 +95,15 @@ class Recorder:
             if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
                 raise TypeError(f"{name} must be an int or None, not {value!r}")
             if value is not None and value < least:
-                raise ValueError(f"{name} must be at least {least}, not {value!r}")
+                raise WSInvalidOptionError(f"{name} must be at least {least}, not {value!r}")
+        if keep is not None and max_bytes is None:
+            raise WSInvalidOptionError("keep is for the files that max_bytes makes: pass both")
         if isinstance(flush_interval, bool) or not isinstance(flush_interval, (int, float)):
             raise TypeError(f"flush_interval must be a number, not {flush_interval!r}")
         if not (flush_interval >= 0 and math.isfinite(flush_interval)):
-            raise ValueError(f"flush_interval must be finite and not negative: {flush_interval!r}")
+            raise WSInvalidOptionError(
+                f"flush_interval must be finite and not negative: {flush_interval!r}"
+            )
         if redact is not None and not callable(redact):
             raise TypeError(f"redact must be a callable or None, not {redact!r}")
         # The program may change its directory before the file is renamed.

@@ -12,16 +12,17 @@ from picows_codec.coroutines.connection import WSConnection
 from picows_codec.coroutines.inbox import Inbox, QueueMarks
 from picows_codec.deflate.negotiation import NAME, parse_extensions
 from picows_codec.deflate.parameters import WSPermessageDeflate
-from picows_codec.disconnect import WSDisconnectCause
+from picows_codec.disconnect import WSDisconnectCause, WSDisconnectKind, WSState
 from picows_codec.errors import WSConnectionClosed, WSHandshakeError, WSUsageError
 from picows_codec.listener import WSListener
 from picows_codec.listener_factory import bind_listener_factory, bind_route
 from picows_codec.recording.file_format import Record, RecordingError
 from picows_codec.recording.reading import AnyPath, files_of, read_recording
 from picows_codec.tap_types import WSDirection
-from picows_codec.testing.frames import accept_of, size_of
+from picows_codec.testing.frames import CLOSE, accept_of, parse_all, size_of
 from picows_codec.testing.memory_connection import MemoryConnection, MemoryLog
 from picows_codec.testing.memory_transport import MemoryTransport
+from picows_codec.transport import WSTransport
 
 __all__ = ["replay"]
 
@@ -63,7 +64,8 @@ async def replay(
 
     Each connection gets an endpoint of its role, which takes the same way as a live one: the
     opening handshake with what was negotiated, frames, fragments, compression, the end. What is
-    sent meanwhile goes nowhere. One loop iteration passes for each read that was recorded.
+    sent meanwhile goes nowhere. One loop iteration passes for each read that was recorded. Where
+    this side closed or dropped the connection, that of a listener is closed or dropped as well.
 
     Returns how each connection ended, in the order in which they began. One whose handshake was
     refused ends with ``HANDSHAKE_FAILURE``; the listener factory is not called then. Where a server
@@ -83,6 +85,8 @@ async def replay(
     :raises RecordingError: the file is no recording, or is damaged, or has nothing to replay.
     :raises BaseException: what a callback, the factory or the coroutine raised.
     """
+    if speed is not None and (isinstance(speed, bool) or not isinstance(speed, (int, float))):
+        raise TypeError(f"speed must be a number or None, not {speed!r}")
     if speed is not None and not speed > 0:
         raise WSUsageError(f"speed must be above 0, or None, not {speed!r}")
     running = _Running(target, raise_errors, {**_NO_TIMEOUTS, **options})
@@ -98,8 +102,10 @@ async def replay(
         await running.end_all()
     finally:
         await running.drop_all()
-    if not running.causes and running.reason is not None:
-        raise RecordingError(f"{path} has nothing to replay: {running.reason}")
+    if not running.causes:
+        number = "" if connection is None else f" {connection}"
+        reason = running.reason or f"there is no connection{number} in it"
+        raise RecordingError(f"{path} has nothing to replay: {reason}")
     return [running.causes[number] for number in sorted(running.causes)]
 
 
@@ -183,7 +189,7 @@ class _Running:
             return
         try:
             if record.kind == "end":
-                await self._end(number)
+                await self._end(number, record.facts.get("cause"))
             else:
                 await replayed.take(record)
         except _CannotBeReplayed as error:
@@ -204,9 +210,9 @@ class _Running:
             record, self._target, self._options, raise_errors=self._raises
         )
 
-    async def _end(self, number: int) -> None:
+    async def _end(self, number: int, recorded: Optional[str] = None) -> None:
         replayed = self._connections[number]
-        cause = await replayed.end()
+        cause = await replayed.end(recorded)
         if cause is not None:
             self.causes[number] = cause
         elif self.reason is None:
@@ -257,6 +263,16 @@ class _Replayed:
         elif is_received and self._memory is not None:
             data = record.data if self._continues is None else self._behind(record.data)
             await self._feed(data)
+        elif not is_received and self._memory is not None and self._task is None:
+            self._close_as_then(self._memory.ws, record.data)
+
+    def _close_as_then(self, transport: WSTransport, sent: bytes) -> None:
+        """Begin the closing handshake where this side did, maybe not by its listener."""
+        frames, rest = parse_all(sent)
+        if not rest and frames and frames[-1].opcode == CLOSE and transport.state is WSState.OPEN:
+            payload = frames[-1].payload
+            code = int.from_bytes(payload[:2], "big") if payload else None
+            transport.send_close(code, payload[2:])
 
     async def _take_head(self, head: bytes, is_received: bool) -> None:
         is_request = is_received == (self._role == "server")
@@ -337,10 +353,12 @@ class _Replayed:
             error, traceback = errors[0]
             raise error.with_traceback(traceback)
 
-    async def end(self) -> Optional[WSDisconnectCause]:
+    async def end(self, recorded: Optional[str] = None) -> Optional[WSDisconnectCause]:
         memory = self._memory
         if memory is None:
             return None
+        if recorded == WSDisconnectKind.LOCAL_ABORT.name and self._task is None:
+            memory.ws.disconnect(graceful=False)
         memory.feed_eof()
         await self._let_happen()
         if self._task is not None and not memory.network.lost:

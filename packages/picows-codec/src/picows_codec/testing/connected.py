@@ -11,7 +11,7 @@ from picows_codec.constants import WSMsgType
 from picows_codec.coroutines.connection import WSConnection
 from picows_codec.coroutines.inbox import Inbox, QueueMarks
 from picows_codec.disconnect import WSDisconnectCause
-from picows_codec.errors import WSUsageError
+from picows_codec.errors import WSStateError, WSUsageError
 from picows_codec.listener import WSListener
 from picows_codec.listener_factory import bind_listener_factory, bind_route
 from picows_codec.testing.clock import FakeLoop
@@ -59,6 +59,7 @@ class Connected:
         self._sent: List[Frame] = []
         self._inflater: Any = None
         self._is_compressed = False
+        self._peer_has_closed = False
 
     # What is tested
 
@@ -101,14 +102,22 @@ class Connected:
 
         A str is a TEXT message, bytes are a BINARY one, unless ``opcode`` says otherwise:
         ``receive(b"", opcode=WSMsgType.PING)``.
+
+        :raises WSStateError: the connection has ended, or the peer has sent a CLOSE frame. What a
+            peer does that breaks this rule, :meth:`receive_bytes` does.
         """
+        self._check_open()
         build = self._connection.build
         self.receive_bytes(
             b"".join(build(*_opcode_and_payload(message, opcode)) for message in messages)
         )
 
     def receive_fragments(self, *pieces: Message, opcode: Optional[int] = None) -> None:
-        """One message of the peer arrives, each piece in a frame and a read of its own."""
+        """One message of the peer arrives, each piece in a frame and a read of its own.
+
+        Raises as :meth:`receive` does.
+        """
+        self._check_open()
         build = self._connection.build
         found = [_opcode_and_payload(piece, opcode) for piece in pieces]
         self.receive_bytes(
@@ -119,7 +128,12 @@ class Connected:
         )
 
     def receive_close(self, code: int = 1000, reason: str = "") -> None:
-        """A CLOSE frame of the peer arrives (RFC 6455, 5.5.1)."""
+        """A CLOSE frame of the peer arrives (RFC 6455, 5.5.1).
+
+        Raises as :meth:`receive` does.
+        """
+        self._check_open()
+        self._peer_has_closed = True
         self._connection.receive_close(code, reason)
         self._finish()
 
@@ -147,6 +161,12 @@ class Connected:
         self._connection.network.room = None
         self._connection.drain()
         self._finish()
+
+    def _check_open(self) -> None:
+        if self.is_disconnected:
+            raise WSStateError(f"nothing arrives any more: {self.disconnect_cause}")
+        if self._peer_has_closed:
+            raise WSStateError("nothing may follow the peer's CLOSE frame (RFC 6455, 5.5.1)")
 
     # What it was sent
 
@@ -199,7 +219,10 @@ class Connected:
         return result
 
     def start_task(self, coro: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Make a task of a coroutine, and run it until it waits for something."""
+        """Make a task of a coroutine, and run it until it waits for something.
+
+        What it raises is not raised here: ask ``task.result()`` at the end of the test.
+        """
         task: asyncio.Task[T] = self.loop.create_task(coro)
         self._finish()
         return task
@@ -275,6 +298,10 @@ def connected(
     """
     if role not in ("client", "server"):
         raise WSUsageError(f"role must be 'client' or 'server', not {role!r}")
+    if "extra_headers" in options:
+        raise TypeError("connected() has no option 'extra_headers': write headers=")
+    if isinstance(subprotocols, (str, bytes)):
+        raise TypeError(f"subprotocols must be an iterable of str, not {subprotocols!r}")
     parts = urlsplit(url)
     names = tuple(subprotocols)
     agreed = [("Sec-WebSocket-Protocol", names[0])] if names else []
@@ -333,4 +360,6 @@ def _factory_of(target: Any, role: str) -> Callable[..., Any]:
 def _opcode_and_payload(message: Message, opcode: Optional[int]) -> Tuple[int, bytes]:
     if isinstance(message, str):
         return (WSMsgType.TEXT if opcode is None else opcode), message.encode()
+    if not isinstance(message, (bytes, bytearray, memoryview)):
+        raise TypeError(f"a message is a str or bytes, not {type(message).__name__}: {message!r}")
     return (WSMsgType.BINARY if opcode is None else opcode), bytes(message)

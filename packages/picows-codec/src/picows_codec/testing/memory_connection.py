@@ -101,6 +101,8 @@ class MemoryConnection:
         transport_class: Optional[Type[MemoryTransport]] = None,
         **options: Any,
     ) -> None:
+        if clock is not None and (isinstance(clock, type) or not callable(clock)):
+            raise TypeError(f"clock must be a FakeClock() or another callable, not {clock!r}")
         self.role = role
         found: Any = FakeLoop() if loop is None else loop
         self.loop = found
