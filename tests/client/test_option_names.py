@@ -8,7 +8,7 @@ import re
 import pytest
 
 from picows_client import connect, ws_connect, ws_keep_connected
-from picows_client.option_names import CONNECT_MEANINGS, MEANINGS
+from picows_client.option_names import CONNECT_MEANINGS, KEEP_CONNECTED_MEANINGS, MEANINGS
 from picows_server import ws_create_server
 from tests.client.exchange import Recorder
 
@@ -46,6 +46,22 @@ def test_name_of_another_library_for_connect(name: str) -> None:
 def test_option_of_the_other_side(name: str) -> None:
     assert name in MEANINGS
     assert name in CONNECT_MEANINGS
+
+
+@pytest.mark.parametrize("name", sorted(KEEP_CONNECTED_MEANINGS))
+def test_name_of_another_library_for_links(name: str) -> None:
+    meaning = KEEP_CONNECTED_MEANINGS[name]
+    assert name not in KNOWN_TO_KEEP_CONNECTED
+    with pytest.raises(TypeError) as caught:
+        ws_keep_connected("ws://127.0.0.1:1", Recorder, **{name: 1})
+    assert str(caught.value) == f"ws_keep_connected() has no option {name!r}: {meaning}"
+    assert set(re.findall(r"(\w+)=", meaning)) <= KNOWN_TO_KEEP_CONNECTED
+
+
+@pytest.mark.parametrize("name", ["backoff", "retry", "max_attempts", "max_elapsed", "on_change"])
+def test_option_of_a_link(name: str) -> None:
+    with pytest.raises(TypeError, match="it is an option of ws_keep_connected"):
+        ws_connect("ws://127.0.0.1:1", Recorder, **{name: None})
 
 
 @pytest.mark.parametrize(

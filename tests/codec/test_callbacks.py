@@ -84,6 +84,53 @@ def test_coroutine_function(role: str, base: Type[WSListener], name: str) -> Non
 
 
 @both_roles
+def test_callback_of_another_base(role: str) -> None:
+    class Mine(WSListener):
+        def on_ws_message(self, transport: Any, message: Any) -> None:
+            pass
+
+    text = "Mine.on_ws_message would never be called: the class must be a subclass of WSMessageL"
+    assert text in str(refused(role, Mine))
+
+    class Batches(WSMessageListener):
+        def on_ws_batch(self, transport: Any, messages: Any) -> None:
+            pass
+
+    assert "must be a subclass of WSBatchListener" in str(refused(role, Batches))
+
+    class Own(WSListener):
+        def on_ws_frame(self, transport: Any, frame: Any) -> None:
+            self.on_ws_message(transport, frame)
+
+        def on_ws_message(self, transport: Any, message: Any) -> None:
+            pass
+
+    Connection(role, Own())
+
+
+@both_roles
+@every_callback
+def test_wrong_parameters(role: str, base: Type[WSListener], name: str) -> None:
+    wanted = ARGUMENTS.get(name, "")
+    for function in (
+        lambda: None,
+        lambda self, a, b, c: None,
+        lambda self, *arguments, needed: None,
+        staticmethod(lambda a, b, c: None),
+    ):
+        error = refused(role, type("Mine", (base,), {name: function}))
+        assert str(error).startswith(f"Mine.{name} is called as {name}({wanted}), which its")
+    for function in (
+        lambda *arguments: None,
+        lambda self, a=None, b=None, c=None: None,
+        staticmethod(lambda *arguments, more=1: None),
+        functools.partialmethod(lambda *arguments: None),
+        unittest.mock.Mock(),
+    ):
+        Connection(role, type("Mine", (base,), {name: function})())
+
+
+@both_roles
 def test_coroutine_function_of_an_object(role: str) -> None:
     class Mine(WSListener):
         def __init__(self) -> None:

@@ -21,11 +21,12 @@ from picows_codec import (
     WSMessageListener,
     WSMsgType,
     WSPermessageDeflate,
+    WSStateError,
     WSTransport,
     WSUpgradeResponse,
     WSUsageError,
 )
-from picows_codec.testing import Frame, connected
+from picows_codec.testing import FakeClock, Frame, connected
 from tests.support.connection import both_roles
 from tests.support.deflate import deflated
 
@@ -389,3 +390,51 @@ def test_headers_of_the_peer() -> None:
         link = connected(peer_headers=given, headers=headers)  # type: ignore[arg-type]
         assert link.transport.response.headers["X-Two"] == "2"
         link.lose()
+
+
+def test_nothing_arrives_after_the_end() -> None:
+    link = connected(Feed())
+    link.receive_close()
+    for late in (
+        lambda: link.receive("late"),
+        lambda: link.receive_fragments("la", "te"),
+        link.receive_close,
+    ):
+        with pytest.raises(WSStateError, match="nothing may follow the peer's CLOSE frame"):
+            late()
+    link.receive_bytes(b"\x81\x00")  # whoever wants to see what becomes of it
+    link.receive_eof()
+    with pytest.raises(WSStateError, match="nothing arrives any more: the peer closed: 1000"):
+        link.receive("late")
+
+
+@pytest.mark.parametrize("message", [1, {"a": 1}, None, ["a"]])
+def test_what_is_no_message(message: Any) -> None:
+    link = connected(Feed())
+    with pytest.raises(TypeError, match="a message is a str or bytes, not "):
+        link.receive(message)
+    with pytest.raises(TypeError, match="a message is a str or bytes, not "):
+        link.receive_fragments("a", message)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"extra_headers": {}}, "write headers="),
+        ({"subprotocols": "v1"}, "must be an iterable of str, not 'v1'"),
+        ({"clock": FakeClock}, r"clock must be a FakeClock\(\)"),
+        ({"heartbeat": 3}, "write enable_auto_ping=True"),
+    ],
+)
+def test_wrong_options(options: Any, text: str) -> None:
+    with pytest.raises(TypeError, match=text):
+        connected(Feed(), **options)
+
+
+def test_task_that_raises() -> None:
+    async def fail() -> None:
+        raise KeyError("task")
+
+    task = connected(Feed()).start_task(fail())
+    with pytest.raises(KeyError, match="task"):
+        task.result()

@@ -18,11 +18,12 @@ from picows_client.connect_options import ExtraHeaders, Made, made_anew, reusabl
 from picows_client.connecting import bound_factory, ws_connect
 from picows_client.link import WSLink
 from picows_client.logs import Logger, resolve_logger
-from picows_client.option_names import MEANINGS
+from picows_client.option_names import KEEP_CONNECTED_MEANINGS
 from picows_client.redial import RedialRules
 from picows_client.transience import Outcome
 from picows_codec import WSListener, WSTransport, WSUpgradeRequest, WSUpgradeResponse
 from picows_codec.calls import passes_options_to
+from picows_codec.listener_factory import check_order
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -34,7 +35,7 @@ __all__ = ["ws_keep_connected"]
 ListenerT = TypeVar("ListenerT", bound=WSListener)
 
 
-@passes_options_to(ws_connect, MEANINGS, without=("sock",))
+@passes_options_to(ws_connect, KEEP_CONNECTED_MEANINGS, without=("sock",))
 def ws_keep_connected(
     url: Made[str],
     listener_or_factory: Union[
@@ -96,6 +97,7 @@ def ws_keep_connected(
     :meth:`WSLink.wait_closed`, or when the block is left; that of a wrong option when it is
     entered.
     """
+    check_order("ws_keep_connected", url, listener_or_factory)
     rules = RedialRules.of(backoff, retry, max_attempts, max_elapsed)
     if on_change is not None and (
         inspect.iscoroutinefunction(on_change) or not callable(on_change)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from picows_codec.option_names import COROUTINE_MEANINGS, LISTENER_NAMES, SHARED_MEANINGS
 
-__all__ = ["CONNECT_MEANINGS", "MEANINGS"]
+__all__ = ["CONNECT_MEANINGS", "KEEP_CONNECTED_MEANINGS", "MEANINGS"]
 
 _TLS = "write ssl_context=, an ssl.SSLContext, with a wss:// URL"
 _HEADERS = "write extra_headers= (a mapping or pairs)"
@@ -14,9 +14,16 @@ _CALLBACK = "write it as a method of the listener"
 _OF_SERVERS = "it is an option of ws_create_server"
 _RECONNECTING = "call ws_keep_connected, with retry= and backoff="
 _RECONNECTING_TO = "write async for ws in connect(...), with retry= and backoff="
+_OF_LINKS = "it is an option of ws_keep_connected, which connects again"
 _LISTENER = "call ws_connect, to which you pass a listener"
 _HTTPS_PROXY = "write proxy_ssl_context="
 _CERTIFICATES = "write ssl_context=, with the certificates loaded into it"
+
+_NAMES_FOR_RECONNECTING = (
+    *("process_exception", "reconnect_delays", "auto_reconnect", "reconnect", "max_retries"),
+    *("retries", "retry_delay", "reconnect_interval", "on_reconnect"),
+)
+_OPTIONS_OF_LINKS = ("backoff", "retry", "max_attempts", "max_elapsed", "on_change")
 
 # More names of websockets, aiohttp, websocket-client, Tornado, asyncio and older picows.
 MEANINGS = {
@@ -59,8 +66,12 @@ MEANINGS = {
     "on_open": f"{_CALLBACK}, on_ws_connected",
     "on_message_callback": SHARED_MEANINGS["on_message"],
     "on_error": f"{_CALLBACK}, on_ws_disconnected, and look at transport.disconnect_cause",
-    "process_exception": _RECONNECTING,
-    "reconnect_delays": _RECONNECTING,
+    **dict.fromkeys(_NAMES_FOR_RECONNECTING, _RECONNECTING),
+    **dict.fromkeys(
+        _OPTIONS_OF_LINKS, "it is an option of ws_keep_connected, which connects again"
+    ),
+    "session": "leave it out: a connection needs none",
+    "trust_env": "write proxy=True, which takes the proxy from the environment",
     "method": "leave it out: it is always GET (RFC 6455, 4.1)",
     "server_name": "write server_hostname=",
     "http_proxy_host": "write proxy=, a URL",
@@ -85,16 +96,24 @@ CONNECT_MEANINGS = {
     **{
         name: meaning
         for name, meaning in MEANINGS.items()
-        if name not in {"max_queue", "max_queue_bytes"}
+        if name not in {"max_queue", "max_queue_bytes", *_OPTIONS_OF_LINKS}
     },
     **COROUTINE_MEANINGS,
     **dict.fromkeys(LISTENER_NAMES, _LISTENER),
-    "process_exception": _RECONNECTING_TO,
-    "reconnect_delays": _RECONNECTING_TO,
+    **dict.fromkeys(_NAMES_FOR_RECONNECTING, _RECONNECTING_TO),
+    "on_change": _OF_LINKS,
     "fingerprint": (
         "write ssl_context=, and look at the certificate of"
         " connection.transport.underlying_transport"
     ),
     "handler": "it is an option of serve",
     "process_request": "it is an option of serve",
+}
+
+# The same for ``ws_keep_connected``, which connects again by itself.
+KEEP_CONNECTED_MEANINGS = {
+    **{name: meaning for name, meaning in MEANINGS.items() if name not in _OPTIONS_OF_LINKS},
+    **dict.fromkeys(_NAMES_FOR_RECONNECTING, "write retry=, backoff= and max_attempts="),
+    "on_reconnect": f"{_CALLBACK}, on_ws_connected",
+    "sock": "write socket_factory=, because a socket serves one connection only",
 }

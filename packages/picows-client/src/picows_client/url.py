@@ -163,7 +163,8 @@ def parse_url(url: str, default_ports: Mapping[str, int]) -> WSURL:
 def _check_is_str(url: object) -> None:
     """Raise TypeError unless ``url`` is a str."""
     if not isinstance(url, str):
-        raise TypeError(f"a URL must be a str, not {type(url).__name__}")
+        more = "; ws_keep_connected and connect take a function" if callable(url) else ""
+        raise TypeError(f"a URL must be a str, not {type(url).__name__}{more}")
 
 
 @lru_cache(maxsize=128)

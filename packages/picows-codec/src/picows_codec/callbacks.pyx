@@ -158,7 +158,7 @@ cdef int _refuse_wrong_parameters(type cls, str name, object callback) except -1
         return 0
     raise TypeError(
         f"{cls.__qualname__}.{name} is called as {name}({', '.join(arguments)}), which its"
-        f" parameters {inspect.signature(callback)} do not take")
+        f" parameters {inspect.signature(function)} do not take")
 
 
 cdef int _code_flags(object callback) except -1:

@@ -45,11 +45,13 @@ from picows_codec.errors import (
     WSInvalidStatusError,
     WSInvalidUpgradeError,
 )
+from picows_codec.log_text import quoted
 
 __all__ = ["ClientHandshake"]
 
 cdef enum:
     MAX_BODY_SIZE = 65536       # bytes kept of the body of a response other than 101
+    MAX_QUOTED = 400            # bytes of it that an error makes at most 100 characters of
 
 
 @cython.final
@@ -296,7 +298,9 @@ cdef class ClientHandshake(OpeningHandshake):
         cdef WSUpgradeResponse response = self.response
         ws_set_response_body(response, bytes(self._body))
         self._body = None
-        return self._refuse(WSInvalidStatusError(
+        text = (
             f"the server answered with status {response.status} {ws_bounded(response.reason)}"
-            " instead of status 101",
-            self._raw_header, response.body))
+            " instead of status 101")
+        if response.body:
+            text += f": {quoted(response.body[:MAX_QUOTED].decode('utf-8', 'backslashreplace'))}"
+        return self._refuse(WSInvalidStatusError(text, self._raw_header, response.body))
