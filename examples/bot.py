@@ -1,9 +1,7 @@
-"""Bot: prices in, orders out, on one connection that is kept open until Ctrl-C.
+"""Bot: prices in, orders out, on one connection that is kept open until Ctrl-C or SIGTERM.
 
-    python examples/exchange.py
-    python examples/bot.py ws://127.0.0.1:9001
-
-The exchange drops the connection, falls silent and is late with replies.
+python examples/exchange.py  # drops the connection, falls silent and is late with replies
+python examples/bot.py ws://127.0.0.1:9001
 """
 
 from __future__ import annotations
@@ -11,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import signal
 import sys
 import time
 from contextlib import suppress
@@ -30,15 +29,14 @@ class Bot(ws.WSMessageListener):
 
     def on_ws_connected(self, transport: ws.WSTransport) -> None:
         self.prices.clear()  # nobody should trade at the prices of an earlier connection
-        self.priced_at = time.monotonic()
-        subscription = {"op": "subscribe", "symbols": ["BTC", "ETH"]}
-        transport.send(ws.WSMsgType.TEXT, json.dumps(subscription))
+        self.priced_at = asyncio.get_running_loop().time()  # which tests can advance
+        transport.send(ws.WSMsgType.TEXT, '{"op": "subscribe", "symbols": ["BTC", "ETH"]}')
 
     def on_ws_message(self, transport: ws.WSTransport, message: ws.WSMessage) -> None:
         event = json.loads(message.get_payload_as_bytes())
         if event["type"] == "price":
             self.prices[event["symbol"]] = event["price"]
-            self.priced_at = time.monotonic()
+            self.priced_at = asyncio.get_running_loop().time()
         elif event["type"] == "reply" and event["id"] in self.replies:  # else it is too late
             self.replies.pop(event["id"]).set_result(event["status"])
 
@@ -56,12 +54,12 @@ class Bot(ws.WSMessageListener):
         return reply.result() if reply.done() else "unknown: no reply in time"
 
 
-async def main(url: str) -> None:
+async def main(url: str = "ws://127.0.0.1:9001") -> None:
     bot = Bot()
     async with ws.ws_keep_connected(url, bot, on_change=print) as link:
         while True:
             transport = await link.wait_connected()
-            if time.monotonic() - bot.priced_at > STALE_AFTER:
+            if asyncio.get_running_loop().time() - bot.priced_at > STALE_AFTER:
                 print("no price in time")
                 transport.disconnect(graceful=False)  # the link connects again
             with suppress(ws.WSStateError, KeyError):  # no connection, or no price yet
@@ -72,5 +70,6 @@ async def main(url: str) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # as Ctrl-C
     with suppress(KeyboardInterrupt):
-        asyncio.run(main(sys.argv[1]))
+        asyncio.run(main(*sys.argv[1:]))

@@ -36,6 +36,12 @@ def test_cause() -> None:
     assert str(cause) == "the peer closed"
     cause = WSDisconnectCause(WSDisconnectKind.PING_TIMEOUT, TimeoutError("too late"), 17)
     assert str(cause) == "the peer did not answer a ping: too late (17 bytes were not sent)"
+    assert (cause.code, cause.reason) == (1006, "")
+    cause = WSDisconnectCause(
+        WSDisconnectKind.DATA_TIMEOUT, WSDataTimeout("no data"), close=WSCloseInfo(1011, "silent")
+    )
+    assert str(cause) == "no data; the peer was told 1011"
+    assert (cause.code, cause.reason) == (1011, "silent")
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def test_reconnecting_client(examples: Examples) -> None:
     waits = [line for line in changes if "waiting for the next attempt" in line]
     assert len(waits) == 2
     assert "1012 (back in a moment)" in waits[0]
-    assert "the peer sent no data within data_timeout" in waits[1]
+    assert "no data frame within data_timeout" in waits[1]
 
 
 def test_many_connections(examples: Examples) -> None:

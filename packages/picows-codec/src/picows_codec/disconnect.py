@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import Optional
 
+from picows_codec.errors import WSCloseTimeout, WSDataTimeout, WSPingTimeout, WSSlowConsumer
 from picows_codec.log_text import one_line
 
 __all__ = ["WSCloseHandshake", "WSCloseInfo", "WSDisconnectCause", "WSDisconnectKind", "WSState"]
 
 _NO_STATUS_RECEIVED = 1005
 _ABNORMAL_CLOSURE = 1006
+# What they say is what their kinds say, with numbers.
+_TELL_ALL = (WSCloseTimeout, WSDataTimeout, WSPingTimeout, WSSlowConsumer)
 
 
 class WSState(IntEnum):
@@ -87,11 +90,13 @@ class WSDisconnectCause:
     def __str__(self) -> str:
         """One line: kind, code and reason or the exception's text, what was not sent."""
         text = self.kind.value
+        if isinstance(self.exception, _TELL_ALL):
+            text = ""
         closes = self.kind in (WSDisconnectKind.PEER_CLOSE, WSDisconnectKind.LOCAL_CLOSE)
         if self.close is not None and closes:
             text += f": {self.close}"
         if self.exception is not None:
-            text += f": {one_line(self.exception)}"
+            text += f"{': ' if text else ''}{one_line(self.exception)}"
         if self.close is not None and not closes:
             text += f"; the peer was told {int(self.close.code)}"
         if self.unsent_bytes:
