@@ -182,7 +182,7 @@ def test_each_redirect_anew(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
             r"'Host' is set by",
         ),
         ({"proxy": True, "proxy_headers": "A: b"}, TypeError, r"proxy_headers must be a mapping"),
-        ({"proxy": False}, TypeError, r"proxy must be a str"),
+        ({"proxy": False}, TypeError, r"proxy must be a str, not bool; None connects directly"),
         ({"proxy_ssl_context": None, "proxy": 1}, TypeError, r"proxy must be a str"),
     ],
 )

@@ -224,3 +224,10 @@ def test_error_is_the_last_one(run: Run) -> None:
             assert peer.accepted == 2
 
     run(main)
+
+
+def test_arguments_in_the_wrong_place() -> None:
+    with pytest.raises(TypeError, match=r"the URL comes first.*: ws_keep_connected\('ws://host'"):
+        ws_keep_connected(Recorder, "ws://host")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="ws_keep_connected and connect take a function"):
+        asyncio.run(ws_connect(lambda: "ws://host", Recorder))  # type: ignore[arg-type, return-value]

@@ -247,7 +247,7 @@ def test_refusal(run: Run) -> None:
     async def main() -> None:
         error = await answer_to(refuse)
         assert type(error) is WSInvalidStatusError
-        assert "403" in str(error)
+        assert str(error).endswith("403 'Go Away' instead of status 101: 'Not today'")
         assert error.status == 403
         assert error.response is not None
         assert error.response.reason == "Go Away"

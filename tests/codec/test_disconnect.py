@@ -8,6 +8,7 @@ import pytest
 from picows_codec import (
     WSCloseHandshake,
     WSCloseInfo,
+    WSDataTimeout,
     WSDisconnectCause,
     WSDisconnectKind,
     WSState,

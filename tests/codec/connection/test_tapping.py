@@ -335,3 +335,18 @@ def test_compiled(tmp_path: Path) -> None:
     connection.feed(b"\0\0")
     (line,) = [line for line in connection.log.lines if "the tap failed" in line]
     assert "ValueError('a null byte')" in line
+
+
+async def awaited_tap(direction: object, data: memoryview, time_ns: int) -> None:
+    pass
+
+
+class AwaitedTap:
+    async def __call__(self, direction: object, data: memoryview, time_ns: int) -> None:
+        pass
+
+
+@pytest.mark.parametrize("tap", [awaited_tap, AwaitedTap()])
+def test_a_coroutine_function_is_refused(tap: object) -> None:
+    with pytest.raises(TypeError, match="tap must not be a coroutine function"):
+        WSOptions(tap=tap)  # type: ignore[arg-type]

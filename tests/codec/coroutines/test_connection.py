@@ -20,6 +20,7 @@ from picows_codec import (
     broadcast,
 )
 from picows_codec.coroutines.inbox import Inbox, QueueMarks
+from picows_codec.testing import connected
 from tests.support.connection import both_roles, finish_closing, kind_of
 from tests.support.coroutines import CoroutineConnection
 from tests.support.frames import CLOSE, PING, PONG, close_payload
@@ -234,3 +235,10 @@ def test_a_loop_that_ends_with_a_waiting_task_leaves_nothing(call: Any, by_hand:
     del link, made
     gc.collect()
     assert watched() is None
+
+
+def test_what_decode_is_not() -> None:
+    """Mostly a timeout, as other libraries' ``recv`` takes one."""
+    ws = connected().connection
+    with pytest.raises(TypeError, match=r"not 1; for a timeout write asyncio\.wait_for"):
+        ws.recv(1)  # type: ignore[arg-type]
