@@ -40,8 +40,10 @@ _FUTURE = "_open"  # of ``Opening``: there the future of an opening is awaited
 _LIBRARY = frozenset({"picows_client", "picows_codec"})
 _CALLERS = frozenset({_FUTURE, "made_anew"})  # what they raise themselves is a caller's
 # What networks and servers do.
-_HAPPENS = (OSError, TimeoutError, asyncio.TimeoutError, EOFError, WSHandshakeError)
-_HAPPENS += (WSConnectionError, WSProtocolError)
+_HAPPENS = (
+    *(OSError, TimeoutError, asyncio.TimeoutError, EOFError),
+    *(WSHandshakeError, WSConnectionError, WSProtocolError),
+)
 _COMPLAINTS = frozenset({1002, 1003, 1007, 1008, 1009, 1010, *range(4000, 5000)})
 
 

@@ -301,6 +301,6 @@ cdef class ClientHandshake(OpeningHandshake):
         text = (
             f"the server answered with status {response.status} {ws_bounded(response.reason)}"
             " instead of status 101")
-        if response.body:
+        if response.body and not 300 <= response.status < 400:  # of a redirect, a part may be here
             text += f": {quoted(response.body[:MAX_QUOTED].decode('utf-8', 'backslashreplace'))}"
         return self._refuse(WSInvalidStatusError(text, self._raw_header, response.body))
