@@ -90,9 +90,7 @@ def parse_proxy_url(url: str) -> WSURL:
     credentials that the proxy cannot get, or for SOCKS if python-socks is not installed.
     """
     if not isinstance(url, str):
-        kind = type(url).__name__
-        more = "; None connects directly" if kind == "bool" else ""
-        raise TypeError(f"proxy must be a str, not {kind}{more}")
+        raise TypeError(f"proxy must be a str, not {type(url).__name__}; None connects directly")
     try:
         proxy = parse_url(url, _PROXY_PORTS)
     except WSInvalidURL as error:
