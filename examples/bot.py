@@ -70,6 +70,6 @@ async def main(url: str = "ws://127.0.0.1:9001") -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # as Ctrl-C
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # does what Ctrl-C does
     with suppress(KeyboardInterrupt):
         asyncio.run(main(*sys.argv[1:]))

@@ -254,8 +254,9 @@ def test_refused() -> None:
 def test_refused_by_the_server(peer: Peer) -> None:
     code, output, errors = run_picows(f"{peer.url}/refused")
     assert (code, output) == (1, "")
-    assert (
-        errors == "picows: the server answered with status 403 'Forbidden' instead of status 101\n"
+    assert errors == (
+        "picows: the server answered with status 403 'Forbidden' instead of status 101:"
+        " 'go \\x1b[31maway'\n"
     )
 
 
