@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
-from typing import Mapping, Optional, Tuple
+from typing import Any, Mapping, Optional, Tuple
 from urllib.parse import urljoin
 
 from picows_codec import WSInvalidURL
@@ -160,7 +160,7 @@ def parse_url(url: str, default_ports: Mapping[str, int]) -> WSURL:
     )
 
 
-def _check_is_str(url: object) -> None:
+def _check_is_str(url: Any) -> None:
     """Raise TypeError unless ``url`` is a str."""
     if not isinstance(url, str):
         more = "; ws_keep_connected and connect take a function" if callable(url) else ""

@@ -11,6 +11,7 @@ import threading
 import time
 import weakref
 from contextlib import suppress
+from importlib import import_module
 from types import TracebackType
 from typing import Any, BinaryIO, Dict, MutableMapping, Optional, Type, Union
 
@@ -28,10 +29,9 @@ from picows_codec.recording.reading import AnyPath, files_of, whole_records
 from picows_codec.recording.recording_tap import RecordingTap
 from picows_codec.recording.redaction import HandshakeRedactor, RedactionHook, redact_url
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+fcntl: Any = None  # on Windows
+with suppress(ImportError):
+    fcntl = import_module("fcntl")
 
 __all__ = ["Recorder"]
 

@@ -232,7 +232,7 @@ def _swapped_task(loop: Optional[asyncio.AbstractEventLoop], task: Any) -> Any:
     From Python 3.14 on a thread has one current task, not one for each loop: while there is one, no
     task of another loop can run.
     """
-    if sys.version_info < (3, 14) or loop is None:
+    if sys.hexversion < 0x030E0000 or loop is None:
         return None
     swap: Any = asyncio.tasks._swap_current_task  # type: ignore[attr-defined]  # noqa: SLF001
     return swap(loop, task)
