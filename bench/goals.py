@@ -76,6 +76,10 @@ GOALS: List[Goal] = [
     Goal("inbound-client-100", "ours-many", "ours-coroutine", 2.0),
     Goal("echo-server-50-256", "ours-coroutine", "websockets", 2.5),
     Goal("echo-server-50-256", "ours-coroutine", "aiohttp", 1.5),
+    Goal("asgi-plain-50-256", "uvicorn-ours", "uvicorn", 1.5),
+    Goal("asgi-plain-50-256", "uvicorn-ours", "granian", 1.0),
+    Goal("asgi-plain-50-256", "asgi", "uvicorn", 2.0),
+    Goal("asgi-fastapi-50-256", "uvicorn-ours-fastapi", "uvicorn-fastapi", 1.3),
     *_deflate(),
     # At most 1.15 times the CPU time.
     Goal("broadcast-1000-256-deflate", "ours-batch", "ours-batch-plain", 1 / 1.15),
