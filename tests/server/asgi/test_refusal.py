@@ -107,7 +107,7 @@ async def test_two_starts(front: str, headers: Optional[List[Tuple[bytes, bytes]
 
 
 @fronts
-@pytest.mark.parametrize("status", [99, 600, "200"])
+@pytest.mark.parametrize("status", [99, 101, 600, "200"])
 async def test_invalid_statuses(front: str, status: Any) -> None:
     recorder = Recorder()
 
@@ -173,6 +173,53 @@ def test_statuses_without_a_body() -> None:
     assert response.start() == b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n"
     assert response.body({"body": b"ignored"}) == b""
     assert response.is_complete
+
+
+def test_a_204_has_no_length() -> None:
+    response = StreamedResponse({"status": 204, "headers": [(b"Content-Length", b"3")]})
+    assert response.start() == b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n"
+
+
+@pytest.mark.parametrize("lengths", [[b"-3"], [b"1_0"], [b"+3"], [b""], [b"3", b"7"]])
+def test_invalid_lengths(lengths: List[bytes]) -> None:
+    """RFC 9110, 8.6: digits; the peer must not have to choose between two."""
+    headers = [(b"content-length", length) for length in lengths]
+    with pytest.raises(ValueError, match="invalid Content-Length"):
+        StreamedResponse({"status": 401, "headers": headers})
+
+
+@pytest.mark.parametrize("wrong", ["text", 5])
+def test_bodies_are_bytes(wrong: Any) -> None:
+    response = StreamedResponse({"status": 401})
+    with pytest.raises(TypeError):
+        response.body({"body": wrong})
+    assert response.body({"body": bytearray(b"abc")}).endswith(b"\r\n\r\nabc")
+
+
+@pytest.mark.parametrize("head_is_sent", [True, False])
+async def test_no_second_response_when_the_time_is_over(head_is_sent: bool) -> None:
+    over = asyncio.Event()
+    is_gone = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send(START)
+        if head_is_sent:
+            await send(body(b"first", True))
+        assert await receive() == {"type": "websocket.disconnect", "code": 1006}
+        over.set()
+        await is_gone.wait()
+
+    async with served(
+        "own", app, websocket_handshake_timeout=0.05
+    ) as server, await RawClient.connect(server.sockname) as client:
+        client.writer.write(upgrade_request())
+        await over.wait()
+        is_gone.set()
+        data = await client.reader.read()
+    assert data.count(b"HTTP/1.1") == 1
+    assert data.startswith(b"HTTP/1.1 404" if head_is_sent else b"HTTP/1.1 503")
+    assert data.endswith(b"first\r\n" if head_is_sent else b"in time\n")
 
 
 def test_headers_of_the_connection_are_ours() -> None:

@@ -277,9 +277,12 @@ cdef class Handshaking(Closing):
     cdef int _handshake_time_is_up(self) except -1:
         if not self._is_certain(&self._looks, 1, HEARD_FOR_VERDICT):
             return self._watch(SECOND_LOOK)
+        deferred = self._handshake.deferred
         self._stop_waiting()
         self._handshake.feed_timeout()
-        self._hold(self._handshake.take_to_send())
+        response = self._handshake.take_to_send()
+        if not (isinstance(deferred, DeferredResponse) and deferred.is_partly_sent):
+            self._hold(response)
         return self._refuse(self._handshake.error)
 
     cdef object _handshake_lost(self, object exc):

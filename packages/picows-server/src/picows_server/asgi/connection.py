@@ -202,6 +202,8 @@ class ASGIConnection(EventListener):
         """Write a part of a response that the codec does not know."""
         below = self._endpoint.underlying_transport
         if data and below is not None and not below.is_closing():
+            if self.opening is not None:
+                self.opening.is_partly_sent = True
             below.write(data)
 
     def _go_on_with_response(self, data: bytes) -> None:
@@ -489,7 +491,8 @@ class ASGIConnection(EventListener):
             self._decide(_internal_server_error())
             self._finish({"type": "websocket.disconnect", "code": 1006})
         elif self._response is not None and not self._response.is_complete:
-            self._go_on_with_response(self._response.end())
+            if not self.is_ended:  # its time was over, and the client has got another response
+                self._go_on_with_response(self._response.end())
         elif not self._is_closed_by_us and not self.is_ended:
             self._finish({"type": "websocket.disconnect", "code": 1006})
             self.hang_up()

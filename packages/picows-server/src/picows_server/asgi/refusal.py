@@ -38,7 +38,7 @@ class StreamedResponse:
 
     def __init__(self, message: Any) -> None:
         status = message["status"]
-        if not isinstance(status, int) or not 100 <= status < 600:
+        if not isinstance(status, int) or not 200 <= status < 600:  # less is not final
             raise RuntimeError(f"Invalid HTTP status code {status!r} in response.")
         self.status = int(status)
         try:
@@ -46,12 +46,15 @@ class StreamedResponse:
         except ValueError:
             self.reason = ""
         fields = checked_fields(message.get("headers") or ())
-        self._fields = [field for field in fields if field[0] not in _OURS]
+        ours = _OURS | {b"content-length"} if self.status == 204 else _OURS  # RFC 9110, 8.6
+        self._fields = [field for field in fields if field[0] not in ours]
         self._length: Optional[int] = None
         for name, value in self._fields:
             if name == b"content-length":
+                if not value.isdigit() or self._length not in (None, int(value)):
+                    raise ValueError(f"invalid Content-Length: {value!r}")
                 self._length = int(value)
-        self._has_body = self.status >= 200 and self.status not in _WITHOUT_BODY
+        self._has_body = self.status not in _WITHOUT_BODY
         self._is_head_sent = False
         self._is_chunked = False
         self.is_complete = False
@@ -64,7 +67,7 @@ class StreamedResponse:
 
     def body(self, message: Any) -> bytes:
         """The next part of the body."""
-        data = bytes(message.get("body") or b"")
+        data = bytes(memoryview(message.get("body") or b""))
         has_more = bool(message.get("more_body", False))
         parts = []
         if not self._is_head_sent:
