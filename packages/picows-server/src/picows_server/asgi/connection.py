@@ -412,10 +412,14 @@ class ASGIConnection(EventListener):
         below: Any = None if transport is None else transport.underlying_transport
         if transport is None or below is None or below.is_closing():
             return
+        _flush(transport)
         if transport.is_secure or not below.can_write_eof():
             below.close()
-        else:
+            return
+        try:
             below.write_eof()  # close() could lose the CLOSE to a reset
+        except OSError:  # the peer has reset the connection, which nobody has noticed yet
+            below.close()
 
     def shut_down(self, code: int, reason: str = "") -> None:
         """The server stops: the application gets 1012, the peer ``code``.
@@ -435,8 +439,7 @@ class ASGIConnection(EventListener):
         transport: Optional[WSTransport] = self.transport
         if transport is None or not self.is_open:
             return
-        with transport.cork():  # its end sends what was held back
-            pass
+        _flush(transport)
         below = transport.underlying_transport
         if below is not None and not below.is_closing():
             below.close()
@@ -496,6 +499,12 @@ class ASGIConnection(EventListener):
         elif not self._is_closed_by_us and not self.is_ended:
             self._finish({"type": "websocket.disconnect", "code": 1006})
             self.hang_up()
+
+
+def _flush(transport: WSTransport) -> None:
+    """Send what was held back until the end of this loop iteration."""
+    with transport.cork():
+        pass
 
 
 def _internal_server_error() -> WSUpgradeResponse:
