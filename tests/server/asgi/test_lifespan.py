@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, List
 
 import pytest
@@ -48,6 +49,16 @@ async def test_a_failed_startup(mode: str) -> None:
     lifespan = Lifespan(App(FAILED), mode, {}, quiet_logger())
     with pytest.raises(LifespanError, match="no database"):
         await lifespan.startup()
+
+
+async def test_nothing_is_left_of_a_failed_startup() -> None:
+    tasks = asyncio.all_tasks()
+    waits_on: Any = App(FAILED, None)
+    with pytest.raises(LifespanError):
+        await Lifespan(waits_on, "on", {}, quiet_logger()).startup()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert asyncio.all_tasks() == tasks
 
 
 async def test_an_application_that_does_not_know_the_protocol() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import weakref
 from pathlib import Path
@@ -33,6 +34,7 @@ class Mock:
         protocol: Type[UvicornProtocol] = UvicornProtocol,
         *,
         is_secure: bool = False,
+        transport: Any = None,
         **options: Any,
     ) -> None:
         from uvicorn.server import ServerState  # noqa: PLC0415
@@ -42,7 +44,7 @@ class Mock:
         self.state = ServerState()
         self.state.default_headers = [(b"server", b"uvicorn")]
         self.protocol = protocol(config=self.config, server_state=self.state, app_state={"x": 1})
-        self.transport = MockTransport(is_secure=is_secure)
+        self.transport = transport or MockTransport(is_secure=is_secure)
         self.protocol.connection_made(self.transport)
 
     async def open(self) -> None:
@@ -58,6 +60,34 @@ class Mock:
         self.protocol.connection_lost(None)
         while self.state.tasks:
             await asyncio.sleep(0)
+
+
+class FullTransport(MockTransport):
+    """What most transports have beyond that."""
+
+    has_ended = False
+
+    def write(self, data: Any) -> None:
+        assert not self.has_ended
+        super().write(data)
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        self.has_ended = True
+
+    def is_reading(self) -> bool:
+        return True
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def set_write_buffer_limits(self, high: int, low: int) -> None:
+        pass
+
+    def abort(self) -> None:
+        self.close()
 
 
 async def test_a_lean_transport() -> None:
@@ -324,6 +354,43 @@ async def test_a_peer_that_does_not_pong() -> None:
     written = mock.transport.take()
     assert written.startswith(b"\x89\x00")
     assert written.endswith(b"\x88\x18\x03\xf3keepalive ping timeout")
+    await mock.end()
+
+
+@pytest.mark.parametrize("kind", [MockTransport, FullTransport])
+async def test_what_is_held_back_leaves_before_the_end(kind: Any) -> None:
+    """Several frames of one loop iteration leave together, at its end."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await accept(receive, send)
+        await asyncio.sleep(0)
+        for text in ("a", "b"):
+            await send({"type": "websocket.send", "text": text})
+        receive.__self__.fail(1011, "late")
+
+    mock = Mock(app, transport=kind())
+    mock.protocol.data_received(upgrade_request())
+    await mock.settle()
+    assert mock.transport.take().endswith(b"\x81\x01a\x81\x01b\x88\x06\x03\xf3late")
+    await mock.end()
+
+
+async def test_a_reset_that_nobody_has_noticed() -> None:
+    """The socket is not connected any more when the peer's time is over."""
+
+    class Reset(FullTransport):
+        def write_eof(self) -> None:
+            raise OSError(errno.ENOTCONN, "not connected")
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await accept(receive, send)
+        await asyncio.sleep(0)
+        receive.__self__.fail(1011, "late")
+
+    mock = Mock(app, transport=Reset())
+    mock.protocol.data_received(upgrade_request())
+    await mock.settle()
+    assert mock.transport.calls == ["close"]
     await mock.end()
 
 

@@ -307,7 +307,11 @@ class ASGIConnection(EventListener):
         while self.writing_is_paused():
             waiter: asyncio.Future[None] = self._loop.create_future()
             self._write_waiters.append(waiter)
-            await waiter
+            try:
+                await waiter
+            finally:
+                if waiter.cancelled() and waiter in self._write_waiters:
+                    self._write_waiters.remove(waiter)  # the peer may not read for hours
         if self._response is not None and not self._response.is_complete:
             self._send_response_part(self._response, kind, message)
             await self._drain_response()

@@ -49,6 +49,7 @@ class Lifespan:
             self._task.cancel()
             raise
         if self._failure is not None:
+            self._task.cancel()
             raise LifespanError(self._failure)
 
     async def shutdown(self) -> None:
