@@ -27,9 +27,9 @@ class DeferredResponse:
     loop after the decision. With this one it leaves within :meth:`decide`. It is only for upgrades:
     a request that is none, or a broken one, is refused before :meth:`begin` is called.
 
-    Override :meth:`begin` and :meth:`lost`. Set ``is_partly_sent`` when the first bytes of a response
-    were written to the transport below, so that no other response follows them when the time is
-    over. All methods belong to the thread of the connection.
+    Override :meth:`begin` and :meth:`lost`. Set ``is_partly_sent`` when the first bytes of a
+    response were written to the transport below, so that no other response follows them when the
+    time is over. All methods belong to the thread of the connection.
     """
 
     __slots__ = ("_callback", "_is_lost", "_result", "is_partly_sent")
