@@ -126,6 +126,22 @@ def test_what_the_task_raises_is_its_own() -> None:
     assert link.do(link.awaited.recv()) == "b"
 
 
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+def test_what_ends_a_loop_is_raised_by_the_loop(kind: Any) -> None:
+    """Not by the callback of the read: uvloop would log it, and go on."""
+    link = CoroutineConnection()
+
+    async def leave() -> None:
+        await link.awaited.recv()
+        raise kind
+
+    task = link.start_task(leave())
+    link.transport.feed(link.build(TEXT, b"a"))
+    assert isinstance(task.exception(), kind)
+    with pytest.raises(kind):
+        link.loop.run_ready()
+
+
 def test_a_task_may_drop_the_connection() -> None:
     link = CoroutineConnection()
 

@@ -35,6 +35,10 @@ cdef object _DONE = asyncio.Future(loop=_NoLoop())
 _DONE.set_result(None)
 
 
+def _raise(error):
+    raise error
+
+
 @cython.final
 @cython.auto_pickle(False)
 @cython.freelist(16)
@@ -116,6 +120,9 @@ cdef class Waiter:
         self._wakeup = self._context = None
         try:
             wakeup(_DONE)
+        except (KeyboardInterrupt, SystemExit) as error:
+            # They end a loop whose callback raises them; uvloop keeps what a protocol raises.
+            self._loop.call_soon(_raise, error)
         finally:
             PyContext_Exit(context)
         return 0
