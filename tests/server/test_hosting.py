@@ -20,7 +20,7 @@ class Application(HostedApplication):
     def __call__(self, request: WSUpgradeRequest) -> Echo:
         return Echo()
 
-    async def start(self, logger: Any) -> None:
+    async def start(self, logger: Any, options: Any) -> None:
         self.events.append("start")
         if self.failure is not None:
             raise self.failure

@@ -8,7 +8,7 @@ from typing import Any, Dict, List
 
 import pytest
 
-from picows_server.asgi import ClientDisconnected
+from picows_server.asgi import ClientDisconnected, UvicornProtocol
 from tests.support.asgi import Recorder, accept, echo_app, fronts, served
 from tests.support.rawclient import RawClient, upgrade_request
 
@@ -354,6 +354,52 @@ async def test_send_waits_for_a_peer_that_does_not_read(front: str) -> None:
         client.write_close(1000)
         await script.ended.wait()
     assert script.error is None
+
+
+@fronts
+@pytest.mark.parametrize("fails", [True, False])
+async def test_a_peer_that_does_not_read_is_dropped_when_the_application_ends(
+    front: str, fails: bool
+) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await accept(receive, send)
+        await send({"type": "websocket.send", "bytes": bytes(16 * 1024 * 1024)})
+        if fails:
+            raise ValueError
+
+    class Hasty(UvicornProtocol):
+        close_timeout = 0.05
+
+    options: Dict[str, Any] = {"close_timeout": 0.05} if front == "own" else {"ws": Hasty}
+    recorder = Recorder()
+    async with served(front, app, recorder, **options) as server, await RawClient.open(
+        server.sockname
+    ):
+        while not any("bytes were not sent" in line for line in recorder.lines):
+            await asyncio.sleep(0.01)
+
+
+async def test_nothing_is_left_of_senders_that_gave_up() -> None:
+    """A broadcast gives up after a while; the peer may not read for hours."""
+    counts: List[int] = []
+    may_go_on = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await accept(receive, send)
+        given_up = 0
+        while given_up < 3:
+            try:
+                await asyncio.wait_for(
+                    send({"type": "websocket.send", "bytes": bytes(65536)}), 0.01
+                )
+            except asyncio.TimeoutError:
+                given_up += 1
+        counts.append(len(send.__self__._write_waiters))
+        may_go_on.set()
+
+    async with served("own", app) as server, await RawClient.open(server.sockname):
+        await may_go_on.wait()
+    assert counts == [0]
 
 
 @fronts

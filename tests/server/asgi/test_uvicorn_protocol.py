@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import socket
 import weakref
 from pathlib import Path
@@ -392,6 +393,39 @@ async def test_a_reset_that_nobody_has_noticed() -> None:
     await mock.settle()
     assert mock.transport.calls == ["close"]
     await mock.end()
+
+
+async def test_a_peer_that_has_ended_its_stream() -> None:
+    """What waits for it keeps the transport, while nothing more can be sent."""
+    events: List[Any] = []
+    errors: List[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: errors.append(context))
+    may_go_on = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await accept(receive, send)
+        await may_go_on.wait()
+        try:
+            await send({"type": "websocket.send", "text": "late"})
+        finally:
+            events.append(await receive())
+
+    recorder = Recorder()
+    logger = logging.getLogger("uvicorn.error")
+    logger.addHandler(recorder)
+    mock = Mock(app, transport=FullTransport(), ws_ping_interval=0.01)
+    await mock.open()
+    assert mock.protocol.eof_received() is False
+    while mock.protocol.ping_timer is not None:
+        await asyncio.sleep(0.005)
+    may_go_on.set()
+    await mock.settle()
+    assert events == [{"type": "websocket.disconnect", "code": 1005}]
+    assert mock.state.tasks == set()
+    await mock.end()
+    logger.removeHandler(recorder)
+    assert recorder.errors == []
+    assert errors == []
 
 
 async def test_pings_while_messages_wait() -> None:

@@ -185,7 +185,7 @@ async def ws_create_server(
             chosen_backend.close()
             raise
         try:
-            application = await _started(listener_factory, logger)
+            application = await _started(listener_factory, logger, checked_options)
         except BaseException:
             listening.close()
             chosen_backend.close()
@@ -215,11 +215,11 @@ async def ws_create_server(
 
 
 async def _started(
-    listener_factory: ListenerFactory, logger: Logger
+    listener_factory: ListenerFactory, logger: Logger, options: WSOptions
 ) -> Optional[HostedApplication]:
     if not isinstance(listener_factory, HostedApplication):
         return None
-    await listener_factory.start(logger)
+    await listener_factory.start(logger, options)
     return listener_factory
 
 

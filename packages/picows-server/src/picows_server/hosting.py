@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Callable, List, Optional
 
-from picows_codec import WSUpgradeRequest
+from picows_codec import WSOptions, WSUpgradeRequest
 from picows_server.logs import Logger
 from picows_server.routing import RouteResult
 
@@ -24,7 +24,7 @@ class HostedApplication:
         """Decide about a request, as any listener factory does."""
         raise NotImplementedError
 
-    async def start(self, logger: Logger) -> None:
+    async def start(self, logger: Logger, options: WSOptions) -> None:
         """Get ready; what this raises, ``ws_create_server`` raises."""
 
     async def stop(self) -> None:

@@ -12,7 +12,7 @@ cdef class EventListener(WSMessageListener):
         object _loop
         list _events                # those that wait, from _first on; before it None
         Py_ssize_t _first
-        list _waiters               # an Waiter for each that waits for an event
+        list _waiters               # a Waiter for each that waits for an event
         object _end                 # the last event, once nothing else comes; else None
         uint8_t _is_paused          # reading is paused because an event waits
         uint8_t _takes_messages     # open and not being closed, so that send() sends
@@ -29,7 +29,7 @@ cdef class EventOperation:
     cdef:
         EventListener _listener     # None when it has ended
         object _message         # what is to be sent; None: it receives
-        object _awaited         # what is waited for: an Waiter, or a coroutine that sends
+        object _awaited         # what is waited for: a Waiter, or a coroutine that sends
         uint8_t _kind
         uint8_t _stage
 

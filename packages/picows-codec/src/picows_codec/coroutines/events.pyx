@@ -40,7 +40,7 @@ cdef enum:
 
     IS_NEW = 0
     IS_RUNNING = 1
-    IS_WAITING = 2              # for an Waiter
+    IS_WAITING = 2              # for a Waiter
     IS_DELEGATING = 3           # to a coroutine of the subclass
     IS_DONE = 4
 

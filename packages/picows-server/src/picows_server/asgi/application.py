@@ -6,7 +6,13 @@ import asyncio
 import contextvars
 from typing import Any, Callable, Dict, Optional
 
-from picows_codec import WSInvalidOptionError, WSStateError, WSUpgradeRequest, WSUpgradeResponse
+from picows_codec import (
+    WSInvalidOptionError,
+    WSOptions,
+    WSStateError,
+    WSUpgradeRequest,
+    WSUpgradeResponse,
+)
 from picows_server.asgi.connection import ASGIApplication, ASGIConnection, ASGIHost
 from picows_server.asgi.lifespan import Lifespan
 from picows_server.hosting import HostedApplication
@@ -77,10 +83,11 @@ class _ListenedApplication(HostedApplication, ASGIHost):
 
     # What the server calls
 
-    async def start(self, logger: Logger) -> None:
+    async def start(self, logger: Logger, options: WSOptions) -> None:
         if self._lifespan is not None:
             raise WSStateError("a server has this asgi_listener already: make another one")
         self.logger = logger
+        self.close_timeout = options.close_timeout
         self._loop = asyncio.get_running_loop()
         self._context = contextvars.copy_context()
         self._state = {}

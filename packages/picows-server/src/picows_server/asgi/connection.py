@@ -67,6 +67,7 @@ class ASGIHost:
     asgi_version = "3.0"
     root_path = ""
     logger: Logger
+    close_timeout: Optional[float] = None  # seconds; None: no limit
 
     def lifespan_state(self) -> Optional[Dict[str, Any]]:
         """The state of the lifespan, of which a connection gets a copy; or None."""
@@ -89,9 +90,9 @@ class ASGIHost:
     def application_left(self, connection: ASGIConnection) -> None:
         """The connection is closed, or is being closed by the application."""
 
-    def begin_closing(self) -> Optional[float]:
-        """This side closes the connection: the seconds for it; None if the codec watches them."""
-        return None
+    def begin_closing(self) -> bool:
+        """A CLOSE was sent. Whether ``close_timeout`` is to be watched; if not, the codec does."""
+        return False
 
 
 class _Opening(DeferredResponse):
@@ -377,7 +378,8 @@ class ASGIConnection(EventListener):
                 self.transport.send(WSMsgType.BINARY, data)
             else:
                 self.transport.send(WSMsgType.TEXT, message["text"])
-        except WSStateError:
+        except WSStateError:  # the peer has ended its stream, and does not read what waits
+            self._finish({"type": "websocket.disconnect", "code": 1005})
             raise ClientDisconnected("the client is gone") from None
 
     def _close(self, message: Any) -> None:
@@ -406,7 +408,7 @@ class ASGIConnection(EventListener):
         if event_code != 1012:
             event["reason"] = reason
         self._finish(event)
-        if transport.state != WSState.CLOSED:
+        if transport.state != WSState.CLOSED and self.host.begin_closing():
             self._watch_close()
 
     def fail(self, code: int, reason: str) -> None:
@@ -450,7 +452,7 @@ class ASGIConnection(EventListener):
             self._watch_close()
 
     def _watch_close(self) -> None:
-        delay = self.host.begin_closing()
+        delay = self.host.close_timeout
         if delay is not None and self.close_timer is None:
             self.close_timer = self._loop.call_later(delay, self._close_is_late)
 

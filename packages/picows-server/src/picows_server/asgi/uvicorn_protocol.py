@@ -12,6 +12,7 @@ from picows_codec import (
     WSEndpoint,
     WSOptions,
     WSPermessageDeflate,
+    WSState,
     WSUpgradeRequest,
 )
 from picows_codec.option_table import SERVER_DEFAULTS
@@ -210,10 +211,10 @@ class UvicornProtocol(ASGIHost, WSEndpoint, asyncio.BufferedProtocol):
         """A missing pong does not matter any more."""
         self.stop_keepalive()
 
-    def begin_closing(self) -> Optional[float]:
+    def begin_closing(self) -> bool:
         """The peer has ``close_timeout`` seconds from now, whatever it was before."""
         self.drop_deadline()
-        return self.close_timeout
+        return True
 
     def _trace(self, text: str) -> None:
         if self.logger.isEnabledFor(_TRACE):
@@ -239,6 +240,8 @@ class UvicornProtocol(ASGIHost, WSEndpoint, asyncio.BufferedProtocol):
         connection = self._connection
         self.ping_timer = None
         if connection is None or not connection.is_open or connection.is_ended:
+            return
+        if connection.transport.state != WSState.OPEN:  # the peer has ended its stream
             return
         if self._ping_waits_for is None or self._ping_waits_for.done():
             self.ping_sent_at = self.loop.time()
