@@ -14,5 +14,6 @@ cdef class Waiter:
 
     cdef int wake_soon(self) except -1
     cdef int wake(self) except -1
+    cdef int _raised(self) except -1
 
 cdef Waiter new_waiter(object loop)

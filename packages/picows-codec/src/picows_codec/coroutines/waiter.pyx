@@ -11,6 +11,8 @@ The methods are CPython's own kind, for the reason given in ``frames``.
 
 cimport cython
 
+from picows_codec.connection.writer cimport reraise
+
 import asyncio
 import sys
 
@@ -37,6 +39,14 @@ _DONE.set_result(None)
 
 def _raise(error):
     raise error
+
+
+# Without the care for exceptions that a try statement takes each time.
+ctypedef int (*waking)(object) noexcept
+
+cdef int _go_on(object wakeup) except -1:
+    wakeup(_DONE)
+    return 0
 
 
 @cython.final
@@ -119,12 +129,18 @@ cdef class Waiter:
         self._is_done = True
         self._wakeup = self._context = None
         try:
-            wakeup(_DONE)
-        except (KeyboardInterrupt, SystemExit) as error:
-            # They end a loop whose callback raises them; uvloop keeps what a protocol raises.
-            self._loop.call_soon(_raise, error)
+            if (<waking> _go_on)(wakeup) < 0:
+                self._raised()
         finally:
             PyContext_Exit(context)
+        return 0
+
+    cdef int _raised(self) except -1:
+        """A task ends the loop: the loop raises that, because uvloop logs what a protocol raises."""
+        try:
+            reraise()
+        except (KeyboardInterrupt, SystemExit) as error:
+            self._loop.call_soon(_raise, error)
         return 0
 
 
