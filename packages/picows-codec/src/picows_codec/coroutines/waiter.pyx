@@ -136,7 +136,7 @@ cdef class Waiter:
         return 0
 
     cdef int _raised(self) except -1:
-        """A task ends the loop: the loop raises that, because uvloop logs what a protocol raises."""
+        """A task ends the loop: by a callback, because uvloop logs what a protocol raises."""
         try:
             reraise()
         except (KeyboardInterrupt, SystemExit) as error:
