@@ -67,6 +67,22 @@ def test_only_a_valid_upgrade_is_deferred() -> None:
     assert deferred.events == []
 
 
+@pytest.mark.parametrize("compression", ["deflate", None])
+def test_offers_of_extensions_are_checked_first(compression: Any) -> None:
+    deferred = Deferred()
+    options = WSOptions(compression=compression)
+    handshake = ServerHandshake(lambda request: deferred, options)
+    handshake.feed_data(upgrade_request(headers=[("Sec-WebSocket-Extensions", ";")]))
+    assert handshake.done is (compression is not None)
+    if handshake.done:
+        assert handshake.take_to_send().startswith(b"HTTP/1.1 400 ")
+    handshake = ServerHandshake(lambda request: deferred, options)
+    handshake.feed_data(upgrade_request(headers=[("Sec-WebSocket-Extensions", "x; y=1")]))
+    assert handshake.deferred is deferred
+    handshake.resolve(WSListener())
+    assert handshake.accepted
+
+
 def test_a_response_that_was_sent_elsewhere() -> None:
     handshake = ServerHandshake(lambda request: Deferred(), WSOptions())
     handshake.feed_data(upgrade_request())

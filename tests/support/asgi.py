@@ -59,9 +59,11 @@ class Recorder(logging.Handler):
         super().__init__(0)
         self.lines: List[str] = []
         self.errors: List[str] = []
+        self.levels: Dict[str, int] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
         self.lines.append(record.getMessage())
+        self.levels[record.getMessage()] = record.levelno
         if record.levelno >= logging.ERROR:
             detail = record.exc_info[1] if record.exc_info else ""
             self.errors.append(f"{record.getMessage().strip()} {detail!r}")

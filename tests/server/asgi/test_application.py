@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import weakref
-from typing import Any, List
+from typing import Any, Iterator, List
+from unittest import mock
 
 import pytest
 
-from picows_server import WSInvalidOptionError, WSStateError, ws_create_server
+from picows_server import WSInvalidOptionError, WSStateError, serve, ws_create_server
 from picows_server.asgi import asgi_listener
 from tests.support.asgi import Recorder, accept, echo_app, served
 from tests.support.certificates import Certificates
@@ -72,8 +74,8 @@ async def test_lifespan_around_the_server() -> None:
     server = await ws_create_server(ANY_PORT, asgi_listener(app), quiet_logger())
     client = await RawClient.open(sockname(server))
     server.close()
-    assert await client.read_close() == 1001
-    client.write_close(1001)
+    assert await client.read_close() == 1012
+    client.write_close(1012)
     await server.wait_closed()
     await client.close()
     assert events == ["lifespan.startup", "1012", "lifespan.shutdown"]
@@ -115,6 +117,7 @@ async def test_applications_that_do_not_end_are_cancelled() -> None:
         client = await RawClient.open(server.sockname)
     assert cancelled.is_set()
     assert any("cancelling" in line for line in recorder.lines)
+    assert any("CancelledError" in error for error in recorder.errors)
     await client.close()
 
 
@@ -203,4 +206,90 @@ def test_wrong_arguments() -> None:
         asgi_listener(echo_app, root_path)
     with pytest.raises(WSInvalidOptionError, match="lifespan"):
         asgi_listener(echo_app, lifespan="maybe")
-    assert "echo_app" in repr(asgi_listener(echo_app))
+    for path in ("chat", "/", "/chat/"):
+        with pytest.raises(WSInvalidOptionError, match="root_path"):
+            asgi_listener(echo_app, path)
+    assert "echo_app" in repr(asgi_listener(echo_app, "/chat"))
+
+
+class Application:
+    def __init__(self, debug: bool = False, routes: Any = None, middleware: Any = None) -> None:
+        self.arguments = (debug, routes, middleware)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None: ...
+
+
+class Endpoint:
+    def __init__(self, scope: Any, receive: Any, send: Any) -> None: ...
+
+    def __await__(self) -> Iterator[None]:
+        yield
+
+
+class OldApplication:
+    async def __call__(self, scope: Any) -> None: ...
+
+
+def create_app() -> Application:
+    return Application()
+
+
+@functools.wraps(create_app)
+async def wrapper(*args: Any) -> None: ...
+
+
+async def with_keyword(scope: Any, receive: Any, send: Any, *, settings: Any) -> None: ...
+
+
+async def with_more(settings: Any, scope: Any, receive: Any, send: Any) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "app",
+    [
+        *(Application(), Application().__call__, Endpoint, wrapper, mock.Mock(), mock.AsyncMock()),
+        functools.partial(with_more, None),
+        functools.partial(with_keyword, settings=None),
+    ],
+)
+def test_what_is_an_application(app: Any) -> None:
+    asgi_listener(app)
+
+
+@pytest.mark.parametrize(
+    ("app", "advice"),
+    [
+        (Application, "is a class: pass an object of it"),
+        (create_app, r"asgi_listener\(create_app\(\)\)"),
+        (OldApplication(), "ASGI 2 application"),
+        (with_more, "must take three arguments"),
+    ],
+)
+def test_what_is_no_application(app: Any, advice: str) -> None:
+    with pytest.raises(TypeError, match=advice):
+        asgi_listener(app)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "advice"),
+    [
+        ("config", "picows_server.asgi:UvicornProtocol"),
+        ("rootpath", "did you mean 'root_path'"),
+        ("compression", "option of ws_create_server"),
+    ],
+)
+def test_keywords_that_it_does_not_have(keyword: str, advice: str) -> None:
+    options: Any = {keyword: None}
+    with pytest.raises(TypeError, match=advice):
+        asgi_listener(echo_app, **options)
+
+
+async def test_applications_without_asgi_listener() -> None:
+    app: Any = echo_app
+    with pytest.raises(TypeError, match="asgi_listener"):
+        await ws_create_server(ANY_PORT, app)
+    with pytest.raises(TypeError, match="asgi_listener"):
+        await serve(app, ANY_PORT)
+    handler: Any = asgi_listener(echo_app)
+    with pytest.raises(TypeError, match=r"ws_create_server\(url, asgi_listener"):
+        await serve(handler, ANY_PORT)

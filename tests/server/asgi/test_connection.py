@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import logging
 from typing import Any, Dict, List
 
 import pytest
@@ -143,6 +144,28 @@ async def test_queued_messages_come_before_the_disconnect(front: str) -> None:
         await script.ended.wait()
     assert [event.get("text") for event in script.events[1:-1]] == ["a", "b", "c"]
     assert script.events[-1] == {"type": "websocket.disconnect", "code": 1000, "reason": ""}
+
+
+@fronts
+async def test_leaving_before_accept_is_no_news(front: str) -> None:
+    recorder = Recorder()
+    entered = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        entered.set()
+        await receive()
+
+    script = Script(app)
+    async with served(front, script, recorder) as server:
+        client = await RawClient.connect(server.sockname)
+        client.writer.write(upgrade_request())
+        await entered.wait()
+        await client.close()
+        await script.ended.wait()
+    assert script.events[-1] == CODE_1006
+    lines = [line for line in recorder.lines if "opening handshake failed" in line]
+    assert all(recorder.levels[line] < logging.INFO for line in lines)
 
 
 @fronts
@@ -513,6 +536,51 @@ async def test_broken_upgrades_do_not_reach_the_application(front: str) -> None:
         )
         assert (await client.read_response()).status == 400
     assert called == []
+
+
+@fronts
+async def test_malformed_offers_do_not_reach_the_application(front: str) -> None:
+    called = []
+    recorder = Recorder()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        called.append(scope)
+
+    options: Any = {"compression": "deflate"} if front == "own" else {}
+    async with served(front, app, recorder, **options) as server, await RawClient.connect(
+        server.sockname
+    ) as client:
+        response = await client.upgrade(headers=[("Sec-WebSocket-Extensions", ";")])
+        assert response.status == 400
+    assert called == []
+    assert recorder.errors == []
+
+
+@fronts
+async def test_a_message_without_data(front: str) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await accept(receive, send)
+        await send({"type": "websocket.send", "text": None})
+
+    script = Script(app)
+    async with served(front, script) as server, await RawClient.open(server.sockname):
+        await script.ended.wait()
+    assert isinstance(script.error, RuntimeError)
+    assert "neither 'bytes' nor 'text'" in str(script.error)
+
+
+@fronts
+async def test_headers_that_are_no_bytes(front: str) -> None:
+    recorder = Recorder()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await accept(receive, send, headers=[("x-name", "value")])
+
+    async with served(front, app, recorder) as server, await RawClient.connect(
+        server.sockname
+    ) as client:
+        assert (await client.upgrade()).status == 500
+    assert any("pairs of bytes, not 'x-name'" in error for error in recorder.errors)
 
 
 @fronts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any, List
 
 import pytest
@@ -61,6 +62,25 @@ async def test_nothing_is_left_of_a_failed_startup() -> None:
     assert asyncio.all_tasks() == tasks
 
 
+@pytest.mark.parametrize("mode", ["auto", "on"])
+async def test_a_failed_startup_is_told_once(mode: str) -> None:
+    cause = ValueError("no database")
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.failed", "message": "Traceback ..."})
+        raise cause
+
+    recorder = Recorder()
+    logger = logging.Logger("picows.test")
+    logger.addHandler(recorder)
+    with pytest.raises(LifespanError, match="no database") as caught:
+        await Lifespan(app, mode, {}, logger).startup()
+    assert caught.value.__cause__ is cause
+    assert recorder.lines == ["the application's startup has failed: ValueError('no database')"]
+    assert recorder.errors[0].endswith("''")  # no second traceback
+
+
 async def test_an_application_that_does_not_know_the_protocol() -> None:
     lifespan = Lifespan(App(AssertionError("websocket?")), "auto", {}, quiet_logger())
     await lifespan.startup()
@@ -88,8 +108,6 @@ async def test_an_application_that_returns_early() -> None:
     "answer", [{"type": "lifespan.shutdown.failed", "message": "late"}, ValueError("late")]
 )
 async def test_a_failed_shutdown_is_logged(answer: Any) -> None:
-    import logging  # noqa: PLC0415
-
     recorder = Recorder()
     logger = logging.Logger("picows.test")
     logger.addHandler(recorder)

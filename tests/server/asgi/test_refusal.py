@@ -140,6 +140,26 @@ async def test_nothing_after_a_complete_response(front: str) -> None:
 
 
 @fronts
+@pytest.mark.parametrize("is_chunked", [True, False])
+async def test_a_body_that_is_left_unfinished(front: str, is_chunked: bool) -> None:
+    recorder = Recorder()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        headers = [] if is_chunked else [(b"content-length", b"3")]
+        await send({**START, "headers": headers})
+        await send(body(b"x", True))
+
+    async with served(front, app, recorder) as server, await RawClient.connect(
+        server.sockname
+    ) as client:
+        client.writer.write(upgrade_request())
+        data = await client.reader.read()
+    assert not data.endswith(b"0\r\n\r\n")
+    assert "without completing response" in recorder.errors[0]
+
+
+@fronts
 async def test_a_large_body_waits_for_the_peer(front: str) -> None:
     sent = 0
 
@@ -235,4 +255,10 @@ def test_headers_of_the_connection_are_ours() -> None:
 )
 def test_headers_that_would_break_a_head(field: Tuple[bytes, bytes]) -> None:
     with pytest.raises(ValueError, match="invalid HTTP header"):
+        checked_fields([field])
+
+
+@pytest.mark.parametrize("field", [("a", b"b"), (b"a", "b"), (b"a", None)])
+def test_headers_are_bytes(field: Any) -> None:
+    with pytest.raises(TypeError, match="headers must be pairs of bytes"):
         checked_fields([field])

@@ -12,7 +12,7 @@ from typing import Any, Dict, List, Type
 
 import pytest
 
-from picows_server import WSPermessageDeflate
+from picows_server import WSInvalidOptionError, WSPermessageDeflate
 from picows_server.asgi import UvicornProtocol
 from tests.support.asgi import MockTransport, Recorder, accept, echo_app, served, uvicorn_config
 from tests.support.certificates import Certificates
@@ -711,3 +711,17 @@ async def test_uvicorn_is_stopped_with_open_connections() -> None:
     await client.close()
     assert events == [{"type": "websocket.disconnect", "code": 1012}]
     assert recorder.errors == []
+
+
+def test_attributes_of_a_subclass_are_checked_at_once() -> None:
+    class Mine(UvicornProtocol):
+        close_timeout = None
+        compression = None
+
+    assert issubclass(Mine, UvicornProtocol)
+    with pytest.raises(TypeError, match="close_timeout"):
+        type("Wrong", (UvicornProtocol,), {"close_timeout": "5"})
+    with pytest.raises(WSInvalidOptionError, match="close_timeout"):
+        type("Wrong", (UvicornProtocol,), {"close_timeout": -1})
+    with pytest.raises((TypeError, WSInvalidOptionError), match="compression"):
+        type("Wrong", (UvicornProtocol,), {"compression": "gzip"})

@@ -20,7 +20,13 @@ from typing import (
 from picows_codec.option_names import explain_option
 from picows_codec.option_table import OPTIONS, described_options
 
-__all__ = ["OpeningCall", "marked_as_coroutine_function", "passes_options_to", "returns_call"]
+__all__ = [
+    "OpeningCall",
+    "checks_options",
+    "marked_as_coroutine_function",
+    "passes_options_to",
+    "returns_call",
+]
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -144,6 +150,19 @@ def passes_options_to(
             if parameter.kind is inspect.Parameter.KEYWORD_ONLY and parameter.name not in without
         ]
         call: F = _checked_call(function, _with_options(function, others), meanings)
+        return call
+
+    return decorate
+
+
+def checks_options(meanings: Mapping[str, str]) -> Callable[[F], F]:
+    """Let the error for an unknown keyword of a function say what to write instead.
+
+    ``meanings``: see :func:`explain_option`.
+    """
+
+    def decorate(function: F) -> F:
+        call: F = _checked_call(function, inspect.signature(function), meanings)
         return call
 
     return decorate

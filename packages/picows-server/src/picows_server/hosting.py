@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Callable, List, Optional
 
-from picows_codec import WSOptions, WSUpgradeRequest
+from picows_codec import WSCloseCode, WSOptions, WSUpgradeRequest
 from picows_server.logs import Logger
 from picows_server.routing import RouteResult
 
@@ -17,8 +17,11 @@ __all__ = ["HostedApplication"]
 class HostedApplication:
     """What :func:`ws_create_server` starts before it serves, and stops after the last connection.
 
-    It has tasks, for whose end the server waits when it is closed.
+    It has tasks, for whose end the server waits when it is closed. ``close_code`` is that of the
+    CLOSE that clients get then.
     """
+
+    close_code = WSCloseCode.GOING_AWAY
 
     def __call__(self, request: WSUpgradeRequest) -> RouteResult:
         """Decide about a request, as any listener factory does."""

@@ -25,6 +25,7 @@ _CLOSE = "call server.close(), whose argument close_clients is True by default"
 _OF_CLIENTS = "it is an option of ws_connect"
 _OPEN = "write websocket_handshake_timeout= (seconds)"
 _PROXY = "let the listener factory take one argument, the request, and read its headers"
+_OF_ASGI = "it is an argument of picows_server.asgi.asgi_listener"
 
 _HANDLER = f"{_FACTORY}; for a coroutine function write serve(handler, url)"
 
@@ -46,6 +47,10 @@ MEANINGS = {
     "extra_headers": _HEADERS,
     "additional_headers": _HEADERS,
     "server_header": _HEADERS,
+    "root_path": _OF_ASGI,
+    "lifespan": _OF_ASGI,
+    "app": "pass picows_server.asgi.asgi_listener(app) after the URL",
+    "workers": "start several processes, each with reuse_port=True",
     "proxy_headers": _PROXY,
     "forwarded_allow_ips": _PROXY,
     "process_request": f"{_REQUEST} a listener, a WSUpgradeResponse to refuse, or None for 404",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Awaitable, Callable, Optional, Union
+import inspect
+from typing import Any, Awaitable, Callable, Optional, Union
 
 from picows_codec import (
     WSListener,
@@ -16,7 +17,15 @@ from picows_codec.socket_address import format_address
 from picows_server.logs import Logger, resolve_logger
 from picows_server.origins import OriginSet
 
-__all__ = ["Decision", "ListenerFactory", "Route", "RouteResult", "make_route", "target_path"]
+__all__ = [
+    "Decision",
+    "ListenerFactory",
+    "Route",
+    "RouteResult",
+    "make_route",
+    "takes_scope",
+    "target_path",
+]
 
 Decision = Union[WSListener, WSUpgradeResponseWithListener, WSUpgradeResponse, None]
 RouteResult = Union[Decision, Awaitable[Decision]]
@@ -51,7 +60,7 @@ def make_route(
             "listener_factory must make a new listener for each connection, and"
             f" {listener_factory!r} is a single one: pass its class, or a callable that returns one"
         )
-    route: Route = bind_route(listener_factory)
+    route = _bound(listener_factory)
     if path is None and origins is None:
         return route
 
@@ -75,6 +84,31 @@ def make_route(
         return route(request)
 
     return route_within_limits
+
+
+def _bound(listener_factory: ListenerFactory) -> Route:
+    try:
+        route: Route = bind_route(listener_factory)
+    except TypeError:
+        if takes_scope(listener_factory):
+            raise TypeError(
+                f"{listener_factory!r} takes three arguments, as an ASGI application does: pass"
+                " picows_server.asgi.asgi_listener(app)"
+            ) from None
+        raise
+    return route
+
+
+def takes_scope(function: Any) -> bool:
+    """Whether a function needs three arguments, as an ASGI application does."""
+    if not callable(function):
+        return False
+    try:
+        signature = inspect.signature(function)
+        signature.bind(None, None, None)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def target_path(target: str) -> str:

@@ -177,7 +177,8 @@ class WSServer(asyncio.AbstractServer):
 
         Listening sockets are closed at once and unfinished opening handshakes dropped. Open
         connections get a CLOSE with code 1001 (going away, RFC 6455, 7.4.1) and are aborted
-        ``close_timeout`` seconds later if they are still there.
+        ``close_timeout`` seconds later if they are still there. The code is 1012 (service restart)
+        for those of an ASGI application, which learns the same.
 
         Handlers of :func:`serve` see the end of their connections at once, and are cancelled
         ``close_timeout`` seconds later.
@@ -190,7 +191,10 @@ class WSServer(asyncio.AbstractServer):
             self._stop_serving()
         if close_clients and self._abort_timer is None:
             self._connections.drop_half_open()
-            self.close_clients()
+            application = self._application
+            self.close_clients(
+                WSCloseCode.GOING_AWAY if application is None else application.close_code
+            )
             if self._close_timeout is not None:
                 self._abort_timer = self._loop.call_later(
                     self._close_timeout, self._give_up_clients

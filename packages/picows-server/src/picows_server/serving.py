@@ -34,11 +34,12 @@ from picows_codec.socket_address import UnixPath, format_address
 from picows_server.call import WSCreateServerCall
 from picows_server.create import ws_create_server
 from picows_server.handlers import Handler, Handlers
+from picows_server.hosting import HostedApplication
 from picows_server.listen import given_sockets
 from picows_server.logs import Logger, resolve_logger
 from picows_server.option_names import SERVE_MEANINGS
 from picows_server.origins import Origins, is_upgrade
-from picows_server.routing import Decision, ListenerFactory, RouteResult
+from picows_server.routing import Decision, ListenerFactory, RouteResult, takes_scope
 from picows_server.server import WSServer
 
 if TYPE_CHECKING:
@@ -255,6 +256,11 @@ def _check_handler(handler: Any) -> None:
             f"handler must be a coroutine function, and {_name_of(handler)} is a listener: call"
             " ws_create_server(url, listener_factory) for listeners"
         )
+    if isinstance(handler, HostedApplication):
+        raise TypeError(
+            f"{handler!r} is for ws_create_server(url, asgi_listener(app)); the handler of serve is"
+            " a coroutine function"
+        )
     if any(handler is each for each in vars(builtins).values() if callable(each)):
         raise TypeError(f"handler must be a coroutine function (async def), not {handler!r}")
     _check_callable("handler", handler, "connection")
@@ -295,9 +301,12 @@ def _check_callable(name: str, function: Any, argument: str) -> None:
     try:
         signature.bind(None)
     except TypeError:
+        advice = ""
+        if name == "handler" and takes_scope(function):
+            advice = "; for an ASGI application write ws_create_server(url, asgi_listener(app))"
         raise TypeError(
             f"{name} must take one argument, the {argument}, and it is {function!r} with"
-            f" {signature}"
+            f" {signature}{advice}"
         ) from None
 
 

@@ -22,7 +22,7 @@ cdef class Handshaking(Closing):
     cdef int _stop_waiting(self) except -1
     cdef int _finish_handshake(self) except -1
     cdef int _open(self) except -1
-    cdef int _refuse(self, object error) except -1
+    cdef int _refuse(self, object error, bint is_told=*) except -1
 
     cdef int _handshake_eof(self) except -1
     cdef int _handshake_time_is_up(self) except -1

@@ -236,7 +236,7 @@ cdef class Handshaking(Closing):
             error = failure
         self._opened_waiter.set_exception(error)
 
-    cdef int _refuse(self, object error) except -1:
+    cdef int _refuse(self, object error, bint is_told=False) except -1:
         """The opening handshake has failed; its response, if any, has been sent."""
         if error is None:
             self._logger.debug(
@@ -245,7 +245,8 @@ cdef class Handshaking(Closing):
             self._opening_failed(WSHandshakeError(
                 "the upgrade request was answered without an upgrade"))
         elif isinstance(error, WSHandshakeError) and not self._handshake.factory_failed:
-            self._logger.info("%s: the opening handshake failed: %s", self._peer(), error)
+            log = self._logger.debug if is_told else self._logger.info
+            log("%s: the opening handshake failed: %s", self._peer(), error)
         elif isinstance(error, WSHandshakeError) and error.__traceback__ is None:
             # Nothing was raised: the task was too slow, or was cancelled.
             self._logger.error("%s: the opening handshake failed: %s", self._peer(), error)
@@ -269,10 +270,12 @@ cdef class Handshaking(Closing):
 
     cdef int _handshake_eof(self) except -1:
         """The peer sends no more."""
+        deferred = self._handshake.deferred
         self._stop_waiting()
         self._handshake.feed_eof()
         self._hold(self._handshake.take_to_send())
-        return self._refuse(self._handshake.error)
+        # Whoever decides was told that the client has left, which is no failure.
+        return self._refuse(self._handshake.error, isinstance(deferred, DeferredResponse))
 
     cdef int _handshake_time_is_up(self) except -1:
         if not self._is_certain(&self._looks, 1, HEARD_FOR_VERDICT):

@@ -377,6 +377,7 @@ cdef class EventOperation:
         cdef object message = self._message
         cdef Sender sender
         cdef dict fields
+        cdef int opcode
         self._stage = IS_DONE
         self._listener = None
         self._message = None
@@ -389,14 +390,16 @@ cdef class EventOperation:
                     fields["type"] == _SEND and sender._state & MAY_SEND
                     and not sender._write_paused
                     and sender._buffers.thread_id == current_thread()):
+                opcode = WS_OP_BINARY
                 data = fields.get("bytes")
+                if data is None:
+                    opcode = WS_OP_TEXT
+                    data = fields.get("text")
                 if data is not None:
-                    _send_message_of(sender, WS_OP_BINARY, data)
-                else:
-                    _send_message_of(sender, WS_OP_TEXT, fields["text"])
-                Py_INCREF(None)
-                result[0] = <PyObject*> None
-                return RETURNS
+                    _send_message_of(sender, opcode, data)
+                    Py_INCREF(None)
+                    result[0] = <PyObject*> None
+                    return RETURNS
         self._awaited = listener.send_otherwise(message)
         self._listener = listener
         self._stage = IS_DELEGATING

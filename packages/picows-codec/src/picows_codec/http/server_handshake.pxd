@@ -9,6 +9,8 @@ cdef class ServerHandshake(OpeningHandshake):
 
     cdef object _check_request(self)
     cdef object _check_upgrade(self)
+    cdef object _check_extensions(self)
+    cdef object _extensions_error(self)
     cdef object _unfit(self, int status, str wanted, str found)
     cdef str _common_subprotocol(self)
     cdef int _use_result(self, object result) except -1

@@ -132,6 +132,8 @@ cdef class ServerHandshake(OpeningHandshake):
         if self._may_be_deferred() and _is_awaitable(result):
             if isinstance(result, DeferredResponse):
                 error = self._check_upgrade()
+                if error is None:
+                    error = self._check_extensions()
                 if error is not None:
                     return self._refuse(error)
             return self._defer(result)
@@ -221,6 +223,25 @@ cdef class ServerHandshake(OpeningHandshake):
                     "must be a list of tokens (RFC 6455, 4.1, 10)")
         return None
 
+    cdef object _check_extensions(self):
+        """Whether an offer of extensions, if one is used, is well-formed: an exception, or None."""
+        if self._options.compression is None or not self._head.fields[WS_FIELD_EXTENSIONS].count:
+            return None
+        from picows_codec.deflate.negotiation import parse_extensions
+
+        try:
+            for value in self._values_of(WS_FIELD_EXTENSIONS, "Sec-WebSocket-Extensions"):
+                parse_extensions(value)
+        except ValueError:
+            return self._extensions_error()
+        return None
+
+    cdef object _extensions_error(self):
+        # RFC 6455, 9.1: a header that breaks the grammar fails the connection.
+        return self._header_error(
+            WSInvalidHeaderError, WS_FIELD_EXTENSIONS, "Sec-WebSocket-Extensions",
+            "must be a list of extensions (RFC 6455, 9.1)")
+
     cdef str _common_subprotocol(self):
         cdef list offered = self.request.subprotocols
         for name in self._subprotocols:
@@ -278,10 +299,7 @@ cdef class ServerHandshake(OpeningHandshake):
                     self._values_of(WS_FIELD_EXTENSIONS, "Sec-WebSocket-Extensions"),
                     self._options.compression)
             except ValueError:
-                # RFC 6455, 9.1: a header that breaks the grammar fails the connection.
-                return self._refuse(self._header_error(
-                    WSInvalidHeaderError, WS_FIELD_EXTENSIONS, "Sec-WebSocket-Extensions",
-                    "must be a list of extensions (RFC 6455, 9.1)"))
+                return self._refuse(self._extensions_error())
             if agreed is not None:
                 accepted += b"\r\nSec-WebSocket-Extensions: " + agreed[0].encode("ascii")
                 self._set_compression(agreed[1])

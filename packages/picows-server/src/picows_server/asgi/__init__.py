@@ -17,15 +17,17 @@ from picows_codec.lazy_names import lazy_names
 if TYPE_CHECKING:
     from picows_server.asgi.application import asgi_listener
     from picows_server.asgi.connection import ClientDisconnected
+    from picows_server.asgi.lifespan import LifespanError
     from picows_server.asgi.uvicorn_protocol import UvicornProtocol
 else:
     __getattr__, __dir__ = lazy_names(
         __name__,
         {
             "ClientDisconnected": "picows_server.asgi.connection",
+            "LifespanError": "picows_server.asgi.lifespan",
             "UvicornProtocol": "picows_server.asgi.uvicorn_protocol",
             "asgi_listener": "picows_server.asgi.application",
         },
     )
 
-__all__ = ["ClientDisconnected", "UvicornProtocol", "asgi_listener"]
+__all__ = ["ClientDisconnected", "LifespanError", "UvicornProtocol", "asgi_listener"]

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import inspect
 from typing import Any, Callable, Dict, Optional
 
 from picows_codec import (
+    WSCloseCode,
     WSInvalidOptionError,
     WSOptions,
     WSStateError,
     WSUpgradeRequest,
     WSUpgradeResponse,
 )
+from picows_codec.calls import checks_options
+from picows_codec.option_table import OPTIONS
 from picows_server.asgi.connection import ASGIApplication, ASGIConnection, ASGIHost
 from picows_server.asgi.lifespan import Lifespan
 from picows_server.hosting import HostedApplication
@@ -27,6 +31,16 @@ _NOT_FOUND = (
 )
 
 
+_OF_SERVERS = ("backend", "logger_name", "max_connections", "origins", "ssl_context", "when_full")
+_MEANINGS = {
+    **dict.fromkeys(
+        (*(option.name for option in OPTIONS), *_OF_SERVERS), "it is an option of ws_create_server"
+    ),
+    "config": "uvicorn wants a protocol: write --ws picows_server.asgi:UvicornProtocol",
+}
+
+
+@checks_options(_MEANINGS)
 def asgi_listener(
     app: ASGIApplication, root_path: str = "", lifespan: str = "auto"
 ) -> HostedApplication:
@@ -38,7 +52,8 @@ def asgi_listener(
             await server.serve_forever()
 
     :param app: an ASGI 3 application (``async def app(scope, receive, send)``).
-    :param root_path: where the application is mounted; comes before the path of a request.
+    :param root_path: where the application is mounted, such as ``"/chat"``; comes before the path
+        of a request.
     :param lifespan: ``"auto"`` starts the application by the lifespan protocol if it knows that,
         ``"on"`` insists on it, ``"off"`` does not ask. The server is not created if the startup
         fails. The shutdown comes after the last connection, before ``wait_closed`` returns.
@@ -49,17 +64,60 @@ def asgi_listener(
     When the server is closed, applications get a ``websocket.disconnect`` with 1012.
 
     The result serves one server at a time.
+
+    Raises :class:`TypeError` for what is no ASGI 3 application, such as a class or function that
+    makes one.
     """
-    if not callable(app):
-        raise TypeError(f"app must be an ASGI application, not {type(app).__name__}: {app!r}")
+    _check_app(app)
     if not isinstance(root_path, str):
         raise TypeError(f"root_path must be a str, not {type(root_path).__name__}")
+    if root_path and (root_path[0] != "/" or root_path[-1] == "/"):
+        raise WSInvalidOptionError(
+            f"root_path must be empty, or begin with '/' and not end with it, not {root_path!r}"
+        )
     if lifespan not in ("auto", "on", "off"):
         raise WSInvalidOptionError(f"lifespan must be 'auto', 'on' or 'off', not {lifespan!r}")
     return _ListenedApplication(app, root_path, lifespan)
 
 
+def _check_app(app: Any) -> None:
+    if not callable(app):
+        raise TypeError(f"app must be an ASGI application, not {type(app).__name__}: {app!r}")
+    name = getattr(app, "__qualname__", None) or repr(app)
+    if isinstance(app, type) and not hasattr(app, "__await__"):
+        raise TypeError(
+            f"app must be an ASGI application, and {name} is a class: pass an object of it, such as"
+            f" asgi_listener({name}())"
+        )
+    try:
+        signature = inspect.signature(app, follow_wrapped=False)
+    except (TypeError, ValueError):  # many compiled functions have none
+        return
+    try:
+        signature.bind(None, None, None)
+    except TypeError:
+        raise TypeError(
+            f"app must take three arguments, scope, receive and send, and it is {name} with"
+            f" {signature}{_advice(name, signature)}"
+        ) from None
+
+
+def _advice(name: str, signature: inspect.Signature) -> str:
+    for count, advice in (
+        (0, f"; if it makes the application: asgi_listener({name}())"),
+        (1, "; an ASGI 2 application needs asgiref.compatibility.guarantee_single_callable"),
+    ):
+        try:
+            signature.bind(*[None] * count)
+        except TypeError:
+            continue
+        return advice
+    return ""
+
+
 class _ListenedApplication(HostedApplication, ASGIHost):
+    close_code = WSCloseCode.SERVICE_RESTART
+
     def __init__(self, app: ASGIApplication, root_path: str, lifespan: str) -> None:
         self.app = app
         self.root_path = root_path

@@ -372,12 +372,14 @@ class ASGIConnection(EventListener):
     def _send_data(self, message: Any) -> None:
         if self.is_ended or self.transport is None:
             raise ClientDisconnected("the client is gone")
-        data = message.get("bytes")
+        data, text = message.get("bytes"), message.get("text")
+        if data is None and text is None:
+            raise RuntimeError("ASGI message 'websocket.send' has neither 'bytes' nor 'text'.")
         try:
             if data is not None:
                 self.transport.send(WSMsgType.BINARY, data)
             else:
-                self.transport.send(WSMsgType.TEXT, message["text"])
+                self.transport.send(WSMsgType.TEXT, text)
         except WSStateError:  # the peer has ended its stream, and does not read what waits
             self._finish({"type": "websocket.disconnect", "code": 1005})
             raise ClientDisconnected("the client is gone") from None
@@ -487,7 +489,11 @@ class ASGIConnection(EventListener):
     def _follow_application(self, task: asyncio.Task[Any]) -> None:
         """End the connection as its application has ended."""
         logger = self.host.logger
-        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        error: Optional[BaseException]
+        try:
+            error = task.exception()
+        except asyncio.CancelledError as cancelled:  # with the traceback, from Python 3.11 on
+            error = cancelled
         if isinstance(error, ClientDisconnected) and self.is_ended:
             error = None
         elif error is not None:
@@ -501,6 +507,8 @@ class ASGIConnection(EventListener):
             self._finish({"type": "websocket.disconnect", "code": 1006})
         elif self._response is not None and not self._response.is_complete:
             if not self.is_ended:  # its time was over, and the client has got another response
+                if error is None and self._response.lacks_data:
+                    logger.error("ASGI callable returned without completing response.")
                 self._go_on_with_response(self._response.end())
         elif not self._is_closed_by_us and not self.is_ended:
             self._finish({"type": "websocket.disconnect", "code": 1006})

@@ -11,7 +11,10 @@ __all__ = ["Lifespan", "LifespanError"]
 
 
 class LifespanError(RuntimeError):
-    """An application could not start, or has failed while it started."""
+    """An application could not start, or has failed while it started.
+
+    Its ``__cause__`` is what the application has raised, if anything.
+    """
 
 
 class Lifespan:
@@ -33,6 +36,7 @@ class Lifespan:
         self._started = asyncio.Event()
         self._stopped = asyncio.Event()
         self._failure: Optional[str] = None
+        self._cause: Optional[Exception] = None
         self._is_supported = True
         self._task: Optional[asyncio.Task[None]] = None
 
@@ -50,7 +54,8 @@ class Lifespan:
             raise
         if self._failure is not None:
             self._task.cancel()
-            raise LifespanError(self._failure)
+            self._logger.error("%s", self._failure)
+            raise LifespanError(self._failure) from self._cause
 
     async def shutdown(self) -> None:
         """Tell the application that the server is closed, and wait for it."""
@@ -69,16 +74,21 @@ class Lifespan:
             await self._app(scope, self._events.get, self._send)
         except Exception as error:
             self._is_supported = False
-            if self._started.is_set():
+            if self._failure is not None:  # the application has said so, and raises as well
+                self._fail(error)
+            elif self._started.is_set():
                 self._logger.exception("Exception in 'lifespan' protocol\n")
-            elif self._mode == "on" and self._failure is None:
-                self._logger.exception("Exception in 'lifespan' protocol\n")
-                self._failure = f"the application's startup has failed: {error!r}"
+            elif self._mode == "on":
+                self._fail(error)
             else:
                 self._logger.info("ASGI 'lifespan' protocol appears unsupported.")
         finally:
             self._started.set()
             self._stopped.set()
+
+    def _fail(self, error: Exception) -> None:
+        self._cause = error
+        self._failure = f"the application's startup has failed: {error!r}"
 
     async def _send(self, message: Dict[str, Any]) -> None:
         kind = message["type"]

@@ -20,9 +20,15 @@ _WITHOUT_BODY = (204, 304)
 
 
 def checked_fields(headers: _HeaderPairs) -> List[Tuple[bytes, bytes]]:
-    """Return headers with names in lower case; raise ValueError for what would break a head."""
+    """Return headers with names in lower case; raise for what would break a head.
+
+    TypeError for what is not bytes, ValueError for wrong characters.
+    """
     fields = []
     for name, value in headers:
+        for part in (name, value):
+            if not isinstance(part, (bytes, bytearray)):
+                raise TypeError(f"headers must be pairs of bytes, not {name!r}: {value!r}")
         if not _TOKEN.fullmatch(name) or _BAD_IN_VALUE.search(value):
             raise ValueError(f"invalid HTTP header: {name!r}: {value!r}")
         fields.append((bytes(name).lower(), bytes(value).strip(b" \t")))
@@ -82,6 +88,11 @@ class StreamedResponse:
         if not has_more:
             parts.append(self._end())
         return b"".join(parts)
+
+    @property
+    def lacks_data(self) -> bool:
+        """Whether the client waits for more of a body that was begun or announced."""
+        return self._is_head_sent and self._has_body and (self._is_chunked or bool(self._length))
 
     def end(self) -> bytes:
         """The application has ended: what is missing."""

@@ -54,6 +54,8 @@ def _make_options(
     )
 
 
+_USABLE: Dict[str, Any] = {"compression": None, "close_timeout": None}
+
 # Few servers have more than one configuration.
 _options_for = functools.lru_cache(maxsize=64)(_make_options)
 
@@ -75,6 +77,14 @@ class UvicornProtocol(ASGIHost, WSEndpoint, asyncio.BufferedProtocol):
     transport: Any = None
     compression = WSPermessageDeflate(min_size=256)
     close_timeout: Optional[float] = 10.0
+
+    def __init_subclass__(cls, **further: Any) -> None:
+        """Raise at once for attributes that no connection could use."""
+        super().__init_subclass__(**further)
+        own = vars(cls)
+        for name in ("compression", "close_timeout"):
+            if name in own and not hasattr(own[name], "__get__"):
+                _make_options(None, **{**_USABLE, name: own[name]})
 
     def __init__(
         self,
