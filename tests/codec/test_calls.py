@@ -11,7 +11,7 @@ from typing import Any, Callable, ClassVar, List
 
 import pytest
 
-from picows_codec.calls import OpeningCall, returns_call
+from picows_codec.calls import OpeningCall, checks_options, returns_call
 from picows_codec.option_table import OPTIONS, described_options
 
 Run = Callable[..., Any]
@@ -264,3 +264,15 @@ def test_without_docstrings() -> None:
 def test_wrong_options(options: Any, text: str) -> None:
     with pytest.raises(TypeError, match=text):
         make(**options)
+
+
+def test_a_function_without_further_options() -> None:
+    @checks_options({"ssl": "leave it out"})
+    def function(url: str, size: int = 1) -> str:
+        return url * size
+
+    call: Any = function
+    assert call("a", size=2) == "aa"
+    assert list(inspect.signature(call).parameters) == ["url", "size"]
+    with pytest.raises(TypeError, match=r"no option 'ssl': leave it out; 'sise': did you mean"):
+        call("a", ssl=True, sise=2)

@@ -56,12 +56,15 @@ def asgi_listener(
         of a request.
     :param lifespan: ``"auto"`` starts the application by the lifespan protocol if it knows that,
         ``"on"`` insists on it, ``"off"`` does not ask. The server is not created if the startup
-        fails. The shutdown comes after the last connection, before ``wait_closed`` returns.
+        fails, and :class:`LifespanError` is raised. The shutdown comes after the last connection,
+        before ``wait_closed`` returns.
 
     Connections are accepted, refused and closed by the application. Options of the connections
     (limits, pings, compression) are those of :func:`ws_create_server`; the time for an application
     to accept is ``websocket_handshake_timeout``. Requests that ask for no upgrade are answered 404.
-    When the server is closed, applications get a ``websocket.disconnect`` with 1012.
+    When the server is closed, applications get a ``websocket.disconnect`` with 1012, and clients a
+    CLOSE with that code. Applications that have not ended ``close_timeout`` seconds later are
+    cancelled.
 
     The result serves one server at a time.
 

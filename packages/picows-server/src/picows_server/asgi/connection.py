@@ -489,11 +489,7 @@ class ASGIConnection(EventListener):
     def _follow_application(self, task: asyncio.Task[Any]) -> None:
         """End the connection as its application has ended."""
         logger = self.host.logger
-        error: Optional[BaseException]
-        try:
-            error = task.exception()
-        except asyncio.CancelledError as cancelled:  # with the traceback, from Python 3.11 on
-            error = cancelled
+        error = _error_of(task)
         if isinstance(error, ClientDisconnected) and self.is_ended:
             error = None
         elif error is not None:
@@ -513,6 +509,14 @@ class ASGIConnection(EventListener):
         elif not self._is_closed_by_us and not self.is_ended:
             self._finish({"type": "websocket.disconnect", "code": 1006})
             self.hang_up()
+
+
+def _error_of(task: asyncio.Task[Any]) -> Optional[BaseException]:
+    try:
+        return task.exception()
+    except asyncio.CancelledError as cancelled:  # with the task's traceback, from Python 3.11 on
+        own = cancelled.__traceback__
+        return cancelled.with_traceback(own.tb_next if own is not None else None)
 
 
 def _flush(transport: WSTransport) -> None:
