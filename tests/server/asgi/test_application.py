@@ -129,7 +129,7 @@ async def test_automatic_pings_while_messages_wait() -> None:
     options: Any = {
         "enable_auto_ping": True,
         "auto_ping_idle_timeout": 0.05,
-        "auto_ping_reply_timeout": 0.05,
+        "auto_ping_reply_timeout": 0.3,
         "close_timeout": 0.05,
     }
     async with served("own", app, **options) as server, await RawClient.open(

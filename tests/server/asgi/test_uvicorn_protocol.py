@@ -57,6 +57,12 @@ class Mock:
         for _ in range(10):
             await asyncio.sleep(0)
 
+    async def cancel(self) -> None:
+        """End a connection whose application does not."""
+        for task in self.state.tasks:
+            task.cancel()
+        await self.end()
+
     async def end(self) -> None:
         self.protocol.connection_lost(None)
         while self.state.tasks:
@@ -278,13 +284,19 @@ async def test_our_close_waits_for_the_peer() -> None:
     await mock.open()
     assert mock.protocol.close_timeout == 10.0
     assert mock.protocol.close_timer is None
-    mock.protocol.close_timeout = 0.01
     mock.protocol.data_received(masked(1, b"go"))
     await mock.settle()
     assert mock.transport.take() == b"\x88\x02\x03\xe8"
     assert mock.transport.calls == []
     assert mock.protocol.close_timer is not None
     mock.protocol.data_received(masked(1, b"dropped"))
+    assert mock.transport.calls == []
+    await mock.end()
+    assert mock.protocol.close_timer is None
+    mock = Mock(app)
+    await mock.open()
+    mock.protocol.close_timeout = 0.01
+    mock.protocol.data_received(masked(1, b"go"))
     while "close" not in mock.transport.calls:
         await asyncio.sleep(0.005)
     await mock.end()
@@ -345,14 +357,14 @@ async def test_a_peer_that_does_not_pong() -> None:
         events.append(await receive())
 
     mock = Mock(app, ws_ping_interval=0.01, ws_ping_timeout=0.01)
-    await mock.open()
+    mock.protocol.data_received(upgrade_request())
     while not events:
         await asyncio.sleep(0.005)
     assert mock.protocol.ping_sent_at > 0.0
     assert events == [
         {"type": "websocket.disconnect", "code": 1011, "reason": "keepalive ping timeout"}
     ]
-    written = mock.transport.take()
+    written = mock.transport.take().partition(b"\r\n\r\n")[2]
     assert written.startswith(b"\x89\x00")
     assert written.endswith(b"\x88\x18\x03\xf3keepalive ping timeout")
     await mock.end()
@@ -413,7 +425,7 @@ async def test_a_peer_that_has_ended_its_stream() -> None:
     recorder = Recorder()
     logger = logging.getLogger("uvicorn.error")
     logger.addHandler(recorder)
-    mock = Mock(app, transport=FullTransport(), ws_ping_interval=0.01)
+    mock = Mock(app, transport=FullTransport(), ws_ping_interval=0.5)
     await mock.open()
     assert mock.protocol.eof_received() is False
     while mock.protocol.ping_timer is not None:
@@ -428,49 +440,53 @@ async def test_a_peer_that_has_ended_its_stream() -> None:
     assert errors == []
 
 
-async def test_pings_while_messages_wait() -> None:
-    """Only the pause of a queue keeps us from reading: the limit of a ping holds all the same."""
+async def silent_app(scope: Any, receive: Any, send: Any) -> None:
+    await accept(receive, send)
+    await asyncio.Event().wait()
 
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        await accept(receive, send)
-        await asyncio.Event().wait()
 
-    for answers in (True, False):
-        mock = Mock(app, ws_ping_interval=0.01, ws_ping_timeout=0.1)
+async def with_a_message_before_a_ping(timeout: float) -> Mock:
+    """An open connection with a message that waits; a ping is due soon."""
+    while True:
+        mock = Mock(silent_app, ws_ping_interval=0.05, ws_ping_timeout=timeout)
         await mock.open()
         mock.protocol.data_received(masked(1, b"a"))
-        assert mock.transport.calls == ["pause"]
-        while not mock.protocol.ping_sent_at:
-            await asyncio.sleep(0.002)
-        assert mock.transport.calls == ["pause", "resume"]
-        mock.transport.take()
-        if answers:
-            mock.protocol.data_received(masked(10, b""))
-            assert mock.transport.calls == ["pause", "resume", "pause"]
-        else:
-            while "close" not in mock.transport.calls:
-                await asyncio.sleep(0.01)
-            assert b"keepalive ping timeout" in mock.transport.take()
-        for task in mock.state.tasks:
-            task.cancel()
-        await mock.end()
+        if not mock.protocol.ping_sent_at:
+            assert mock.transport.calls == ["pause"]
+            return mock
+        await mock.cancel()  # on a busy machine the ping has left already
+
+
+async def test_pings_while_messages_wait() -> None:
+    """Only the pause of a queue keeps us from reading: the pong is read all the same."""
+    mock = await with_a_message_before_a_ping(30.0)
+    while not mock.protocol.ping_sent_at:
+        await asyncio.sleep(0.002)
+    assert mock.transport.calls == ["pause", "resume"]
+    mock.protocol.data_received(masked(10, b""))
+    assert mock.transport.calls == ["pause", "resume", "pause"]
+    await mock.cancel()
+
+
+async def test_pings_without_pong_while_messages_wait() -> None:
+    """The limit of a ping holds."""
+    mock = await with_a_message_before_a_ping(0.05)
+    while "close" not in mock.transport.calls:
+        await asyncio.sleep(0.01)
+    assert mock.transport.calls[:2] == ["pause", "resume"]
+    assert b"keepalive ping timeout" in mock.transport.take()
+    await mock.cancel()
 
 
 async def test_reading_for_a_pong_has_an_end() -> None:
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        await accept(receive, send)
-        await asyncio.Event().wait()
-
-    mock = Mock(app, ws_ping_interval=0.01, ws_ping_timeout=10.0)
+    mock = Mock(silent_app, ws_ping_interval=0.01, ws_ping_timeout=30.0)
     await mock.open()
     while not mock.protocol.ping_sent_at:
         await asyncio.sleep(0.002)
     for _ in range(100):
         mock.protocol.data_received(masked(1, b"a"))
     assert mock.transport.calls == ["pause"]
-    for task in mock.state.tasks:
-        task.cancel()
-    await mock.end()
+    await mock.cancel()
 
 
 async def test_an_application_that_only_sends_learns_of_a_close() -> None:
