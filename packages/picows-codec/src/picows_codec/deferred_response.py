@@ -24,15 +24,18 @@ class DeferredResponse:
     """What a route returns to respond later, when :meth:`decide` is called.
 
     An awaitable would do, too, but it costs a task, and the response leaves some iterations of the
-    loop after the decision. With this one it leaves within :meth:`decide`. It is only for upgrades:
-    a request that is none, or a broken one, is refused before :meth:`begin` is called.
+    loop after the decision. With this one it leaves within :meth:`decide`.
 
-    Override :meth:`begin` and :meth:`lost`. Set ``is_partly_sent`` when the first bytes of a
-    response were written to the transport below, so that no other response follows them when the
-    time is over. All methods belong to the thread of the connection.
+    Override :meth:`begin`, :meth:`lost`, and :meth:`resume_writing` if the response is sent in
+    parts. Set ``is_partly_sent`` when the first bytes of a response were written to the transport
+    below, so that no other response follows them when the time is over. All methods belong to the
+    thread of the connection.
     """
 
     __slots__ = ("_callback", "_is_lost", "_result", "is_partly_sent")
+
+    #: Whether a request that is no upgrade, or a broken one, is refused before :meth:`begin`.
+    is_for_upgrades = True
 
     def __init__(self) -> None:
         self.is_partly_sent = False
@@ -41,7 +44,14 @@ class DeferredResponse:
         self._is_lost = False
 
     def begin(self, endpoint: Any) -> None:
-        """The request is a valid upgrade; a :class:`WSEndpoint` waits for the decision."""
+        """A :class:`WSEndpoint` waits for the decision.
+
+        Whoever sends the response itself passes it to ``endpoint.send_response(data, timeout)``,
+        part by part, and decides on a :class:`SentResponse` at the end.
+        """
+
+    def resume_writing(self) -> None:
+        """The write queue, of which ``send_response`` has said that it is full, has room again."""
 
     def lost(self) -> None:
         """Nobody waits any more: the peer has left, or ``websocket_handshake_timeout`` is over."""

@@ -22,11 +22,15 @@ cdef class Closing(Receiver):
 
     cdef int _begin_closing(self, object logger, object clock, object remote_address) except -1
     cdef int _note_addresses(self) except -1
+    # The request comes from the client of a proxy: its address, packed.
+    cdef int _replace_remote_address(self, object remote) except -1
     cdef int _start_deadlines(self) except -1
     cdef int _release_closing(self) except -1
 
     # The connection's one deadline, in seconds from now; None clears it.
     cdef int _watch(self, object delay) except -1
+    # The same for another event than the one that it has waited for.
+    cdef int _watch_anew(self, object delay) except -1
     cdef bint _is_paused(self) except -1
     cdef int _pause_after_read(self, object pause) except -1
     cdef int _pause_now(self) except -1

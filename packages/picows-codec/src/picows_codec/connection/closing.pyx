@@ -93,6 +93,11 @@ cdef class Closing(Receiver):
             self._secure = secure
         return 0
 
+    cdef int _replace_remote_address(self, object remote) except -1:
+        with cython.critical_section(self):
+            self._remote_address = remote
+        return 0
+
     cdef int _start_deadlines(self) except -1:
         self._sweeper = sweeper_for(self._loop, self._clock)
         return 0
@@ -162,6 +167,10 @@ cdef class Closing(Receiver):
         if delay is None:
             return self._sweeper.forget(self)
         return self._sweeper.watch(self, delay)
+
+    cdef int _watch_anew(self, object delay) except -1:
+        self._looks = 0
+        return self._watch(delay)
 
     cdef bint _is_paused(self) except -1:
         """Whether this side does not read, which says nothing about the peer."""

@@ -200,8 +200,7 @@ cdef class WSEndpoint(Handshaking):
         if not self._state & READS:
             return False
         if self._state == CONNECTING:
-            self._handshake_eof()
-            return False
+            return self._handshake_eof()
         self._set_cause(
             WSDisconnectKind.CONNECTION_LOST,
             WSConnectionError("the peer ended the stream"))
@@ -225,6 +224,8 @@ cdef class WSEndpoint(Handshaking):
         cdef bint was_reported = self._resume()
         if self._stalls is not None:
             self._stalls.queue_moved()
+        if self._handshake is not None:
+            self._response_may_go_on()
         if was_reported and self._listener is not None and self._state & DELIVERS:
             try:
                 self._listener.resume_writing()

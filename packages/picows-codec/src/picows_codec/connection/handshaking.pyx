@@ -13,11 +13,12 @@ from picows_codec.connection.receiver cimport HEARD_FOR_VERDICT
 from picows_codec.connection.state cimport CONNECTING, HANDSHAKE_FAILED, OPENED, READS
 from picows_codec.connection.writer cimport begin_read, end_read, expect_more
 from picows_codec.deadlines cimport SECOND_LOOK, time_left
+from picows_codec.http.upgrade cimport ws_remote_address
 from picows_codec.listener cimport WSListener
 
 from picows_codec.deferred_response import DeferredResponse
 from picows_codec.disconnect import WSDisconnectKind
-from picows_codec.errors import WSHandshakeError
+from picows_codec.errors import WSHandshakeError, WSHandshakeTimeout
 from picows_codec.listener_factory import await_result
 
 from types import CoroutineType
@@ -36,6 +37,11 @@ cdef int _settle(Handshaking self, object task) except -1:
         handshake.fail(task.exception())
     else:
         handshake.resolve(task.result())
+        if handshake.deferred is not None:      # a DeferredResponse of a coroutine
+            if held:
+                handshake.feed(<const uint8_t*> PyBytes_AS_STRING(held), PyBytes_GET_SIZE(held))
+                self._pause_after_read(self._pause_while_waiting)
+            return self._wait_for_result()
     self._finish_handshake()
     if held and self._state & READS:
         self._received_behind_request(held)
@@ -161,9 +167,44 @@ cdef class Handshaking(Closing):
         if self._pending is not None and self._corks == 0:
             self._flush_after_read()
 
+    def send_response(self, bytes data not None, timeout):
+        """Send a part of the response that a :class:`DeferredResponse` sends itself.
+
+        Returns whether there is room for the next part. If not, ``resume_writing`` of the deferred
+        response is called when there is. The connection is aborted ``timeout`` seconds (None:
+        never) after the last call, unless the decision has been made;
+        ``websocket_handshake_timeout`` does not count any more. A peer that sends no more is still
+        sent the response, except over TLS.
+        """
+        self.check_thread()
+        if self._state != CONNECTING or not self._waits_for_result:
+            return False
+        self._handshake.begin_response()
+        self._watch_anew(timeout)
+        self._write(<const uint8_t*> PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+        return not self._write_paused
+
+    cdef int _response_may_go_on(self) except -1:
+        cdef OpeningHandshake handshake = self._handshake
+        if not self._waits_for_result or not isinstance(handshake.deferred, DeferredResponse):
+            return 0
+        try:
+            handshake.deferred.resume_writing()
+        except Exception as error:
+            self._logger.error("%s: sending the response failed", self._peer(), exc_info=error)
+            drop_tracebacks(error)
+            self._set_cause(WSDisconnectKind.HANDSHAKE_FAILURE, error)
+            return self._abort()
+        return 0
+
     cdef int _finish_handshake(self) except -1:
         """There is a result: send the response, and open the connection if that accepts."""
         cdef OpeningHandshake handshake = self._handshake
+        cdef object remote
+        if handshake.request is not None:
+            remote = ws_remote_address(handshake.request)
+            if remote is not self._remote_address:
+                self._replace_remote_address(remote)
         if handshake.accepted:
             self._check_listener(handshake)
         self._hold(handshake.take_to_send())
@@ -268,18 +309,27 @@ cdef class Handshaking(Closing):
 
     # The ways in which it ends otherwise
 
-    cdef int _handshake_eof(self) except -1:
+    cdef bint _handshake_eof(self) except -1:
         """The peer sends no more."""
+        if self._handshake.response_begun and not self._secure:
+            return True
         deferred = self._handshake.deferred
         self._stop_waiting()
         self._handshake.feed_eof()
         self._hold(self._handshake.take_to_send())
         # Whoever decides was told that the client has left, which is no failure.
-        return self._refuse(self._handshake.error, isinstance(deferred, DeferredResponse))
+        self._refuse(self._handshake.error, isinstance(deferred, DeferredResponse))
+        return False
 
     cdef int _handshake_time_is_up(self) except -1:
         if not self._is_certain(&self._looks, 1, HEARD_FOR_VERDICT):
             return self._watch(SECOND_LOOK)
+        if self._handshake.response_begun:
+            # Nothing can be said any more: its end would be taken for a part of the response.
+            error = WSHandshakeTimeout("the peer did not read the response in time")
+            self._logger.info("%s: %s", self._peer(), error)
+            self._set_cause(WSDisconnectKind.HANDSHAKE_FAILURE, error)
+            return self._abort()
         deferred = self._handshake.deferred
         self._stop_waiting()
         self._handshake.feed_timeout()

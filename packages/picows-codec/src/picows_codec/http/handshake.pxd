@@ -28,6 +28,7 @@ cdef class OpeningHandshake:
     cdef readonly bint factory_failed   # error comes from the factory
     cdef readonly bytes to_send
     cdef readonly object deferred       # what will give the factory's result, or None
+    cdef readonly bint response_begun   # by what is deferred
     cdef bint _is_server
     cdef WSOptions _options
     cdef object _factory            # makes the listener; dropped when done
@@ -49,6 +50,8 @@ cdef class OpeningHandshake:
     cpdef resolve(self, object result)
     # Remember the task that runs what was deferred.
     cdef int set_deferred(self, object task) except -1
+    # What is deferred sends the response itself.
+    cdef int begin_response(self) except -1
     # Whether bytes came behind the head while the result was waited for; and those bytes.
     cdef bint holds_bytes(self) noexcept
     cdef bytes take_held(self)

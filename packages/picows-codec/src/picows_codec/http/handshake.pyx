@@ -71,6 +71,7 @@ cdef class OpeningHandshake:
     why it is not, see the module. ``factory_failed``: the error comes from the caller's factory,
     which raised it or returned something unusable. ``to_send``: bytes that must be written now.
     ``deferred``: the awaitable whose result ``resolve`` wants, see the module; else None.
+    ``response_begun``: what is deferred sends the response itself, and has begun with it.
     """
 
     def __cinit__(self):
@@ -204,6 +205,10 @@ cdef class OpeningHandshake:
 
     cdef int set_deferred(self, object task) except -1:
         self.deferred = task
+        return 0
+
+    cdef int begin_response(self) except -1:
+        self.response_begun = True
         return 0
 
     cdef bint holds_bytes(self) noexcept:

@@ -1,4 +1,5 @@
-from typing import Callable, Sequence, final
+from collections.abc import Callable, Sequence
+from typing import Any, final
 
 from picows_codec.http.handshake import OpeningHandshake
 from picows_codec.http.upgrade import WSUpgradeRequest
@@ -13,4 +14,5 @@ class ServerHandshake(OpeningHandshake):
         route: Callable[[WSUpgradeRequest], object],
         options: WSOptions,
         subprotocols: Sequence[str] = (),
+        server: Callable[[], Any] | None = None,
     ) -> None: ...

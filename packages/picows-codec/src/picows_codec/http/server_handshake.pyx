@@ -15,6 +15,7 @@ from picows_codec.http.upgrade cimport (
     WSUpgradeResponseWithListener,
     ws_new_request,
     ws_response_head,
+    ws_set_request_server,
     ws_wire_response,
 )
 from picows_codec.http.upgrade_head cimport (
@@ -82,21 +83,24 @@ cdef class ServerHandshake(OpeningHandshake):
     - None: the response is 404;
     - an awaitable, such as a coroutine: the handshake is ``deferred`` until its result, one of the
       above, is passed to ``resolve``, or its exception to ``fail``;
-    - a :class:`picows_codec.deferred_response.DeferredResponse`: the same for a valid upgrade, any
-      other request is refused.
+    - a :class:`picows_codec.deferred_response.DeferredResponse`: the same without a task; most are
+      for upgrades only, and any other request is refused.
 
     ``subprotocols``: those that the server speaks, best first. The first that the client offers is
     chosen if the route accepts and does not choose itself; without a common one the response is
     400. By default none is chosen.
 
+    ``server``: a weak reference (:class:`weakref.ref`) to what ``request.server`` gives, or None.
+
     An exception of the route becomes ``error``, and the response is 500. See
     :func:`picows_codec.listener_factory.bind_route`. No response holds a byte of the request.
     """
 
-    def __init__(self, route, WSOptions options not None, subprotocols=()):
+    def __init__(self, route, WSOptions options not None, subprotocols=(), server=None):
         if not callable(route):
             raise TypeError(f"route must be callable, not {type(route).__name__}")
         self._subprotocols = tuple(subprotocols)
+        self._server = server
         self._begin(True, route, options)
 
     cdef Py_ssize_t feed(self, const uint8_t* data, Py_ssize_t size) except -1:
@@ -120,6 +124,7 @@ cdef class ServerHandshake(OpeningHandshake):
 
     cdef int _on_head(self) except -1:
         self._set_request(ws_new_request(self._raw_header, &self._head.request_line))
+        ws_set_request_server(self.request, self._server)
         error = self._check_request()
         if error is not None:
             return self._refuse(error)
@@ -129,13 +134,14 @@ cdef class ServerHandshake(OpeningHandshake):
         return self._factory(self.request)
 
     cdef int _on_result(self, object result) except -1:
+        if isinstance(result, DeferredResponse):
+            error = self._check_upgrade() if result.is_for_upgrades else None
+            if error is None:
+                error = self._check_extensions()
+            if error is not None:
+                return self._refuse(error)
+            return self._defer(result)
         if self._may_be_deferred() and _is_awaitable(result):
-            if isinstance(result, DeferredResponse):
-                error = self._check_upgrade()
-                if error is None:
-                    error = self._check_extensions()
-                if error is not None:
-                    return self._refuse(error)
             return self._defer(result)
         try:
             self._use_result(result)
@@ -322,7 +328,7 @@ cdef class ServerHandshake(OpeningHandshake):
     cdef int _respond(self, WSUpgradeResponse response, object error) except -1:
         # RFC 9110, 9.3.2: the response to HEAD is that to GET without its content.
         if (self._raw_header or getattr(error, "raw_header", None) or b"").startswith(b"HEAD "):
-            self._set_to_send(ws_response_head(response))
+            self._set_to_send(ws_response_head(response, -1))
         else:
             self._set_to_send(response.to_bytes())
         self._set_response(response)

@@ -13,10 +13,9 @@ cdef class WSUpgradeRequest:
     cdef object _remote_address     # packed, see socket_address
     cdef object _local_address
     cdef object _headers            # CIMultiDictProxy, or None until somebody asks
-    cdef uint32_t _method_size
-    cdef uint32_t _path_start
+    cdef object _server             # a weak reference to the server, or None
+    cdef uint32_t _path_start       # the method is before it, the version behind it
     cdef uint32_t _path_size
-    cdef uint32_t _version          # 11 for HTTP/1.1
 
 
 cdef class WSUpgradeResponse:
@@ -41,6 +40,12 @@ cdef WSUpgradeRequest ws_new_request(bytes raw_header, const ws_request_line* li
 cdef int ws_set_request_addresses(
     WSUpgradeRequest self, object remote, object local) except -1
 
+# Set the server that got the request, by a weak reference.
+cdef int ws_set_request_server(WSUpgradeRequest self, object server) except -1
+
+# Where the request comes from, packed: set_remote_address may have changed it.
+cdef object ws_remote_address(WSUpgradeRequest self)
+
 # A response as it was received or sent.
 cdef WSUpgradeResponse ws_wire_response(
     bytes raw_header, int status, str reason, str version, str subprotocol)
@@ -49,8 +54,9 @@ cdef WSUpgradeResponse ws_wire_response(
 cdef int ws_set_response_subprotocol(WSUpgradeResponse self, str subprotocol) except -1
 cdef int ws_set_response_body(WSUpgradeResponse self, bytes body) except -1
 
-# The head of a response that a route made, with what the library adds to it.
-cdef bytes ws_response_head(WSUpgradeResponse self)
+# The head of a response that a route made, with what the library adds to it. size: bytes of its
+# body; negative for that which it has.
+cdef bytes ws_response_head(WSUpgradeResponse self, Py_ssize_t size)
 
 # The ASCII bytes of a subprotocol that a caller passes.
 cdef bytes ws_encode_subprotocol(object value)

@@ -6,7 +6,13 @@ from typing_extensions import Buffer, TypeAlias
 
 from picows_codec.socket_address import SocketAddress
 
-__all__ = ["WSUpgradeRequest", "WSUpgradeResponse", "WSUpgradeResponseWithListener"]
+__all__ = [
+    "WSUpgradeRequest",
+    "WSUpgradeResponse",
+    "WSUpgradeResponseWithListener",
+    "encode_response_head",
+    "set_remote_address",
+]
 
 _Headers: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]] | None
 
@@ -18,6 +24,8 @@ class WSUpgradeRequest:
     def remote_address(self) -> SocketAddress: ...
     @property
     def local_address(self) -> SocketAddress: ...
+    @property
+    def server(self) -> Any: ...
     @property
     def method(self) -> str: ...
     @property
@@ -56,6 +64,10 @@ class WSUpgradeResponse:
         body: Buffer | str | None = None, extra_headers: _Headers = None
     ) -> WSUpgradeResponse: ...
     @staticmethod
+    def create_response(
+        status: int, body: Buffer | str | None = None, extra_headers: _Headers = None
+    ) -> WSUpgradeResponse: ...
+    @staticmethod
     def create_error_response(
         status: int, body: Buffer | str | None = None, extra_headers: _Headers = None
     ) -> WSUpgradeResponse: ...
@@ -72,3 +84,6 @@ class WSUpgradeResponseWithListener:
     @property
     def listener(self) -> Any: ...
     def __init__(self, response: WSUpgradeResponse, listener: object) -> None: ...
+
+def encode_response_head(response: WSUpgradeResponse, size: int) -> bytes: ...
+def set_remote_address(request: WSUpgradeRequest, address: SocketAddress) -> None: ...

@@ -29,14 +29,24 @@ from picows_codec.http.head cimport ws_field, ws_next_field, ws_span_text, ws_ve
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from picows_codec.errors import WSInvalidOptionError, WSStateError
-from picows_codec.socket_address import unpack_address
+from picows_codec.socket_address import pack_address, unpack_address
 
-__all__ = ["WSUpgradeRequest", "WSUpgradeResponse", "WSUpgradeResponseWithListener"]
+__all__ = [
+    "WSUpgradeRequest",
+    "WSUpgradeResponse",
+    "WSUpgradeResponseWithListener",
+    "encode_response_head",
+    "set_remote_address",
+]
 
 cdef enum:
     MAX_REPR_PATH = 80          # characters
 
+cdef bytes _HTTP_VERSION = b"HTTP/1.1"
+
 cdef dict _REASONS = {int(status): status.phrase for status in HTTPStatus}
+# RFC 9110, 15: responses that end with their head. Only a 205 has a Content-Length, of 0.
+cdef tuple _WITHOUT_BODY = (204, 205, 304)
 
 
 # Request
@@ -51,7 +61,8 @@ cdef class WSUpgradeRequest:
     ``remote_address`` and ``local_address`` are those of the connection's sockets, known before
     the listener factory is called: ``(host, port)``, four items for IPv6, a path for Unix sockets
     (``""`` for one without a name, bytes in Linux's abstract namespace), None where the transport
-    cannot tell. Behind a proxy they are those of the connection with the proxy.
+    cannot tell. Behind a proxy they are those of the connection with the proxy, unless the server
+    was told to believe what that says of its client.
     """
 
     def __cinit__(self):
@@ -71,9 +82,14 @@ cdef class WSUpgradeRequest:
         return unpack_address(self._local_address)
 
     @property
+    def server(self):
+        """The server that got the request; None for a client's, and when the server is gone."""
+        return None if self._server is None else self._server()
+
+    @property
     def method(self):
         """``"GET"`` of an upgrade; another request may have any method."""
-        return self.raw_header[:self._method_size].decode("ascii")
+        return self.raw_header.partition(b" ")[0].decode("ascii")
 
     @property
     def path(self):
@@ -89,7 +105,8 @@ cdef class WSUpgradeRequest:
     @property
     def version(self):
         """``"HTTP/1.1"`` of an upgrade; another request may also have ``"HTTP/1.0"``."""
-        return ws_version_text(self._version)
+        cdef Py_ssize_t start = <Py_ssize_t>self._path_start + self._path_size + 1
+        return self.raw_header[start:start + len(_HTTP_VERSION)].decode("ascii")
 
     @property
     def headers(self):
@@ -122,33 +139,28 @@ cdef class WSUpgradeRequest:
 
     def __reduce__(self):
         return _restored_request, (
-            self.raw_header, self._remote_address, self._local_address, self._method_size,
-            self._path_start, self._path_size, self._version)
+            self.raw_header, self._remote_address, self._local_address, self._path_start,
+            self._path_size)
 
 
 def _restored_request(
-    bytes raw_header not None, remote_address, local_address, method_size, path_start, path_size,
-    version,
+    bytes raw_header not None, remote_address, local_address, path_start, path_size
 ):
     """What a pickle of a request calls."""
     cdef WSUpgradeRequest request = WSUpgradeRequest.__new__(WSUpgradeRequest)
     request.raw_header = raw_header
     request._remote_address = remote_address
     request._local_address = local_address
-    request._method_size = method_size
     request._path_start = path_start
     request._path_size = path_size
-    request._version = version
     return request
 
 
 cdef WSUpgradeRequest ws_new_request(bytes raw_header, const ws_request_line* line):
     cdef WSUpgradeRequest request = WSUpgradeRequest.__new__(WSUpgradeRequest)
     request.raw_header = raw_header
-    request._method_size = <uint32_t>line.method.size
     request._path_start = <uint32_t>line.path.start
     request._path_size = <uint32_t>line.path.size
-    request._version = <uint32_t>line.version
     return request
 
 
@@ -158,6 +170,23 @@ cdef int ws_set_request_addresses(
     self._remote_address = remote
     self._local_address = local
     return 0
+
+
+cdef int ws_set_request_server(WSUpgradeRequest self, object server) except -1:
+    self._server = server
+    return 0
+
+
+cdef object ws_remote_address(WSUpgradeRequest self):
+    return self._remote_address
+
+
+def set_remote_address(WSUpgradeRequest request not None, address):
+    """Let a request come from another address: that of a proxy's client.
+
+    For routes of servers. The connection takes it over when the opening handshake has ended.
+    """
+    request._remote_address = pack_address(address)
 
 
 cdef list _offered_subprotocols(bytes raw_header):
@@ -220,6 +249,18 @@ cdef class WSUpgradeResponse:
         return _new_response(200, body, extra_headers)
 
     @staticmethod
+    def create_response(status, body=None, extra_headers=None):
+        """Respond with any status from 200 to 599; for ``body`` see the 200 response.
+
+        204, 205 and 304 have none (RFC 9110, 15.3.5, 15.3.6 and 15.4.5).
+        """
+        cdef WSUpgradeResponse response = _new_response(
+            _checked_status(status, range(200, 600), "200 to 599"), body, extra_headers)
+        if response.body and status in _WITHOUT_BODY:
+            raise WSInvalidOptionError(f"a {int(status)} response has no body")
+        return response
+
+    @staticmethod
     def create_error_response(status, body=None, extra_headers=None):
         """Refuse the request with a status from 400 to 599; for ``body`` see the 200 response."""
         return _new_response(
@@ -275,7 +316,7 @@ cdef class WSUpgradeResponse:
         cdef bytes head
         if self.raw_header is not None:
             return self.raw_header + (self.body or b"")
-        head = ws_response_head(self)
+        head = ws_response_head(self, -1)
         return head + self.body if self.body else head
 
     def __repr__(self):
@@ -301,17 +342,28 @@ def _restored_response(
     return response
 
 
-cdef bytes ws_response_head(WSUpgradeResponse self):
+def encode_response_head(WSUpgradeResponse response not None, Py_ssize_t size):
+    """The head of a response whose body, of ``size`` bytes, is sent apart from it.
+
+    Raises what :meth:`WSUpgradeResponse.to_bytes` raises.
+    """
+    return ws_response_head(response, size)
+
+
+cdef bytes ws_response_head(WSUpgradeResponse self, Py_ssize_t size):
     cdef list parts
     if self.status == 101:
         raise WSStateError("a 101 response is complete only with the request that it answers")
-    body = self.body or b""
+    if size < 0:
+        size = len(self.body or b"")
     parts = [b"HTTP/1.1 %d %b\r\n" % (self.status, self.reason.encode("ascii"))]
     for name, value in self._headers.items():
         parts.append(ws_encode_field(name, value, "headers"))
-    if body and "Content-Type" not in self._headers:
+    if size and "Content-Type" not in self._headers:
         parts.append(b"Content-Type: text/plain; charset=utf-8\r\n")
-    parts.append(b"Content-Length: %d\r\n" % len(body))
+    # RFC 9110, 8.6: a 204 must not have one, and that of a 304 would be the 200 response's.
+    if self.status not in (204, 304):
+        parts.append(b"Content-Length: %d\r\n" % size)
     if self.status == 426:
         # RFC 9110, 15.5.22: Upgrade must say which protocol is required, and 7.8: Connection
         # must list it then. RFC 6455, 4.4: the version that is understood.
