@@ -46,8 +46,8 @@ class DeferredResponse:
     def begin(self, endpoint: Any) -> None:
         """A :class:`WSEndpoint` waits for the decision.
 
-        Whoever sends the response itself passes it to ``endpoint.send_response(data, timeout)``,
-        part by part, and decides on a :class:`SentResponse` at the end.
+        Whoever sends the response itself passes it to ``endpoint.send_response(data)``, part
+        by part, and decides on a :class:`SentResponse` at the end.
         """
 
     def resume_writing(self) -> None:

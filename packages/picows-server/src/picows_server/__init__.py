@@ -63,9 +63,22 @@ if TYPE_CHECKING:
     from picows_codec.prepared import WSPreparedMessage
     from picows_codec.tap import WSTap
     from picows_codec.tap_types import WSDirection
+    from picows_server.http.files import files
+    from picows_server.http.health import health, ready
+    from picows_server.http.pages import page
     from picows_server.serving import serve
 else:
-    __getattr__, __dir__ = lazy_names(__name__, {**SHARED_NAMES, "serve": "picows_server.serving"})
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            **SHARED_NAMES,
+            "files": "picows_server.http.files",
+            "health": "picows_server.http.health",
+            "page": "picows_server.http.pages",
+            "ready": "picows_server.http.health",
+            "serve": "picows_server.serving",
+        },
+    )
 
 __all__ = [
     "WSAutoPingStrategy",
@@ -116,6 +129,10 @@ __all__ = [
     "__version__",
     "broadcast",
     "create_ssl_context",
+    "files",
+    "health",
+    "page",
+    "ready",
     "serve",
     "ws_create_server",
 ]

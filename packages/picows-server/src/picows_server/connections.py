@@ -6,6 +6,7 @@ import asyncio
 import functools
 import logging
 import socket
+import weakref
 from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple
 
 from picows_codec import (
@@ -56,6 +57,7 @@ class Connections(ProtocolOwner):
         logger: Logger,
         released: Callable[[], None],
         subprotocols: Sequence[str] = (),
+        server: object = None,
         max_connections: Optional[int],
         max_pending_handshakes: Optional[int],
         refuses_when_full: bool = False,
@@ -67,6 +69,8 @@ class Connections(ProtocolOwner):
             self._route = functools.partial(_route_with_limit, self._is_full, route)
         self._options = options
         self._subprotocols = tuple(subprotocols)
+        # Weak, because a request lives as long as its connection, and requests cannot be collected.
+        self._server = None if server is None else weakref.ref(server)
         self._logger = logger
         # Loops that only report completion receive into a buffer ahead of time.
         self._shared_reads = has_readers(loop)
@@ -125,7 +129,7 @@ class Connections(ProtocolOwner):
         protocol = ServerProtocol(
             self,
             self._options,
-            ServerHandshake(self._route, self._options, self._subprotocols),
+            ServerHandshake(self._route, self._options, self._subprotocols, self._server),
             self._loop,
             self._logger,
             shared_reads=self._shared_reads,

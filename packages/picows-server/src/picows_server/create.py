@@ -16,6 +16,7 @@ from picows_codec.option_table import SERVER_DEFAULTS
 from picows_codec.socket_address import UnixPath
 from picows_server.backend import ServerTls, choose_backend
 from picows_server.call import WSCreateServerCall
+from picows_server.connections import Connections
 from picows_server.hosting import HostedApplication
 from picows_server.listen import (
     ListeningSockets,
@@ -27,7 +28,7 @@ from picows_server.listen import (
 from picows_server.logs import Logger, resolve_logger
 from picows_server.option_names import MEANINGS
 from picows_server.origins import Origins, OriginSet
-from picows_server.routing import ListenerFactory, make_route
+from picows_server.routing import Route, Routing, make_route
 from picows_server.server import WSServer
 from picows_server.url import ServerURL, parse_server_url
 
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from typing_extensions import ParamSpec, Unpack
 
     from picows_codec.option_types import WSConnectionOptions
+    from picows_server.http.routes import Routes
+    from picows_server.proxies.networks import Network
 
     _P = ParamSpec("_P")
 
@@ -53,7 +56,7 @@ def _returns_call(
 @_returns_call
 async def ws_create_server(
     url: str,
-    listener_factory: ListenerFactory,
+    listener_factory: Routing,
     logger_name: Union[str, Logger, None] = "server",
     *,
     ssl_context: Optional[ssl.SSLContext] = None,
@@ -69,6 +72,9 @@ async def ws_create_server(
     when_full: str = "wait",
     origins: Optional[Origins] = None,
     subprotocols: Iterable[str] = (),
+    trusted_proxies: Iterable[Network] = (),
+    proxy_protocol: bool = False,
+    forwarded_header: Optional[str] = None,
     **options: Unpack[WSConnectionOptions],
 ) -> WSServer:
     """Start a WebSocket server (RFC 6455) in the running event loop.
@@ -108,6 +114,12 @@ async def ws_create_server(
         the factory is logged, and the response is 500. An ASGI application is served by
         :func:`picows_server.asgi.asgi_listener`.
 
+        Instead of a factory, a mapping of paths to factories and handlers of plain HTTP requests,
+        which are the same: what they return decides. Paths are exact; one with a trailing slash is
+        also for what is below it, and the longest is taken. The response to other paths is 404. The
+        server itself responds to OPTIONS, and with 405 to other methods than GET and HEAD. See
+        :func:`page`, :func:`files`, :func:`health` and :func:`ready`.
+
         The factory may be a coroutine function, or return any awaitable of such a result, for
         example to look into a database first. Its task runs within ``websocket_handshake_timeout``
         (then: 503), and is cancelled if the client leaves. The connection counts as pending.
@@ -120,6 +132,18 @@ async def ws_create_server(
         ``subprotocols``: those that the server speaks, best first. The first one that the client
         offers is chosen, unless the factory chooses one; without a common one, or if the client
         offers none, the response is 400. By default none is chosen.
+
+        ``trusted_proxies``: from where proxies connect that tell whom they serve: addresses,
+        networks (``"10.0.0.0/8"``), and ``"unix"`` for peers on a Unix socket. It needs one of the
+        next two. ``request.remote_address`` and the transport's are then the client's.
+
+        ``proxy_protocol``: every connection begins with a header of HAProxy's PROXY protocol,
+        version 1 or 2, before TLS. Other connections, and those from elsewhere, are refused.
+
+        ``forwarded_header``: the header in which the proxies add the addresses of their peers,
+        ``"Forwarded"`` (RFC 7239) or ``"X-Forwarded-For"``. It is read from its end, up to the
+        first address that is not a trusted proxy's. Requests from elsewhere keep their socket's
+        address, whatever their headers say; the response to a header that cannot be read is 400.
 
         ``max_connections``: how many connections, half-open ones included, are held at a time.
         ``max_pending_handshakes``: how many of them may be in their opening handshake (TLS and
@@ -154,11 +178,17 @@ async def ws_create_server(
         loop = asyncio.get_running_loop()
         parsed_url = parse_server_url(url)
         logger = resolve_logger(logger_name)
+        if isinstance(listener_factory, abc.Mapping):
+            listener_factory = _routes(listener_factory, parsed_url, logger)
         route = make_route(
             listener_factory,
             parsed_url.path,
             None if origins is None else OriginSet(origins),
             logger,
+        )
+        _check_flag("proxy_protocol", proxy_protocol)
+        route, make_connections = _behind_proxies(
+            route, logger, trusted_proxies, proxy_protocol, forwarded_header
         )
         checked_subprotocols = _checked_subprotocols(subprotocols)
         checked_options = WSOptions(**{**SERVER_DEFAULTS, **options})
@@ -203,6 +233,7 @@ async def ws_create_server(
             max_connections=max_connections,
             max_pending_handshakes=max_pending_handshakes,
             refuses_when_full=when_full == "refuse",
+            make_connections=make_connections,
         )
         server.use_application(application)
         if start_serving:
@@ -214,10 +245,41 @@ async def ws_create_server(
         return server
 
 
+def _routes(routes: abc.Mapping[str, Any], url: ServerURL, logger: Logger) -> Routes:
+    from picows_server.http.routes import Routes
+
+    if url.path is not None:
+        raise WSInvalidOptionError(
+            f"url: the path {url.path!r} is for a single listener factory; write paths into the"
+            " mapping"
+        )
+    return Routes(routes, logger)
+
+
+def _behind_proxies(
+    route: Route,
+    logger: Logger,
+    trusted_proxies: Iterable[Network],
+    proxy_protocol: bool,
+    forwarded_header: Optional[str],
+) -> Tuple[Route, Callable[..., Connections]]:
+    if not proxy_protocol and forwarded_header is None and trusted_proxies == ():
+        return route, Connections
+    from picows_server.proxies.trust import behind_proxies
+
+    return behind_proxies(
+        route,
+        logger,
+        trusted_proxies,
+        proxy_protocol=proxy_protocol,
+        forwarded_header=forwarded_header,
+    )
+
+
 async def _started(
-    listener_factory: ListenerFactory, logger: Logger, options: WSOptions
+    listener_factory: object, logger: Logger, options: WSOptions
 ) -> Optional[HostedApplication]:
-    if not isinstance(listener_factory, HostedApplication):
+    if not isinstance(listener_factory, HostedApplication) or not listener_factory.needs_hosting:
         return None
     await listener_factory.start(logger, options)
     return listener_factory

@@ -27,6 +27,11 @@ class HostedApplication:
         """Decide about a request, as any listener factory does."""
         raise NotImplementedError
 
+    @property
+    def needs_hosting(self) -> bool:
+        """Whether there is something to start and to stop."""
+        return True
+
     async def start(self, logger: Logger, options: WSOptions) -> None:
         """Get ready; what this raises, ``ws_create_server`` raises."""
 

@@ -24,7 +24,10 @@ _PATH = "it is a part of the URL, ws://host:port/path; that of a Unix socket is 
 _CLOSE = "call server.close(), whose argument close_clients is True by default"
 _OF_CLIENTS = "it is an option of ws_connect"
 _OPEN = "write websocket_handshake_timeout= (seconds)"
-_PROXY = "let the listener factory take one argument, the request, and read its headers"
+_PROXY = (
+    "write trusted_proxies=, networks from which proxies connect, with forwarded_header= or"
+    " proxy_protocol=True"
+)
 _OF_ASGI = "it is an argument of picows_server.asgi.asgi_listener"
 
 _HANDLER = f"{_FACTORY}; for a coroutine function write serve(handler, url)"
@@ -100,7 +103,6 @@ def _meaning_for_serve(meaning: str) -> str:
     return {
         _HANDLER: _TAKES_HANDLER,
         _HEADERS: f"{_RESPONSE}(headers) from it",
-        _PROXY: "read connection.request.headers in the handler",
         _QUEUE: "write max_queue= (messages)",
     }.get(meaning, meaning)
 

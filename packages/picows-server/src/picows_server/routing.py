@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, Awaitable, Callable, Optional, Union
+from typing import Any, Awaitable, Callable, Mapping, Optional, Union
 
 from picows_codec import (
     WSListener,
@@ -11,6 +11,7 @@ from picows_codec import (
     WSUpgradeResponse,
     WSUpgradeResponseWithListener,
 )
+from picows_codec.deferred_response import DeferredResponse
 from picows_codec.listener_factory import bind_route
 from picows_codec.log_text import quoted
 from picows_codec.socket_address import format_address
@@ -20,17 +21,36 @@ from picows_server.origins import OriginSet
 __all__ = [
     "Decision",
     "ListenerFactory",
+    "MountedHandler",
     "Route",
     "RouteResult",
+    "Routing",
+    "log_refusal",
     "make_route",
     "takes_scope",
     "target_path",
 ]
 
-Decision = Union[WSListener, WSUpgradeResponseWithListener, WSUpgradeResponse, None]
+Decision = Union[
+    WSListener, WSUpgradeResponseWithListener, WSUpgradeResponse, DeferredResponse, None
+]
 RouteResult = Union[Decision, Awaitable[Decision]]
 Route = Callable[[WSUpgradeRequest], RouteResult]
 ListenerFactory = Union[Callable[[], RouteResult], Route]
+# One factory for all requests, or one for each path.
+Routing = Union[ListenerFactory, Mapping[str, ListenerFactory]]
+
+
+class MountedHandler:
+    """An HTTP handler that wants to know under which path of a mapping it is."""
+
+    def mounted_at(self, path: str) -> Route:
+        """Return the handler for this path; raises ValueError for one that it cannot serve."""
+        raise NotImplementedError
+
+    def __call__(self, request: WSUpgradeRequest) -> RouteResult:
+        """Respond to a request, whose path is below the root."""
+        raise NotImplementedError
 
 
 def make_route(
@@ -66,20 +86,17 @@ def make_route(
 
     log = resolve_logger(logger)
 
-    def log_refusal(request: WSUpgradeRequest, status: str, why: str) -> None:
-        peer = format_address(request.remote_address)
-        log.info("%s: the opening handshake failed: %s: %s", peer, status, why)
-
     def route_within_limits(request: WSUpgradeRequest) -> RouteResult:
         if path is not None:
             wanted = target_path(request.path)
             if wanted != path:
-                log_refusal(request, "404 Not Found", f"path {quoted(wanted)} is not the server's")
+                why = f"path {quoted(wanted)} is not the server's"
+                log_refusal(log, request, "404 Not Found", why)
                 return None
         if origins is not None:
             refusal = origins.refusal(request)
             if refusal is not None:
-                log_refusal(request, "403 Forbidden", origins.why_not(request))
+                log_refusal(log, request, "403 Forbidden", origins.why_not(request))
                 return refusal
         return route(request)
 
@@ -109,6 +126,12 @@ def takes_scope(function: Any) -> bool:
     except (TypeError, ValueError):
         return False
     return True
+
+
+def log_refusal(logger: Logger, request: WSUpgradeRequest, status: str, why: str) -> None:
+    """Write the line about a request that the server refuses by itself."""
+    peer = format_address(request.remote_address)
+    logger.info("%s: the opening handshake failed: %s: %s", peer, status, why)
 
 
 def target_path(target: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio.trsock import TransportSocket
-from typing import TYPE_CHECKING, List, Optional, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 from picows_codec import WSCloseCode, WSOptions, WSStateError
 from picows_codec.readiness import has_readers
@@ -46,6 +46,7 @@ class WSServer(asyncio.AbstractServer):
         max_connections: Optional[int],
         max_pending_handshakes: Optional[int],
         refuses_when_full: bool,
+        make_connections: Callable[..., Connections] = Connections,
     ) -> None:
         self._loop = loop
         self._url = url
@@ -54,8 +55,12 @@ class WSServer(asyncio.AbstractServer):
         self._close_timeout = options.close_timeout
         self._logger = logger
         self._backlog = backlog
-        self._connections = Connections(
+        #: Checks without arguments, also coroutine functions, by name. While one of them is false or
+        #: raises, :func:`ready` responds with 503.
+        self.ready_checks: Dict[str, Callable[[], object]] = {}
+        self._connections = make_connections(
             loop=loop,
+            server=self,
             backend=backend,
             route=route,
             options=options,
@@ -107,6 +112,16 @@ class WSServer(asyncio.AbstractServer):
     def backend(self) -> str:
         """What carries the connections: ``"stream"``, ``"aiofastnet"`` or ``"loop"``."""
         return self._backend.name
+
+    @property
+    def logger(self) -> Logger:
+        """The logger of the server."""
+        return self._logger
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether clients should go elsewhere, because the server ends: :func:`ready` says so."""
+        return self._is_closing
 
     @property
     def connections(self) -> int:

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from typing_extensions import ParamSpec, Unpack
 
     from picows_codec.option_types import WSConnectionOptions
+    from picows_server.proxies.networks import Network
 
     _P = ParamSpec("_P")
 
@@ -89,6 +90,9 @@ async def serve(
     when_full: str = "wait",
     origins: Optional[Origins] = None,
     subprotocols: Iterable[str] = (),
+    trusted_proxies: Iterable[Network] = (),
+    proxy_protocol: bool = False,
+    forwarded_header: Optional[str] = None,
     **options: Unpack[WSConnectionOptions],
 ) -> WSServer:
     """Start a WebSocket server (RFC 6455) with a coroutine for each connection.
@@ -163,6 +167,9 @@ async def serve(
             when_full=when_full,
             origins=origins,
             subprotocols=subprotocols,
+            trusted_proxies=trusted_proxies,
+            proxy_protocol=proxy_protocol,
+            forwarded_header=forwarded_header,
             **options,
         )
     # No connection is accepted before the loop runs again.

@@ -167,20 +167,19 @@ cdef class Handshaking(Closing):
         if self._pending is not None and self._corks == 0:
             self._flush_after_read()
 
-    def send_response(self, bytes data not None, timeout):
+    def send_response(self, bytes data not None):
         """Send a part of the response that a :class:`DeferredResponse` sends itself.
 
         Returns whether there is room for the next part. If not, ``resume_writing`` of the deferred
-        response is called when there is. The connection is aborted ``timeout`` seconds (None:
-        never) after the last call, unless the decision has been made;
-        ``websocket_handshake_timeout`` does not count any more. A peer that sends no more is still
-        sent the response, except over TLS.
+        response is called when there is. ``websocket_handshake_timeout`` does not count any more:
+        the connection is aborted ``stall_timeout`` after the last call, unless the decision has
+        been made. A peer that sends no more is still sent the response, except over TLS.
         """
         self.check_thread()
         if self._state != CONNECTING or not self._waits_for_result:
             return False
         self._handshake.begin_response()
-        self._watch_anew(timeout)
+        self._watch_anew(self._options.stall_timeout)
         self._write(<const uint8_t*> PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
         return not self._write_paused
 
@@ -326,7 +325,8 @@ cdef class Handshaking(Closing):
             return self._watch(SECOND_LOOK)
         if self._handshake.response_begun:
             # Nothing can be said any more: its end would be taken for a part of the response.
-            error = WSHandshakeTimeout("the peer did not read the response in time")
+            error = WSHandshakeTimeout(
+                f"the peer did not read the response {self._within('stall_timeout')}")
             self._logger.info("%s: %s", self._peer(), error)
             self._set_cause(WSDisconnectKind.HANDSHAKE_FAILURE, error)
             return self._abort()

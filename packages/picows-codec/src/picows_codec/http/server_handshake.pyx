@@ -135,11 +135,12 @@ cdef class ServerHandshake(OpeningHandshake):
 
     cdef int _on_result(self, object result) except -1:
         if isinstance(result, DeferredResponse):
-            error = self._check_upgrade() if result.is_for_upgrades else None
-            if error is None:
-                error = self._check_extensions()
-            if error is not None:
-                return self._refuse(error)
+            if result.is_for_upgrades:
+                error = self._check_upgrade()
+                if error is None:
+                    error = self._check_extensions()
+                if error is not None:
+                    return self._refuse(error)
             return self._defer(result)
         if self._may_be_deferred() and _is_awaitable(result):
             return self._defer(result)

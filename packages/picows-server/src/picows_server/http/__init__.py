@@ -1,0 +1,1 @@
+"""HTTP on the server's port: what is mapped to paths, besides listener factories."""

@@ -1,0 +1,100 @@
+"""``FileDownload``: a file as a response, read and sent in pieces."""
+
+from __future__ import annotations
+
+import asyncio
+from io import FileIO
+from typing import Any, Optional
+
+from picows_codec import WSUpgradeResponse
+from picows_codec.deferred_response import DeferredResponse, SentResponse
+from picows_codec.http.upgrade import encode_response_head
+from picows_server.logs import Logger
+
+__all__ = ["PIECE", "FileDownload"]
+
+# Bytes that are read in one iteration of the loop, which waits for the disk meanwhile.
+PIECE = 65536
+
+
+class FileDownload(DeferredResponse):
+    """Sends the first ``size`` bytes of ``file``, and closes it; for HEAD, only the head.
+
+    It reads on only while the write queue is below its high watermark. A client that does not take
+    what is queued within ``stall_timeout`` is disconnected; and so is one whose file has become
+    shorter, because there is no other way to tell it. ``logger`` gets a line for that.
+    """
+
+    __slots__ = ("_data", "_endpoint", "_file", "_handle", "_left", "_logger", "_loop")
+
+    is_for_upgrades = False
+
+    def __init__(
+        self,
+        response: WSUpgradeResponse,
+        file: FileIO,
+        size: int,
+        *,
+        is_head: bool,
+        logger: Logger,
+    ) -> None:
+        super().__init__()
+        self._data = encode_response_head(response, size)
+        self._file = file
+        self._left = 0 if is_head else size
+        self._logger = logger
+        self._endpoint: Any = None
+        self._handle: Optional[asyncio.Handle] = None
+
+    def begin(self, endpoint: Any) -> None:
+        """Begin to send, in the next iteration of the loop."""
+        self._endpoint = endpoint
+        self._loop = asyncio.get_running_loop()
+        self._soon()
+
+    def resume_writing(self) -> None:
+        """There is room again."""
+        self._soon()
+
+    def lost(self) -> None:
+        """The client has left, or was too slow."""
+        self._end()
+
+    def _soon(self) -> None:
+        if self._handle is None:
+            self._handle = self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._handle = None
+        endpoint = self._endpoint
+        if not self._data and not self._left:
+            self._end()
+            self.decide(SentResponse(200, "OK"))
+            return
+        try:
+            data = self._data + self._read()
+        except OSError as error:
+            # The disk's fault, not the code's: no traceback
+            self._logger.error("%r could not be sent: %s", self._file.name, error)  # noqa: TRY400
+            endpoint.disconnect(False, b"")
+            return
+        self._data = b""
+        if endpoint.send_response(data):
+            self._soon()
+
+    def _read(self) -> bytes:
+        if not self._left:
+            return b""
+        data = self._file.read(min(self._left, PIECE))
+        if not data:
+            raise OSError("it has become shorter meanwhile")
+        self._left -= len(data)
+        return data
+
+    def _end(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+        self._endpoint = None
+        self._data = b""
+        self._file.close()

@@ -1,0 +1,57 @@
+"""What is said of a page or a file besides its bytes: content type, validator (RFC 9110, 8)."""
+
+from __future__ import annotations
+
+import re
+from mimetypes import MimeTypes
+from typing import Dict, Iterable, Mapping, Tuple, Union
+
+from picows_codec import WSUpgradeRequest
+
+__all__ = ["Headers", "content_type_of", "entity_headers", "is_unchanged"]
+
+Headers = Union[Mapping[str, str], Iterable[Tuple[str, str]], None]
+
+# The table of the standard library alone, so that every machine gives the same types, and nothing
+# is read while serving.
+_TYPES = MimeTypes()
+
+_TAG = re.compile(r'(?:W/)?("[!#-~\x80-\U0010ffff]*")')
+_IN_UTF_8 = ("application/javascript", "application/json", "image/svg+xml")
+
+
+def content_type_of(name: str) -> str:
+    """The content type of a file by its name; text is taken for UTF-8."""
+    kind, encoding = _TYPES.guess_type(name)
+    if encoding is not None:
+        return "application/gzip" if encoding == "gzip" else "application/octet-stream"
+    if kind is None:
+        return "application/octet-stream"
+    is_text = kind.startswith("text/") or kind in _IN_UTF_8
+    return f"{kind}; charset=utf-8" if is_text else kind
+
+
+def entity_headers(tag: str, content_type: str, extra: Headers) -> Dict[str, str]:
+    """Headers of a response with a body. ``tag`` has its quotes; ``extra`` may replace others.
+
+    A cache asks whether the body has changed each time that it uses it.
+    """
+    headers = {
+        "Content-Type": content_type,
+        "ETag": tag,
+        "Cache-Control": "no-cache",
+        "X-Content-Type-Options": "nosniff",
+    }
+    by_lower_case = {name.lower(): name for name in headers}
+    pairs = () if extra is None else extra.items() if isinstance(extra, Mapping) else extra
+    for name, value in pairs:
+        headers[by_lower_case.setdefault(name.lower(), name)] = value
+    return headers
+
+
+def is_unchanged(request: WSUpgradeRequest, tag: str) -> bool:
+    """Whether the client has what ``tag`` stands for (RFC 9110, 13.1.2)."""
+    value = ",".join(request.headers.getall("If-None-Match", []))
+    if value.strip(" \t") == "*":
+        return True
+    return any(found[1] == tag for found in _TAG.finditer(value))

@@ -1,0 +1,166 @@
+"""``files``: the files of a directory."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from io import FileIO
+from pathlib import PureWindowsPath
+from typing import List, Optional, Union
+from urllib.parse import unquote_to_bytes
+
+from picows_codec import WSUpgradeRequest, WSUpgradeResponse
+from picows_codec.deferred_response import DeferredResponse
+from picows_server.http.download import PIECE, FileDownload
+from picows_server.http.entity import Headers, content_type_of, entity_headers, is_unchanged
+from picows_server.logs import Logger, resolve_logger
+from picows_server.routing import MountedHandler, log_refusal, target_path
+
+__all__ = ["files"]
+
+_WELL_KNOWN = ".well-known"  # RFC 8615
+# No FIFO is waited for, no link followed; no child process inherits the file.
+_FLAGS = os.O_RDONLY
+for _name in ("O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_BINARY", "O_NOINHERIT"):
+    _FLAGS |= getattr(os, _name, 0)
+
+# Of this machine, not of the request.
+_NO_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}
+
+_BUSY = "The file cannot be read now.\n"
+
+FileResponse = Union[WSUpgradeResponse, DeferredResponse, None]
+
+
+class _Files(MountedHandler):
+    def __init__(self, directory: str, index: str, extra_headers: Headers, path: str) -> None:
+        self._directory = directory
+        self._index = index
+        self._extra_headers = extra_headers
+        self._path = path
+
+    def __repr__(self) -> str:
+        return f"files({self._directory!r})"
+
+    def mounted_at(self, path: str) -> _Files:
+        if not path.endswith("/"):
+            raise ValueError(f"the path of {self!r} must have a trailing slash, for what is below")
+        return _Files(self._directory, self._index, self._extra_headers, path)
+
+    def __call__(self, request: WSUpgradeRequest) -> FileResponse:
+        names = names_below(self._path, target_path(request.path), self._index)
+        if names is None:
+            return None
+        server = request.server
+        logger = resolve_logger(None) if server is None else server.logger
+        try:
+            file = self._open(names)
+        except OSError as error:
+            if error.errno not in _NO_RESOURCES:
+                return None  # whatever it is: no link, no permission, a name that is too long
+            log_refusal(logger, request, "503 Service Unavailable", str(error))
+            return WSUpgradeResponse.create_error_response(503, _BUSY, {"Retry-After": "5"})
+        if file is None:
+            return None
+        try:
+            return self._respond(request, file, names[-1], logger)
+        except BaseException:
+            file.close()
+            raise
+
+    def _open(self, names: List[str]) -> Optional[FileIO]:
+        """Open the file; None if it lies elsewhere, or is no file."""
+        directory = os.path.realpath(self._directory)
+        path = os.path.realpath(os.path.join(directory, *names))
+        if os.path.commonpath([directory, path]) != directory:
+            return None
+        file = FileIO(path, opener=_opener)
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            return file
+        file.close()
+        return None
+
+    def _respond(
+        self, request: WSUpgradeRequest, file: FileIO, name: str, logger: Logger
+    ) -> FileResponse:
+        status = os.fstat(file.fileno())
+        tag = f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
+        headers = entity_headers(tag, content_type_of(name), self._extra_headers)
+        if is_unchanged(request, tag):
+            file.close()
+            return WSUpgradeResponse.create_response(304, None, headers)
+        if status.st_size <= PIECE:
+            with file:
+                return WSUpgradeResponse.create_ok_response(file.read(PIECE), headers)
+        return FileDownload(
+            WSUpgradeResponse.create_ok_response(None, headers),
+            file,
+            status.st_size,
+            is_head=request.method == "HEAD",
+            logger=logger,
+        )
+
+
+def _opener(path: str, _: int) -> int:
+    return os.open(path, _FLAGS)
+
+
+def names_below(prefix: str, path: str, index: str) -> Optional[List[str]]:
+    """The names of directories and file that a path has below ``prefix``; None: there is no file.
+
+    Each name is decoded once (RFC 3986, 2.1). None that could lead elsewhere, that an operating
+    system reads in its own way, or that is hidden, is a name of a file here.
+    """
+    if not path.startswith(prefix):
+        return None
+    parts = path[len(prefix) :].split("/")
+    if not parts[-1]:
+        parts[-1] = index
+    names = [_name_of(part) for part in parts]
+    found = [name for name in names if name is not None]
+    return found if len(found) == len(names) else None
+
+
+def _name_of(part: str) -> Optional[str]:
+    try:
+        name = unquote_to_bytes(part).decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    if not name or "/" in name or "\\" in name or not name.isprintable():
+        return None
+    if name.startswith(".") and name != _WELL_KNOWN:
+        return None
+    if os.name == "nt" and (":" in name or name[-1] in ". " or PureWindowsPath(name).is_reserved()):
+        return None  # a drive, a stream, a device, or another name of the same file
+    return name
+
+
+def files(
+    directory: Union[str, os.PathLike[str]],
+    *,
+    index: str = "index.html",
+    extra_headers: Headers = None,
+) -> MountedHandler:
+    """Serve the files of a directory and of those below: a handler for a mapping of paths.
+
+    The path in the mapping must have a trailing slash. What is below it is the name of the file; a
+    path that ends in a slash stands for ``index`` in that directory. Links are followed as long as
+    they stay within the directory. Hidden files (names with a leading dot, but for ``.well-known``)
+    are not served, and no directory is listed: the response is 404.
+
+    ``extra_headers``: a mapping or pairs. By default responses have ``Cache-Control: no-cache``,
+    and an ETag (time and size of the file) with which a client learns that nothing has changed (304).
+
+    Small files are read at once. Others are sent in pieces of 64 KiB as long as the write queue is
+    below ``write_high_watermark``; a client that does not take what is queued within
+    ``stall_timeout`` is disconnected. The loop waits for the disk meanwhile: for many or large
+    files, and for ranges, let the proxy in front of the server send them.
+
+    Raises :class:`NotADirectoryError` if there is no such directory.
+    """
+    path = os.path.abspath(directory)
+    if not os.path.isdir(path):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
+    WSUpgradeResponse.create_ok_response(None, entity_headers('""', "text/plain", extra_headers))
+    return _Files(path, index, extra_headers, "/")

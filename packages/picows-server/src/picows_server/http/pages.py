@@ -1,0 +1,62 @@
+"""``page``: one file, kept in memory."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Optional, Union
+
+from picows_codec import WSUpgradeRequest, WSUpgradeResponse
+from picows_server.http.entity import Headers, content_type_of, entity_headers, is_unchanged
+from picows_server.routing import MountedHandler, target_path
+
+__all__ = ["page"]
+
+
+class _Page(MountedHandler):
+    def __init__(self, name: str, response: WSUpgradeResponse, tag: str, path: str = "/") -> None:
+        self._name = name
+        self._response = response
+        self._tag = tag
+        self._path = path
+
+    def __repr__(self) -> str:
+        return f"page({self._name!r})"
+
+    def mounted_at(self, path: str) -> _Page:
+        return _Page(self._name, self._response, self._tag, path)
+
+    def __call__(self, request: WSUpgradeRequest) -> Optional[WSUpgradeResponse]:
+        if self._path.endswith("/") and target_path(request.path) != self._path:
+            return None
+        if is_unchanged(request, self._tag):
+            return WSUpgradeResponse.create_response(304, None, self._response.headers)
+        return self._response
+
+
+def page(
+    path: Union[str, os.PathLike[str]],
+    *,
+    content_type: Optional[str] = None,
+    extra_headers: Headers = None,
+) -> MountedHandler:
+    """Serve one file: a handler for a mapping of paths.
+
+    The file is read now and kept in memory, so a server that cannot open files any more serves it,
+    and does not see when it changes. Under a path with a trailing slash it is served for exactly
+    this path; the response to what is below is 404.
+
+    ``content_type``: by default what the name of the file says, with ``charset=utf-8`` for text.
+
+    ``extra_headers``: a mapping or pairs. By default responses have ``Cache-Control: no-cache``,
+    and an ETag with which a client learns that nothing has changed (304).
+
+    Raises :class:`OSError` if the file cannot be read, and :class:`WSInvalidOptionError` for
+    headers that cannot be sent.
+    """
+    file = Path(path)
+    content = file.read_bytes()
+    tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+    headers = entity_headers(tag, content_type or content_type_of(file.name), extra_headers)
+    return _Page(str(file), WSUpgradeResponse.create_ok_response(content, headers), tag)
