@@ -192,8 +192,21 @@ SERVER_ROOMS = (
     "protocol",
     "backend",
     "connections",
+    "proxies.__init__",
+    "proxies.networks",
+    "proxies.forwarded",
+    "proxies.header",
+    "proxies.connections",
+    "proxies.trust",
     "handlers",
     "hosting",
+    "http.__init__",
+    "http.entity",
+    "http.download",
+    "http.files",
+    "http.pages",
+    "http.health",
+    "http.routes",
     "server",
     "call",
     "create",
@@ -228,6 +241,7 @@ LAYERS = (
     " picows_server.handlers picows_server.asgi picows_codec.coroutines.events"
     " picows_server.handlers picows_codec.tap picows_codec.tap_types picows_codec.testing"
     " picows_codec.connection.tapping picows_codec.recording"
+    " picows_server.http picows_server.proxies ipaddress mimetypes"
 )
 # What unit tests use may know asyncio, and nothing that is not of its folder imports it. A waiter
 # asks it which task runs.

@@ -246,7 +246,7 @@ async def ws_create_server(
 
 
 def _routes(routes: abc.Mapping[str, Any], url: ServerURL, logger: Logger) -> Routes:
-    from picows_server.http.routes import Routes
+    from picows_server.http.routes import Routes  # noqa: PLC0415 - for those who use it
 
     if url.path is not None:
         raise WSInvalidOptionError(
@@ -265,7 +265,7 @@ def _behind_proxies(
 ) -> Tuple[Route, Callable[..., Connections]]:
     if not proxy_protocol and forwarded_header is None and trusted_proxies == ():
         return route, Connections
-    from picows_server.proxies.trust import behind_proxies
+    from picows_server.proxies.trust import behind_proxies  # noqa: PLC0415
 
     return behind_proxies(
         route,

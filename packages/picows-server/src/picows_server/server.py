@@ -55,8 +55,8 @@ class WSServer(asyncio.AbstractServer):
         self._close_timeout = options.close_timeout
         self._logger = logger
         self._backlog = backlog
-        #: Checks without arguments, also coroutine functions, by name. While one of them is false or
-        #: raises, :func:`ready` responds with 503.
+        #: Checks without arguments, also coroutine functions, by name. While one of them is false
+        #: or raises, :func:`ready` responds with 503.
         self.ready_checks: Dict[str, Callable[[], object]] = {}
         self._connections = make_connections(
             loop=loop,

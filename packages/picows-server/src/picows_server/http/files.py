@@ -150,7 +150,8 @@ def files(
     are not served, and no directory is listed: the response is 404.
 
     ``extra_headers``: a mapping or pairs. By default responses have ``Cache-Control: no-cache``,
-    and an ETag (time and size of the file) with which a client learns that nothing has changed (304).
+    and an ETag (time and size of the file) with which a client learns that nothing has changed
+    (304).
 
     Small files are read at once. Others are sent in pieces of 64 KiB as long as the write queue is
     below ``write_high_watermark``; a client that does not take what is queued within

@@ -48,8 +48,7 @@ def _route_by_client(
         client = header.client_of(request)
     except ValueError as error:
         log_refusal(logger, request, "400 Bad Request", f"header {header.name}: {error}")
-        return WSUpgradeResponse.create_error_response(
-            400, f"The {header.name} header is invalid.\n"
-        )
+        text = f"The {header.name} header is invalid.\n"
+        return WSUpgradeResponse.create_error_response(400, text)
     set_remote_address(request, client)
     return route(request)
