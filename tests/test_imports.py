@@ -241,7 +241,7 @@ LAYERS = (
     " picows_server.handlers picows_server.asgi picows_codec.coroutines.events"
     " picows_server.handlers picows_codec.tap picows_codec.tap_types picows_codec.testing"
     " picows_codec.connection.tapping picows_codec.recording"
-    " picows_server.http picows_server.proxies ipaddress mimetypes"
+    " picows_server.http picows_server.proxies"
 )
 # What unit tests use may know asyncio, and nothing that is not of its folder imports it. A waiter
 # asks it which task runs.

@@ -1,0 +1,252 @@
+"""picows_server.http.download: files that are sent in pieces."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from io import FileIO
+from pathlib import Path
+from typing import Any, List, Tuple
+
+import pytest
+
+from picows_server import WSUpgradeResponse, create_ssl_context, files, ws_create_server
+from picows_server.http.download import PIECE, FileDownload
+from tests.support.certificates import Certificates
+from tests.support.judge import ask
+from tests.support.rawclient import RawClient
+from tests.support.servers import (
+    ANY_PORT,
+    plain_backends,
+    quiet_logger,
+    serving,
+    sockname,
+    tls_backends,
+)
+
+SIZE = 5_000_000
+REQUEST = b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Path:
+    """A file that no queue and no socket holds, in a directory of its own."""
+    file = tmp_path / "large"
+    file.write_bytes(os.urandom(SIZE))
+    return file
+
+
+class Opened:
+    """The files that downloads have opened, and the most that was queued for their clients."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.files: List[FileIO] = []
+        self.most_queued = 0
+        opened = self
+
+        class Watched(FileDownload):
+            __slots__ = ()
+
+            def __init__(self, response: Any, file: FileIO, size: int, **options: Any) -> None:
+                opened.files.append(file)
+                super().__init__(response, file, size, **options)
+
+            def _go_on(self) -> None:
+                endpoint = self._endpoint
+                super()._go_on()
+                queued = 0 if endpoint is None else endpoint.write_queue_size
+                opened.most_queued = max(opened.most_queued, queued)
+
+        monkeypatch.setattr("picows_server.http.files.FileDownload", Watched)
+
+    async def wait_until_closed(self) -> None:
+        while not self.files or not all(file.closed for file in self.files):
+            await asyncio.sleep(0.001)
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> Opened:
+    return Opened(monkeypatch)
+
+
+@plain_backends
+async def test_a_large_file(backend: str, large: Path, opened: Opened) -> None:
+    async with serving({"/": files(large.parent)}, backend=backend) as server:
+        response = await ask(sockname(server), "/large")
+        assert response.status == 200
+        assert response.body == large.read_bytes()
+        tag = [("If-None-Match", response.tag)]
+        assert (await ask(sockname(server), "/large", headers=tag)).status == 304
+        head = await ask(sockname(server), "/large", method="HEAD")
+        assert (head.status, head.headers, head.body) == (200, response.headers, b"")
+        await opened.wait_until_closed()
+    assert opened.most_queued <= 65536 + PIECE + 512
+
+
+@tls_backends
+async def test_over_tls(
+    backend: str, large: Path, opened: Opened, certificates: Certificates
+) -> None:
+    tls = create_ssl_context(certificates.server_chain, certificates.server_key)
+    starting = serving(
+        {"/": files(large.parent)}, "wss://127.0.0.1:0", backend=backend, ssl_context=tls
+    )
+    async with starting as server:
+        context = certificates.client_context()
+        response = await ask(sockname(server), "/large", context=context)
+        assert response.body == large.read_bytes()
+        await opened.wait_until_closed()
+    assert opened.most_queued < 4 * PIECE
+
+
+@pytest.mark.parametrize("size", [PIECE, PIECE + 1, 2 * PIECE, 2 * PIECE + 1])
+async def test_sizes(size: int, tmp_path: Path) -> None:
+    content = os.urandom(size)
+    (tmp_path / "file").write_bytes(content)
+    async with serving({"/": files(tmp_path)}) as server:
+        assert (await ask(sockname(server), "/file")).body == content
+
+
+@plain_backends
+async def test_a_client_that_ends_its_side(backend: str, large: Path) -> None:
+    """As ``nc -N`` and some HTTP/1.0 clients do."""
+    async with serving({"/": files(large.parent)}, backend=backend) as server:
+        async with await RawClient.connect(sockname(server)) as client:
+            client.writer.write(REQUEST)
+            client.writer.write_eof()
+            response = await client.read_response()
+        assert response.body == large.read_bytes()
+
+
+@plain_backends
+async def test_a_slow_client(backend: str, large: Path, opened: Opened) -> None:
+    """It is waited for beyond websocket_handshake_timeout."""
+    starting = serving({"/": files(large.parent)}, backend=backend, websocket_handshake_timeout=0.2)
+    async with starting as server, await RawClient.connect(sockname(server)) as client:
+        client.writer.write(REQUEST)
+        await client.reader.readuntil(b"\r\n\r\n")
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await asyncio.sleep(0.4)
+        assert not opened.files[0].closed
+        client.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        assert await client.reader.readexactly(SIZE) == large.read_bytes()
+        await opened.wait_until_closed()
+
+
+@plain_backends
+async def test_a_client_that_does_not_read(backend: str, large: Path, opened: Opened) -> None:
+    starting = serving({"/": files(large.parent)}, backend=backend, stall_timeout=0.1)
+    async with starting as server, await RawClient.connect(sockname(server)) as client:
+        client.writer.write(REQUEST)
+        await client.reader.readuntil(b"\r\n\r\n")
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await opened.wait_until_closed()
+        while server.connections:
+            await asyncio.sleep(0.001)
+        assert server.pending_handshakes == 0
+
+
+@plain_backends
+@pytest.mark.parametrize("is_reset", [True, False])
+async def test_a_client_that_leaves(
+    backend: str, is_reset: bool, large: Path, opened: Opened
+) -> None:
+    async with serving({"/": files(large.parent)}, backend=backend) as server:
+        client = await RawClient.connect(sockname(server))
+        client.writer.write(REQUEST)
+        await client.reader.readuntil(b"\r\n\r\n")
+        if is_reset:
+            client.reset()
+        await client.close()
+        await opened.wait_until_closed()
+        while server.connections:
+            await asyncio.sleep(0.001)
+
+
+@plain_backends
+async def test_closing_the_server_ends_it(backend: str, large: Path, opened: Opened) -> None:
+    server = await ws_create_server(ANY_PORT, {"/": files(large.parent)}, backend=backend)
+    async with await RawClient.connect(sockname(server)) as client:
+        client.writer.write(REQUEST)
+        await client.reader.readuntil(b"\r\n\r\n")
+        server.close()
+        await server.wait_closed()
+    await opened.wait_until_closed()
+
+
+async def test_a_file_that_becomes_shorter(
+    large: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    read = FileDownload._read
+
+    def shorten(self: FileDownload) -> bytes:
+        os.truncate(large, PIECE)
+        return read(self)
+
+    monkeypatch.setattr(FileDownload, "_read", shorten)
+    async with serving({"/": files(large.parent)}) as server:
+        async with await RawClient.connect(sockname(server)) as client:
+            client.writer.write(REQUEST)
+            received = await client.reader.read()
+    assert b"Content-Length: 5000000\r\n" in received
+    assert len(received) < SIZE
+    assert "could not be sent: it has become shorter meanwhile" in caplog.text
+
+
+async def test_a_file_that_becomes_longer(large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = large.read_bytes()
+    read = FileDownload._read
+
+    def lengthen(self: FileDownload) -> bytes:
+        with large.open("ab") as file:
+            file.write(b"more")
+        return read(self)
+
+    monkeypatch.setattr(FileDownload, "_read", lengthen)
+    async with serving({"/": files(large.parent)}) as server:
+        assert (await ask(sockname(server), "/large")).body == content
+
+
+async def test_others_are_served_meanwhile(large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each iteration of the loop reads one piece."""
+    steps: List[Tuple[str, int]] = []
+    read = FileDownload._read
+
+    def noted(self: FileDownload) -> bytes:
+        data = read(self)
+        steps.append(("read", len(data)))
+        return data
+
+    monkeypatch.setattr(FileDownload, "_read", noted)
+
+    async def count_iterations() -> None:
+        while True:
+            await asyncio.sleep(0)
+            steps.append(("iteration", 0))
+
+    async with serving({"/": files(large.parent)}) as server:
+        counting = asyncio.ensure_future(count_iterations())
+        await ask(sockname(server), "/large")
+        counting.cancel()
+    reads = [size for step, size in steps if step == "read"]
+    assert max(reads) == PIECE
+    assert all(
+        pair != ("read", "read") for pair in zip(*[[s for s, _ in steps][i:] for i in (0, 1)])
+    )
+
+
+async def test_pipelined_requests_are_not_read(large: Path) -> None:
+    async with serving({"/": files(large.parent)}) as server:
+        async with await RawClient.connect(sockname(server)) as client:
+            client.writer.write(REQUEST * 3)
+            response = await client.read_response()
+            assert response.body == large.read_bytes()
+            assert await client.reader.read() == b""
+
+
+def test_one_that_never_begins(large: Path) -> None:
+    file = FileIO(large)
+    response = WSUpgradeResponse.create_ok_response()
+    made = FileDownload(response, file, SIZE, is_head=False, logger=quiet_logger())
+    made.cancel()
+    assert file.closed

@@ -1,0 +1,71 @@
+"""picows_server.http.pages: one file, kept in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from picows_server import WSInvalidOptionError, page
+from tests.support.judge import ask
+from tests.support.servers import serving, sockname
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Path:
+    file = tmp_path / "index.html"
+    file.write_text("<p>żółw", encoding="utf-8")
+    return file
+
+
+async def test_a_page(index: Path) -> None:
+    async with serving({"/": page(index), "/other": page(str(index))}) as server:
+        name = sockname(server)
+        response = await ask(name)
+        assert response.status == 200
+        assert response.body.decode() == "<p>żółw"
+        assert response.headers["content-type"] == "text/html; charset=utf-8"
+        assert response.headers["cache-control"] == "no-cache"
+        assert (await ask(name, "/?a=b")).body == response.body
+        assert (await ask(name, "/other")).body == response.body
+        assert (await ask(name, "/nowhere")).status == 404
+        head = await ask(name, method="HEAD")
+        assert (head.headers, head.body) == (response.headers, b"")
+
+
+async def test_validators(index: Path) -> None:
+    async with serving({"/": page(index)}) as server:
+        name = sockname(server)
+        tag = (await ask(name)).tag
+        unchanged = await ask(name, headers=[("If-None-Match", tag)])
+        assert (unchanged.status, unchanged.body, unchanged.tag) == (304, b"", tag)
+        assert "content-length" not in unchanged.headers
+        assert (await ask(name, headers=[("If-None-Match", '"other"')])).status == 200
+
+
+async def test_it_is_read_once(index: Path) -> None:
+    async with serving({"/": page(index)}) as server:
+        index.unlink()
+        assert (await ask(sockname(server))).status == 200
+
+
+async def test_headers(index: Path) -> None:
+    made = page(index, content_type="text/plain", extra_headers={"Cache-Control": "max-age=60"})
+    async with serving({"/": made}) as server:
+        headers = (await ask(sockname(server))).headers
+    assert headers["content-type"] == "text/plain"
+    assert headers["cache-control"] == "max-age=60"
+
+
+async def test_as_the_only_handler(index: Path) -> None:
+    async with serving(page(index)) as server:
+        assert (await ask(sockname(server))).status == 200
+        assert (await ask(sockname(server), "/x")).status == 404
+
+
+def test_what_cannot_be_served(tmp_path: Path, index: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        page(tmp_path / "nothing.html")
+    with pytest.raises(WSInvalidOptionError):
+        page(index, extra_headers={"X": "a\nb"})
+    assert repr(page(index)) == f"page({str(index)!r})"
