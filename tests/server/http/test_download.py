@@ -25,6 +25,7 @@ from tests.support.servers import (
 )
 
 SIZE = 5_000_000
+CONTENT = os.urandom(SIZE)
 REQUEST = b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
@@ -32,7 +33,7 @@ REQUEST = b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n"
 def large(tmp_path: Path) -> Path:
     """A file that no queue and no socket holds, in a directory of its own."""
     file = tmp_path / "large"
-    file.write_bytes(os.urandom(SIZE))
+    file.write_bytes(CONTENT)
     return file
 
 
@@ -74,7 +75,7 @@ async def test_a_large_file(backend: str, large: Path, opened: Opened) -> None:
     async with serving({"/": files(large.parent)}, backend=backend) as server:
         response = await ask(sockname(server), "/large")
         assert response.status == 200
-        assert response.body == large.read_bytes()
+        assert response.body == CONTENT
         tag = [("If-None-Match", response.tag)]
         assert (await ask(sockname(server), "/large", headers=tag)).status == 304
         head = await ask(sockname(server), "/large", method="HEAD")
@@ -94,7 +95,7 @@ async def test_over_tls(
     async with starting as server:
         context = certificates.client_context()
         response = await ask(sockname(server), "/large", context=context)
-        assert response.body == large.read_bytes()
+        assert response.body == CONTENT
         await opened.wait_until_closed()
     assert opened.most_queued < 4 * PIECE
 
@@ -115,7 +116,7 @@ async def test_a_client_that_ends_its_side(backend: str, large: Path) -> None:
             client.writer.write(REQUEST)
             client.writer.write_eof()
             response = await client.read_response()
-        assert response.body == large.read_bytes()
+        assert response.body == CONTENT
 
 
 @plain_backends
@@ -129,7 +130,7 @@ async def test_a_slow_client(backend: str, large: Path, opened: Opened) -> None:
         await asyncio.sleep(0.4)
         assert not opened.files[0].closed
         client.writer.transport.resume_reading()  # type: ignore[attr-defined]
-        assert await client.reader.readexactly(SIZE) == large.read_bytes()
+        assert await client.reader.readexactly(SIZE) == CONTENT
         await opened.wait_until_closed()
 
 
@@ -184,17 +185,16 @@ async def test_a_file_that_becomes_shorter(
         return read(self)
 
     monkeypatch.setattr(FileDownload, "_read", shorten)
-    async with serving({"/": files(large.parent)}) as server:
-        async with await RawClient.connect(sockname(server)) as client:
-            client.writer.write(REQUEST)
-            received = await client.reader.read()
+    starting = serving({"/": files(large.parent)})
+    async with starting as server, await RawClient.connect(sockname(server)) as client:
+        client.writer.write(REQUEST)
+        received = await client.reader.read()
     assert b"Content-Length: 5000000\r\n" in received
     assert len(received) < SIZE
     assert "could not be sent: it has become shorter meanwhile" in caplog.text
 
 
 async def test_a_file_that_becomes_longer(large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    content = large.read_bytes()
     read = FileDownload._read
 
     def lengthen(self: FileDownload) -> bytes:
@@ -204,7 +204,7 @@ async def test_a_file_that_becomes_longer(large: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(FileDownload, "_read", lengthen)
     async with serving({"/": files(large.parent)}) as server:
-        assert (await ask(sockname(server), "/large")).body == content
+        assert (await ask(sockname(server), "/large")).body == CONTENT
 
 
 async def test_others_are_served_meanwhile(large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,18 +230,17 @@ async def test_others_are_served_meanwhile(large: Path, monkeypatch: pytest.Monk
         counting.cancel()
     reads = [size for step, size in steps if step == "read"]
     assert max(reads) == PIECE
-    assert all(
-        pair != ("read", "read") for pair in zip(*[[s for s, _ in steps][i:] for i in (0, 1)])
-    )
+    names = [step for step, _ in steps]
+    assert ("read", "read") not in set(zip(names, names[1:]))
 
 
 async def test_pipelined_requests_are_not_read(large: Path) -> None:
-    async with serving({"/": files(large.parent)}) as server:
-        async with await RawClient.connect(sockname(server)) as client:
-            client.writer.write(REQUEST * 3)
-            response = await client.read_response()
-            assert response.body == large.read_bytes()
-            assert await client.reader.read() == b""
+    starting = serving({"/": files(large.parent)})
+    async with starting as server, await RawClient.connect(sockname(server)) as client:
+        client.writer.write(REQUEST * 3)
+        response = await client.read_response()
+        assert response.body == CONTENT
+        assert await client.reader.read() == b""
 
 
 def test_one_that_never_begins(large: Path) -> None:

@@ -128,10 +128,10 @@ HOSTILE = [
 @pytest.mark.parametrize("target", HOSTILE)
 async def test_nothing_else(directory: Path, target: str) -> None:
     for routes in ({"/static/": files(directory)}, files(directory)):
-        async with serving(routes) as server:
-            async with await RawClient.connect(sockname(server)) as client:
-                client.writer.write(f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
-                response = await client.read_response()
+        starting = serving(routes)
+        async with starting as server, await RawClient.connect(sockname(server)) as client:
+            client.writer.write(f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            response = await client.read_response()
         assert response.status == 404
         assert SECRET not in response.body
 

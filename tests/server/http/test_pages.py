@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -44,8 +45,9 @@ async def test_validators(index: Path) -> None:
 
 
 async def test_it_is_read_once(index: Path) -> None:
-    async with serving({"/": page(index)}) as server:
-        index.unlink()
+    routes = {"/": page(index)}
+    os.unlink(index)
+    async with serving(routes) as server:
         assert (await ask(sockname(server))).status == 200
 
 

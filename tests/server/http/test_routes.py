@@ -1,4 +1,4 @@
-"""picows_server.http.routes: which handler a request reaches, and what the server itself answers."""
+"""picows_server.http.routes: which handler a request reaches, and how the server responds."""
 
 from __future__ import annotations
 

@@ -101,11 +101,11 @@ async def test_the_header_comes_before_tls(
 @pytest.mark.parametrize("header", [LOCAL, b"PROXY UNKNOWN\r\n"])
 async def test_a_proxy_that_speaks_for_itself(header: bytes) -> None:
     seen: List[Any] = []
-    async with serving(lambda request: Noting(seen, request), **TRUSTED) as server:
-        async with await RawClient.connect(sockname(server)) as client:
-            client.writer.write(header)
-            assert (await client.upgrade()).status == 101
-            own = client.writer.get_extra_info("sockname")
+    starting = serving(lambda request: Noting(seen, request), **TRUSTED)
+    async with starting as server, await RawClient.connect(sockname(server)) as client:
+        client.writer.write(header)
+        assert (await client.upgrade()).status == 101
+        own = client.writer.get_extra_info("sockname")
     assert seen == [own] * 2
 
 

@@ -77,16 +77,16 @@ VALID = [
 
 
 def read(data: bytes, most: Optional[int] = None) -> ProxyHeader:
-    """Feed as much as is wanted, or less, as a socket does; nothing may be wanted beyond the end."""
+    """Feed what a socket gives: what is wanted, or less of it. The header must end the data."""
     header = ProxyHeader()
     position = 0
     while header.wanted:
         size = min(header.wanted, most or header.wanted)
         piece = data[position : position + size]
-        if len(piece) < size:
+        if not piece:
             raise EOFError
         header.feed(piece)
-        position += size
+        position += len(piece)
     assert position == len(data)
     return header
 

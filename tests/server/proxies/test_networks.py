@@ -71,7 +71,7 @@ def test_wrong_types(networks: Any) -> None:
         ("", None),
         (" 1.2.3.4", None),
         ("1.2.3.4\n", None),
-        ("１.2.3.4", None),
+        ("\uff11.2.3.4", None),
     ],
 )
 def test_addresses(text: str, address: Any) -> None:

@@ -81,16 +81,16 @@ async def test_a_stranger_is_not_believed() -> None:
         for value in ("10.0.0.1", "nonsense"):
             headers = [("X-Forwarded-For", value)]
             async with await RawClient.open(sockname(server), headers=headers) as client:
-                own = client.writer.get_extra_info("sockname")
-                assert seen[:2] == [own, own]
-                seen.clear()
+                assert client.writer.get_extra_info("sockname") in seen
+    hosts = {each[0] for each in seen if isinstance(each, tuple)}
+    assert hosts == {"127.0.0.1"}
 
 
 async def test_a_client_that_is_not_told() -> None:
     seen: List[Any] = []
+    headers = [("X-Forwarded-For", "unknown")]
     async with serving(lambda request: Noting(seen, request), **X) as server:
-        async with await RawClient.open(sockname(server), headers=[("X-Forwarded-For", "unknown")]):
-            pass
+        await (await RawClient.open(sockname(server), headers=headers)).close()
     assert seen[:2] == [None, None]
 
 
@@ -98,11 +98,11 @@ async def test_both() -> None:
     """The header is believed if the PROXY protocol names a trusted proxy."""
     seen: List[Any] = []
     options: Any = {**X, "proxy_protocol": True, "trusted_proxies": ["127.0.0.1", "203.0.113.9"]}
-    async with serving(lambda request: Noting(seen, request), **options) as server:
-        async with await RawClient.connect(sockname(server)) as client:
-            client.writer.write(LINE)
-            headers = [("X-Forwarded-For", "198.51.100.1")]
-            assert (await client.upgrade(headers=headers)).status == 101
+    starting = serving(lambda request: Noting(seen, request), **options)
+    async with starting as server, await RawClient.connect(sockname(server)) as client:
+        client.writer.write(LINE)
+        headers = [("X-Forwarded-For", "198.51.100.1")]
+        assert (await client.upgrade(headers=headers)).status == 101
     assert seen[0] == ("198.51.100.1", 0)
 
 

@@ -8,9 +8,9 @@ from typing import Dict, Iterable, Mapping, Tuple, Union
 
 from picows_codec import WSUpgradeRequest
 
-__all__ = ["ExtraHeaders", "content_type_of", "entity_headers", "is_unchanged"]
+__all__ = ["EntityHeaders", "content_type_of", "entity_headers", "is_unchanged"]
 
-ExtraHeaders = Union[Mapping[str, str], Iterable[Tuple[str, str]], None]
+EntityHeaders = Union[Mapping[str, str], Iterable[Tuple[str, str]], None]
 
 # The table of the standard library alone, so that every machine gives the same types, and nothing
 # is read while serving.
@@ -31,8 +31,8 @@ def content_type_of(name: str) -> str:
     return f"{kind}; charset=utf-8" if is_text else kind
 
 
-def entity_headers(tag: str, content_type: str, extra: ExtraHeaders) -> Dict[str, str]:
-    """ExtraHeaders of a response with a body. ``tag`` has its quotes; ``extra`` may replace others.
+def entity_headers(tag: str, content_type: str, extra: EntityHeaders) -> Dict[str, str]:
+    """Headers of a response with a body. ``tag`` has its quotes; ``extra`` may replace others.
 
     A cache asks whether the body has changed each time that it uses it.
     """

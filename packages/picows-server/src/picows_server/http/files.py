@@ -13,7 +13,7 @@ from urllib.parse import unquote_to_bytes
 from picows_codec import WSUpgradeRequest, WSUpgradeResponse
 from picows_codec.deferred_response import DeferredResponse
 from picows_server.http.download import PIECE, FileDownload
-from picows_server.http.entity import ExtraHeaders, content_type_of, entity_headers, is_unchanged
+from picows_server.http.entity import EntityHeaders, content_type_of, entity_headers, is_unchanged
 from picows_server.logs import Logger, resolve_logger
 from picows_server.routing import MountedHandler, log_refusal, target_path
 
@@ -34,7 +34,7 @@ FileResponse = Union[WSUpgradeResponse, DeferredResponse, None]
 
 
 class _Files(MountedHandler):
-    def __init__(self, directory: str, index: str, extra_headers: ExtraHeaders, path: str) -> None:
+    def __init__(self, directory: str, index: str, extra_headers: EntityHeaders, path: str) -> None:
         self._directory = directory
         self._index = index
         self._extra_headers = extra_headers
@@ -140,7 +140,7 @@ def files(
     directory: Union[str, os.PathLike[str]],
     *,
     index: str = "index.html",
-    extra_headers: ExtraHeaders = None,
+    extra_headers: EntityHeaders = None,
 ) -> MountedHandler:
     """Serve the files of a directory and of those below: a handler for a mapping of paths.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Optional, Union
 
 from picows_codec import WSUpgradeRequest, WSUpgradeResponse
-from picows_server.http.entity import ExtraHeaders, content_type_of, entity_headers, is_unchanged
+from picows_server.http.entity import EntityHeaders, content_type_of, entity_headers, is_unchanged
 from picows_server.routing import MountedHandler, target_path
 
 __all__ = ["page"]
@@ -39,7 +39,7 @@ def page(
     path: Union[str, os.PathLike[str]],
     *,
     content_type: Optional[str] = None,
-    extra_headers: ExtraHeaders = None,
+    extra_headers: EntityHeaders = None,
 ) -> MountedHandler:
     """Serve one file: a handler for a mapping of paths.
 

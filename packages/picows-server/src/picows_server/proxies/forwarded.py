@@ -62,10 +62,11 @@ class ForwardedHeader:
         lines = request.headers.getall(self.name, [])
         if not lines or not self._proxies.hold(peer):
             return peer
-        nodes = _forwarded_nodes(lines) if self.name == "Forwarded" else _listed_nodes(lines)
+        is_listed = self.name == "X-Forwarded-For"
+        nodes = _listed_nodes(lines) if is_listed else _forwarded_nodes(lines)
         client = peer
         for node in reversed(nodes):
-            client = _address_of(node)
+            client = _address_of(node, may_be_bare=is_listed)
             if not self._proxies.hold(client):
                 break
         return client
@@ -111,16 +112,25 @@ def _unquoted(value: str) -> str:
     return _ESCAPE.sub(r"\1", value[1:-1]) if value.startswith('"') else value
 
 
-def _address_of(node: str) -> SocketAddress:
-    """The address that a node is; None for one that is hidden."""
+def _address_of(node: str, *, may_be_bare: bool) -> SocketAddress:
+    """The address that a node is; None for one that is hidden.
+
+    ``may_be_bare``: one of IPv6 may lack its brackets.
+    """
     if _HIDDEN.fullmatch(node) is not None:
         return None
     node = _HIDDEN_PORT.sub("", node)
     found = _NODE.fullmatch(node)
-    text = node if found is None else found["six"] or found["four"]
-    port = 0 if found is None or found["port"] is None else int(found["port"])
+    port = 0
+    if found is not None:
+        text = found["six"] or found["four"]
+        port = int(found["port"] or 0)
+        is_fit = (":" in text) == bool(found["six"]) and port <= _MOST
+    else:
+        text = node
+        is_fit = may_be_bare
     address = parse_ip(text)
-    if address is None or port > _MOST or (found is not None and found["six"] and ":" not in text):
+    if address is None or not is_fit:
         raise ValueError("an element is no IP address")
     host = str(address)
     return (host, port) if address.version == 4 else (host, port, 0, 0)
