@@ -57,6 +57,7 @@ FURTHER: Dict[str, Dict[str, str]] = {
         "connection.disconnected": "connection.closing: the end, during and after it",
         "connection.round_trips": "connection.keepalive: measure_roundtrip_time",
         "connection.deferred_response": "connection.handshaking: a factory that decides later",
+        "connection.sent_response": "connection.handshaking: a response that is sent in parts",
         "deflate.inflating_limits": "deflate.inflating: limits, bombs, memory",
         "deflate.shapes": "deflate.extension: batches, messages, coroutines, many payloads",
         "stream.ends": "stream.transport: how a connection ends, and what is left of it",

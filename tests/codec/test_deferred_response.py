@@ -100,3 +100,21 @@ def test_a_refusal() -> None:
     handshake.feed_data(upgrade_request())
     handshake.resolve(WSUpgradeResponse.create_error_response(403))
     assert handshake.take_to_send().startswith(b"HTTP/1.1 403 ")
+
+
+def test_one_for_any_request() -> None:
+    class ForAny(Deferred):
+        is_for_upgrades = False
+
+    deferred = ForAny()
+    handshake = ServerHandshake(lambda request: deferred, WSOptions())
+    handshake.feed_data(b"GET / HTTP/1.0\r\n\r\n")
+    assert handshake.deferred is deferred
+    assert not handshake.response_begun
+    handshake.resolve(SentResponse(200, "OK"))
+    assert handshake.done
+    assert handshake.error is None
+
+
+def test_one_that_sends_nothing_is_not_told_of_room() -> None:
+    Deferred().resume_writing()

@@ -4,16 +4,20 @@ import copy
 import gc
 import pickle
 import sys
+import weakref
 from typing import Any, Optional
 
 import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from picows_codec import ServerHandshake, WSOptions
 from picows_codec.errors import WSInvalidOptionError, WSStateError
 from picows_codec.http.upgrade import (
     WSUpgradeRequest,
     WSUpgradeResponse,
     WSUpgradeResponseWithListener,
+    encode_response_head,
+    set_remote_address,
 )
 from tests.support.handshakes import LISTENER, MARK, Feed, make_server, request_head
 
@@ -137,6 +141,47 @@ def test_copy_of_a_response(copied: Any) -> None:
     assert made.headers["X-A"] == "1"
 
 
+@pytest.mark.parametrize(
+    ("line", "method", "path", "version"),
+    [
+        ("GET /a?b HTTP/1.1", "GET", "/a?b", "HTTP/1.1"),
+        ("HEAD http://h HTTP/1.0", "HEAD", "/", "HTTP/1.0"),
+        ("GET https://h?q HTTP/1.1", "GET", "/?q", "HTTP/1.1"),
+        ("OPTIONS * HTTP/1.1", "OPTIONS", "*", "HTTP/1.1"),
+        ("M-SEARCH * HTTP/1.1", "M-SEARCH", "*", "HTTP/1.1"),
+        ("GET / HTTP/3.7", "GET", "/", "HTTP/3.7"),
+    ],
+)
+def test_request_line(line: str, method: str, path: str, version: str) -> None:
+    request = request_of(f"{line}\r\nHost: h\r\n\r\n".encode())
+    for each in (request, pickle.loads(pickle.dumps(request))):
+        assert (each.method, each.path, each.version) == (method, path, version)
+
+
+class Server:
+    """What a request belongs to."""
+
+
+def test_server_of_a_request() -> None:
+    owner = Server()
+    server = ServerHandshake(lambda request: None, WSOptions(), (), weakref.ref(owner))
+    server.feed_data(request_head())
+    request = server.request
+    assert request is not None
+    assert request.server is owner
+    assert pickle.loads(pickle.dumps(request)).server is None
+    del owner
+    assert request.server is None
+    assert request_of(request_head()).server is None
+
+
+@pytest.mark.parametrize("address", [("203.0.113.9", 80), ("::1", 1, 0, 0), "/run/s", None])
+def test_remote_address_may_be_set(address: Any) -> None:
+    request = request_of(request_head())
+    set_remote_address(request, address)
+    assert request.remote_address == address
+
+
 def test_repr_of_request_is_short_and_keeps_secrets() -> None:
     data = request_head(("Authorization", "secret"), first_line="GET /a?token=secret HTTP/1.1")
     assert repr(request_of(data)) == "<WSUpgradeRequest GET /a>"
@@ -183,6 +228,45 @@ def test_no_body() -> None:
         assert response.to_bytes() == (
             b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
         )
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_no_body_and_no_length(status: int) -> None:
+    response = WSUpgradeResponse.create_response(status, None, {"ETag": '"a"'})
+    head = response.to_bytes()
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    assert b"Content-" not in head
+    assert b'\r\nETag: "a"\r\n' in head
+    assert head.endswith(b"\r\nConnection: close\r\n\r\n")
+
+
+def test_any_status() -> None:
+    response = WSUpgradeResponse.create_response(207, "body")
+    assert (response.status, response.reason, response.body) == (207, "Multi-Status", b"body")
+    assert b"Content-Length: 0\r\n" in WSUpgradeResponse.create_response(205).to_bytes()
+
+
+@pytest.mark.parametrize("status", [204, 205, 304])
+def test_a_body_that_may_not_be(status: int) -> None:
+    with pytest.raises(WSInvalidOptionError, match="has no body"):
+        WSUpgradeResponse.create_response(status, "body")
+
+
+@pytest.mark.parametrize("status", [101, 199, 600, 0, -1])
+def test_status_that_is_not_final(status: int) -> None:
+    with pytest.raises(WSInvalidOptionError, match="200 to 599"):
+        WSUpgradeResponse.create_response(status)
+
+
+def test_head_of_a_body_that_is_sent_apart() -> None:
+    response = WSUpgradeResponse.create_ok_response(None, {"X-A": "1"})
+    head = encode_response_head(response, 5_000_000_000)
+    assert head == (
+        b"HTTP/1.1 200 OK\r\nX-A: 1\r\nContent-Type: text/plain; charset=utf-8\r\n"
+        b"Content-Length: 5000000000\r\nConnection: close\r\n\r\n"
+    )
+    with pytest.raises(WSStateError):
+        encode_response_head(WSUpgradeResponse.create_101_response(), 5)
 
 
 def test_status_without_a_name() -> None:

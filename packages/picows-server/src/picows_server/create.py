@@ -134,8 +134,8 @@ async def ws_create_server(
         offers none, the response is 400. By default none is chosen.
 
         ``trusted_proxies``: from where proxies connect that tell whom they serve: addresses,
-        networks (``"192.0.2.0/24"``), and ``"unix"`` for peers on a Unix socket. It needs one of the
-        next two. ``request.remote_address`` and the transport's are then the client's.
+        networks (``"192.0.2.0/24"``), and ``"unix"`` for peers on a Unix socket. It needs one of
+        the next two. ``request.remote_address`` and the transport's are then the client's.
 
         ``proxy_protocol``: every connection begins with a header of HAProxy's PROXY protocol,
         version 1 or 2, before TLS. Other connections, and those from elsewhere, are refused.

@@ -27,6 +27,7 @@ cdef class Handshaking(Closing):
     # Returns whether the transport stays open, because the response is still being sent.
     cdef bint _handshake_eof(self) except -1
     cdef int _response_may_go_on(self) except -1
+    cdef int _abort_response(self, object error) except -1
     cdef int _handshake_time_is_up(self) except -1
     cdef object _handshake_lost(self, object exc)
 

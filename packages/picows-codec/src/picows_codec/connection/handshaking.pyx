@@ -192,9 +192,14 @@ cdef class Handshaking(Closing):
         except Exception as error:
             self._logger.error("%s: sending the response failed", self._peer(), exc_info=error)
             drop_tracebacks(error)
-            self._set_cause(WSDisconnectKind.HANDSHAKE_FAILURE, error)
-            return self._abort()
+            return self._abort_response(error)
         return 0
+
+    cdef int _abort_response(self, object error) except -1:
+        """Nothing can be said any more: it would be taken for a part of the response."""
+        self._set_cause(WSDisconnectKind.HANDSHAKE_FAILURE, error)
+        self._opening_failed(error)
+        return self._abort()
 
     cdef int _finish_handshake(self) except -1:
         """There is a result: send the response, and open the connection if that accepts."""
@@ -324,12 +329,10 @@ cdef class Handshaking(Closing):
         if not self._is_certain(&self._looks, 1, HEARD_FOR_VERDICT):
             return self._watch(SECOND_LOOK)
         if self._handshake.response_begun:
-            # Nothing can be said any more: its end would be taken for a part of the response.
             error = WSHandshakeTimeout(
                 f"the peer did not read the response {self._within('stall_timeout')}")
             self._logger.info("%s: %s", self._peer(), error)
-            self._set_cause(WSDisconnectKind.HANDSHAKE_FAILURE, error)
-            return self._abort()
+            return self._abort_response(error)
         deferred = self._handshake.deferred
         self._stop_waiting()
         self._handshake.feed_timeout()

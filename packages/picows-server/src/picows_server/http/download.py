@@ -25,7 +25,7 @@ class FileDownload(DeferredResponse):
     shorter, because there is no other way to tell it. ``logger`` gets a line for that.
     """
 
-    __slots__ = ("_data", "_endpoint", "_file", "_handle", "_left", "_logger", "_loop")
+    __slots__ = ("_endpoint", "_file", "_handle", "_head", "_left", "_logger", "_loop")
 
     is_for_upgrades = False
 
@@ -39,7 +39,7 @@ class FileDownload(DeferredResponse):
         logger: Logger,
     ) -> None:
         super().__init__()
-        self._data = encode_response_head(response, size)
+        self._head = encode_response_head(response, size)
         self._file = file
         self._left = 0 if is_head else size
         self._logger = logger
@@ -47,10 +47,14 @@ class FileDownload(DeferredResponse):
         self._handle: Optional[asyncio.Handle] = None
 
     def begin(self, endpoint: Any) -> None:
-        """Begin to send, in the next iteration of the loop."""
+        """Send the head now, so that a client which ends its side at once gets the rest, too."""
         self._endpoint = endpoint
         self._loop = asyncio.get_running_loop()
-        self._soon()
+        try:
+            self._send(self._head)
+        except BaseException:
+            self._end()
+            raise
 
     def resume_writing(self) -> None:
         """There is room again."""
@@ -66,25 +70,24 @@ class FileDownload(DeferredResponse):
 
     def _go_on(self) -> None:
         self._handle = None
-        endpoint = self._endpoint
-        if not self._data and not self._left:
+        if not self._left:
             self._end()
             self.decide(SentResponse(200, "OK"))
             return
         try:
-            data = self._data + self._read()
+            data = self._read()
         except OSError as error:
             # The disk's fault, not the code's: no traceback
             self._logger.error("%r could not be sent: %s", self._file.name, error)  # noqa: TRY400
-            endpoint.disconnect(False, b"")
+            self._endpoint.disconnect(False, b"")
             return
-        self._data = b""
-        if endpoint.send_response(data):
+        self._send(data)
+
+    def _send(self, data: bytes) -> None:
+        if self._endpoint.send_response(data):
             self._soon()
 
     def _read(self) -> bytes:
-        if not self._left:
-            return b""
         data = self._file.read(min(self._left, PIECE))
         if not data:
             raise OSError("it has become shorter meanwhile")
@@ -96,5 +99,4 @@ class FileDownload(DeferredResponse):
             self._handle.cancel()
             self._handle = None
         self._endpoint = None
-        self._data = b""
         self._file.close()
