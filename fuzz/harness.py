@@ -21,7 +21,14 @@ __all__ = [
     "raise_unraisable",
 ]
 
-TARGETS = ("parser", "client_handshake", "server_handshake", "endpoint", "compression")
+TARGETS = (
+    "parser",
+    "client_handshake",
+    "server_handshake",
+    "endpoint",
+    "compression",
+    "proxy_protocol",
+)
 CORPUS = Path(__file__).resolve().with_name("corpus")
 
 # Bytes that decide something in frames and in HTTP; libFuzzer finds them by watching comparisons.
@@ -50,6 +57,8 @@ TOKENS = (
     b"Connection: keep-alive, Upgrade\r\n",
     b"Sec-WebSocket-Extensions: x\r\n",
     b"Sec-WebSocket-Protocol: chat\r\n",
+    b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c",
+    b"PROXY TCP4 1.2.3.4 5.6.7.8 9 10\r\n",
 )
 MAX_MUTANT_SIZE = 4096
 

@@ -19,7 +19,14 @@ from pathlib import Path
 from typing import Dict, Optional
 
 HERE = Path(__file__).resolve().parent
-TARGETS = ("parser", "client_handshake", "server_handshake", "endpoint", "compression")
+TARGETS = (
+    "parser",
+    "client_handshake",
+    "server_handshake",
+    "endpoint",
+    "compression",
+    "proxy_protocol",
+)
 MAX_INPUT = 4096
 # A single input takes less than a millisecond.
 INPUT_TIMEOUT = 10

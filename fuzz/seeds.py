@@ -388,6 +388,41 @@ def _compression_seeds() -> Iterator[Tuple[str, bytes]]:
         yield f"header-{number}", bytes([8, 0]) + header
 
 
+# PROXY protocol: cut, the header of a proxy and what follows
+
+
+def _proxy_seeds() -> Iterator[Tuple[str, bytes]]:
+    signature = b"\r\n\r\n\0\r\nQUIT\n"
+    four = b"\xcb\0\x71\x09\x0a\0\0\1\x12\x67\1\xbb"
+    six = bytes(15) + b"\1" + bytes(10) + b"\xff\xff\xcb\0\x71\x09" + b"\x12\x67\1\xbb"
+    path = b"/run/client".ljust(108, b"\0") + bytes(108)
+    checked = signature + b"\x21\x11\0\x13" + four + b"\3\0\4\x69\x50\x0d\x1f"
+    headers = {
+        "tcp4": b"PROXY TCP4 203.0.113.9 10.0.0.1 4711 443\r\n",
+        "tcp6": b"PROXY TCP6 2001:db8::7 ::1 4711 443\r\n",
+        "mapped": b"PROXY TCP6 ::ffff:203.0.113.9 ::1 4711 443\r\n",
+        "unknown": b"PROXY UNKNOWN what ever\r\n",
+        "long-line": b"PROXY UNKNOWN " + b"x" * 120 + b"\r\n",
+        "bad-port": b"PROXY TCP4 1.1.1.1 1.1.1.1 65536 1\r\n",
+        "zeros": b"PROXY TCP4 01.1.1.1 1.1.1.1 1 1\r\n",
+        "binary-4": signature + b"\x21\x11\0\x0c" + four,
+        "binary-6": signature + b"\x21\x21\0\x24" + six,
+        "binary-unix": signature + b"\x21\x31\0\xd8" + path,
+        "binary-local": signature + b"\x20\0\0\0",
+        "binary-unspec": signature + b"\x21\0\0\5hello",
+        "binary-fields": signature + b"\x21\x11\0\x13" + four + b"\2\0\1a\4\0\0",
+        "binary-checksum": checked,
+        "binary-cut-field": signature + b"\x21\x11\0\x0f" + four + b"\2\0\5",
+        "binary-large": signature + b"\x21\x11\xff\xff" + four,
+        "binary-family": signature + b"\x21\x41\0\x0c" + four,
+        "http": b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "tls": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    }
+    for number, (name, header) in enumerate(headers.items()):
+        yield name, bytes([BYTES if number % 2 else WHOLE]) + header + b"GET /"
+    yield "unfinished", bytes([7]) + headers["tcp4"][:-1]
+
+
 _ENDPOINT_SEEDS = dict(_endpoint_seeds())
 
 SEEDS: Dict[str, Dict[str, bytes]] = {
@@ -396,6 +431,7 @@ SEEDS: Dict[str, Dict[str, bytes]] = {
     "server_handshake": dict(_server_seeds()),
     "endpoint": {**_ENDPOINT_SEEDS, **dict(_socket_seeds(_ENDPOINT_SEEDS))},
     "compression": dict(_compression_seeds()),
+    "proxy_protocol": dict(_proxy_seeds()),
 }
 
 

@@ -20,7 +20,8 @@ def main() -> None:
     coverage = ctypes.CDLL(None)
     if coverage.coverage_attach(libfuzzer.__file__.encode()):
         sys.exit(f"no libFuzzer in {libfuzzer.__file__}")
-    run = load(name)
+    with atheris.instrument_imports(include=["picows_server.proxies"]):  # the target in Python
+        run = load(name)
     if not coverage.coverage_places():
         sys.exit("the codec was not compiled with -fsanitize-coverage: see fuzz/README.md")
     atheris.Setup(sys.argv, run)

@@ -13,6 +13,7 @@ MUTANTS = {
     "server_handshake": 6000,
     "endpoint": 3000,
     "compression": 3000,
+    "proxy_protocol": 20000,
 }
 # A seed with invalid text, and the module whose close code for it the target expects.
 SEED_WITH_INVALID_TEXT = {

@@ -91,7 +91,7 @@ def test_time_begins_anew_with_each_part() -> None:
     assert connection.transport.written == b"headab"
     error = failure_of(connection)
     assert isinstance(error, WSHandshakeTimeout)
-    assert "stall_timeout (10 seconds)" in str(error)
+    assert "stall_timeout (10.0 seconds)" in str(error)
     assert [line for line in connection.log.lines if "did not read the response" in line]
 
 
