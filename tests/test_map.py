@@ -92,6 +92,7 @@ TOGETHER: Dict[str, Dict[str, str]] = {
         "connection_log": "what the log says of a connection",
         "faults": "what fails while a connection opens",
         "decisions": "whom a server accepts: deferred responses, origins, subprotocols",
+        "hostile_http": "what a client of plain HTTP can do to a server",
         "hostile_peers": "what a client can do to a server",
         "sealed": "nothing is imported or opened late",
         "taps": "what a tap sees over every backend",

@@ -59,6 +59,24 @@ def test_routing(examples: Examples) -> None:
     ]
 
 
+def test_routes(examples: Examples) -> None:
+    listening, *lines = examples.run("routes.py")
+    script = "new WebSocket(`ws://${location.host}/ws`).onmessage = (e) => console.log(e.data);"
+    assert listening.startswith("Listening on ws://127.0.0.1:")
+    assert lines == [
+        "/healthz: 200 OK: ok",
+        "/readyz: 503 Service Unavailable: not ready: database",
+        "/readyz: 200 OK: ready",
+        '/: 200 OK: <!doctype html> <script src="/static/app.js"></script>',
+        f"/static/app.js: 200 OK: {script}",
+        "/static/../index.html: 404 Not Found: Not Found",
+        "/ws: 426 Upgrade Required: header Upgrade must list websocket (RFC 6455, 4.2.1, 3)",
+        "/ws: welcome",
+        '/connections: 200 OK: {"connections": 2}',
+        "/nowhere: refused with 404",
+    ]
+
+
 def test_compression(examples: Examples) -> None:
     plain, takeover, alone = examples.run("compression.py")
     assert plain == "200 messages, 11800 bytes of JSON, no extension"

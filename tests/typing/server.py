@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
+from ipaddress import IPv4Network
+from pathlib import Path
 from typing import Any, Callable, List, Optional, Set, Union
 
 from typing_extensions import assert_type
 
 from picows_codec import WSOptions
+from picows_codec.deferred_response import DeferredResponse
 from picows_server import (
     WSBatchListener,
     WSConnection,
@@ -25,6 +28,10 @@ from picows_server import (
     WSUpgradeResponseWithListener,
     broadcast,
     create_ssl_context,
+    files,
+    health,
+    page,
+    ready,
     serve,
     ws_create_server,
 )
@@ -181,6 +188,52 @@ async def coroutines() -> None:
     await serve(Session().run, "ws://:0", max_queue="16")  # type: ignore[arg-type]
     await serve(Session().run, "ws://:0", ping_interval=20)  # type: ignore[call-arg]
     await serve("ws://:0", Session().run)  # type: ignore[arg-type]
+
+
+async def count(request: WSUpgradeRequest) -> WSUpgradeResponse:
+    return WSUpgradeResponse.create_response(200, str(request.server.connections))
+
+
+async def private(request: WSUpgradeRequest) -> Union[WSUpgradeResponse, DeferredResponse, None]:
+    documents = files("documents", index="a.html", extra_headers={"X-A": "1"})
+    return documents(request)
+
+
+def cached(request: WSUpgradeRequest) -> Optional[WSUpgradeResponse]:
+    return WSUpgradeResponse.create_response(304, extra_headers={"ETag": '"a"'})
+
+
+async def http() -> None:
+    server = await ws_create_server(
+        "ws://:0",
+        {
+            "/ws": ServerClientListener,
+            "/count": count,
+            "/cached": cached,
+            "/nothing": lambda: None,
+            "/": page("index.html", content_type="text/html", extra_headers=[("X-A", "1")]),
+            "/static/": files(Path("static")),
+            "/private/": private,
+            "/healthz": health,
+            "/readyz": ready,
+        },
+        trusted_proxies=["10.0.0.0/8", IPv4Network("192.0.2.0/24"), "unix"],
+        proxy_protocol=True,
+        forwarded_header="X-Forwarded-For",
+    )
+    server.ready_checks["database"] = lambda: True
+    server.ready_checks["cache"] = ready_later
+    server.ready_checks["wrong"] = True  # type: ignore[assignment]
+    assert_type(server.is_draining, bool)
+    await ws_create_server("ws://:0", {"/": 5})  # type: ignore[dict-item]
+    await ws_create_server("ws://:0", {5: ServerClientListener})  # type: ignore[dict-item]
+    await serve(Session().run, "ws://:0", trusted_proxies=["::1"], forwarded_header="Forwarded")
+    files(5)  # type: ignore[arg-type]
+    page("a", type="text/html")  # type: ignore[call-arg]
+
+
+async def ready_later() -> bool:
+    return True
 
 
 async def asgi(app: Callable[..., Any]) -> None:

@@ -17,7 +17,7 @@ from picows_server.http.entity import EntityHeaders, content_type_of, entity_hea
 from picows_server.logs import Logger, resolve_logger
 from picows_server.routing import MountedHandler, log_refusal, target_path
 
-__all__ = ["files"]
+__all__ = ["Files", "files"]
 
 _WELL_KNOWN = ".well-known"  # RFC 8615
 # No FIFO is waited for, no link followed; no child process inherits the file.
@@ -33,7 +33,9 @@ _BUSY = "The file cannot be read now.\n"
 FileResponse = Union[WSUpgradeResponse, DeferredResponse, None]
 
 
-class _Files(MountedHandler):
+class Files(MountedHandler):
+    """What :func:`files` returns; it may also be called by a handler of yours."""
+
     def __init__(self, directory: str, index: str, extra_headers: EntityHeaders, path: str) -> None:
         self._directory = directory
         self._index = index
@@ -43,12 +45,14 @@ class _Files(MountedHandler):
     def __repr__(self) -> str:
         return f"files({self._directory!r})"
 
-    def mounted_at(self, path: str) -> _Files:
+    def mounted_at(self, path: str) -> Files:
+        """Return the handler for this path."""
         if not path.endswith("/"):
             raise ValueError(f"the path of {self!r} must have a trailing slash, for what is below")
-        return _Files(self._directory, self._index, self._extra_headers, path)
+        return Files(self._directory, self._index, self._extra_headers, path)
 
     def __call__(self, request: WSUpgradeRequest) -> FileResponse:
+        """Respond to a request."""
         names = names_below(self._path, target_path(request.path), self._index)
         if names is None:
             return None
@@ -141,7 +145,7 @@ def files(
     *,
     index: str = "index.html",
     extra_headers: EntityHeaders = None,
-) -> MountedHandler:
+) -> Files:
     """Serve the files of a directory and of those below: a handler for a mapping of paths.
 
     The path in the mapping must have a trailing slash. What is below it is the name of the file; a
@@ -164,4 +168,4 @@ def files(
     if not os.path.isdir(path):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
     WSUpgradeResponse.create_ok_response(None, entity_headers('""', "text/plain", extra_headers))
-    return _Files(path, index, extra_headers, "/")
+    return Files(path, index, extra_headers, "/")

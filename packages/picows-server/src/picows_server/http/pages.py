@@ -11,10 +11,12 @@ from picows_codec import WSUpgradeRequest, WSUpgradeResponse
 from picows_server.http.entity import EntityHeaders, content_type_of, entity_headers, is_unchanged
 from picows_server.routing import MountedHandler, target_path
 
-__all__ = ["page"]
+__all__ = ["Page", "page"]
 
 
-class _Page(MountedHandler):
+class Page(MountedHandler):
+    """What :func:`page` returns; it may also be called by a handler of yours."""
+
     def __init__(self, name: str, response: WSUpgradeResponse, tag: str, path: str = "/") -> None:
         self._name = name
         self._response = response
@@ -24,10 +26,12 @@ class _Page(MountedHandler):
     def __repr__(self) -> str:
         return f"page({self._name!r})"
 
-    def mounted_at(self, path: str) -> _Page:
-        return _Page(self._name, self._response, self._tag, path)
+    def mounted_at(self, path: str) -> Page:
+        """Return the handler for this path."""
+        return Page(self._name, self._response, self._tag, path)
 
     def __call__(self, request: WSUpgradeRequest) -> Optional[WSUpgradeResponse]:
+        """Respond to a request."""
         if self._path.endswith("/") and target_path(request.path) != self._path:
             return None
         if is_unchanged(request, self._tag):
@@ -40,7 +44,7 @@ def page(
     *,
     content_type: Optional[str] = None,
     extra_headers: EntityHeaders = None,
-) -> MountedHandler:
+) -> Page:
     """Serve one file: a handler for a mapping of paths.
 
     The file is read now and kept in memory, so a server that cannot open files any more serves it,
@@ -59,4 +63,4 @@ def page(
     content = file.read_bytes()
     tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
     headers = entity_headers(tag, content_type or content_type_of(file.name), extra_headers)
-    return _Page(str(file), WSUpgradeResponse.create_ok_response(content, headers), tag)
+    return Page(str(file), WSUpgradeResponse.create_ok_response(content, headers), tag)
