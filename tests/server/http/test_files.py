@@ -278,7 +278,18 @@ def test_names(path: str, names: Any) -> None:
     assert names_below("/s/", path, "i") == names
 
 
-@pytest.mark.parametrize("name", ["a:b", "c:", "nul", "CON", "com1.txt", "a.", "a%20"])
+@pytest.mark.parametrize("name", ["console", "a.con", "com", "comma1"])
+def test_other_names_of_windows(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room.os, "name", "nt")
+    found = names_below("/", f"/{name}", "i")
+    monkeypatch.undo()
+    assert found == [name]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a:b", "c:", "nul", "CON", "com1.txt", "lpt%C2%B9", "aux%20.x", "a.", "a%20", "abcdef~1"],
+)
 def test_names_of_windows(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     found: List[Any] = [names_below("/", f"/{name}", "i")]
     monkeypatch.setattr(room.os, "name", "nt")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from io import FileIO
-from pathlib import PureWindowsPath
 from typing import List, Optional, Union
 from urllib.parse import unquote_to_bytes
 
@@ -24,6 +24,12 @@ _WELL_KNOWN = ".well-known"  # RFC 8615
 _FLAGS = os.O_RDONLY
 for _name in ("O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_BINARY", "O_NOINHERIT"):
     _FLAGS |= getattr(os, _name, 0)
+
+# A drive, a stream, a short or another name of the same file, a device
+_OF_WINDOWS = re.compile(
+    r"[:~]|[. ]$|^(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9\xb9\xb2\xb3])[ ]*(?:\.|$)",
+    re.IGNORECASE,
+)
 
 # Of this machine, not of the request.
 _NO_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}
@@ -135,8 +141,8 @@ def _name_of(part: str) -> Optional[str]:
         return None
     if name.startswith(".") and name != _WELL_KNOWN:
         return None
-    if os.name == "nt" and (":" in name or name[-1] in ". " or PureWindowsPath(name).is_reserved()):
-        return None  # a drive, a stream, a device, or another name of the same file
+    if os.name == "nt" and _OF_WINDOWS.search(name) is not None:
+        return None
     return name
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from functools import lru_cache, partial
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -12,7 +12,7 @@ from ipaddress import (
     ip_address,
     ip_network,
 )
-from typing import Any, Iterable, List, Optional, Union
+from typing import Any, Iterable, List, Optional, Tuple, Union
 
 from picows_codec import WSInvalidOptionError
 
@@ -48,8 +48,8 @@ class TrustedNetworks:
                 f"trusted_proxies must be an iterable of networks, not {type(networks).__name__}"
             ) from None
         self._has_unix = _UNIX in given
-        self._networks = [_checked(network) for network in given if network != _UNIX]
-        self._hold_host = lru_cache(_KNOWN_HOSTS)(self._look_up)
+        self._networks = tuple(_checked(network) for network in given if network != _UNIX)
+        self._hold_host = lru_cache(_KNOWN_HOSTS)(partial(_is_in, self._networks))
 
     def __bool__(self) -> bool:
         return self._has_unix or bool(self._networks)
@@ -60,9 +60,10 @@ class TrustedNetworks:
             return self._hold_host(address[0])
         return self._has_unix and isinstance(address, (str, bytes))
 
-    def _look_up(self, host: str) -> bool:
-        address = parse_ip(host.partition("%")[0])
-        return address is not None and any(address in network for network in self._networks)
+
+def _is_in(networks: Tuple[Union[IPv4Network, IPv6Network], ...], host: str) -> bool:
+    address = parse_ip(host.partition("%")[0])
+    return address is not None and any(address in network for network in networks)
 
 
 def parse_ip(text: str) -> Union[IPv4Address, IPv6Address, None]:
