@@ -140,6 +140,37 @@ def _check_log(log: str) -> None:
 
 
 @pytest.mark.parametrize("backend", PLAIN_BACKENDS)
+def test_sealed_routes(backend: str, tmp_path: Path, loop_kind: str) -> None:
+    """All but files, which are opened when they are asked for."""
+    proxied = b"PROXY TCP4 203.0.113.9 10.0.0.1 4711 443\r\n"
+    requests = [
+        (b"GET /", 200),
+        (b"GET /healthz", 200),
+        (b"GET /readyz", 200),
+        (b"OPTIONS /", 204),
+        (b"PUT /", 405),
+        (b"GET /ws", 426),
+        (b"GET /static/..%2f", 404),
+        (b"GET /nothing", 404),
+    ]
+
+    async def main() -> None:
+        async with sealed(loop_kind, backend, tmp_path, role="routes") as server:
+            for line, status in requests:
+                request = line + b" HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 127.0.0.1\r\n\r\n"
+                assert await server.status_of(proxied + request) == status
+            request = b"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: x\r\n\r\n"
+            local = b"PROXY UNKNOWN\r\n"
+            assert await server.status_of(local + request) == 400
+            assert await server.status_of(request) == 400
+            async with await server.connect() as client:
+                client.writer.write(proxied)
+                assert (await client.upgrade("/ws")).status == 101
+
+    run(main)
+
+
+@pytest.mark.parametrize("backend", PLAIN_BACKENDS)
 def test_sealed_server(backend: str, tmp_path: Path, loop_kind: str) -> None:
     async def main() -> None:
         async with sealed(loop_kind, backend, tmp_path) as server:

@@ -1,9 +1,9 @@
 """A process that opens no file and imports no module any more: out of descriptors, or chrooted.
 
 ``python -m tests.support.sealed server KIND BACKEND [CHAIN KEY]`` serves, sealed, until its input
-ends; the tests talk to it. ``... handlers KIND BACKEND`` does so with coroutines.
-``... client KIND BACKEND [AUTHORITY CHAIN KEY]`` connects in each way, seals itself and does all of
-it again. The last line of output is what was tried, as JSON.
+ends; the tests talk to it. ``... handlers KIND BACKEND`` does so with coroutines, ``... routes``
+with paths, behind a proxy. ``... client KIND BACKEND [AUTHORITY CHAIN KEY]`` connects in each way,
+seals itself and does all of it again. The last line of output is what was tried, as JSON.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import logging
 import os
 import ssl
 import sys
+from pathlib import Path
 from typing import Any, List
 
 # Events of sys.audit that stand for an import or a file; the value is which argument to report.
@@ -65,7 +66,12 @@ def main(role: str, kind: str, *arguments: str) -> None:
         loop = uvloop.new_event_loop()
     else:
         loop = asyncio.new_event_loop()
-    roles = {"server": _serve, "handlers": _serve_by_coroutines, "client": _connect}
+    roles = {
+        "server": _serve,
+        "handlers": _serve_by_coroutines,
+        "routes": _serve_routes,
+        "client": _connect,
+    }
     loop.run_until_complete(roles[role](seal, *arguments))
     seal.is_closed = False
     _print(json.dumps(seal.broken))
@@ -128,6 +134,40 @@ async def _serve_by_coroutines(seal: Seal, backend: str) -> None:
         backend=backend,
         close_timeout=1.0,
     )
+    await _serve_until_input_ends(seal, server)
+
+
+async def _serve_routes(seal: Seal, backend: str) -> None:
+    from picows_server import (  # noqa: PLC0415
+        WSListener,
+        files,
+        health,
+        page,
+        ready,
+        ws_create_server,
+    )
+
+    async def check() -> bool:
+        await asyncio.sleep(0)
+        return True
+
+    Path("page.html").write_bytes(b"page")  # noqa: ASYNC240 - nothing else runs yet
+    server = await ws_create_server(
+        "ws://127.0.0.1:0/",
+        {
+            "/ws": WSListener,
+            "/": page("page.html"),
+            "/static/": files("."),
+            "/healthz": health,
+            "/readyz": ready,
+        },
+        backend=backend,
+        close_timeout=1.0,
+        proxy_protocol=True,
+        forwarded_header="X-Forwarded-For",
+        trusted_proxies=["127.0.0.1"],
+    )
+    server.ready_checks["check"] = check
     await _serve_until_input_ends(seal, server)
 
 

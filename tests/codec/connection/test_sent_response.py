@@ -84,6 +84,7 @@ def test_time_begins_anew_with_each_part() -> None:
     connection.loop.advance(8)
     parts.endpoint.send_response(b"a")
     connection.loop.advance(8)
+    connection.transport.room = 0
     parts.endpoint.send_response(b"b")
     connection.loop.advance(12)
     assert parts.events == ["lost"]
@@ -93,6 +94,14 @@ def test_time_begins_anew_with_each_part() -> None:
     assert isinstance(error, WSHandshakeTimeout)
     assert "stall_timeout (10.0 seconds)" in str(error)
     assert [line for line in connection.log.lines if "did not read the response" in line]
+
+
+def test_a_peer_is_not_blamed_for_a_slow_application() -> None:
+    connection, parts = begun(b"head", stall_timeout=10)
+    connection.loop.advance(100)
+    assert parts.endpoint.send_response(b"a")
+    connection.loop.advance(100)
+    assert parts.events == []
 
 
 def test_no_stall_timeout() -> None:

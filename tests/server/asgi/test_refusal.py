@@ -7,9 +7,11 @@ from typing import Any, Dict, List, Optional, Tuple
 
 import pytest
 
+from picows_server.asgi import asgi_listener
 from picows_server.asgi.refusal import StreamedResponse, checked_fields
 from tests.support.asgi import Recorder, fronts, served
 from tests.support.rawclient import RawClient, upgrade_request
+from tests.support.servers import serving, sockname
 
 START: Dict[str, Any] = {"type": "websocket.http.response.start", "status": 404}
 TWICE = (
@@ -262,3 +264,45 @@ def test_headers_that_would_break_a_head(field: Tuple[bytes, bytes]) -> None:
 def test_headers_are_bytes(field: Any) -> None:
     with pytest.raises(TypeError, match="headers must be pairs of bytes"):
         checked_fields([field])
+
+
+async def test_a_response_that_takes_longer_than_the_handshake_may() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({**START, "headers": [(b"Content-Length", b"4")]})
+        await asyncio.sleep(0.3)
+        await send(body(b"he", True))
+        await send(body(b"re"))
+
+    factory = asgi_listener(app, lifespan="off")
+    starting = serving(factory, websocket_handshake_timeout=0.1)
+    async with starting as server, await RawClient.connect(sockname(server)) as client:
+        response = await client.upgrade()
+        assert (response.status, response.body) == (404, b"here")
+        assert await client.reader.read() == b""
+
+
+async def test_an_application_waits_for_a_client_that_reads_slowly() -> None:
+    sent = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send(START)
+        for _ in range(200):
+            await send(body(b"x" * 50_000, True))
+            sent.append(50_000)
+        await send(body())
+
+    starting = serving(asgi_listener(app, lifespan="off"))
+    async with starting as server, await RawClient.connect(sockname(server)) as client:
+        client.writer.write(upgrade_request())
+        await client.reader.readuntil(b"\r\n\r\n")
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        before = -1
+        while len(sent) > before:  # until nobody takes more
+            before = len(sent)
+            await asyncio.sleep(0.05)
+        assert before < 200
+        client.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        assert (await client.reader.read()).endswith(b"\r\n0\r\n\r\n")
+        assert len(sent) == 200

@@ -27,18 +27,15 @@ class DeferredResponse:
     loop after the decision. With this one it leaves within :meth:`decide`.
 
     Override :meth:`begin`, :meth:`lost`, and :meth:`resume_writing` if the response is sent in
-    parts. Set ``is_partly_sent`` when the first bytes of a response were written to the transport
-    below, so that no other response follows them when the time is over. All methods belong to the
-    thread of the connection.
+    parts. All methods belong to the thread of the connection.
     """
 
-    __slots__ = ("_callback", "_is_lost", "_result", "is_partly_sent")
+    __slots__ = ("_callback", "_is_lost", "_result")
 
     #: Whether a request that is no upgrade, or a broken one, is refused before :meth:`begin`.
     is_for_upgrades = True
 
     def __init__(self) -> None:
-        self.is_partly_sent = False
         self._callback: Callable[[DeferredResponse], object] | None = None
         self._result: Any = None
         self._is_lost = False

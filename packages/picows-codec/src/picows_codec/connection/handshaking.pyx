@@ -171,9 +171,9 @@ cdef class Handshaking(Closing):
         """Send a part of the response that a :class:`DeferredResponse` sends itself.
 
         Returns whether there is room for the next part. If not, ``resume_writing`` of the deferred
-        response is called when there is. ``websocket_handshake_timeout`` does not count any more:
-        the connection is aborted ``stall_timeout`` after the last call, unless the decision has
-        been made. A peer that sends no more is still sent the response, except over TLS.
+        response is called when there is. ``websocket_handshake_timeout`` does not count any more.
+        The connection is aborted if something is still queued ``stall_timeout`` after the last
+        call. A peer that sends no more is still sent the response, except over TLS.
         """
         self.check_thread()
         if self._state != CONNECTING or not self._waits_for_result:
@@ -329,16 +329,15 @@ cdef class Handshaking(Closing):
         if not self._is_certain(&self._looks, 1, HEARD_FOR_VERDICT):
             return self._watch(SECOND_LOOK)
         if self._handshake.response_begun:
+            if self._queue_below() == 0:    # this side is slow, not its peer
+                return self._watch_anew(self._options.stall_timeout)
             error = WSHandshakeTimeout(
                 f"the peer did not read the response {self._within('stall_timeout')}")
             self._logger.info("%s: %s", self._peer(), error)
             return self._abort_response(error)
-        deferred = self._handshake.deferred
         self._stop_waiting()
         self._handshake.feed_timeout()
-        response = self._handshake.take_to_send()
-        if not (isinstance(deferred, DeferredResponse) and deferred.is_partly_sent):
-            self._hold(response)
+        self._hold(self._handshake.take_to_send())
         return self._refuse(self._handshake.error)
 
     cdef object _handshake_lost(self, object exc):

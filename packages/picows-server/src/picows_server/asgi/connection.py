@@ -36,10 +36,6 @@ ASGIApplication = Callable[..., Any]
 _MOST_MESSAGES = 32
 _MOST_BYTES = 4 * 1024 * 1024
 
-# Bytes of a refusal that may wait for the peer, and seconds between two looks at them.
-_RESPONSE_QUEUE = 65536
-_RESPONSE_PAUSE = 0.01
-
 # The codec decides about these; a Sec-WebSocket-Protocol is taken as the choice of a subprotocol.
 _NOT_IN_101 = {
     b"connection",
@@ -107,6 +103,9 @@ class _Opening(DeferredResponse):
     def begin(self, endpoint: Any) -> None:
         self.connection.begin(endpoint)
 
+    def resume_writing(self) -> None:
+        self.connection.resume_writing()
+
     def lost(self) -> None:
         self.connection.lost_before_response()
 
@@ -126,6 +125,7 @@ class ASGIConnection(EventListener):
         self._response: Optional[StreamedResponse] = None
         self._is_closed_by_us = False
         self._awaits_pong = False
+        self._has_room = True
         self._below: Any = None
         self._write_waiters: List[asyncio.Future[None]] = []
 
@@ -201,11 +201,8 @@ class ASGIConnection(EventListener):
 
     def _write(self, data: bytes) -> None:
         """Write a part of a response that the codec does not know."""
-        below = self._endpoint.underlying_transport
-        if data and below is not None and not below.is_closing():
-            if self.opening is not None:
-                self.opening.is_partly_sent = True
-            below.write(data)
+        if data and self._endpoint is not None:
+            self._has_room = self._endpoint.send_response(data)
 
     def _go_on_with_response(self, data: bytes) -> None:
         self._write(data)
@@ -246,6 +243,7 @@ class ASGIConnection(EventListener):
 
     def resume_writing(self) -> None:
         """``send`` goes on."""
+        self._has_room = True
         self._wake_writers()
 
     def send_user_specific_ping(self, transport: WSTransport) -> None:
@@ -361,13 +359,10 @@ class ASGIConnection(EventListener):
         self._go_on_with_response(response.body(message))
 
     async def _drain_response(self) -> None:
-        # A connection that is not open tells nobody when its queue has become short.
-        while (  # noqa: ASYNC110
-            not self.is_ended
-            and self._endpoint is not None
-            and self._endpoint.write_queue_size > _RESPONSE_QUEUE
-        ):
-            await asyncio.sleep(_RESPONSE_PAUSE)
+        while not self.is_ended and not self._has_room:
+            waiter: asyncio.Future[None] = self._loop.create_future()
+            self._write_waiters.append(waiter)
+            await waiter
 
     def _send_data(self, message: Any) -> None:
         if self.is_ended or self.transport is None:
