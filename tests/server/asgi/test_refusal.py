@@ -270,12 +270,12 @@ async def test_a_response_that_takes_longer_than_the_handshake_may() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await receive()
         await send({**START, "headers": [(b"Content-Length", b"4")]})
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.7)
         await send(body(b"he", True))
         await send(body(b"re"))
 
     factory = asgi_listener(app, lifespan="off")
-    starting = serving(factory, websocket_handshake_timeout=0.1)
+    starting = serving(factory, websocket_handshake_timeout=0.5)
     async with starting as server, await RawClient.connect(sockname(server)) as client:
         response = await client.upgrade()
         assert (response.status, response.body) == (404, b"here")

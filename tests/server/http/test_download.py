@@ -122,12 +122,12 @@ async def test_a_client_that_ends_its_side(backend: str, large: Path) -> None:
 @plain_backends
 async def test_a_slow_client(backend: str, large: Path, opened: Opened) -> None:
     """It is waited for beyond websocket_handshake_timeout."""
-    starting = serving({"/": files(large.parent)}, backend=backend, websocket_handshake_timeout=0.2)
+    starting = serving({"/": files(large.parent)}, backend=backend, websocket_handshake_timeout=0.5)
     async with starting as server, await RawClient.connect(sockname(server)) as client:
         client.writer.write(REQUEST)
         await client.reader.readuntil(b"\r\n\r\n")
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]
-        await asyncio.sleep(0.4)
+        await asyncio.sleep(0.7)
         assert not opened.files[0].closed
         client.writer.transport.resume_reading()  # type: ignore[attr-defined]
         assert await client.reader.readexactly(SIZE) == CONTENT
@@ -136,7 +136,7 @@ async def test_a_slow_client(backend: str, large: Path, opened: Opened) -> None:
 
 @plain_backends
 async def test_a_client_that_does_not_read(backend: str, large: Path, opened: Opened) -> None:
-    starting = serving({"/": files(large.parent)}, backend=backend, stall_timeout=0.1)
+    starting = serving({"/": files(large.parent)}, backend=backend, stall_timeout=0.5)
     async with starting as server, await RawClient.connect(sockname(server)) as client:
         client.writer.write(REQUEST)
         await client.reader.readuntil(b"\r\n\r\n")

@@ -61,6 +61,7 @@ def directory(tmp_path: Path) -> Path:
         ("/static/empty", b""),
         ("/static/.well-known/token", b"acme"),
         ("http://localhost/static/a.txt", b"hello"),
+        ("/%73tatic/a.txt", b"hello"),
     ],
 )
 async def test_files(directory: Path, target: str, body: bytes) -> None:
@@ -270,12 +271,22 @@ def test_what_cannot_be_served(directory: Path) -> None:
         ("/s//", None),
         ("/s/..", None),
         ("/t/a", None),
+        ("/s", None),
+        ("/s%2fa", None),
+        ("/%73/a", ["a"]),
+        ("/s/a%2fb", None),
         ("/s/%e2%80%8b", None),  # a space of no width
         ("/s/%ed%a0%80", None),
     ],
 )
 def test_names(path: str, names: Any) -> None:
     assert names_below("/s/", path, "i") == names
+
+
+async def test_a_path_beyond_ascii(directory: Path) -> None:
+    async with serving({"/żółw/": files(directory), "/%C3%A9/": files(directory)}) as server:
+        for path in ("/%C5%BC%C3%B3%C5%82w/a.txt", "/%C3%A9/a.txt", "/%c3%a9/a.txt"):
+            assert (await ask(sockname(server), path)).body == b"hello"
 
 
 @pytest.mark.parametrize("name", ["console", "a.con", "com", "comma1"])

@@ -34,6 +34,13 @@ async def test_a_page(index: Path) -> None:
         assert (head.headers, head.body) == (response.headers, b"")
 
 
+async def test_a_path_beyond_ascii(index: Path) -> None:
+    async with serving({"/é/": page(index), "/%C3%A8/": page(index)}) as server:
+        for path in ("/%C3%A9/", "/%c3%a8/"):
+            assert (await ask(sockname(server), path)).status == 200
+            assert (await ask(sockname(server), f"{path}x")).status == 404
+
+
 async def test_validators(index: Path) -> None:
     async with serving({"/": page(index)}) as server:
         name = sockname(server)

@@ -54,6 +54,7 @@ ROUTES: Dict[str, Any] = {
     "/below/exact": says("exact"),
     "/later": later,
     "/café": says("coffee"),
+    "/a%2Fb": says("a slash"),
 }
 
 
@@ -82,6 +83,8 @@ ROUTES: Dict[str, Any] = {
         ("/%FF", b"root"),
         ("/%", b"root"),
         ("/later", b"later: GET"),
+        ("/a%2Fb", b"a slash"),
+        ("/a/b", b"root"),
     ],
 )
 async def test_paths(target: str, body: bytes) -> None:

@@ -1,4 +1,4 @@
-"""A response to an upgrade request that somebody makes later, without a task that waits for it."""
+"""A response that somebody makes later, at once or in parts, without a task that waits for it."""
 
 from __future__ import annotations
 

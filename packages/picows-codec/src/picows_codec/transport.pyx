@@ -453,7 +453,8 @@ cdef class WSTransport:
 
         ``(host, port)``, ``(host, port, flowinfo, scope_id)`` for IPv6, the path for a Unix socket
         (``""`` for one without a name, bytes in Linux's abstract namespace), None where the
-        transport could not tell. Behind a proxy it is the proxy's.
+        transport could not tell. Behind a proxy it is the proxy's, unless the server was told to
+        believe that.
         """
         return self._connection.remote_address
 

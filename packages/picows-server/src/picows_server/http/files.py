@@ -8,7 +8,7 @@ import re
 import stat
 from io import FileIO
 from typing import List, Optional, Union
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote, unquote_to_bytes
 
 from picows_codec import WSUpgradeRequest, WSUpgradeResponse
 from picows_codec.deferred_response import DeferredResponse
@@ -122,9 +122,11 @@ def names_below(prefix: str, path: str, index: str) -> Optional[List[str]]:
     Each name is decoded once (RFC 3986, 2.1). None that could lead elsewhere, that an operating
     system reads in its own way, or that is hidden, is a name of a file here.
     """
-    if not path.startswith(prefix):
+    above = unquote(prefix).split("/")[:-1]
+    parts = path.split("/")
+    if [unquote(part) for part in parts[: len(above)]] != above or len(parts) == len(above):
         return None
-    parts = path[len(prefix) :].split("/")
+    parts = parts[len(above) :]
     if not parts[-1]:
         parts[-1] = index
     names = [_name_of(part) for part in parts]

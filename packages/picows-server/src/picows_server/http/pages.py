@@ -6,6 +6,7 @@ import hashlib
 import os
 from pathlib import Path
 from typing import Optional, Union
+from urllib.parse import unquote
 
 from picows_codec import WSUpgradeRequest, WSUpgradeResponse
 from picows_server.http.entity import EntityHeaders, content_type_of, entity_headers, is_unchanged
@@ -28,11 +29,11 @@ class Page(MountedHandler):
 
     def mounted_at(self, path: str) -> Page:
         """Return the handler for this path."""
-        return Page(self._name, self._response, self._tag, path)
+        return Page(self._name, self._response, self._tag, unquote(path))
 
     def __call__(self, request: WSUpgradeRequest) -> Optional[WSUpgradeResponse]:
         """Respond to a request."""
-        if self._path.endswith("/") and target_path(request.path) != self._path:
+        if self._path.endswith("/") and unquote(target_path(request.path)) != self._path:
             return None
         if is_unchanged(request, self._tag):
             return WSUpgradeResponse.create_response(304, None, self._response.headers)

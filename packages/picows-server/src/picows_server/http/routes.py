@@ -52,7 +52,7 @@ class Routes(HostedApplication):
         self.applications: List[HostedApplication] = []
         for path, factory in routes.items():
             _check_path(path)
-            key = unquote(path)
+            key = _comparable(path)
             if key in self._exact:
                 raise WSInvalidOptionError(f"the path {path!r} is there twice")
             self._exact[key] = self._made(path, factory)
@@ -86,8 +86,7 @@ class Routes(HostedApplication):
         )
 
     def _find(self, path: str) -> Optional[Route]:
-        if "%" in path and not any(byte in path.lower() for byte in ("%2f", "%5c", "%00")):
-            path = unquote(path)
+        path = _comparable(path)
         route = self._exact.get(path)
         if route is None:
             for prefix, below in self._prefixes:
@@ -145,6 +144,12 @@ class Routes(HostedApplication):
     def cancel(self) -> None:
         for application in self.applications:
             application.cancel()
+
+
+def _comparable(path: str) -> str:
+    if "%" in path and not any(byte in path.lower() for byte in ("%2f", "%5c", "%00")):
+        return unquote(path)
+    return path
 
 
 def _check_path(path: object) -> None:
