@@ -22,9 +22,11 @@ from picows_server import (
     WSUpgradeRequest,
     WSUpgradeResponse,
     WSUpgradeResponseWithListener,
+    files,
     serve,
 )
 from tests.support.certificates import Certificates
+from tests.support.judge import ask
 from tests.support.loops import other_tasks
 from tests.support.rawclient import RawClient, upgrade_request
 from tests.support.servers import (
@@ -557,3 +559,20 @@ def test_call() -> None:
     call = serve(echo_all, ANY_PORT)
     assert repr(call) == "<serve(...): await it, or enter it by async with>"
     call.close()
+
+
+@pytest.mark.parametrize("is_later", [True, False])
+async def test_a_file_that_is_sent_in_pieces(is_later: bool, tmp_path: Path) -> None:
+    (tmp_path / "large").write_bytes(b"x" * 300_000)
+    documents = files(tmp_path)
+
+    async def later(request: WSUpgradeRequest) -> Any:
+        return documents(request)
+
+    async def handler(connection: WSConnection) -> None:
+        await connection.close()
+
+    process = later if is_later else documents
+    async with serve(handler, ANY_PORT, process_request=process) as server:
+        assert len((await ask(sockname(server), "/large")).body) == 300_000
+        assert (await ask(sockname(server), "/nothing")).status == 426

@@ -30,6 +30,7 @@ from picows_codec import (
 )
 from picows_codec.calls import returns_call
 from picows_codec.coroutines.inbox import Inbox, QueueMarks
+from picows_codec.deferred_response import DeferredResponse
 from picows_codec.socket_address import UnixPath, format_address
 from picows_server.call import WSCreateServerCall
 from picows_server.create import ws_create_server
@@ -55,7 +56,7 @@ __all__ = ["serve"]
 # A high mark, or it and the low one; None: no limit.
 Marks = Union[int, Tuple[Optional[int], Optional[int]], None]
 
-Response = Optional[WSUpgradeResponse]
+Response = Union[WSUpgradeResponse, DeferredResponse, None]
 ProcessRequest = Callable[[WSUpgradeRequest], Union[Response, Awaitable[Response]]]
 
 
@@ -196,7 +197,7 @@ class _RequestProcessor:
         context = self._handlers.context.copy()
         try:
             result = context.run(self._process, request)
-            if inspect.isawaitable(result):
+            if inspect.isawaitable(result) and not isinstance(result, DeferredResponse):
                 return self._decide_later(request, result, context)
             return self._decide(request, result, context)
         except Exception as error:  # noqa: BLE001 - whatever the user's function raises
@@ -218,6 +219,8 @@ class _RequestProcessor:
     ) -> Decision:
         if response is None:
             return self._accept(context)
+        if isinstance(response, DeferredResponse):  # a file that is sent in pieces
+            return response
         if not isinstance(response, WSUpgradeResponse):
             raise TypeError(
                 f"process_request must return a WSUpgradeResponse or None, not {response!r}"
