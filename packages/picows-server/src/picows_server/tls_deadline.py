@@ -11,7 +11,9 @@ __all__ = ["TlsDeadline"]
 
 
 class TlsDeadline:
-    """Cancels ``task``, a handshake, after ``timeout`` seconds (None: never), and sets ``error``.
+    """Cancels ``task``, a handshake or what is before it, after ``timeout`` seconds (None: never).
+
+    It sets ``error`` then.
 
     The timers of TLS engines blame a peer when the loop was blocked. This one takes a second look,
     before which the loop has read, and gives back the time that a late loop took.
