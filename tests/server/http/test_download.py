@@ -148,6 +148,18 @@ async def test_a_client_that_does_not_read(backend: str, large: Path, opened: Op
 
 
 @plain_backends
+async def test_slow_clients_do_not_keep_others_out(backend: str, large: Path) -> None:
+    """They count as connections, not as handshakes."""
+    starting = serving({"/": files(large.parent)}, backend=backend, max_pending_handshakes=1)
+    async with starting as server, await RawClient.connect(sockname(server)) as client:
+        client.writer.write(REQUEST)
+        await client.reader.readuntil(b"\r\n\r\n")
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        assert (server.connections, server.pending_handshakes) == (1, 0)
+        assert (await ask(sockname(server), "/nothing")).status == 404
+
+
+@plain_backends
 @pytest.mark.parametrize("is_reset", [True, False])
 async def test_a_client_that_leaves(
     backend: str, is_reset: bool, large: Path, opened: Opened

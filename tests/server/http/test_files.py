@@ -166,6 +166,15 @@ async def test_links(directory: Path) -> None:
             assert (await ask(name, target)).status == 404, target
 
 
+async def test_a_link_to_another_drive(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(paths: Any) -> str:
+        raise ValueError("Paths don't have the same drive")
+
+    async with serving({"/": files(directory)}) as server:
+        monkeypatch.setattr(os.path, "commonpath", refuse)
+        assert (await ask(sockname(server), "/a.txt")).status == 404
+
+
 @needs_links
 async def test_the_directory_may_be_a_link_that_changes(directory: Path) -> None:
     current = directory.parent / "current"
@@ -275,6 +284,8 @@ def test_what_cannot_be_served(directory: Path) -> None:
         ("/s%2fa", None),
         ("/%73/a", ["a"]),
         ("/s/a%2fb", None),
+        ("/s" + "/a" * 64, ["a"] * 64),
+        ("/s" + "/a" * 65, None),
         ("/s/%e2%80%8b", None),  # a space of no width
         ("/s/%ed%a0%80", None),
     ],

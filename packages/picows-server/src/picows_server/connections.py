@@ -85,7 +85,8 @@ class Connections(ProtocolOwner):
         # Those that decide about requests. A task may outlive its connection, to clean up.
         self._tasks: Set[asyncio.Task[Any]] = set()
         # The connections of the second that have not been open. A refused one counts until it has
-        # ended, so that many of them cannot pass the limit.
+        # ended, so that many of them cannot pass the limit. One that is sent a file does not, or slow
+        # clients of files would keep others out.
         self._upgrading: Set[ServerProtocol] = set()
         waiting = "further connections wait in the kernel's backlog"
         self._connections_watch = LimitWatch(
@@ -188,6 +189,12 @@ class Connections(ProtocolOwner):
         self._upgrading.discard(protocol)
         self._look_at_limits()
         self._released()
+
+    def response_begun(self, protocol: ServerProtocol) -> None:
+        if protocol in self._upgrading:
+            self._upgrading.discard(protocol)
+            self._look_at_limits()
+            self._released()
 
     def task_started(self, task: asyncio.Task[Any]) -> None:
         self._tasks.add(task)

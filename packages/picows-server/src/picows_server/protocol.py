@@ -22,6 +22,10 @@ class ProtocolOwner:
         """``protocol`` has lost its transport."""
         raise NotImplementedError
 
+    def response_begun(self, protocol: ServerProtocol) -> None:
+        """A response that is sent in parts has begun, or goes on."""
+        raise NotImplementedError
+
     def task_started(self, task: asyncio.Task[Any]) -> None:
         """A task has begun to decide about a request."""
         raise NotImplementedError
@@ -58,6 +62,11 @@ class ServerProtocol(WSEndpoint, asyncio.BufferedProtocol):
         task = super().create_task(coroutine)
         self._owner.task_started(task)
         return task
+
+    def send_response(self, data: bytes) -> bool:
+        """Send a part of a response; from the first one on the handshake is not pending."""
+        self._owner.response_begun(self)
+        return super().send_response(data)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Join the server's connections, then start the opening handshake."""

@@ -31,6 +31,9 @@ _OF_WINDOWS = re.compile(
     re.IGNORECASE,
 )
 
+# Names in a path, each of which costs a system call
+_DEEPEST = 64
+
 # Of this machine, not of the request.
 _NO_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}
 
@@ -83,7 +86,10 @@ class Files(MountedHandler):
         """Open the file; None if it lies elsewhere, or is no file."""
         directory = os.path.realpath(self._directory)
         path = os.path.realpath(os.path.join(directory, *names))
-        if os.path.commonpath([directory, path]) != directory:
+        try:
+            if os.path.commonpath([directory, path]) != directory:
+                return None
+        except ValueError:  # on another drive
             return None
         file = FileIO(path, opener=_opener)
         if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -131,7 +137,7 @@ def names_below(prefix: str, path: str, index: str) -> Optional[List[str]]:
         parts[-1] = index
     names = [_name_of(part) for part in parts]
     found = [name for name in names if name is not None]
-    return found if len(found) == len(names) else None
+    return found if len(found) == len(names) <= _DEEPEST else None
 
 
 def _name_of(part: str) -> Optional[str]:
