@@ -85,8 +85,8 @@ class Connections(ProtocolOwner):
         # Those that decide about requests. A task may outlive its connection, to clean up.
         self._tasks: Set[asyncio.Task[Any]] = set()
         # The connections of the second that have not been open. A refused one counts until it has
-        # ended, so that many of them cannot pass the limit. One that is sent a file does not, or slow
-        # clients of files would keep others out.
+        # ended, so that many of them cannot pass the limit. One that is sent a file does not, or
+        # slow clients of files would keep others out.
         self._upgrading: Set[ServerProtocol] = set()
         waiting = "further connections wait in the kernel's backlog"
         self._connections_watch = LimitWatch(
