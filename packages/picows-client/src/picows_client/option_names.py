@@ -82,12 +82,15 @@ MEANINGS = {
     "interleave": "leave it out: addresses of both families are tried alternately",
     "decode_text": "ask each frame: get_payload_as_utf8_text() or get_payload_as_bytes()",
     "backlog": _OF_SERVERS,
+    "forwarded_header": _OF_SERVERS,
     "max_connections": _OF_SERVERS,
     "max_pending_handshakes": _OF_SERVERS,
     "origins": _OF_SERVERS,
+    "proxy_protocol": _OF_SERVERS,
     "reuse_address": _OF_SERVERS,
     "reuse_port": _OF_SERVERS,
     "start_serving": _OF_SERVERS,
+    "trusted_proxies": _OF_SERVERS,
     "when_full": _OF_SERVERS,
 }
 
