@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from typing import Any, List, Optional, Tuple
 
 import pytest
@@ -177,6 +179,29 @@ def test_resume_writing_that_raises() -> None:
     assert "sending the response failed" in connection.log.lines[0]
 
 
+def test_what_is_queued_at_the_end() -> None:
+    """A slow client has as long for the end of a response as for the rest of it."""
+    connection, parts = begun(b"head", close_timeout=5, stall_timeout=60)
+    connection.transport.room = 0
+    assert parts.endpoint.send_response(b"body")
+    parts.decide(SentResponse(200, "OK"))
+    connection.loop.advance(50)
+    assert not connection.transport.aborted
+    connection.transport.drain()
+    assert connection.transport.written == b"headbody"
+    connection.loop.advance(50)
+    assert connection.transport.aborted
+
+
+def test_what_is_queued_at_the_end_for_a_peer_that_does_not_read() -> None:
+    connection, parts = begun(b"head", close_timeout=100, stall_timeout=10)
+    connection.transport.room = 0
+    assert parts.endpoint.send_response(b"body")
+    parts.decide(SentResponse(200, "OK"))
+    connection.loop.advance(11)
+    assert connection.transport.aborted
+
+
 def test_room_that_nobody_waits_for() -> None:
     connection, parts = begun(b"head")
     connection.transport.room = 0
@@ -267,3 +292,41 @@ def test_the_address_of_a_proxys_client(is_accepted: bool) -> None:
     connection.feed(connection.opening_bytes())
     assert connection.ws.remote_address == ("203.0.113.9", 80)
     assert any("203.0.113.9:80: " in line for line in connection.log.lines)
+
+
+@pytest.mark.parametrize("is_slow", [True, False])
+def test_the_address_of_a_proxys_client_while_its_response_is_made(is_slow: bool) -> None:
+    parts = Parts()
+
+    def factory(request: Any) -> Any:
+        set_remote_address(request, ("203.0.113.9", 80))
+        return parts
+
+    connection = Connection("server", factory=factory, open=False, websocket_handshake_timeout=3)
+    connection.start()
+    connection.feed(REQUEST)
+    assert connection.ws.remote_address == ("203.0.113.9", 80)
+    if is_slow:
+        connection.loop.advance(4)
+    else:
+        connection.feed_eof()
+    (line,) = connection.log.lines
+    assert "203.0.113.9:80: the opening handshake failed" in line
+
+
+def test_of_a_coroutine_whose_peer_has_left() -> None:
+    """Nobody will begin it, so it must release what it has: an open file, for example."""
+    parts = Parts()
+
+    async def factory() -> Parts:
+        with contextlib.suppress(asyncio.CancelledError):
+            await connection.loop.create_future()
+        return parts
+
+    connection = Connection("server", factory=lambda request: factory(), open=False)
+    connection.start()
+    connection.loop.call_soon(connection.transport.feed, REQUEST)
+    connection.loop.run_ready()
+    connection.lose(None)
+    connection.loop.run_ready()
+    assert parts.events == ["lost"]

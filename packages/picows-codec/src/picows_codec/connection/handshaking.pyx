@@ -94,6 +94,8 @@ cdef class Handshaking(Closing):
         cdef OpeningHandshake handshake = self._handshake
         cdef bint is_held = handshake.holds_bytes()
         cdef int used = <int> handshake.feed(data, size)
+        if handshake.request is not None:       # a route may know better where it comes from
+            self._replace_remote_address(ws_remote_address(handshake.request))
         if handshake.deferred is not None:
             if size > used:
                 handshake.feed(data + used, size - used)
@@ -153,10 +155,14 @@ cdef class Handshaking(Closing):
     def _result_is_there(self, task):
         if self._state != CONNECTING or not self._waits_for_result:
             # The connection has ended. What was raised instead of the cancellation is still told.
-            if not task.cancelled() and task.exception() is not None:
+            if task.cancelled():
+                return
+            if task.exception() is not None:
                 self._logger.error(
                     "%s: the listener factory failed after the connection had ended", self._peer(),
                     exc_info=task.exception())
+            elif isinstance(task.result(), DeferredResponse):
+                task.result().cancel()
             return
         if self._handshake.holds_bytes():
             self._read_again()      # what arrives in this call is held, too
@@ -204,11 +210,6 @@ cdef class Handshaking(Closing):
     cdef int _finish_handshake(self) except -1:
         """There is a result: send the response, and open the connection if that accepts."""
         cdef OpeningHandshake handshake = self._handshake
-        cdef object remote
-        if handshake.request is not None:
-            remote = ws_remote_address(handshake.request)
-            if remote is not self._remote_address:
-                self._replace_remote_address(remote)
         if handshake.accepted:
             self._check_listener(handshake)
         self._hold(handshake.take_to_send())
@@ -283,6 +284,7 @@ cdef class Handshaking(Closing):
 
     cdef int _refuse(self, object error, bint is_told=False) except -1:
         """The opening handshake has failed; its response, if any, has been sent."""
+        cdef bint was_sent_in_parts = self._handshake.response_begun
         if error is None:
             self._logger.debug(
                 "%s: the upgrade request was answered without an upgrade: %d %s", self._peer(),
@@ -309,7 +311,10 @@ cdef class Handshaking(Closing):
         if self._is_client:
             self._transport_below.close()   # which waits for the queue: the request, for one
             return self._watch(self._options.close_timeout)
-        return self._linger()
+        self._linger()
+        if was_sent_in_parts and self._queue_below() > 0:
+            self._watch(self._options.stall_timeout)
+        return 0
 
     # The ways in which it ends otherwise
 

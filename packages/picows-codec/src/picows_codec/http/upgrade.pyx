@@ -184,7 +184,7 @@ cdef object ws_remote_address(WSUpgradeRequest self):
 def set_remote_address(WSUpgradeRequest request not None, address):
     """Let a request come from another address: that of a proxy's client.
 
-    For routes of servers. The connection takes it over when the opening handshake has ended.
+    For routes of servers, within their call. The connection takes it over when they have returned.
     """
     request._remote_address = pack_address(address)
 
