@@ -29,6 +29,7 @@ TRUSTED = {"trusted_proxies": ["127.0.0.0/8"], "proxy_protocol": True}
 LINE = b"PROXY TCP4 203.0.113.9 10.0.0.1 4711 443\r\n"
 BINARY = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xcb\0\x71\x09\x0a\0\0\1\x12\x67\1\xbb"
 LOCAL = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"
+MANY = 1_000_000
 CLIENT = ("203.0.113.9", 4711)
 
 
@@ -169,6 +170,32 @@ async def test_others_are_refused(header: bytes, caplog: pytest.LogCaptureFixtur
             while server.connections:
                 await asyncio.sleep(0.001)
     assert "the peer is not one of trusted_proxies" in caplog.text
+
+
+async def test_a_refused_peer_that_never_stops_sending(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop serves others meanwhile, also where sock_recv returns without waiting."""
+    reads: List[int] = []
+    loop = asyncio.get_running_loop()
+
+    class Flooded:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(loop, name)
+
+        async def sock_recv(self, _: object, size: int) -> bytes:
+            reads.append(size)
+            if len(reads) == MANY:
+                raise OSError("the loop does nothing else")
+            return b"x"
+
+    options: Any = {**TRUSTED, "trusted_proxies": ["10.0.0.0/8"]}
+    async with serving(**options) as server:
+        monkeypatch.setattr(server._connections, "_loop", Flooded())
+        monkeypatch.setattr("picows_server.proxies.connections._LINGER", 0.01)
+        async with await RawClient.connect(sockname(server)) as client:
+            assert (await client.read_response()).status == 403
+            while server.connections:
+                await asyncio.sleep(0.001)
+    assert 0 < len(reads) < MANY
 
 
 @pytest.mark.parametrize("start", [b"", LINE[:20], BINARY[:14]])

@@ -102,8 +102,8 @@ class ProxiedConnections(Connections):
 
     async def _discard_rest(self, sock: socket.socket) -> None:
         # Closing a socket with unread bytes resets the connection: the response would be lost.
-        while await self._loop.sock_recv(sock, _DISCARDED):
-            pass
+        while await self._loop.sock_recv(sock, _DISCARDED):  # noqa: ASYNC110 - it is no poll
+            await asyncio.sleep(0)  # sock_recv does not wait while there is something to read
 
     def _header_done(
         self, sock: socket.socket, peer: object, task: asyncio.Task[SocketAddress]
