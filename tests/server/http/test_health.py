@@ -101,6 +101,30 @@ async def test_a_check_that_hangs() -> None:
         assert (await ask(sockname(server), "/readyz")).status == 503
 
 
+async def test_checks_behind_one_that_hangs(caplog: pytest.LogCaptureFixture) -> None:
+    """They are not asked, so no coroutine is left that nobody has awaited."""
+    asked: List[str] = []
+
+    async def hangs() -> bool:
+        asked.append("hangs")
+        await asyncio.Event().wait()
+        return True
+
+    async def later() -> bool:
+        asked.append("later")
+        return True
+
+    def behind() -> Any:
+        asked.append("behind")
+        return later()
+
+    async with serving(ROUTES, websocket_handshake_timeout=0.05) as server:
+        server.ready_checks["hangs"] = hangs
+        server.ready_checks["behind"] = behind
+        assert (await ask(sockname(server), "/readyz")).status == 503
+    assert asked == ["hangs"]
+
+
 async def test_in_a_function_for_all_paths() -> None:
     async def route(request: Any) -> Any:
         return health(request) if request.path == "/healthz" else ready(request)

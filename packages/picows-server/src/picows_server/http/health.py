@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, Awaitable, List, Tuple, Union
+from typing import Any, Awaitable, Callable, Iterator, List, Tuple, Union
 
 from picows_codec import WSUpgradeRequest, WSUpgradeResponse
 from picows_codec.log_text import one_line
 
 __all__ = ["health", "ready"]
+
+Check = Callable[[], object]
 
 _HEADERS = {"Cache-Control": "no-store"}
 
@@ -36,33 +38,41 @@ def ready(
     if server is None or server.is_draining:
         return _not_ready(["draining"])
     failed: List[str] = []
-    waiting: List[Tuple[str, Awaitable[object]]] = []
-    for name, check in list(server.ready_checks.items()):
-        try:
-            result = check()
-        except Exception as error:  # noqa: BLE001 - whatever a user's check raises
-            _log(server, name, error)
-            result = False
+    checks = iter(list(server.ready_checks.items()))
+    for name, check in checks:
+        result = _result_of(server, name, check)
         if inspect.isawaitable(result):
-            waiting.append((name, result))
-        elif not result:
+            return _ready_later(server, failed, name, result, checks)
+        if not result:
             failed.append(name)
-    return _ready_later(server, failed, waiting) if waiting else _response(failed)
+    return _response(failed)
 
 
 async def _ready_later(
-    server: Any, failed: List[str], waiting: List[Tuple[str, Awaitable[object]]]
+    server: Any, failed: List[str], name: str, result: Any, checks: Iterator[Tuple[str, Check]]
 ) -> WSUpgradeResponse:
     # One after another: their time is the limit of all, and a check that is cancelled with this
     # task leaves none behind.
-    for name, awaitable in waiting:
-        try:
-            if not await awaitable:
-                failed.append(name)
-        except Exception as error:  # noqa: BLE001 - whatever a user's check raises
-            _log(server, name, error)
+    while True:
+        if inspect.isawaitable(result):
+            try:
+                result = await result
+            except Exception as error:  # noqa: BLE001 - whatever a user's check raises
+                result = _log(server, name, error)
+        if not result:
             failed.append(name)
-    return _response(failed)
+        following = next(checks, None)
+        if following is None:
+            return _response(failed)
+        name, check = following
+        result = _result_of(server, name, check)
+
+
+def _result_of(server: Any, name: str, check: Check) -> object:
+    try:
+        return check()
+    except Exception as error:  # noqa: BLE001 - whatever a user's check raises
+        return _log(server, name, error)
 
 
 def _response(failed: List[str]) -> WSUpgradeResponse:
@@ -76,5 +86,6 @@ def _not_ready(reasons: List[str]) -> WSUpgradeResponse:
     return WSUpgradeResponse.create_error_response(503, text, _HEADERS)
 
 
-def _log(server: Any, name: str, error: Exception) -> None:
+def _log(server: Any, name: str, error: Exception) -> bool:
     server.logger.warning("the readiness check %r failed: %s", name, one_line(repr(error)))
+    return False
