@@ -17,11 +17,12 @@ from picows_server import (
     create_ssl_context,
     ws_create_server,
 )
+from picows_server.asgi import asgi_listener
 from picows_server.hosting import HostedApplication
 from picows_server.http.routes import Routes
 from tests.support.certificates import Certificates
 from tests.support.judge import ask
-from tests.support.rawclient import RawClient
+from tests.support.rawclient import RawClient, upgrade_request
 from tests.support.servers import (
     ANY_PORT,
     Echo,
@@ -187,6 +188,19 @@ async def test_head_of_a_refusal_in_a_pair() -> None:
     pair = WSUpgradeResponseWithListener(WSUpgradeResponse.create_error_response(403, "no"), None)
     async with serving({"/ws": lambda: pair}) as server:
         assert (await ask(sockname(server), "/ws", method="HEAD")).status == 403
+
+
+async def test_head_of_an_asgi_application() -> None:
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError("it is for upgrades")
+
+    async with serving({"/ws": asgi_listener(application, lifespan="off")}) as server:
+        name = sockname(server)
+        for method in ("GET", "HEAD"):
+            assert (await ask(name, "/ws", method=method)).status == 404
+        async with await RawClient.connect(name) as client:
+            client.writer.write(upgrade_request("/ws").replace(b"GET ", b"HEAD "))
+            assert (await client.reader.read()).startswith(b"HTTP/1.1 426 ")
 
 
 async def test_handlers_see_their_server() -> None:

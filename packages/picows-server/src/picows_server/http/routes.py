@@ -165,7 +165,9 @@ def _without_listener(result: RouteResult) -> RouteResult:
     """RFC 9110, 9.3.2: the response to HEAD is that to GET, which is no upgrade here."""
     if isinstance(result, WSUpgradeResponseWithListener):
         result = result.response if result.listener is None else result.listener
-    if isinstance(result, WSListener):
+    if isinstance(result, WSListener) or (
+        isinstance(result, DeferredResponse) and result.is_for_upgrades
+    ):
         return WSUpgradeResponse.create_error_response(426, "This path is for WebSocket.\n")
     if inspect.isawaitable(result) and not isinstance(result, DeferredResponse):
         return _later_without_listener(result)
