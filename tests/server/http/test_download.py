@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
+from contextlib import AsyncExitStack
 from io import FileIO
 from pathlib import Path
 from typing import Any, List, Tuple
@@ -157,6 +159,47 @@ async def test_slow_clients_do_not_keep_others_out(backend: str, large: Path) ->
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]
         assert (server.connections, server.pending_handshakes) == (1, 0)
         assert (await ask(sockname(server), "/nothing")).status == 404
+
+
+@plain_backends
+async def test_slow_clients_of_a_full_server(backend: str, large: Path) -> None:
+    """It accepts more connections than it may hold, so the limit of the others is theirs."""
+    limits: Any = {"max_connections": 1, "max_pending_handshakes": 2, "when_full": "refuse"}
+    async with serving({"/": files(large.parent)}, backend=backend, **limits) as server:
+        name = sockname(server)
+        async with AsyncExitStack() as stack:
+            for expected in ((1, 0), (2, 1), (3, 2)):
+                client = await stack.enter_async_context(await RawClient.connect(name))
+                client.writer.write(REQUEST)
+                await client.reader.readuntil(b"\r\n\r\n")
+                client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+                assert (server.connections, server.pending_handshakes) == expected
+
+
+@plain_backends
+async def test_the_end_for_a_slow_client(backend: str, tmp_path: Path) -> None:
+    """close_timeout is for closing handshakes."""
+    content = os.urandom(PIECE + 4000)
+    (tmp_path / "file").write_bytes(content)
+    starting = serving({"/": files(tmp_path)}, backend=backend, close_timeout=0.1)
+    async with starting as server:
+        (sock,) = server.sockets
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
+        client = socket.socket()
+        with client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+            client.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(client, sockname(server))
+            await loop.sock_sendall(client, REQUEST.replace(b"/large", b"/file"))
+            await asyncio.sleep(0.5)
+            received = b""
+            while True:
+                data = await loop.sock_recv(client, PIECE)
+                if not data:
+                    break
+                received += data
+    assert received.partition(b"\r\n\r\n")[2] == content
 
 
 @plain_backends

@@ -40,13 +40,13 @@ def test_javascript() -> None:
 def test_extra_headers_replace(as_pairs: bool) -> None:
     given: Dict[str, str] = {"cache-control": "max-age=60", "X-A": "1"}
     headers = entity_headers('"t"', "text/plain", list(given.items()) if as_pairs else given)
-    assert headers == {
-        "Content-Type": "text/plain",
-        "ETag": '"t"',
-        "Cache-Control": "max-age=60",
-        "X-Content-Type-Options": "nosniff",
-        "X-A": "1",
-    }
+    assert sorted(headers) == [
+        ("Content-Type", "text/plain"),
+        ("ETag", '"t"'),
+        ("X-A", "1"),
+        ("X-Content-Type-Options", "nosniff"),
+        ("cache-control", "max-age=60"),
+    ]
 
 
 @pytest.mark.parametrize(

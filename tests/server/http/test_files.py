@@ -219,6 +219,38 @@ async def test_headers(directory: Path) -> None:
     assert response.headers["x-content-type-options"] == "nosniff"
 
 
+async def test_headers_in_pairs(directory: Path) -> None:
+    """They may be there twice, and the pairs may come from an iterator."""
+    pairs = [("Link", "</a>"), ("Link", "</b>"), ("cache-control", "no-store")]
+    async with serving({"/": files(directory, extra_headers=iter(pairs))}) as server:
+        for _ in range(2):
+            async with await RawClient.connect(sockname(server)) as client:
+                client.writer.write(b"GET /a.txt HTTP/1.1\r\nHost: a\r\n\r\n")
+                head = await client.reader.readuntil(b"\r\n\r\n")
+            assert head.count(b"\r\nLink: </a>\r\nLink: </b>\r\n") == 1
+            assert head.lower().count(b"cache-control: ") == 1
+            assert b"cache-control: no-store" in head
+
+
+@pytest.mark.parametrize("size", [10, 300_000])
+async def test_a_file_that_changes_size_before_it_is_read(
+    size: int, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is sent has the size that the ETag and the Content-Length speak of."""
+    file = directory / "file"
+    file.write_bytes(b"a" * size)
+    content_type_of = room.content_type_of
+
+    def lengthen(name: str) -> str:
+        with file.open("ab") as opened:
+            opened.write(b"b" * 100_000)
+        return content_type_of(name)
+
+    monkeypatch.setattr(room, "content_type_of", lengthen)
+    async with serving({"/": files(directory)}) as server:
+        assert (await ask(sockname(server), "/file")).body == b"a" * size
+
+
 @pytest.mark.parametrize(
     ("error", "status"),
     [(errno.EMFILE, 503), (errno.ENFILE, 503), (errno.EIO, 503), (errno.EACCES, 404)],
@@ -257,6 +289,10 @@ async def test_a_handler_around_it(directory: Path) -> None:
         headers = [("Authorization", "x")]
         assert len((await ask(name, "/large", headers=headers)).body) == 300_000
         assert (await ask(name, "/a.txt", headers=headers)).body == b"hello"
+    documents = files(directory).mounted_at("/documents/")
+    async with serving({"/documents/": private}) as server:
+        found = await ask(sockname(server), "/documents/a.txt", headers=headers)
+        assert found.body == b"hello"
 
 
 def test_what_cannot_be_served(directory: Path) -> None:
@@ -292,6 +328,11 @@ def test_what_cannot_be_served(directory: Path) -> None:
 )
 def test_names(path: str, names: Any) -> None:
     assert names_below("/s/", path, "i") == names
+
+
+def test_an_encoded_slash_in_the_prefix() -> None:
+    assert names_below("/a%2Fb/", "/a%2Fb/c", "i") == ["c"]
+    assert names_below("/a%2Fb/", "/a/b/c", "i") is None
 
 
 async def test_a_path_beyond_ascii(directory: Path) -> None:

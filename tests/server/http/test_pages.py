@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from picows_server import WSInvalidOptionError, page
+from picows_server import WSInvalidOptionError, WSUpgradeRequest, page
 from tests.support.judge import ask
-from tests.support.servers import serving, sockname
+from tests.support.rawclient import RawClient
+from tests.support.servers import plain_backends, serving, sockname
 
 
 @pytest.fixture
@@ -66,10 +68,39 @@ async def test_headers(index: Path) -> None:
     assert headers["cache-control"] == "max-age=60"
 
 
-async def test_as_the_only_handler(index: Path) -> None:
-    async with serving(page(index)) as server:
-        assert (await ask(sockname(server))).status == 200
-        assert (await ask(sockname(server), "/x")).status == 404
+async def test_a_handler_around_it(index: Path) -> None:
+    """It decides for which paths, also for some with a trailing slash."""
+    made = page(index)
+
+    async def handler(request: WSUpgradeRequest) -> Any:
+        return made(request)
+
+    async with serving({"/a": handler, "/b/": handler}) as server:
+        for path in ("/a", "/b/", "/b/c/"):
+            assert (await ask(sockname(server), path)).status == 200
+    async with serving(made) as server:
+        assert (await ask(sockname(server), "/x/")).status == 200
+
+
+@plain_backends
+async def test_a_large_page(backend: str, tmp_path: Path) -> None:
+    """It is sent like a large file, so slow clients do not keep others out."""
+    content = os.urandom(5_000_000)
+    (tmp_path / "large").write_bytes(content)
+    starting = serving({"/": page(tmp_path / "large")}, backend=backend, max_pending_handshakes=1)
+    async with starting as server:
+        name = sockname(server)
+        async with await RawClient.connect(name) as client:
+            client.writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            await client.reader.readuntil(b"\r\n\r\n")
+            client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+            assert (server.connections, server.pending_handshakes) == (1, 0)
+            response = await ask(name)
+            assert response.body == content
+            head = await ask(name, method="HEAD")
+            assert (head.headers, head.body) == (response.headers, b"")
+            unchanged = await ask(name, headers=[("If-None-Match", response.tag)])
+            assert unchanged.status == 304
 
 
 def test_what_cannot_be_served(tmp_path: Path, index: Path) -> None:

@@ -191,7 +191,8 @@ class Connections(ProtocolOwner):
         self._released()
 
     def response_begun(self, protocol: ServerProtocol) -> None:
-        if protocol in self._upgrading:
+        # Nothing else bounds how many a server serves that refuses upgrades when it is full.
+        if protocol in self._upgrading and not (self._refuses_when_full and self._is_full()):
             self._upgrading.discard(protocol)
             self._look_at_limits()
             self._released()

@@ -65,8 +65,9 @@ class ServerProtocol(WSEndpoint, asyncio.BufferedProtocol):
 
     def send_response(self, data: bytes) -> bool:
         """Send a part of a response; from the first one on the handshake is not pending."""
+        has_room = super().send_response(data)
         self._owner.response_begun(self)
-        return super().send_response(data)
+        return has_room
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Join the server's connections, then start the opening handshake."""

@@ -1,20 +1,28 @@
-"""``FileDownload``: a file as a response, read and sent in pieces."""
+"""``FileDownload``: a file, or what was in one, as a response that is sent in pieces."""
 
 from __future__ import annotations
 
 import asyncio
-from io import FileIO
-from typing import Any, Optional
+from typing import Any, BinaryIO, Optional, Union
 
-from picows_codec import WSUpgradeResponse
+from picows_codec import WSUpgradeRequest, WSUpgradeResponse
 from picows_codec.deferred_response import DeferredResponse, SentResponse
 from picows_codec.http.upgrade import encode_response_head
-from picows_server.logs import Logger
+from picows_server.logs import Logger, resolve_logger
 
-__all__ = ["PIECE", "FileDownload"]
+__all__ = ["PIECE", "FileDownload", "FileResponse", "logger_of"]
 
 # Bytes that are read in one iteration of the loop, which waits for the disk meanwhile.
 PIECE = 65536
+
+FileResponse = Union[WSUpgradeResponse, DeferredResponse, None]
+
+
+def logger_of(request: WSUpgradeRequest) -> Logger:
+    """The logger of the server that got the request."""
+    server = request.server
+    logger: Logger = resolve_logger(None) if server is None else server.logger
+    return logger
 
 
 class FileDownload(DeferredResponse):
@@ -32,7 +40,7 @@ class FileDownload(DeferredResponse):
     def __init__(
         self,
         response: WSUpgradeResponse,
-        file: FileIO,
+        file: BinaryIO,
         size: int,
         *,
         is_head: bool,

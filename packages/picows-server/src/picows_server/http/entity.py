@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from mimetypes import MimeTypes
-from typing import Dict, Iterable, Mapping, Tuple, Union
+from typing import Iterable, List, Mapping, Tuple, Union
 
 from picows_codec import WSUpgradeRequest
 
-__all__ = ["EntityHeaders", "content_type_of", "entity_headers", "is_unchanged"]
+__all__ = ["EntityHeaders", "content_type_of", "entity_headers", "header_pairs", "is_unchanged"]
 
 EntityHeaders = Union[Mapping[str, str], Iterable[Tuple[str, str]], None]
 
@@ -31,22 +31,27 @@ def content_type_of(name: str) -> str:
     return f"{kind}; charset=utf-8" if is_text else kind
 
 
-def entity_headers(tag: str, content_type: str, extra: EntityHeaders) -> Dict[str, str]:
+def entity_headers(tag: str, content_type: str, extra: EntityHeaders) -> List[Tuple[str, str]]:
     """Headers of a response with a body. ``tag`` has its quotes; ``extra`` may replace others.
 
     A cache asks whether the body has changed each time that it uses it.
     """
-    headers = {
-        "Content-Type": content_type,
-        "ETag": tag,
-        "Cache-Control": "no-cache",
-        "X-Content-Type-Options": "nosniff",
-    }
-    by_lower_case = {name.lower(): name for name in headers}
-    pairs = () if extra is None else extra.items() if isinstance(extra, Mapping) else extra
-    for name, value in pairs:
-        headers[by_lower_case.setdefault(name.lower(), name)] = value
-    return headers
+    headers = [
+        ("Content-Type", content_type),
+        ("ETag", tag),
+        ("Cache-Control", "no-cache"),
+        ("X-Content-Type-Options", "nosniff"),
+    ]
+    pairs = header_pairs(extra)
+    replaced = {name.lower() for name, _ in pairs}
+    return [pair for pair in headers if pair[0].lower() not in replaced] + pairs
+
+
+def header_pairs(headers: EntityHeaders) -> List[Tuple[str, str]]:
+    """A user's headers, which may come from an iterator, to be used more than once."""
+    if headers is None:
+        return []
+    return list(headers.items() if isinstance(headers, Mapping) else headers)
 
 
 def is_unchanged(request: WSUpgradeRequest, tag: str) -> bool:

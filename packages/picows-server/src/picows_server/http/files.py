@@ -11,10 +11,15 @@ from typing import List, Optional, Union
 from urllib.parse import unquote, unquote_to_bytes
 
 from picows_codec import WSUpgradeRequest, WSUpgradeResponse
-from picows_codec.deferred_response import DeferredResponse
-from picows_server.http.download import PIECE, FileDownload
-from picows_server.http.entity import EntityHeaders, content_type_of, entity_headers, is_unchanged
-from picows_server.logs import Logger, resolve_logger
+from picows_server.http.download import PIECE, FileDownload, FileResponse, logger_of
+from picows_server.http.entity import (
+    EntityHeaders,
+    content_type_of,
+    entity_headers,
+    header_pairs,
+    is_unchanged,
+)
+from picows_server.logs import Logger
 from picows_server.routing import MountedHandler, log_refusal, target_path
 
 __all__ = ["Files", "files"]
@@ -38,8 +43,6 @@ _DEEPEST = 64
 _NO_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}
 
 _BUSY = "The file cannot be read now.\n"
-
-FileResponse = Union[WSUpgradeResponse, DeferredResponse, None]
 
 
 class Files(MountedHandler):
@@ -65,8 +68,7 @@ class Files(MountedHandler):
         names = names_below(self._path, target_path(request.path), self._index)
         if names is None:
             return None
-        server = request.server
-        logger = resolve_logger(None) if server is None else server.logger
+        logger = logger_of(request)
         try:
             file = self._open(names)
         except OSError as error:
@@ -108,7 +110,7 @@ class Files(MountedHandler):
             return WSUpgradeResponse.create_response(304, None, headers)
         if status.st_size <= PIECE:
             with file:
-                return WSUpgradeResponse.create_ok_response(file.read(PIECE), headers)
+                return WSUpgradeResponse.create_ok_response(file.read(status.st_size), headers)
         return FileDownload(
             WSUpgradeResponse.create_ok_response(None, headers),
             file,
@@ -128,7 +130,7 @@ def names_below(prefix: str, path: str, index: str) -> Optional[List[str]]:
     Each name is decoded once (RFC 3986, 2.1). None that could lead elsewhere, that an operating
     system reads in its own way, or that is hidden, is a name of a file here.
     """
-    above = unquote(prefix).split("/")[:-1]
+    above = [unquote(part) for part in prefix.split("/")[:-1]]
     parts = path.split("/")
     if [unquote(part) for part in parts[: len(above)]] != above or len(parts) == len(above):
         return None
@@ -181,5 +183,6 @@ def files(
     path = os.path.abspath(directory)
     if not os.path.isdir(path):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
-    WSUpgradeResponse.create_ok_response(None, entity_headers('""', "text/plain", extra_headers))
-    return Files(path, index, extra_headers, "/")
+    extra = header_pairs(extra_headers)
+    WSUpgradeResponse.create_ok_response(None, entity_headers('""', "text/plain", extra))
+    return Files(path, index, extra, "/")

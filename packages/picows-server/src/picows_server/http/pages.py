@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+from io import BytesIO
 from pathlib import Path
-from typing import Optional, Union
+from typing import List, Optional, Tuple, Union
 from urllib.parse import unquote
 
 from picows_codec import WSUpgradeRequest, WSUpgradeResponse
+from picows_server.http.download import PIECE, FileDownload, FileResponse, logger_of
 from picows_server.http.entity import EntityHeaders, content_type_of, entity_headers, is_unchanged
 from picows_server.routing import MountedHandler, target_path
 
@@ -18,26 +20,40 @@ __all__ = ["Page", "page"]
 class Page(MountedHandler):
     """What :func:`page` returns; it may also be called by a handler of yours."""
 
-    def __init__(self, name: str, response: WSUpgradeResponse, tag: str, path: str = "/") -> None:
+    def __init__(
+        self, name: str, content: bytes, headers: List[Tuple[str, str]], tag: str, path: str = ""
+    ) -> None:
         self._name = name
-        self._response = response
+        self._content = content
+        self._headers = headers
         self._tag = tag
         self._path = path
+        body = content if len(content) <= PIECE else None
+        self._response = WSUpgradeResponse.create_ok_response(body, headers)
 
     def __repr__(self) -> str:
         return f"page({self._name!r})"
 
     def mounted_at(self, path: str) -> Page:
         """Return the handler for this path."""
-        return Page(self._name, self._response, self._tag, unquote(path))
+        return Page(self._name, self._content, self._headers, self._tag, unquote(path))
 
-    def __call__(self, request: WSUpgradeRequest) -> Optional[WSUpgradeResponse]:
+    def __call__(self, request: WSUpgradeRequest) -> FileResponse:
         """Respond to a request."""
         if self._path.endswith("/") and unquote(target_path(request.path)) != self._path:
             return None
         if is_unchanged(request, self._tag):
-            return WSUpgradeResponse.create_response(304, None, self._response.headers)
-        return self._response
+            return WSUpgradeResponse.create_response(304, None, self._headers)
+        size = len(self._content)
+        if size <= PIECE:
+            return self._response
+        return FileDownload(
+            self._response,
+            BytesIO(self._content),
+            size,
+            is_head=request.method == "HEAD",
+            logger=logger_of(request),
+        )
 
 
 def page(
@@ -64,4 +80,4 @@ def page(
     content = file.read_bytes()
     tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
     headers = entity_headers(tag, content_type or content_type_of(file.name), extra_headers)
-    return Page(str(file), WSUpgradeResponse.create_ok_response(content, headers), tag)
+    return Page(str(file), content, headers, tag)
