@@ -18,7 +18,7 @@ from picows_codec import (
 )
 from tests.support import frames
 from tests.support.chunking import Feeding, byte_by_byte, every_feeding
-from tests.support.connection import Connection, both_roles, failure_of
+from tests.support.connection import Connection, Recorder, both_roles, failure_of
 from tests.support.frames import TEXT
 
 # Failure
@@ -53,6 +53,26 @@ def test_refused_request(feeding: Feeding, request_bytes: bytes, status: int) ->
     connection.feed_eof()
     assert connection.transport.lost
     assert connection.listener.events == []
+
+
+@pytest.mark.parametrize("is_deferred", [True, False])
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+@pytest.mark.parametrize("result", ["text", b"", 0, (200, "text"), Recorder, {}])
+def test_a_result_that_is_no_response(result: object, method: bytes, is_deferred: bool) -> None:
+    """A mistake in a handler of plain HTTP is not taken for one of the client's."""
+
+    async def later() -> object:
+        return result
+
+    factory: Any = (lambda request: later()) if is_deferred else (lambda request: result)
+    connection = Connection("server", factory=factory, open=False)
+    connection.start()
+    connection.loop.call_soon(connection.transport.feed, method + b" / HTTP/1.1\r\nHost: a\r\n\r\n")
+    connection.loop.run_ready()
+    assert connection.transport.written.startswith(b"HTTP/1.1 500 ")
+    error = failure_of(connection)
+    assert isinstance(error, TypeError)
+    assert f"a WSListener or a WSUpgradeResponse, not {type(result).__name__}" in str(error)
 
 
 @pytest.mark.parametrize(

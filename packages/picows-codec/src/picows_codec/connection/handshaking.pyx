@@ -211,7 +211,9 @@ cdef class Handshaking(Closing):
         """There is a result: send the response, and open the connection if that accepts."""
         cdef OpeningHandshake handshake = self._handshake
         if handshake.accepted:
-            self._check_listener(handshake)
+            self._check_listener(handshake, handshake.listener)
+        elif handshake.unused is not None:
+            self._check_listener(handshake, handshake.unused)
         self._hold(handshake.take_to_send())
         if handshake.accepted:
             expect_more(self, True)     # the response and the first frames leave together
@@ -220,9 +222,9 @@ cdef class Handshaking(Closing):
             self._refuse(handshake.error)
         return 0
 
-    def _check_listener(self, OpeningHandshake handshake):
-        """Take the acceptance back if its listener cannot be used."""
-        listener = handshake.listener
+    def _check_listener(self, OpeningHandshake handshake, listener):
+        """Take the result back if its listener cannot be used: its factory is wrong, not the peer.
+        """
         if not isinstance(listener, WSListener):
             hint = ""
             if isinstance(listener, type) and issubclass(listener, WSListener):
@@ -231,11 +233,12 @@ cdef class Handshaking(Closing):
                 listener.close()    # or Python would warn of it, too
                 hint = "; nobody awaits it"
             handshake.fail(TypeError(
-                "the listener factory must return a WSListener, not"
+                "the listener factory must return a WSListener"
+                + (" or a WSUpgradeResponse" if not self._is_client else "") + ", not"
                 f" {type(listener).__name__}: {listener!r}{hint}"))
             return
         try:
-            check_callbacks(handshake.listener)
+            check_callbacks(listener)
         except Exception as error:      # also what a property of the listener's class raises
             handshake.fail(error)
 

@@ -29,6 +29,7 @@ cdef class OpeningHandshake:
     cdef readonly bytes to_send
     cdef readonly object deferred       # what will give the factory's result, or None
     cdef readonly bint response_begun   # by what is deferred
+    cdef readonly object unused         # a listener for a request that is no upgrade, or None
     cdef bint _is_server
     cdef WSOptions _options
     cdef object _factory            # makes the listener; dropped when done
@@ -74,6 +75,7 @@ cdef class OpeningHandshake:
     cdef int _begin(self, bint is_server, object factory, WSOptions options) except -1
     cdef int _set_request(self, WSUpgradeRequest request) except -1
     cdef int _set_compression(self, object agreement) except -1
+    cdef int _set_unused(self, object listener) except -1
     cdef int _set_response(self, WSUpgradeResponse response) except -1
     cdef int _set_to_send(self, bytes data) except -1
     # Say what a refused client is told.

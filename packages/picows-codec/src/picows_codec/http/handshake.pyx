@@ -72,6 +72,8 @@ cdef class OpeningHandshake:
     which raised it or returned something unusable. ``to_send``: bytes that must be written now.
     ``deferred``: the awaitable whose result ``resolve`` wants, see the module; else None.
     ``response_begun``: what is deferred sends the response itself, and has begun with it.
+    ``unused``: what a route returned as the listener of a request that is refused, because it is no
+    upgrade; else None.
     """
 
     def __cinit__(self):
@@ -254,6 +256,10 @@ cdef class OpeningHandshake:
 
     cdef int _set_compression(self, object agreement) except -1:
         self.compression = agreement
+        return 0
+
+    cdef int _set_unused(self, object listener) except -1:
+        self.unused = listener
         return 0
 
     cdef int _set_response(self, WSUpgradeResponse response) except -1:

@@ -283,6 +283,7 @@ cdef class ServerHandshake(OpeningHandshake):
 
         error = self._check_upgrade()
         if error is not None:
+            self._set_unused(result)
             return self._refuse(error)
         if response is not None:
             subprotocol = response.subprotocol
