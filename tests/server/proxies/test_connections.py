@@ -11,6 +11,7 @@ from typing import Any, List
 import pytest
 
 from picows_server import WSTransport, create_ssl_context, ws_create_server
+from picows_server.proxies.connections import ProxiedConnections
 from tests.support.certificates import Certificates
 from tests.support.judge import ask
 from tests.support.rawclient import RawClient
@@ -251,6 +252,34 @@ async def test_closing_drops_them(ends: str) -> None:
         assert await client.reader.read() == b""
         server.close()
         await server.wait_closed()
+
+
+@pytest.mark.parametrize("has_header", [True, False])
+async def test_closing_drops_one_whose_header_has_just_come(
+    has_header: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its task cannot be cancelled any more."""
+    read_header = ProxiedConnections._read_header
+
+    async def read_and_close(self: ProxiedConnections, sock: Any, peer: Any) -> Any:
+        try:
+            return await read_header(self, sock, peer)
+        finally:
+            asyncio.get_running_loop().call_soon(server.close)
+
+    monkeypatch.setattr(ProxiedConnections, "_read_header", read_and_close)
+    server = await ws_create_server(ANY_PORT, Echo, **TRUSTED)
+    async with await RawClient.connect(sockname(server)) as client:
+        client.writer.write(LINE if has_header else LINE[:5])
+        if not has_header:
+            client.writer.write_eof()
+        while not server.is_draining:
+            await asyncio.sleep(0)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert server.connections == 0
+        await server.wait_closed()
+    assert "refused" not in caplog.text
 
 
 async def test_unix_sockets(tmp_path: Any) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import functools
 import socket
-from typing import Any, Dict
+from typing import Any, Dict, Optional
 
 from picows_codec import WSUpgradeResponse
 from picows_codec.socket_address import SocketAddress, format_address
@@ -33,7 +33,8 @@ class ProxiedConnections(Connections):
     def __init__(self, *, proxies: TrustedNetworks, **arguments: Any) -> None:
         super().__init__(**arguments)
         self._proxies = proxies
-        self._arriving: Dict[asyncio.Task[SocketAddress], TlsDeadline] = {}
+        # None: nobody wants its result any more, which it may have already.
+        self._arriving: Dict[asyncio.Task[SocketAddress], Optional[TlsDeadline]] = {}
 
     def __len__(self) -> int:
         return super().__len__() + len(self._arriving)
@@ -67,8 +68,11 @@ class ProxiedConnections(Connections):
         super().abort_all()
 
     def _drop_arriving(self) -> None:
-        for deadline in self._arriving.values():
-            deadline.task.cancel()
+        for task, deadline in self._arriving.items():
+            if deadline is not None:
+                deadline.stop()
+                self._arriving[task] = None
+            task.cancel()
 
     async def _read_header(self, sock: socket.socket, peer: object) -> Any:
         """The address of the client, or of the peer if it speaks for itself."""
@@ -109,19 +113,23 @@ class ProxiedConnections(Connections):
         self, sock: socket.socket, peer: object, task: asyncio.Task[SocketAddress]
     ) -> None:
         deadline = self._arriving.pop(task)
-        deadline.stop()
-        error = deadline.error if task.cancelled() else task.exception()
-        if error is None and not task.cancelled():
-            try:
-                super().add(sock, task.result())
-            except Exception as failure:  # noqa: BLE001 - whatever the backend raises
-                error = failure
-        if error is not None:
-            self._log_header(peer, error)
-        if error is not None or task.cancelled():
-            sock.close()
-            self._look_at_limits()
-            self._released()
+        error = None if task.cancelled() else task.exception()
+        if deadline is not None:
+            deadline.stop()
+            if task.cancelled():
+                error = deadline.error
+            elif error is None:
+                try:
+                    super().add(sock, task.result())
+                except Exception as failure:  # noqa: BLE001 - whatever the backend raises
+                    error = failure
+                else:
+                    return
+            if error is not None:
+                self._log_header(peer, error)
+        sock.close()
+        self._look_at_limits()
+        self._released()
 
     def _log_header(self, peer: object, error: BaseException) -> None:
         where = format_address(peer)
