@@ -90,6 +90,18 @@ def test_x_forwarded_for_that_cannot_be_read(element: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("networks", "client"),
+    [(["10.0.0.0/8"], ""), (["10.0.0.0/8", "unix"], ("203.0.113.9", 0)), (["unix"], PROXY)],
+)
+def test_a_proxy_on_a_unix_socket(networks: Any, client: Any) -> None:
+    """nginx writes "unix:" for its peer there."""
+    headers = CIMultiDict([("X-Forwarded-For", "203.0.113.9, unix:")])
+    request: Any = SimpleNamespace(headers=headers, remote_address=PROXY)
+    header = ForwardedHeader("X-Forwarded-For", TrustedNetworks(networks))
+    assert header.client_of(request) == client
+
+
+@pytest.mark.parametrize(
     ("lines", "client"),
     [
         (["for=203.0.113.9"], ("203.0.113.9", 0)),
@@ -110,6 +122,12 @@ def test_x_forwarded_for_that_cannot_be_read(element: str) -> None:
         (["for=unknown"], None),
         (["for=_hidden"], None),
         (['for="_hidden:_port"'], None),
+        # RFC 7239, 4: pairs may be missing; RFC 9110, 5.6.1.2: and so may elements.
+        (["for=203.0.113.9;"], ("203.0.113.9", 0)),
+        ([";;for=203.0.113.9;;proto=https"], ("203.0.113.9", 0)),
+        (["for=203.0.113.9,, for=10.0.0.2"], ("203.0.113.9", 0)),
+        (["for=203.0.113.9, ; ,for=10.0.0.2,"], ("203.0.113.9", 0)),
+        ([";"], PROXY),
         (["proto=https"], None),
         (["for=203.0.113.9, proto=https"], None),
         ([""], PROXY),
@@ -130,6 +148,7 @@ def test_forwarded(lines: Any, client: Any) -> None:
         "for=",
         "=203.0.113.9",
         "for=203.0.113.9;for=1.1.1.1",
+        "a=1;for=203.0.113.9;a=1",
         "for = 203.0.113.9",
         "for=2001:db8::7",
         "for=[2001:db8::7]",
@@ -145,10 +164,12 @@ def test_forwarded(lines: Any, client: Any) -> None:
         'x=", for="[2001:db8::7]"',
         'for=1.1.1.1;x="\\", for=203.0.113.9',
         'for="1.1.1.1\x01"',
+        "for=203.0.113.9\n",
+        "for=203.0.113.9 proto=https",
     ],
 )
 def test_forwarded_that_cannot_be_read(line: str) -> None:
-    with pytest.raises(ValueError, match=r"it is no list|IP address|two addresses") as raised:
+    with pytest.raises(ValueError, match=r"it is no list|IP address|two values") as raised:
         client_of("Forwarded", [line])
     assert "113" not in str(raised.value)
 

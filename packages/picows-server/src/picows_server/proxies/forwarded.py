@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import List, Optional
+from typing import Dict, List
 
 from picows_codec import WSInvalidOptionError, WSUpgradeRequest
 from picows_codec.socket_address import SocketAddress
@@ -14,11 +14,11 @@ __all__ = ["ForwardedHeader"]
 _FORWARDED = "forwarded"
 _X_FORWARDED_FOR = "x-forwarded-for"
 
-# RFC 7239, 4: token "=" value, where the value is a token or a quoted string (RFC 9110, 5.6.4).
+# RFC 7239, 4: token "=" value, where the value is a token or a quoted string (RFC 9110, 5.6.4); or
+# nothing; and what is behind it.
 _WORD = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _QUOTED = r'"(?:[\t !#-\[\]-~\x80-\U0010ffff]|\\[\t -~\x80-\U0010ffff])*"'
-_PAIR = re.compile(rf"({_WORD})=({_WORD}|{_QUOTED})")
-_BETWEEN = re.compile(r"[ \t]*([;,])[ \t]*")
+_PAIR = re.compile(rf"[ \t]*(?:({_WORD})=({_WORD}|{_QUOTED})[ \t]*)?([;,]|\Z)")
 _ESCAPE = re.compile(r"\\(.)")
 
 # An address with or without a port. That of IPv6 has brackets if there is a port, and always in
@@ -30,6 +30,9 @@ _NODE = re.compile(
 _HIDDEN = re.compile(r"(?:unknown|_[A-Za-z0-9._-]+)(?::(?:[0-9]{1,5}|_[A-Za-z0-9._-]+))?", re.ASCII)
 _HIDDEN_PORT = re.compile(r":_[A-Za-z0-9._-]+$", re.ASCII)
 _MOST = 65535
+
+# What nginx writes for a peer on a Unix socket.
+_UNIX = "unix:"
 
 
 class ForwardedHeader:
@@ -82,29 +85,22 @@ def _forwarded_nodes(lines: List[str]) -> List[str]:
     """The ``for`` of each element of Forwarded; "unknown" where there is none."""
     nodes: List[str] = []
     for line in lines:
-        position = len(line) - len(line.lstrip(" \t,"))
-        end = len(line.rstrip(" \t,"))
-        if position >= end:
-            continue
-        node: Optional[str] = None
-        while True:
-            pair = _PAIR.match(line, position, end)
+        position = 0
+        pairs: Dict[str, str] = {}
+        behind = ";"
+        while behind:
+            pair = _PAIR.match(line, position)
             if pair is None:
                 raise ValueError("it is no list of elements (RFC 7239, 4)")
-            if pair[1].lower() == "for":
-                if node is not None:
-                    raise ValueError("an element has two addresses (RFC 7239, 4)")
-                node = _unquoted(pair[2])
+            name, value, behind = pair.groups()
+            if name is not None:
+                if name.lower() in pairs:
+                    raise ValueError("an element has two values of a kind (RFC 7239, 4)")
+                pairs[name.lower()] = value
+            if behind != ";" and pairs:
+                nodes.append(_unquoted(pairs.get("for", "unknown")))
+                pairs = {}
             position = pair.end()
-            between = _BETWEEN.match(line, position, end)
-            if between is None and position < end:
-                raise ValueError("it is no list of elements (RFC 7239, 4)")
-            if between is None or between[1] == ",":
-                nodes.append("unknown" if node is None else node)
-                node = None
-            if between is None:
-                break
-            position = between.end()
     return nodes
 
 
@@ -117,6 +113,8 @@ def _address_of(node: str, *, may_be_bare: bool) -> SocketAddress:
 
     ``may_be_bare``: one of IPv6 may lack its brackets.
     """
+    if may_be_bare and node == _UNIX:
+        return ""
     if _HIDDEN.fullmatch(node) is not None:
         return None
     node = _HIDDEN_PORT.sub("", node)
