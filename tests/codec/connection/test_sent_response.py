@@ -70,6 +70,12 @@ def test_parts_leave_at_once() -> None:
     assert parts.events == []
 
 
+def test_an_empty_part() -> None:
+    connection, parts = begun(b"head")
+    assert parts.endpoint.send_response(b"")
+    assert connection.transport.written == b"head"
+
+
 def test_watermarks() -> None:
     connection, parts = begun(b"head")
     connection.transport.room = 0

@@ -74,6 +74,7 @@ ROUTES: Dict[str, Any] = {
         ("/below/deeper", b"below"),
         ("/below/exact", b"exact"),
         ("/below/exact/x", b"below"),
+        ("/a%2fb", b"a slash"),
         ("/page/", b"root"),
         ("/other", b"root"),
         ("/page%2F", b"root"),

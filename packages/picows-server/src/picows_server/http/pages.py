@@ -65,8 +65,9 @@ def page(
     """Serve one file: a handler for a mapping of paths.
 
     The file is read now and kept in memory, so a server that cannot open files any more serves it,
-    and does not see when it changes. Under a path with a trailing slash it is served for exactly
-    this path; the response to what is below is 404.
+    and does not see when it changes. A large one is sent in pieces, as by :func:`files`. Under a
+    path with a trailing slash it is served for exactly this path; the response to what is below is
+    404.
 
     ``content_type``: by default what the name of the file says, with ``charset=utf-8`` for text.
 

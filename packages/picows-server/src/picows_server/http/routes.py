@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, List, Mapping, Optional, Tuple
 from urllib.parse import unquote
 
@@ -34,6 +35,9 @@ __all__ = ["Routes"]
 
 _METHODS = ("GET", "HEAD", "OPTIONS")
 _ALLOW = {"Allow": ", ".join(_METHODS)}
+
+_ENCODED = re.compile("%[0-9a-fA-F]{2}")
+_KEPT_ENCODED = ("%2F", "%5C", "%00")
 
 
 class Routes(HostedApplication):
@@ -147,9 +151,11 @@ class Routes(HostedApplication):
 
 
 def _comparable(path: str) -> str:
-    if "%" in path and not any(byte in path.lower() for byte in ("%2f", "%5c", "%00")):
-        return unquote(path)
-    return path
+    if "%" not in path:
+        return path
+    # RFC 3986, 6.2.2.1: the digits of an encoded byte have no case.
+    normal = _ENCODED.sub(lambda byte: byte[0].upper(), path)
+    return normal if any(byte in normal for byte in _KEPT_ENCODED) else unquote(path)
 
 
 def _check_path(path: object) -> None:
