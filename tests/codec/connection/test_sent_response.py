@@ -199,6 +199,20 @@ def test_what_is_queued_at_the_end() -> None:
     assert connection.transport.aborted
 
 
+def test_what_is_queued_at_the_end_over_tls() -> None:
+    """TLS transports do not count what they have encrypted."""
+    options = {"secure": True, "can_half_close": False}
+    connection, parts = begun(b"head", close_timeout=5, stall_timeout=60, transport_options=options)
+    connection.transport.room = 0
+    assert parts.endpoint.send_response(b"body")
+    connection.transport.get_write_buffer_size = lambda: 0  # type: ignore[method-assign]
+    parts.decide(SentResponse(200, "OK"))
+    connection.loop.advance(50)
+    assert not connection.transport.aborted
+    connection.loop.advance(20)
+    assert connection.transport.aborted
+
+
 def test_what_is_queued_at_the_end_for_a_peer_that_does_not_read() -> None:
     connection, parts = begun(b"head", close_timeout=100, stall_timeout=10)
     connection.transport.room = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import time
 from contextlib import AsyncExitStack
 from io import FileIO
 from pathlib import Path
@@ -149,6 +150,29 @@ async def test_a_client_that_does_not_read(backend: str, large: Path, opened: Op
         assert server.pending_handshakes == 0
 
 
+@tls_backends
+async def test_a_client_that_does_not_read_over_tls(
+    backend: str, large: Path, opened: Opened, certificates: Certificates
+) -> None:
+    tls = create_ssl_context(certificates.server_chain, certificates.server_key)
+    starting = serving(
+        {"/": files(large.parent)},
+        "wss://127.0.0.1:0",
+        backend=backend,
+        ssl_context=tls,
+        stall_timeout=0.5,
+    )
+    async with starting as server:
+        client = await RawClient.connect(sockname(server), context=certificates.client_context())
+        async with client:
+            client.writer.write(REQUEST)
+            await client.reader.readuntil(b"\r\n\r\n")
+            client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+            await opened.wait_until_closed()
+            while server.connections:
+                await asyncio.sleep(0.001)
+
+
 @plain_backends
 async def test_slow_clients_do_not_keep_others_out(backend: str, large: Path) -> None:
     """They count as connections, not as handshakes."""
@@ -199,6 +223,39 @@ async def test_the_end_for_a_slow_client(backend: str, tmp_path: Path) -> None:
                 if not data:
                     break
                 received += data
+    assert received.partition(b"\r\n\r\n")[2] == content
+
+
+@tls_backends
+async def test_the_end_for_a_slow_client_over_tls(
+    backend: str, tmp_path: Path, certificates: Certificates
+) -> None:
+    content = os.urandom(PIECE + 4000)
+    (tmp_path / "file").write_bytes(content)
+    tls = create_ssl_context(certificates.server_chain, certificates.server_key)
+    starting = serving(
+        {"/": files(tmp_path)},
+        "wss://127.0.0.1:0",
+        backend=backend,
+        ssl_context=tls,
+        close_timeout=0.1,
+    )
+
+    def receive(name: Any) -> bytes:
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+            client.connect(name)
+            context = certificates.client_context()
+            with context.wrap_socket(client, server_hostname="localhost") as wrapped:
+                wrapped.sendall(REQUEST.replace(b"/large", b"/file"))
+                time.sleep(0.5)
+                return b"".join(iter(lambda: wrapped.recv(PIECE), b""))
+
+    async with starting as server:
+        (sock,) = server.sockets
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
+        loop = asyncio.get_running_loop()
+        received = await loop.run_in_executor(None, receive, sockname(server))
     assert received.partition(b"\r\n\r\n")[2] == content
 
 

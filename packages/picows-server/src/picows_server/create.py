@@ -328,7 +328,11 @@ def _tls_settings(
         raise WSInvalidOptionError("ssl_context is for wss:// URLs, not for ws://")
     if ssl_context.protocol == ssl.PROTOCOL_TLS_CLIENT:
         raise WSInvalidOptionError("ssl_context was made for clients (PROTOCOL_TLS_CLIENT)")
-    return ServerTls(ssl_context, options.close_timeout)
+    timeout = options.close_timeout
+    if timeout is not None and options.stall_timeout is not None:
+        # The end of a file has this time; other connections are aborted after close_timeout.
+        timeout = max(timeout, options.stall_timeout)
+    return ServerTls(ssl_context, timeout)
 
 
 def _check_when_full(when_full: object, max_connections: Optional[int]) -> None:

@@ -315,7 +315,8 @@ cdef class Handshaking(Closing):
             self._transport_below.close()   # which waits for the queue: the request, for one
             return self._watch(self._options.close_timeout)
         self._linger()
-        if was_sent_in_parts and self._queue_below() > 0:
+        # A TLS transport does not count what it has encrypted.
+        if was_sent_in_parts and (self._secure or self._queue_below() > 0):
             self._watch(self._options.stall_timeout)
         return 0
 
