@@ -10,6 +10,7 @@ from urllib.parse import unquote
 from picows_codec import (
     WSInvalidOptionError,
     WSListener,
+    WSOptions,
     WSUpgradeRequest,
     WSUpgradeResponse,
     WSUpgradeResponseWithListener,
