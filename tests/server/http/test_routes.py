@@ -273,7 +273,7 @@ class Application(HostedApplication):
     def __call__(self, request: WSUpgradeRequest) -> WSListener:
         return Echo()
 
-    async def start(self, logger: Any) -> None:
+    async def start(self, logger: Any, options: Any) -> None:
         if self.failure is not None:
             raise self.failure
         self.events.append(f"start {self.name}")
