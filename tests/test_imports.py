@@ -182,8 +182,13 @@ SERVER_ROOMS = (
     "logs",
     "option_names",
     "url",
+    "certificates.__init__",
+    "certificates.files",
+    "kernel_tls",
     "tls",
     "tls_deadline",
+    "certificates.reloading",
+    "certificates.watching",
     "origins",
     "routing",
     "limits",
@@ -191,6 +196,11 @@ SERVER_ROOMS = (
     "accept",
     "protocol",
     "backend",
+    "sni.__init__",
+    "sni.client_hello",
+    "sni.names",
+    "sni.peeking",
+    "sni.backend",
     "connections",
     "proxies.__init__",
     "proxies.networks",
@@ -241,7 +251,9 @@ LAYERS = (
     " picows_server.handlers picows_server.asgi picows_codec.coroutines.events"
     " picows_server.handlers picows_codec.tap picows_codec.tap_types picows_codec.testing"
     " picows_codec.connection.tapping picows_codec.recording"
-    " picows_server.http picows_server.proxies"
+    " picows_server.http picows_server.proxies picows_server.sni"
+    " picows_server.kernel_tls picows_server.certificates.reloading"
+    " picows_server.certificates.watching"
 )
 # What unit tests use may know asyncio, and nothing that is not of its folder imports it. A waiter
 # asks it which task runs.

@@ -66,6 +66,9 @@ if TYPE_CHECKING:
     from picows_server.http.files import files
     from picows_server.http.health import health, ready
     from picows_server.http.pages import page
+    from picows_server.certificates.reloading import reload_certificate
+    from picows_server.certificates.watching import WSCertificateWatch, watch_certificates
+    from picows_server.kernel_tls import WSKernelTls, kernel_tls_of
     from picows_server.serving import serve
 else:
     __getattr__, __dir__ = lazy_names(
@@ -76,13 +79,19 @@ else:
             "health": "picows_server.http.health",
             "page": "picows_server.http.pages",
             "ready": "picows_server.http.health",
+            "WSCertificateWatch": "picows_server.certificates.watching",
+            "WSKernelTls": "picows_server.kernel_tls",
+            "kernel_tls_of": "picows_server.kernel_tls",
+            "reload_certificate": "picows_server.certificates.reloading",
             "serve": "picows_server.serving",
+            "watch_certificates": "picows_server.certificates.watching",
         },
     )
 
 __all__ = [
     "WSAutoPingStrategy",
     "WSBatchListener",
+    "WSCertificateWatch",
     "WSCloseCode",
     "WSCloseHandshake",
     "WSCloseInfo",
@@ -106,6 +115,7 @@ __all__ = [
     "WSInvalidStatusError",
     "WSInvalidURL",
     "WSInvalidUpgradeError",
+    "WSKernelTls",
     "WSListener",
     "WSMessage",
     "WSMessageListener",
@@ -131,8 +141,11 @@ __all__ = [
     "create_ssl_context",
     "files",
     "health",
+    "kernel_tls_of",
     "page",
     "ready",
+    "reload_certificate",
     "serve",
+    "watch_certificates",
     "ws_create_server",
 ]

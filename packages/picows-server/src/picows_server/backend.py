@@ -7,7 +7,7 @@ import functools
 import socket
 import ssl
 import sys
-from typing import Any, ContextManager, Coroutine, Dict, Optional
+from typing import Any, ContextManager, Coroutine, Dict, Iterable, Optional
 
 from picows_codec import WSInvalidOptionError
 from picows_codec.readiness import has_readers
@@ -124,17 +124,25 @@ class FastnetBackend(Backend):
 
     aiofastnet cannot use a context on which a callback is set later. From then on the loop carries
     the connections, and the log says so once.
+
+    The poller is that of ``sibling``, which has another context of the same server.
     """
 
     name = "aiofastnet"
     closes_lost_transports = LoopBackend.closes_lost_transports
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, tls: Optional[ServerTls], logger: Logger
+        self,
+        loop: asyncio.AbstractEventLoop,
+        tls: Optional[ServerTls],
+        logger: Logger,
+        sibling: Optional[FastnetBackend] = None,
     ) -> None:
         self._poller: Optional[Poller] = None
         adapted: Any = loop
-        if has_readers(loop):  # with a proactor aiofastnet checks the loop's type
+        if sibling is not None:
+            adapted = sibling._loop  # noqa: SLF001 - with its poller, which it closes
+        elif has_readers(loop):  # with a proactor aiofastnet checks the loop's type
             self._poller = Poller(loop) if sys.platform == "linux" else None
             adapted = FastnetLoop(loop, self._poller)
         super().__init__(adapted)
@@ -185,11 +193,16 @@ class FastnetBackend(Backend):
 
 
 def choose_backend(
-    name: str, loop: asyncio.AbstractEventLoop, tls: Optional[ServerTls], logger: Logger
+    name: str,
+    loop: asyncio.AbstractEventLoop,
+    tls: Optional[ServerTls],
+    logger: Logger,
+    siblings: Iterable[Backend] = (),
 ) -> Backend:
     """Make the backend called ``name``, or for ``"auto"`` the fastest that can serve.
 
-    ``logger`` logs if that is the loop because aiofastnet cannot use the TLS context.
+    ``logger`` logs if that is the loop because aiofastnet cannot use the TLS context. ``siblings``
+    were made for other contexts of the same server, and are closed together with this one.
 
     Raises :class:`WSInvalidOptionError` with the reason if the named backend cannot serve.
     """
@@ -210,7 +223,8 @@ def choose_backend(
             )
         if tls is not None:
             _CHECK.check(tls.context)
-        return FastnetBackend(loop, tls, logger)
+        sibling = next((each for each in siblings if isinstance(each, FastnetBackend)), None)
+        return FastnetBackend(loop, tls, logger, sibling)
     if name == "loop":
         return LoopBackend(loop, tls)
     raise WSInvalidOptionError(

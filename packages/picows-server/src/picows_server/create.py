@@ -14,7 +14,7 @@ from picows_codec.calls import returns_call
 from picows_codec.listener_factory import check_order
 from picows_codec.option_table import SERVER_DEFAULTS
 from picows_codec.socket_address import UnixPath
-from picows_server.backend import ServerTls, choose_backend
+from picows_server.backend import Backend, ServerTls, choose_backend
 from picows_server.call import WSCreateServerCall
 from picows_server.connections import Connections
 from picows_server.hosting import HostedApplication
@@ -30,6 +30,7 @@ from picows_server.option_names import MEANINGS
 from picows_server.origins import Origins, OriginSet
 from picows_server.routing import Route, Routing, make_route
 from picows_server.server import WSServer
+from picows_server.tls import ServerContexts
 from picows_server.url import ServerURL, parse_server_url
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ async def ws_create_server(
     listener_factory: Routing,
     logger_name: Union[str, Logger, None] = "server",
     *,
-    ssl_context: Optional[ssl.SSLContext] = None,
+    ssl_context: Optional[ServerContexts] = None,
     unix_path: Optional[UnixPath] = None,
     sock: Union[socket.socket, Iterable[socket.socket], None] = None,
     backlog: int = 1024,
@@ -89,7 +90,10 @@ async def ws_create_server(
         :attr:`WSServer.url` shows. A path other than ``/`` limits the server to it: the response
         to a request for any other is 404.
 
-        ``ssl_context``: for ``wss://``; see :func:`create_ssl_context`.
+        ``ssl_context``: for ``wss://``; see :func:`create_ssl_context`. Or a mapping of server
+        names to contexts, of which each client gets the one whose name it sends (SNI, RFC 6066, 3):
+        ``"example.com"``; ``"*.example.com"`` for one label more; ``"*"`` for all other names, and
+        for clients that send none. Without ``"*"`` these get the alert unrecognized_name.
 
         ``unix_path``: listen on this Unix socket instead of host and port. A stale socket file
         is replaced, and the file is removed when the server is closed.
@@ -207,8 +211,9 @@ async def ws_create_server(
             if limit is not None:
                 _check_count(name, limit)
         _check_when_full(when_full, max_connections)
-        tls = _tls_settings(parsed_url, ssl_context, checked_options)
-        chosen_backend = choose_backend(backend, loop, tls, logger)
+        chosen_backend = _choose_backend(
+            backend, loop, parsed_url, ssl_context, checked_options, logger
+        )
         try:
             listening = await _listen(loop, parsed_url, unix_path, given, reuse_address, reuse_port)
         except BaseException:
@@ -313,26 +318,38 @@ async def _listen(
     )
 
 
-def _tls_settings(
-    url: ServerURL, ssl_context: Optional[ssl.SSLContext], options: WSOptions
-) -> Optional[ServerTls]:
+def _choose_backend(
+    name: str,
+    loop: asyncio.AbstractEventLoop,
+    url: ServerURL,
+    ssl_context: Optional[ServerContexts],
+    options: WSOptions,
+    logger: Logger,
+) -> Backend:
     if ssl_context is None:
         if url.is_secure:
             raise WSInvalidOptionError(
                 "a wss:// server needs ssl_context; create_ssl_context(certfile, keyfile) makes one"
             )
-        return None
-    if not isinstance(ssl_context, ssl.SSLContext):
-        raise TypeError(f"ssl_context must be an ssl.SSLContext, not {type(ssl_context).__name__}")
+        return choose_backend(name, loop, None, logger)
+    if not isinstance(ssl_context, (ssl.SSLContext, abc.Mapping)):
+        raise TypeError(
+            "ssl_context must be an ssl.SSLContext, or a mapping of server names to them, not"
+            f" {type(ssl_context).__name__}"
+        )
     if not url.is_secure:
         raise WSInvalidOptionError("ssl_context is for wss:// URLs, not for ws://")
-    if ssl_context.protocol == ssl.PROTOCOL_TLS_CLIENT:
-        raise WSInvalidOptionError("ssl_context was made for clients (PROTOCOL_TLS_CLIENT)")
     timeout = options.close_timeout
     if timeout is not None and options.stall_timeout is not None:
         # The end of a file has this time; other connections are aborted after close_timeout.
         timeout = max(timeout, options.stall_timeout)
-    return ServerTls(ssl_context, timeout)
+    if isinstance(ssl_context, ssl.SSLContext):
+        if ssl_context.protocol == ssl.PROTOCOL_TLS_CLIENT:
+            raise WSInvalidOptionError("ssl_context was made for clients (PROTOCOL_TLS_CLIENT)")
+        return choose_backend(name, loop, ServerTls(ssl_context, timeout), logger)
+    from picows_server.sni.backend import choose_backend_by_name  # noqa: PLC0415
+
+    return choose_backend_by_name(name, loop, ssl_context, timeout, logger)
 
 
 def _check_when_full(when_full: object, max_connections: Optional[int]) -> None:

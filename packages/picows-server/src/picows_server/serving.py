@@ -7,7 +7,6 @@ import contextvars
 import functools
 import inspect
 import socket
-import ssl
 from types import FunctionType, MethodType
 from typing import (
     TYPE_CHECKING,
@@ -42,6 +41,7 @@ from picows_server.option_names import SERVE_MEANINGS
 from picows_server.origins import Origins, is_upgrade
 from picows_server.routing import Decision, ListenerFactory, RouteResult, takes_scope
 from picows_server.server import WSServer
+from picows_server.tls import ServerContexts
 
 if TYPE_CHECKING:
     from typing_extensions import ParamSpec, Unpack
@@ -78,7 +78,7 @@ async def serve(
     process_request: Optional[ProcessRequest] = None,
     max_queue: Marks = 2048,
     max_queue_bytes: Marks = 262144,
-    ssl_context: Optional[ssl.SSLContext] = None,
+    ssl_context: Optional[ServerContexts] = None,
     unix_path: Optional[UnixPath] = None,
     sock: Union[socket.socket, Iterable[socket.socket], None] = None,
     backlog: int = 1024,

@@ -5,14 +5,23 @@ from __future__ import annotations
 import os
 import ssl
 from collections import abc
-from typing import Callable, Iterable, List, Optional, Union
+from typing import Iterable, List, Mapping, Optional, Union
 
 from picows_codec import WSInvalidOptionError
+from picows_server.certificates.files import (
+    CertificateFiles,
+    Password,
+    Path,
+    check_path,
+    check_readable,
+    load_certificate,
+)
+from picows_server.logs import resolve_logger
 
-__all__ = ["create_ssl_context"]
+__all__ = ["ServerContexts", "create_ssl_context"]
 
-Path = Union[str, "os.PathLike[str]"]
-Password = Union[str, bytes, bytearray, Callable[[], Union[str, bytes, bytearray]]]
+# One for everybody, or one for each server name.
+ServerContexts = Union[ssl.SSLContext, Mapping[str, ssl.SSLContext]]
 
 # Forward secrecy and authenticated encryption only; TLS 1.3 suites are not in this list and
 # stay as OpenSSL has them.
@@ -30,6 +39,7 @@ def create_ssl_context(
     require_client_cert: Optional[bool] = None,
     minimum_version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2,
     alpn: Iterable[str] = ("http/1.1",),
+    ktls: bool = False,
 ) -> ssl.SSLContext:
     """Make the ``ssl_context`` of a ``wss://`` server from PEM files.
 
@@ -50,6 +60,12 @@ def create_ssl_context(
 
     ``alpn``: protocols offered by ALPN (RFC 7301). A WebSocket needs ``http/1.1``.
 
+    ``ktls``: let the kernel encrypt where it can: Linux with its module tls, Python 3.12, OpenSSL
+    3 and aiofastnet. Where it cannot, the log gets a warning, and all is as without. Whether it is
+    used is a matter of each connection, see :func:`kernel_tls_of`; when it pays, of the guide.
+
+    The context remembers files and password for :func:`watch_certificates`.
+
     Raises :class:`OSError` with the file's name if a file cannot be read,
     :class:`WSInvalidOptionError` if its content cannot be used, and :class:`TypeError`.
     """
@@ -57,6 +73,8 @@ def create_ssl_context(
         raise WSInvalidOptionError(
             f"minimum_version must be TLSv1_2 or TLSv1_3 of ssl.TLSVersion, not {minimum_version!r}"
         )
+    if not isinstance(ktls, bool):
+        raise TypeError(f"ktls must be a bool, not {type(ktls).__name__}")
     protocols = _checked_alpn(alpn)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = minimum_version
@@ -64,8 +82,14 @@ def create_ssl_context(
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
     context.options |= ssl.OP_NO_RENEGOTIATION
     context.set_alpn_protocols(protocols)
-    _load_certificate(context, certfile, keyfile, password)
+    load_certificate(context, CertificateFiles(certfile, keyfile, password))
     _load_client_authorities(context, client_ca, require_client_cert)
+    if ktls:
+        from picows_server.kernel_tls import enable_kernel_tls  # noqa: PLC0415 - for those who ask
+
+        reason = enable_kernel_tls(context)
+        if reason is not None:
+            resolve_logger(None).warning("ktls=True has no effect: %s", reason)
     return context
 
 
@@ -86,39 +110,6 @@ def _checked_alpn(alpn: object) -> List[str]:
     return protocols
 
 
-def _load_certificate(
-    context: ssl.SSLContext,
-    certfile: Path,
-    keyfile: Optional[Path],
-    password: Optional[Password],
-) -> None:
-    _check_readable("certfile", certfile)
-    if keyfile is not None:
-        _check_readable("keyfile", keyfile)
-    key_source = certfile if keyfile is None else keyfile
-
-    def refuse_to_prompt() -> str:
-        raise WSInvalidOptionError(f"the private key in {str(key_source)!r} needs a password")
-
-    try:
-        context.load_cert_chain(
-            certfile, keyfile, refuse_to_prompt if password is None else password
-        )
-    except ssl.SSLError as error:
-        if error.reason == "KEY_VALUES_MISMATCH":
-            problem = f"the private key in {str(key_source)!r} does not belong to it"
-        elif keyfile is None:
-            problem = "it must hold a PEM certificate and its private key"
-        else:
-            problem = (
-                f"no PEM certificate in it, no PEM private key in {str(keyfile)!r}, "
-                "or a wrong password"
-            )
-        raise WSInvalidOptionError(
-            f"certfile {str(certfile)!r}: {problem} ({error.reason or error})"
-        ) from error
-
-
 def _load_client_authorities(
     context: ssl.SSLContext, client_ca: Optional[Path], require_client_cert: Optional[bool]
 ) -> None:
@@ -128,10 +119,10 @@ def _load_client_authorities(
                 "require_client_cert needs client_ca: the authorities to check against"
             )
         return
-    _check_path("client_ca", client_ca)
+    check_path("client_ca", client_ca)
     is_directory = os.path.isdir(client_ca)
     if not is_directory:
-        _check_readable("client_ca", client_ca)
+        check_readable("client_ca", client_ca)
     try:
         if is_directory:
             context.load_verify_locations(capath=client_ca)
@@ -143,16 +134,3 @@ def _load_client_authorities(
         ) from error
     optional = require_client_cert is False
     context.verify_mode = ssl.CERT_OPTIONAL if optional else ssl.CERT_REQUIRED
-
-
-def _check_readable(name: str, path: Path) -> None:
-    _check_path(name, path)
-    # ssl raises the same OSErrors without saying for which file.
-    with open(path, "rb"):
-        pass
-
-
-def _check_path(name: str, path: object) -> None:
-    # open() would take a number for a descriptor, and close it.
-    if not isinstance(path, (str, bytes, os.PathLike)):
-        raise TypeError(f"{name} must be a str, bytes or path, not {type(path).__name__}")
