@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import ssl
 from pathlib import Path
@@ -48,6 +49,26 @@ class Authority:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*self.pair(*names))
         return context
+
+    def name_shown(self, context: ssl.SSLContext, ciphers: Optional[str] = None) -> str:
+        """The name in the certificate that clients of a context get, by a handshake in memory.
+
+        ``ciphers`` of TLS 1.2 choose the kind of certificate.
+        """
+        client = self.client_context(checks_name=False)
+        if ciphers is not None:
+            client.maximum_version = ssl.TLSVersion.TLSv1_2
+            client.set_ciphers(ciphers)
+        to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+        ends = (
+            client.wrap_bio(to_client, to_server),
+            context.wrap_bio(to_server, to_client, server_side=True),
+        )
+        for end in 3 * ends:
+            with contextlib.suppress(ssl.SSLWantReadError):
+                end.do_handshake()
+        certificate: Any = ends[0].getpeercert()
+        return str(certificate["subjectAltName"][0][1])
 
     def client_context(self, *, checks_name: bool = True) -> ssl.SSLContext:
         """A context that trusts this authority."""

@@ -148,7 +148,7 @@ class WSCertificateWatch:
         if self._is_closed:
             return 0
         replaced = sum([each.look(self._logger, is_asked=True) for each in self._watched])
-        self._logger.info("looked at %d certificates: %d replaced", len(self._watched), replaced)
+        self._logger.info("certificates looked at: %d, replaced: %d", len(self._watched), replaced)
         return replaced
 
     def close(self) -> None:
