@@ -63,11 +63,11 @@ if TYPE_CHECKING:
     from picows_codec.prepared import WSPreparedMessage
     from picows_codec.tap import WSTap
     from picows_codec.tap_types import WSDirection
+    from picows_server.certificates.reloading import reload_certificate
+    from picows_server.certificates.watching import WSCertificateWatch, watch_certificates
     from picows_server.http.files import files
     from picows_server.http.health import health, ready
     from picows_server.http.pages import page
-    from picows_server.certificates.reloading import reload_certificate
-    from picows_server.certificates.watching import WSCertificateWatch, watch_certificates
     from picows_server.kernel_tls import WSKernelTls, kernel_tls_of
     from picows_server.serving import serve
 else:
