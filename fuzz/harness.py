@@ -28,6 +28,7 @@ TARGETS = (
     "endpoint",
     "compression",
     "proxy_protocol",
+    "client_hello",
 )
 CORPUS = Path(__file__).resolve().with_name("corpus")
 
@@ -59,6 +60,8 @@ TOKENS = (
     b"Sec-WebSocket-Protocol: chat\r\n",
     b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c",
     b"PROXY TCP4 1.2.3.4 5.6.7.8 9 10\r\n",
+    b"\x16\x03\x01\x00\x01",
+    b"\x00\x00\x00\x06\x00\x04\x00\x00\x01a",
 )
 MAX_MUTANT_SIZE = 4096
 

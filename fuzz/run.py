@@ -26,6 +26,7 @@ TARGETS = (
     "endpoint",
     "compression",
     "proxy_protocol",
+    "client_hello",
 )
 MAX_INPUT = 4096
 # A single input takes less than a millisecond.

@@ -423,6 +423,61 @@ def _proxy_seeds() -> Iterator[Tuple[str, bytes]]:
     yield "unfinished", bytes([7]) + headers["tcp4"][:-1]
 
 
+# ClientHello: cut, what a client sends first
+
+
+def _sized(length_size: int, data: bytes) -> bytes:
+    return len(data).to_bytes(length_size, "big") + data
+
+
+def _hello(
+    *extensions: Tuple[int, bytes], size: int = 16384, behind: bytes = b"", is_old: bool = False
+) -> bytes:
+    body = b"\3\3" + bytes(range(32)) + _sized(1, bytes(32)) + _sized(2, b"\x13\1\xc0\x2b")
+    content = (kind.to_bytes(2, "big") + _sized(2, data) for kind, data in extensions)
+    body += _sized(1, b"\0")
+    if not is_old:
+        body += _sized(2, b"".join(content)) + behind
+    message = b"\1" + _sized(3, body)
+    return b"".join(
+        b"\x16\3\1" + _sized(2, message[start : start + size])
+        for start in range(0, len(message), size)
+    )
+
+
+def _hello_seeds() -> Iterator[Tuple[str, bytes]]:
+    def names(*entries: bytes) -> Tuple[int, bytes]:
+        return 0, _sized(2, b"".join(b"\0" + _sized(2, name) for name in entries))
+
+    name = names(b"Example.com.")
+    grease, alpn = (0x1A1A, b"\0"), (16, b"\0\x09\x08http/1.1")
+    hellos = {
+        "name": _hello(name),
+        "no-name": _hello(grease, alpn),
+        "grease": _hello(grease, alpn, name, (0xFE0D, bytes(40)), (0xDADA, b"")),
+        "no-extensions": _hello(is_old=True),
+        "fragments": _hello(name, alpn, size=7),
+        "bytes": _hello(name, size=1),
+        "twice": _hello(name, name),
+        "two-names": _hello(names(b"a", b"b")),
+        "empty-name": _hello(names(b"")),
+        "empty-list": _hello((0, b"\0\0")),
+        "not-ascii": _hello(names(b"stra\xc3\x9fe")),
+        "other-kind": _hello((0, b"\0\4\1\0\1a")),
+        "behind": _hello(name, behind=b"x"),
+        "cut": _hello(name)[:-3],
+        "followed": _hello(name) + b"\x14\3\3\0\1\1",
+        "alert": b"\x15\3\1\0\2\1\0",
+        "empty-record": b"\x16\3\1\0\0",
+        "large-record": b"\x16\3\1\x40\1",
+        "large": b"\x16\3\1\0\4\1\xff\xff\xff",
+        "ssl2": b"\x80\x2e\1\3\1",
+        "http": b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+    }
+    for number, (title, hello) in enumerate(hellos.items()):
+        yield title, bytes([BYTES if number % 2 else WHOLE]) + hello
+
+
 _ENDPOINT_SEEDS = dict(_endpoint_seeds())
 
 SEEDS: Dict[str, Dict[str, bytes]] = {
@@ -432,6 +487,7 @@ SEEDS: Dict[str, Dict[str, bytes]] = {
     "endpoint": {**_ENDPOINT_SEEDS, **dict(_socket_seeds(_ENDPOINT_SEEDS))},
     "compression": dict(_compression_seeds()),
     "proxy_protocol": dict(_proxy_seeds()),
+    "client_hello": dict(_hello_seeds()),
 }
 
 

@@ -20,7 +20,9 @@ def main() -> None:
     coverage = ctypes.CDLL(None)
     if coverage.coverage_attach(libfuzzer.__file__.encode()):
         sys.exit(f"no libFuzzer in {libfuzzer.__file__}")
-    with atheris.instrument_imports(include=["picows_server.proxies"]):  # the target in Python
+    with atheris.instrument_imports(
+        include=["picows_server.proxies", "picows_server.sni"]
+    ):  # in Python
         run = load(name)
     if not coverage.coverage_places():
         sys.exit("the codec was not compiled with -fsanitize-coverage: see fuzz/README.md")

@@ -14,6 +14,7 @@ MUTANTS = {
     "endpoint": 3000,
     "compression": 3000,
     "proxy_protocol": 20000,
+    "client_hello": 20000,
 }
 # A seed with invalid text, and the module whose close code for it the target expects.
 SEED_WITH_INVALID_TEXT = {
