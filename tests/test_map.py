@@ -97,6 +97,7 @@ TOGETHER: Dict[str, Dict[str, str]] = {
         "sealed": "nothing is imported or opened late",
         "taps": "what a tap sees over every backend",
         "tls_failures": "what a failed TLS handshake says",
+        "tls_sessions": "which connections resume a TLS session",
     },
 }
 

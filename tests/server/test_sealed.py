@@ -215,12 +215,18 @@ def test_sealed_server_with_handlers(backend: str, tmp_path: Path, loop_kind: st
 
 
 @pytest.mark.parametrize("backend", TLS_BACKENDS)
+@pytest.mark.parametrize("role", ["server", "names"])
 def test_sealed_tls_server(
-    backend: str, tmp_path: Path, loop_kind: str, certificates: Certificates
+    role: str, backend: str, tmp_path: Path, loop_kind: str, certificates: Certificates
 ) -> None:
     async def main() -> None:
-        async with sealed(loop_kind, backend, tmp_path, certificates) as server:
+        async with sealed(loop_kind, backend, tmp_path, certificates, role) as server:
             await _one_of_each_kind(server)
+            if role == "names":
+                with pytest.raises(ssl.SSLError, match="UNRECOGNIZED_NAME"):
+                    await asyncio.open_connection(
+                        *server.sockname, ssl=certificates.client_context(), server_hostname="other"
+                    )
             # Plain HTTP to a TLS port, and a peer that hangs up within the TLS handshake.
             async with await RawClient.connect(server.sockname) as client:
                 client.writer.write(b"GET / HTTP/1.1\r\n\r\n")

@@ -1,9 +1,10 @@
 """A process that opens no file and imports no module any more: out of descriptors, or chrooted.
 
 ``python -m tests.support.sealed server KIND BACKEND [CHAIN KEY]`` serves, sealed, until its input
-ends; the tests talk to it. ``... handlers KIND BACKEND`` does so with coroutines, ``... routes``
-with paths, behind a proxy. ``... client KIND BACKEND [AUTHORITY CHAIN KEY]`` connects in each way,
-seals itself and does all of it again. The last line of output is what was tried, as JSON.
+ends; the tests talk to it. ``... names`` does so with a TLS context for a name, ``... handlers``
+with coroutines, ``... routes`` with paths, behind a proxy.
+``... client KIND BACKEND [AUTHORITY CHAIN KEY]`` connects in each way, seals itself and does all of
+it again. The last line of output is what was tried, as JSON.
 """
 
 from __future__ import annotations
@@ -68,6 +69,7 @@ def main(role: str, kind: str, *arguments: str) -> None:
         loop = asyncio.new_event_loop()
     roles = {
         "server": _serve,
+        "names": _serve_names,
         "handlers": _serve_by_coroutines,
         "routes": _serve_routes,
         "client": _connect,
@@ -83,12 +85,24 @@ def _print(text: object) -> None:
 
 
 async def _serve(seal: Seal, backend: str, *files: str) -> None:
-    from picows_server import create_ssl_context, ws_create_server  # noqa: PLC0415
+    from picows_server import create_ssl_context  # noqa: PLC0415
+
+    await _serve_with(seal, backend, create_ssl_context(*files) if files else None)
+
+
+async def _serve_names(seal: Seal, backend: str, *files: str) -> None:
+    from picows_server import create_ssl_context  # noqa: PLC0415
+
+    await _serve_with(seal, backend, {"localhost": create_ssl_context(*files)})
+
+
+async def _serve_with(seal: Seal, backend: str, ssl_context: Any) -> None:
+    from picows_server import ws_create_server  # noqa: PLC0415
 
     server = await ws_create_server(
-        "wss://127.0.0.1:0/" if files else "ws://127.0.0.1:0/",
+        "ws://127.0.0.1:0/" if ssl_context is None else "wss://127.0.0.1:0/",
         _make_route(),
-        ssl_context=create_ssl_context(*files) if files else None,
+        ssl_context=ssl_context,
         backend=backend,
         enable_auto_ping=True,
         auto_ping_idle_timeout=0.3,

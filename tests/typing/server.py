@@ -15,8 +15,10 @@ from picows_codec import WSOptions
 from picows_codec.deferred_response import DeferredResponse
 from picows_server import (
     WSBatchListener,
+    WSCertificateWatch,
     WSConnection,
     WSFrame,
+    WSKernelTls,
     WSListener,
     WSMsgType,
     WSPermessageDeflate,
@@ -30,9 +32,12 @@ from picows_server import (
     create_ssl_context,
     files,
     health,
+    kernel_tls_of,
     page,
     ready,
+    reload_certificate,
     serve,
+    watch_certificates,
     ws_create_server,
 )
 from picows_server.asgi import ClientDisconnected, UvicornProtocol, asgi_listener
@@ -234,6 +239,29 @@ async def http() -> None:
 
 async def ready_later() -> bool:
     return True
+
+
+async def certificates(context: ssl.SSLContext) -> None:
+    contexts = {"example.com": context, "*.example.org": context, "*": context}
+    await ws_create_server("wss://:0", ServerClientListener, ssl_context=contexts)
+    await serve(Session().run, "wss://:0", ssl_context=contexts)
+    await ws_create_server("wss://:0", route, ssl_context={5: context})  # type: ignore[dict-item]
+    await ws_create_server("wss://:0", route, ssl_context={"a": "b"})  # type: ignore[dict-item]
+    assert_type(create_ssl_context("a.pem", Path("a.key"), ktls=True), ssl.SSLContext)
+    reload_certificate(context, "a.pem", Path("a.key"), lambda: "secret")
+    reload_certificate(contexts, "a.pem")  # type: ignore[arg-type]
+    async with watch_certificates(contexts, interval=5, sighup=False, logger_name=None) as watch:
+        assert_type(watch, WSCertificateWatch)
+        assert_type(watch.check(), int)
+    watch_certificates(context, "a.pem", "a.key", b"secret").close()
+    watch_certificates("a.pem", "a.key")  # type: ignore[arg-type]
+
+
+def encrypted_by(transport: WSTransport) -> WSKernelTls:
+    sends, receives = kernel_tls_of(transport)
+    assert_type(sends, bool)
+    assert_type(receives, bool)
+    return kernel_tls_of(transport)
 
 
 async def asgi(app: Callable[..., Any]) -> None:

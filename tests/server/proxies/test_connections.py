@@ -67,6 +67,28 @@ async def test_the_clients_address(backend: str, header: bytes) -> None:
     assert seen == [CLIENT] * 6
 
 
+@tls_backends
+async def test_names_behind_a_proxy(backend: str, certificates: Certificates) -> None:
+    """The ClientHello is looked for behind the header, in whatever pieces both arrive."""
+    context = create_ssl_context(certificates.server_chain, certificates.server_key)
+    seen: List[Any] = []
+    starting = serving(
+        lambda request: Noting(seen, request),
+        "wss://127.0.0.1:0",
+        ssl_context={"localhost": context},
+        backend=backend,
+        **TRUSTED,
+    )
+    async with starting as server:
+        for header in (LINE, BINARY):
+            with socket.create_connection(sockname(server)) as sock:
+                async with await upgrade_behind(
+                    sock, header, certificates.client_context()
+                ) as client:
+                    await echo(client)
+    assert seen == [CLIENT] * 4
+
+
 async def upgrade_behind(sock: socket.socket, header: bytes, context: ssl.SSLContext) -> RawClient:
     loop = asyncio.get_running_loop()
     await loop.sock_sendall(sock, header)
