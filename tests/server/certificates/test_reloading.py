@@ -6,7 +6,7 @@ import datetime as dt
 import os
 import ssl
 from pathlib import Path
-from typing import Any, List, Optional
+from typing import Any, List
 
 import pytest
 
@@ -108,6 +108,17 @@ def test_dates(authority: Authority) -> None:
     assert authority.name_shown(context) == "old.example"
 
 
+@pytest.mark.parametrize("answer", [None, {}, {"notBefore": "?", "notAfter": "?"}])
+def test_dates_that_cannot_be_read(
+    answer: Any, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They refuse nothing that OpenSSL has accepted."""
+    monkeypatch.setattr(reloading, "_decode", None if answer is None else lambda path: answer)
+    context = authority.server_context("old.example")
+    reload_certificate(context, *authority.pair("new.example"))
+    assert authority.name_shown(context) == "new.example"
+
+
 def test_files_that_change_meanwhile(
     authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,7 +127,7 @@ def test_files_that_change_meanwhile(
     chain, key = authority.pair("new.example")
     check = reloading._check_dates
 
-    def spoil(*arguments: Any) -> Optional[str]:
+    def spoil(*arguments: Any) -> str:
         key.write_text("half")
         return check(*arguments)
 

@@ -138,6 +138,18 @@ async def test_the_same_contents_written_again(
         assert watch.check() == 0
 
 
+async def test_another_working_directory(
+    authority: Authority, files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(files.certfile.parent)
+    context = create_ssl_context(files.certfile.name, files.keyfile.name)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    async with watched(context) as watch:
+        files.replace("new.example")
+        assert watch.check() == 1
+
+
 async def test_contents_of_the_same_size_and_time(authority: Authority, files: Files) -> None:
     """A file whose size, time and inode are the same is seen, too."""
     context = files.context()

@@ -110,7 +110,10 @@ class WSServer(asyncio.AbstractServer):
 
     @property
     def backend(self) -> str:
-        """What carries the connections: ``"stream"``, ``"aiofastnet"`` or ``"loop"``."""
+        """What carries the connections: ``"stream"``, ``"aiofastnet"`` or ``"loop"``.
+
+        With a mapping of TLS contexts ``"aiofastnet"`` if it carries those of one of them.
+        """
         return self._backend.name
 
     @property

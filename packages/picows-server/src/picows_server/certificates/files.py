@@ -36,10 +36,11 @@ class Contents(NamedTuple):
 class CertificateFiles:
     """``certfile``, ``keyfile`` and ``password`` as :func:`create_ssl_context` takes them.
 
-    ``mark`` is a number for what was loaded from them; it tells other contents from these.
+    They are found again when the working directory has changed. ``mark`` is a number for what was
+    loaded from them; it tells other contents from these. ``kind`` is that of the key.
     """
 
-    __slots__ = ("certfile", "keyfile", "kind", "mark", "password")
+    __slots__ = ("_paths", "certfile", "keyfile", "kind", "mark", "password")
 
     def __init__(
         self, certfile: Path, keyfile: Optional[Path], password: Optional[Password]
@@ -49,21 +50,26 @@ class CertificateFiles:
             check_path("keyfile", keyfile)
         self.certfile = certfile
         self.keyfile = keyfile
+        self._paths = (
+            os.path.abspath(certfile),
+            None if keyfile is None else os.path.abspath(keyfile),
+        )
         self.password = password
         self.mark: Optional[int] = None
         self.kind: Optional[str] = None
 
     def has_paths_of(self, other: CertificateFiles) -> bool:
         """Whether both name the same files."""
-        return (self.certfile, self.keyfile) == (other.certfile, other.keyfile)
+        return self._paths == other._paths
 
     def read(self) -> Contents:
         """Read both; raises :class:`OSError` with a file's name."""
-        with open(self.certfile, "rb") as file:
+        certfile, keyfile = self._paths
+        with open(certfile, "rb") as file:
             certificates = file.read()
-        if self.keyfile is None:
+        if keyfile is None:
             return Contents(certificates, None)
-        with open(self.keyfile, "rb") as file:
+        with open(keyfile, "rb") as file:
             return Contents(certificates, file.read())
 
     def note(self, contents: Contents) -> None:

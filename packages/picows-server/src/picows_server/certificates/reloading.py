@@ -62,10 +62,10 @@ def checked_context(name: str, context: object) -> ssl.SSLContext:
 
 def replace_certificate(
     context: ssl.SSLContext, files: CertificateFiles, contents: Contents
-) -> Optional[str]:
+) -> str:
     """Load ``contents``, which ``files`` had, into ``context`` if they are proven to be good.
 
-    Returns until when the certificate is valid, or None if that cannot be found out.
+    Returns until when the certificate is valid, in words.
     """
     password = _Once(files)
     # Both contexts get the same bytes, whatever happens to the files meanwhile: after a failure in
@@ -104,15 +104,18 @@ def _scratch_context(context: ssl.SSLContext) -> ssl.SSLContext:
     return scratch
 
 
-def _check_dates(files: CertificateFiles, certfile: str) -> Optional[str]:
-    if _decode is None:  # pragma: no cover - every CPython until now has it
-        return None
-    dates = _decode(certfile)
-    begin, end, now = str(dates["notBefore"]), str(dates["notAfter"]), time.time()
+def _check_dates(files: CertificateFiles, certfile: str) -> str:
+    try:
+        dates = _decode(certfile)
+        begin, end = str(dates["notBefore"]), str(dates["notAfter"])
+        first, last = ssl.cert_time_to_seconds(begin), ssl.cert_time_to_seconds(end)
+    except (TypeError, LookupError, ValueError, ssl.SSLError):
+        # No function, or it does not understand what OpenSSL has just accepted.
+        return "a time that cannot be read"
     where = f"certfile {str(files.certfile)!r}: the certificate"
-    if ssl.cert_time_to_seconds(end) < now:
+    if last < time.time():
         raise WSInvalidOptionError(f"{where} expired on {end}")
-    if ssl.cert_time_to_seconds(begin) > now:
+    if first > time.time():
         raise WSInvalidOptionError(f"{where} is not valid before {begin}")
     return end
 

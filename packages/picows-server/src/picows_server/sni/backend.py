@@ -11,6 +11,7 @@ from picows_codec import WSInvalidOptionError
 from picows_codec.log_text import quoted
 from picows_server.backend import Backend, LoopBackend, ServerTls, choose_backend
 from picows_server.logs import Logger
+from picows_server.protocol import ServerProtocol
 from picows_server.sni.client_hello import UNRECOGNIZED_NAME, ClientHelloError, encode_alert
 from picows_server.sni.names import checked_contexts, find_by_name
 from picows_server.sni.peeking import peek_client_hello
@@ -35,10 +36,10 @@ class BackendByName(Backend):
         # With contexts that need the loop among others, the name is that of the faster one.
         self.name = min(names)
 
-    def connect(self, sock: socket.socket, protocol: Any) -> Coroutine[Any, Any, object]:
+    def connect(self, sock: socket.socket, protocol: ServerProtocol) -> Coroutine[Any, Any, object]:
         return self._connect(sock, protocol)
 
-    async def _connect(self, sock: socket.socket, protocol: Any) -> object:
+    async def _connect(self, sock: socket.socket, protocol: ServerProtocol) -> object:
         try:
             hello = await peek_client_hello(self._loop, sock)
         except ClientHelloError as error:
