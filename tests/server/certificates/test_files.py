@@ -10,7 +10,12 @@ from typing import Any
 import pytest
 
 from picows_server import WSInvalidOptionError, create_ssl_context
-from picows_server.certificates.files import CertificateFiles, known_files, load_certificate
+from picows_server.certificates.files import (
+    CertificateFiles,
+    Contents,
+    known_files,
+    load_certificate,
+)
 from tests.support.authority import Authority
 
 
@@ -73,3 +78,9 @@ def test_an_unusable_file(authority: Authority, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="nothing"):
         load_certificate(context, CertificateFiles(tmp_path / "nothing", None, None))
     assert known_files(context) is None
+
+
+def test_a_form_of_certificate_that_only_openssl_reads() -> None:
+    files = CertificateFiles("a.pem", None, None)
+    files.note(Contents(b"-----BEGIN TRUSTED CERTIFICATE-----\n", None))
+    assert files.kind is None
