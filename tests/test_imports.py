@@ -187,6 +187,7 @@ SERVER_ROOMS = (
     "kernel_tls",
     "tls",
     "tls_deadline",
+    "session_context",
     "certificates.reloading",
     "certificates.watching",
     "origins",

@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import ssl
+from inspect import signature
 from pathlib import Path
 from typing import Any, Dict, Optional, Tuple
+
+import pytest
 
 from tests.support.certificates import import_trustme
 
@@ -31,6 +34,8 @@ class Authority:
     ) -> Tuple[Path, Path]:
         """Issue a certificate for ``names``; ``begin`` and ``end`` limit it."""
         dates: Dict[str, Any] = {}
+        if begin is not None and "not_before" not in signature(self._ca.issue_cert).parameters:
+            pytest.skip("this trustme cannot choose the first day")
         if begin is not None:
             dates["not_before"] = begin
         if end is not None:

@@ -102,6 +102,11 @@ def test_dates(authority: Authority) -> None:
     context = authority.server_context("old.example")
     with pytest.raises(WSInvalidOptionError, match=r"certificate expired on Jan  1 .* 2001"):
         reload_certificate(context, *authority.pair("a", end=PAST))
+    assert authority.name_shown(context) == "old.example"
+
+
+def test_dates_to_come(authority: Authority) -> None:
+    context = authority.server_context("old.example")
     pair = authority.pair("a", begin=FUTURE, end=FUTURE.replace(year=3000))
     with pytest.raises(WSInvalidOptionError, match=r"is not valid before Jan  1 .* 2999"):
         reload_certificate(context, *pair)

@@ -14,6 +14,7 @@ from picows_codec.readiness import has_readers
 from picows_codec.tls import ENGINE_TIMEOUT, ContextCheck, FastnetLoop, log_loop_tls
 from picows_server.logs import Logger
 from picows_server.protocol import ServerProtocol
+from picows_server.session_context import set_session_context
 
 try:
     from picows_codec.stream import Poller, attach
@@ -154,6 +155,7 @@ class FastnetBackend(Backend):
         self._has_noted = False
         self._arguments: Dict[str, Any] = {}
         if tls is not None:
+            set_session_context(tls.context)
             self._arguments = {
                 "ssl": tls.context,
                 "ssl_handshake_timeout": ENGINE_TIMEOUT,
