@@ -22,11 +22,20 @@ from picows_server import (
     ws_create_server,
 )
 from picows_server.backend import HAS_AIOFASTNET
+from picows_server.protocol import ServerProtocol
 from tests.support.authority import Authority
 from tests.support.client_hellos import hello_by_hand, hello_of_openssl, name_extension, records
-from tests.support.leaks import eventually, leaked_since, open_descriptors
+from tests.support.leaks import count_instances, eventually, leaked_since, open_descriptors
 from tests.support.rawclient import RawClient
-from tests.support.servers import Echo, echo, needs_aiofastnet, serving, sockname, tls_backends
+from tests.support.servers import (
+    Echo,
+    echo,
+    needs_aiofastnet,
+    quiet_logger,
+    serving,
+    sockname,
+    tls_backends,
+)
 
 ANY_TLS_PORT = "wss://127.0.0.1:0"
 
@@ -373,3 +382,28 @@ def test_who_does_not_use_it_does_not_import_it(tmp_path: Path, authority: Autho
         [sys.executable, "-c", program], stdout=subprocess.PIPE, encoding="utf-8", check=True
     )
     assert output.stdout.split() == ["picows_server.certificates.files"]
+
+
+@tls_backends
+@pytest.mark.usefixtures("without_collector")
+async def test_nothing_is_left_behind(
+    backend: str, authority: Authority, contexts: Dict[str, ssl.SSLContext]
+) -> None:
+    known = {name: context for name, context in contexts.items() if name != "*"}
+    client = authority.client_context(checks_name=False)
+    logger = quiet_logger()
+    before, protocols = open_descriptors(), count_instances(ServerProtocol)
+    async with serving(
+        url=ANY_TLS_PORT, ssl_context=known, backend=backend, logger_name=logger
+    ) as server:
+        name = sockname(server)
+        assert await name_shown(name, client, "a.example") == "a.example"
+        with pytest.raises(ssl.SSLError, match="UNRECOGNIZED_NAME"):
+            await connect(name, client, "c.example")
+        await answer_to(name, b"GET / HTTP/1.1\r\n\r\n")
+        with socket.create_connection(name) as sock:
+            sock.sendall(hello_of_openssl("a.example")[:90])
+            await eventually(lambda: server.pending_handshakes)
+        await eventually(lambda: server.connections == 0)
+        await eventually(lambda: count_instances(ServerProtocol) <= protocols)
+    assert leaked_since(before) == []
