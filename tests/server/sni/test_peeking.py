@@ -62,7 +62,7 @@ def received(sock: socket.socket, size: int) -> bytes:
     return data
 
 
-@pytest.mark.parametrize("hello", [HELLO, LARGE])
+@pytest.mark.parametrize("hello", [HELLO, LARGE], ids=["usual", "large"])
 async def test_everything_is_there(pair: Pair, hello: bytes) -> None:
     ours, theirs = pair
     theirs.sendall(hello)
@@ -119,7 +119,7 @@ async def test_records_of_a_byte(pair: Pair, looks: List[int], monkeypatch: Any)
     assert received(ours, len(data)) == data
 
 
-@pytest.mark.parametrize("sent", [b"", HELLO[:1], HELLO[:100]])
+@pytest.mark.parametrize("sent", [b"", HELLO[:1], HELLO[:100]], ids=["nothing", "a byte", "a part"])
 @pytest.mark.parametrize("is_early", [True, False])
 async def test_a_client_that_hangs_up(pair: Pair, sent: bytes, is_early: bool) -> None:
     ours, theirs = pair
@@ -148,7 +148,7 @@ async def test_what_is_no_client_hello(pair: Pair) -> None:
         await peek(ours)
 
 
-@pytest.mark.parametrize("sent", [b"", HELLO[:100]])
+@pytest.mark.parametrize("sent", [b"", HELLO[:100]], ids=["nothing", "a part"])
 async def test_cancelled(pair: Pair, sent: bytes, looks: List[int]) -> None:
     ours, theirs = pair
     theirs.sendall(sent)
