@@ -97,6 +97,7 @@ CODEC_ROOMS = (
     "coroutines.turns",
     "coroutines.waiter",
     "coroutines.inbox",
+    "coroutines.compiled_coroutine",
     "coroutines.operation",
     "coroutines.events",
     "coroutines.fragments",

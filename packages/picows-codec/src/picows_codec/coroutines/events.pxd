@@ -4,6 +4,7 @@ tier."""
 from cpython.object cimport PyObject
 from libc.stdint cimport uint8_t
 
+from picows_codec.coroutines.compiled_coroutine cimport CompiledCoroutine
 from picows_codec.coroutines.waiter cimport Waiter
 from picows_codec.listener cimport WSMessageListener
 
@@ -25,7 +26,7 @@ cdef class EventListener(WSMessageListener):
     cdef Waiter wait(self)
     cdef int stop_waiting(self, Waiter waiter) except -1
 
-cdef class EventOperation:
+cdef class EventOperation(CompiledCoroutine):
     cdef:
         EventListener _listener     # None when it has ended
         object _message         # what is to be sent; None: it receives
@@ -33,8 +34,7 @@ cdef class EventOperation:
         uint8_t _kind
         uint8_t _stage
 
-    cdef int resume(self, object value, PyObject** result) except -1
     cdef int _receive(self, PyObject** result) except -1
     cdef int _send(self, PyObject** result) except -1
     cdef int _step_of_other(self, object value, PyObject** result) except -1
-    cdef int _drop(self) except -1
+    cdef int _finish(self) except -1

@@ -1,10 +1,10 @@
 import asyncio
 from collections.abc import Coroutine, Generator
-from types import TracebackType
 from typing import Any, TypeVar, final
 
-from typing_extensions import Self, disjoint_base
+from typing_extensions import disjoint_base
 
+from picows_codec.coroutines.compiled_coroutine import CompiledCoroutine
 from picows_codec.listener import WSMessageListener
 from picows_codec.transport import WSTransport
 
@@ -38,19 +38,5 @@ class EventListener(WSMessageListener):
     def pause_if_needed(self) -> None: ...
 
 @final
-class EventOperation(Coroutine[Any, Any, _T]):
-    @property
-    def __name__(self) -> str: ...
-    @property
-    def __qualname__(self) -> str: ...
+class EventOperation(CompiledCoroutine[_T]):
     def __await__(self) -> Generator[Any, Any, _T]: ...
-    def __iter__(self) -> Self: ...
-    def __next__(self) -> Any: ...
-    def send(self, value: Any) -> Any: ...
-    def throw(  # type: ignore[override]
-        self,
-        kind: type[BaseException] | BaseException,
-        value: BaseException | object = None,
-        traceback: TracebackType | None = None,
-    ) -> Any: ...
-    def close(self) -> None: ...

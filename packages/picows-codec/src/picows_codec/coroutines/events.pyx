@@ -11,27 +11,20 @@ A task that awaits a ``Waiter`` goes on within the callback of the read, as a li
 cimport cython
 from cpython.list cimport PyList_GET_SIZE
 from cpython.object cimport PyObject, PyTypeObject
-from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
+from cpython.ref cimport Py_DECREF, Py_INCREF
 
 from picows_codec.buffers cimport current_thread
 from picows_codec.connection.sender cimport Sender
 from picows_codec.connection.state cimport MAY_SEND
 from picows_codec.constants cimport WS_OP_BINARY, WS_OP_CLOSE, WS_OP_TEXT
+from picows_codec.coroutines.compiled_coroutine cimport (
+    RETURNS, YIELDS, drop_early, picows_make_coroutine, picows_resume, picows_take_spare)
 from picows_codec.coroutines.inbox cimport content_of
 from picows_codec.coroutines.waiter cimport Waiter, new_waiter
 from picows_codec.frames cimport WSFrame, WSMessage
 from picows_codec.transport cimport WSTransport, _send_message_of
 
-
-cdef extern from "native/coroutine_slots.h":
-    ctypedef int (*picows_resume)(PyObject* self, PyObject* value, PyObject** result) noexcept
-    ctypedef int (*picows_drop)(PyObject* self) noexcept
-    PyObject* picows_take_spare() noexcept
-    void picows_make_coroutine(PyTypeObject* type, picows_resume resume, picows_drop drop)
-
 cdef extern from "Python.h":
-    void PyErr_Fetch(PyObject** kind, PyObject** value, PyObject** traceback)
-    void PyErr_Restore(PyObject* kind, PyObject* value, PyObject* traceback)
     bint PyDict_CheckExact(object value)
 
 cdef enum:
@@ -44,13 +37,10 @@ cdef enum:
     IS_DELEGATING = 3           # to a coroutine of the subclass
     IS_DONE = 4
 
-    RETURNS = 0                 # what resume returns, as PySendResult
-    YIELDS = 1
-
     # Sends in a row, none of whose events was asked for, after which nobody seems to receive.
     SENDS_ONLY = 2
 
-cdef tuple _NAMES = ("receive", "send")
+cdef tuple _NAMES = ("EventListener.receive", "EventListener.send")
 
 cdef str _SEND = "websocket.send"
 
@@ -252,100 +242,58 @@ cdef class EventListener(WSMessageListener):
 
 
 cdef int _resume(PyObject* self, PyObject* value, PyObject** result) except -1:
-    return (<EventOperation> self).resume(<object> value, result)
+    return (<EventOperation> self).resume(value, result)
 
 
 cdef int _drop(PyObject* self) noexcept:
-    """Nobody refers to it any more."""
-    cdef PyObject* kind
-    cdef PyObject* value
-    cdef PyObject* traceback
     if (<EventOperation> self)._stage == IS_DONE:
         return True
-    PyErr_Fetch(&kind, &value, &traceback)      # it may be dropped because of an exception
-    (<EventOperation> self)._drop()
-    PyErr_Restore(kind, value, traceback)
-    return False
+    return drop_early(self)
 
 
 @cython.final
 @cython.auto_pickle(False)
-cdef class EventOperation:
-    """A coroutine (:class:`collections.abc.Coroutine`): await it, or make a task of it."""
-
-    def __init__(self):
-        raise TypeError("it is made by receive and send")
+cdef class EventOperation(CompiledCoroutine):
+    """One call of ``receive`` or ``send``."""
 
     def __await__(self):
         return self
 
-    def __iter__(self):
-        return self
+    cdef str full_name(self):
+        return _NAMES[self._kind]
 
-    def __next__(self):     # picows_next replaces it
-        return self.send(None)
-
-    def send(self, value):
-        """Go on, as a task does."""
-        cdef PyObject* result = NULL
-        cdef int status = self.resume(value, &result)
-        cdef object held = <object> result
-        Py_XDECREF(result)
-        if status == YIELDS:
-            return held
-        raise StopIteration(held)
-
-    def throw(self, kind, value=None, traceback=None):
-        """Raise an exception inside of the coroutine: mostly a cancellation."""
+    cdef object raise_inside(self, object error):
         cdef object other
-        if not isinstance(kind, BaseException):
-            if not isinstance(value, BaseException):
-                value = kind() if value is None else kind(value)
-            if traceback is not None:
-                value = value.with_traceback(traceback)
-            kind = value
         if self._stage == IS_DELEGATING:
             other = self._awaited
             try:
-                return other.throw(kind)
+                return other.throw(error)
             except BaseException:
                 self._finish()
                 raise
-        self.close()
-        raise kind
+        self.give_up()
+        raise error
 
-    def close(self):
-        """End the coroutine, which may not have been started."""
+    cdef int give_up(self) except -1:
         if self._stage == IS_WAITING:
             self._listener.stop_waiting(self._awaited)
         elif self._stage == IS_DELEGATING:
             self._awaited.close()
-        self._finish()
+        return self._finish()
 
-    def _finish(self):
+    cdef int _finish(self) except -1:
         self._stage = IS_DONE
         self._listener = None
         self._message = self._awaited = None
+        return 0
 
-    @property
-    def __name__(self):
-        return _NAMES[self._kind]
-
-    @property
-    def __qualname__(self):
-        return f"EventListener.{_NAMES[self._kind]}"
-
-    def __repr__(self):
-        return f"<coroutine EventListener.{_NAMES[self._kind]}>"
-
-    cdef int resume(self, object value, PyObject** result) except -1:
-        """Returns RETURNS or YIELDS, with a new reference in ``result``."""
+    cdef int resume(self, PyObject* value, PyObject** result) except -1:
         if self._stage == IS_DELEGATING:
-            return self._step_of_other(value, result)
+            return self._step_of_other(<object> value, result)
         if self._stage == IS_DONE:
             raise RuntimeError(f"cannot reuse already awaited {self!r}")
         if self._stage == IS_WAITING and not (<Waiter> self._awaited)._is_done:
-            self.close()
+            self.give_up()
             raise RuntimeError(f"{self!r} was resumed before its event had come")
         if self._kind == RECEIVES:
             return self._receive(result)
@@ -422,17 +370,12 @@ cdef class EventOperation:
         result[0] = <PyObject*> yielded
         return YIELDS
 
-    cdef int _drop(self) except -1:
-        """It was dropped before its end."""
+    cdef int dropped(self) except -1:
         if self._listener is None:      # the garbage collector may have cleared it
             return 0
         if self._stage == IS_NEW:
-            import warnings
-            warnings.warn(
-                f"coroutine '{self.__qualname__}' was never awaited", RuntimeWarning, stacklevel=1)
-        else:
-            self.close()
-        return 0
+            return self.warn_of_no_await()
+        return self.give_up()
 
 
 cdef EventOperation _new_operation(EventListener listener, int kind, object message):

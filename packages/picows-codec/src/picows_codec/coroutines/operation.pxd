@@ -4,6 +4,7 @@ from cpython.object cimport PyObject
 from libc.stdint cimport uint8_t
 
 from picows_codec.connection.sender cimport Sender
+from picows_codec.coroutines.compiled_coroutine cimport CompiledCoroutine
 from picows_codec.coroutines.inbox cimport Inbox
 
 cdef enum:
@@ -21,7 +22,7 @@ cdef enum:
     AS_BYTES = 2
     AS_PREPARED = 3
 
-cdef class Operation:
+cdef class Operation(CompiledCoroutine):
     cdef:
         Inbox _inbox            # None when it has ended
         object _future          # what is waited for, or None; a Waiter for what receives
@@ -31,7 +32,6 @@ cdef class Operation:
         uint8_t _form           # AS_IT_IS, AS_TEXT, AS_BYTES or AS_PREPARED
         uint8_t _stage
 
-    cdef int resume(self, PyObject** result) except -1
     cdef int _receive_now(self, PyObject** result) except -1
     cdef int _send_now(self, PyObject** result) except -1
     cdef int _begin(self) except -1
@@ -46,9 +46,6 @@ cdef class Operation:
     cdef int _wait(self, object future, PyObject** result) except -1
     cdef int _finish(self) except -1
     cdef int _finish_by_error(self) except -1
-    cdef int _give_up(self) except -1
-    cdef int _drop(self) except -1
-    cdef str _name(self)
 
 cdef Operation new_operation(Inbox inbox, uint8_t kind)
 cdef Operation new_receive(Inbox inbox, uint8_t kind, uint8_t form, Py_ssize_t limit)

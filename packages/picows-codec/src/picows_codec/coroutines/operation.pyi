@@ -1,30 +1,16 @@
-from collections.abc import Coroutine, Generator
-from types import TracebackType
+from collections.abc import Generator
 from typing import Any, TypeVar, final
 
-from typing_extensions import Buffer, Self
+from typing_extensions import Buffer
 
+from picows_codec.coroutines.compiled_coroutine import CompiledCoroutine
 from picows_codec.coroutines.inbox import Inbox
 
 _T = TypeVar("_T")
 
 @final
-class Operation(Coroutine[Any, Any, _T]):
-    @property
-    def __name__(self) -> str: ...
-    @property
-    def __qualname__(self) -> str: ...
+class Operation(CompiledCoroutine[_T]):
     def __await__(self) -> Generator[Any, Any, _T]: ...
-    def __iter__(self) -> Self: ...
-    def __next__(self) -> Any: ...
-    def send(self, value: Any) -> Any: ...
-    def throw(  # type: ignore[override]
-        self,
-        kind: type[BaseException] | BaseException,
-        value: BaseException | object = None,
-        traceback: TracebackType | None = None,
-    ) -> Any: ...
-    def close(self) -> None: ...
 
 def take_turn(inbox: Inbox) -> Operation[None]: ...
 def send_fragment(

@@ -12,7 +12,7 @@ cimport cython
 from cpython.bytes cimport PyBytes_CheckExact
 from cpython.memoryview cimport PyMemoryView_FromObject
 from cpython.object cimport PyObject, PyTypeObject
-from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
+from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport uint8_t
 
 from picows_codec.buffers cimport current_thread
@@ -21,6 +21,8 @@ from picows_codec.connection.sender cimport Sender
 from picows_codec.connection.writer cimport reraise
 from picows_codec.connection.state cimport MAY_SEND
 from picows_codec.constants cimport WS_CLOSE_INTERNAL_ERROR, WS_OP_BINARY, WS_OP_TEXT
+from picows_codec.coroutines.compiled_coroutine cimport (
+    RETURNS, YIELDS, drop_early, picows_make_coroutine, picows_resume, picows_take_spare)
 from picows_codec.coroutines.inbox cimport Inbox, must_suspend, sender_of
 from picows_codec.coroutines.turns cimport Turns
 from picows_codec.coroutines.waiter cimport Waiter
@@ -30,15 +32,7 @@ from picows_codec.coroutines.ending import connection_closed, ends_iteration
 from picows_codec.disconnect import WSDisconnectKind
 from picows_codec.errors import WSStateError
 
-cdef extern from "native/coroutine_slots.h":
-    ctypedef int (*picows_resume)(PyObject* self, PyObject* value, PyObject** result) noexcept
-    ctypedef int (*picows_drop)(PyObject* self) noexcept
-    PyObject* picows_take_spare() noexcept
-    void picows_make_coroutine(PyTypeObject* type, picows_resume resume, picows_drop drop)
-
 cdef extern from "Python.h":
-    void PyErr_Fetch(PyObject** kind, PyObject** value, PyObject** traceback)
-    void PyErr_Restore(PyObject* kind, PyObject* value, PyObject* traceback)
     bint PyBuffer_IsContiguous(Py_buffer* view, char order)
     Py_buffer* PyMemoryView_GET_BUFFER(object view)
     bint PyUnicode_Check(object value)
@@ -52,11 +46,9 @@ cdef enum:
     IS_YIELDING = 3             # for the next loop iteration
     IS_DONE = 4
 
-    RETURNS = 0                 # what resume returns, as PySendResult
-    YIELDS = 1
-
 cdef tuple _NAMES = (
-    "recv", "__anext__", "recv_many", "send", "send_many", "send", "send")
+    "WSConnection.recv", "WSConnection.__anext__", "WSConnection.recv_many", "WSConnection.send",
+    "WSConnection.send_many", "WSConnection.send", "WSConnection.send")
 
 ctypedef int (*stepping)(Operation, PyObject**) noexcept
 
@@ -83,80 +75,27 @@ cdef int _step(Operation self, PyObject** result) except -1:
 
 
 cdef int _resume(PyObject* self, PyObject* value, PyObject** result) except -1:
-    return (<Operation> self).resume(result)
+    return (<Operation> self).resume(value, result)
 
 
 cdef int _drop(PyObject* self) noexcept:
-    """Nobody refers to it any more."""
-    cdef PyObject* kind
-    cdef PyObject* value
-    cdef PyObject* traceback
     if (<Operation> self)._stage == IS_DONE:
         return True
-    PyErr_Fetch(&kind, &value, &traceback)      # it may be dropped because of an exception
-    (<Operation> self)._drop()
-    PyErr_Restore(kind, value, traceback)
-    return False
+    return drop_early(self)
 
 
 @cython.final
 @cython.auto_pickle(False)
-cdef class Operation:
-    """A coroutine (:class:`collections.abc.Coroutine`): await it, or make a task of it."""
-
-    def __init__(self):
-        raise TypeError("it is made by the methods of WSConnection")
+cdef class Operation(CompiledCoroutine):
+    """One call of a method of :class:`WSConnection`."""
 
     def __await__(self):
         return self
 
-    def __iter__(self):
-        return self
-
-    def __next__(self):     # picows_next replaces it
-        return self.send(None)
-
-    def send(self, value):
-        """Go on, as a task does."""
-        cdef PyObject* result = NULL
-        cdef int status = self.resume(&result)
-        cdef object held = <object> result
-        Py_XDECREF(result)
-        if status == YIELDS:
-            return held
-        raise StopIteration(held)
-
-    def throw(self, kind, value=None, traceback=None):
-        """Raise an exception inside of the coroutine: mostly a cancellation."""
-        self._give_up()
-        if isinstance(kind, BaseException):
-            raise kind
-        if not isinstance(value, BaseException):
-            value = kind() if value is None else kind(value)
-        if traceback is not None:
-            value = value.with_traceback(traceback)
-        raise value
-
-    def close(self):
-        """End the coroutine, which may not have been started."""
-        self._give_up()
-
-    @property
-    def __name__(self):
-        return self._name()
-
-    @property
-    def __qualname__(self):
-        return f"WSConnection.{self._name()}"
-
-    def __repr__(self):
-        return f"<coroutine WSConnection.{self._name()}>"
-
-    cdef str _name(self):
+    cdef str full_name(self):
         return _NAMES[self._kind]
 
-    cdef int resume(self, PyObject** result) except -1:
-        """Returns RETURNS or YIELDS, with a new reference in ``result``."""
+    cdef int resume(self, PyObject* value, PyObject** result) except -1:
         cdef int status
         if self._stage == IS_NEW:
             if self._form == AS_IT_IS:
@@ -169,7 +108,7 @@ cdef class Operation:
         elif self._stage == IS_DONE:
             raise RuntimeError(f"cannot reuse already awaited {self!r}")
         elif self._stage == IS_WAITING and not self._is_over():
-            self._give_up()
+            self.give_up()
             raise RuntimeError(f"{self!r} was resumed before what it waits for had come")
         status = (<stepping> _step)(self, result)
         if status == RETURNS:
@@ -258,8 +197,7 @@ cdef class Operation:
             self._finish()
             raise
 
-    cdef int _give_up(self) except -1:
-        """Stop waiting, whatever for."""
+    cdef int give_up(self) except -1:
         cdef uint8_t stage = self._stage
         if stage == IS_NEW or stage == IS_DONE:
             self._stage = IS_DONE
@@ -272,14 +210,13 @@ cdef class Operation:
                 self._inbox.line().leave(self._future)
         return self._finish()
 
-    cdef int _drop(self) except -1:
-        """It was dropped before its end."""
+    cdef int dropped(self) except -1:
         cdef Inbox inbox = self._inbox
         if inbox is not None and self._stage == IS_NEW:
-            _warn_of(self._name())
+            self.warn_of_no_await()
         # The garbage collector clears objects in any order, and then nobody else is left.
         if inbox is not None and inbox.transport is not None:
-            self._give_up()
+            self.give_up()
         return 0
 
     # Receiving
@@ -388,14 +325,6 @@ cdef int _send_message(Inbox inbox, object message, uint8_t form) except -1:
         _send_message_of(connection, WS_OP_BINARY, message.encode("utf-8"))
     else:
         _send_message_of(connection, WS_OP_TEXT, message)
-    return 0
-
-
-cdef int _warn_of(str name) except -1:
-    """Warn as Python does of a coroutine that nobody has awaited."""
-    import warnings
-    warnings.warn(
-        f"coroutine 'WSConnection.{name}' was never awaited", RuntimeWarning, stacklevel=1)
     return 0
 
 
