@@ -114,15 +114,36 @@ async def test_refuses_later(backend: str, path: str, status: int) -> None:
 
 
 @plain_backends
+@pytest.mark.parametrize("is_early", [True, False])
 @pytest.mark.parametrize("is_reset", [True, False])
-async def test_a_peer_that_leaves_cancels(backend: str, is_reset: bool) -> None:
+async def test_a_peer_that_leaves_cancels(backend: str, is_reset: bool, is_early: bool) -> None:
+    """Also one that has sent frames too early."""
     deciding = Deciding()
     async with serving(deciding, backend=backend) as server:
         client = await RawClient.connect(sockname(server))
         client.writer.write(upgrade_request())
+        if is_early:
+            client.write_frame(1, b"early")
         await deciding.asked.wait()
         if is_reset:
             client.reset()
+        await client.close()
+        await deciding.cancelled.wait()
+
+
+@tls_backends
+async def test_a_peer_that_leaves_cancels_over_tls(
+    backend: str, certificates: Certificates
+) -> None:
+    deciding = Deciding()
+    url = "wss://127.0.0.1:0"
+    tls = create_ssl_context(certificates.server_chain, certificates.server_key)
+    async with serving(deciding, url, backend=backend, ssl_context=tls) as server:
+        context = certificates.client_context()
+        client = await RawClient.connect(sockname(server), context=context)
+        client.writer.write(upgrade_request())
+        client.write_frame(1, b"early")
+        await deciding.asked.wait()
         await client.close()
         await deciding.cancelled.wait()
 

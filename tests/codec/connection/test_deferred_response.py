@@ -204,28 +204,67 @@ def test_coroutine_that_cannot_be_started() -> None:
 # Bytes behind the request
 
 
+MANY = 64 * 1024  # bytes that are held before reading is paused
+
+fits = pytest.mark.parametrize("fits", [True, False])
+
+
+@fits
 @pytest.mark.parametrize("in_one_read", [True, False])
 @pytest.mark.parametrize("shared_reads", [True, False])
-def test_bytes_behind_the_request_wait(in_one_read: bool, shared_reads: bool) -> None:
+def test_bytes_behind_the_request_wait(in_one_read: bool, shared_reads: bool, fits: bool) -> None:
     deciding = Deciding()
     connection = Connection("server", factory=deciding, open=False, shared_reads=shared_reads)
     connection.start()
-    first, second = connection.build(1, b"first"), connection.build(2, b"second" * 50)
-    behind = first + second[:20]
+    payload = b"second" * (50 if fits else MANY)
+    first, second = connection.build(1, b"first"), connection.build(2, payload)
+    behind = first + second[:-20]
     if in_one_read:
         connection.feed(connection.opening_bytes() + behind)
     else:
         connection.feed(connection.opening_bytes(), behind)
-    assert not connection.transport.is_reading()
+    assert connection.transport.is_reading() is fits
     assert connection.listener.events == []
     decide(connection, deciding, connection.listener)
     assert connection.transport.is_reading()
-    connection.feed(second[20:])
+    connection.feed(second[-20:])
     assert connection.listener.events == [
         ("connected",),
         (1, b"first", True),
-        (2, b"second" * 50, True),
+        (2, payload, True),
     ]
+
+
+def test_reading_is_paused_once_enough_is_held() -> None:
+    connection, deciding = deferred()
+    frame = connection.build(2, b"x" * 1000)
+    fed = 0
+    while connection.transport.is_reading():
+        connection.feed(frame)
+        fed += 1
+    assert MANY <= fed * len(frame) < MANY + len(frame)
+    decide(connection, deciding, connection.listener)
+    assert connection.transport.is_reading()
+    assert connection.listener.events == [("connected",), *[(2, b"x" * 1000, True)] * fed]
+
+
+@pytest.mark.parametrize("ends", ["end of stream", "lost"])
+def test_a_peer_that_has_sent_frames_leaves(ends: str) -> None:
+    """Whoever decides is told, as without the frames, which nobody wants any more."""
+    connection, deciding = deferred()
+    connection.receive(frames.TEXT, b"early")
+    connection.receive(frames.CLOSE, b"")
+    assert deciding.cancelled == 0
+    if ends == "lost":
+        connection.lose(None)
+    else:
+        connection.feed_eof()
+    connection.loop.run_ready()
+    assert deciding.cancelled == 1
+    assert connection.transport.lost
+    assert connection.transport.written == b""
+    assert connection.listener.events == []
+    assert "before the listener factory had decided" in str(failure_of(connection))
 
 
 def test_reads_while_nothing_waits() -> None:
@@ -290,10 +329,11 @@ def test_deadline() -> None:
     assert "websocket_handshake_timeout" in str(error)
 
 
-def test_deadline_while_bytes_wait() -> None:
+@fits
+def test_deadline_while_bytes_wait(fits: bool) -> None:
     connection, deciding = deferred(websocket_handshake_timeout=3)
-    connection.receive(frames.TEXT, b"early")
-    assert not connection.transport.is_reading()
+    connection.receive(frames.TEXT, b"early" * (1 if fits else MANY))
+    assert connection.transport.is_reading() is fits
     connection.loop.advance(3.5)
     assert deciding.cancelled == 1
     assert connection.transport.is_reading()

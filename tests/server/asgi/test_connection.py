@@ -100,8 +100,11 @@ async def test_lost_while_open(front: str) -> None:
     assert script.error is None
 
 
+@pytest.mark.parametrize("sent", ["nothing", "a frame", "a frame and a close"])
+@pytest.mark.parametrize("is_reset", [True, False])
 @fronts
-async def test_lost_before_accept(front: str) -> None:
+async def test_lost_before_accept(front: str, is_reset: bool, sent: str) -> None:
+    """What came too early does not hide the end."""
     begun = asyncio.Event()
     recorder = Recorder()
 
@@ -116,10 +119,15 @@ async def test_lost_before_accept(front: str) -> None:
         client = await RawClient.connect(server.sockname)
         client.writer.write(upgrade_request())
         await begun.wait()
-        client.reset()
-        await script.ended.wait()
+        if sent != "nothing":
+            client.write_frame(1, b"early")
+        if sent == "a frame and a close":
+            client.write_close(1000)
+        if is_reset:
+            client.reset()
         await client.close()
-    assert script.events[-1] == CODE_1006
+        await script.ended.wait()
+    assert script.events == [{"type": "websocket.connect"}, CODE_1006]
     assert isinstance(script.error, OSError)
     assert recorder.errors == []
 

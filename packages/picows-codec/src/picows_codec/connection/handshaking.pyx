@@ -40,7 +40,8 @@ cdef int _settle(Handshaking self, object task) except -1:
         if handshake.deferred is not None:      # a DeferredResponse of a coroutine
             if held:
                 handshake.feed(<const uint8_t*> PyBytes_AS_STRING(held), PyBytes_GET_SIZE(held))
-                self._pause_after_read(self._pause_while_waiting)
+                if handshake.is_full():
+                    self._pause_after_read(self._pause_while_waiting)
             return self._wait_for_result()
     self._finish_handshake()
     if held and self._state & READS:
@@ -92,16 +93,16 @@ cdef class Handshaking(Closing):
     cdef int _advance_handshake(self, const uint8_t* data, Py_ssize_t size) except -1:
         """Returns how many bytes belonged to the handshake."""
         cdef OpeningHandshake handshake = self._handshake
-        cdef bint is_held = handshake.holds_bytes()
+        cdef bint was_full = handshake.is_full()
         cdef int used = <int> handshake.feed(data, size)
         if handshake.request is not None:       # a route may know better where it comes from
             self._replace_remote_address(ws_remote_address(handshake.request))
         if handshake.deferred is not None:
             if size > used:
                 handshake.feed(data + used, size - used)
-            # A peer that waits for the response may leave, which only a transport that reads sees;
-            # so reading stops when there is something that must wait.
-            if handshake.holds_bytes() and not is_held:
+            # The peer may leave while it waits, which only a transport that reads sees; so reading
+            # stops only when much is held.
+            if handshake.is_full() and not was_full:
                 self._pause_after_read(self._pause_while_waiting)
             if not self._waits_for_result:
                 self._wait_for_result()
@@ -148,7 +149,7 @@ cdef class Handshaking(Closing):
             return 0
         self._waits_for_result = False
         task.cancel()
-        if handshake.holds_bytes():
+        if handshake.is_full():
             self._read_again()
         return 0
 
@@ -164,7 +165,7 @@ cdef class Handshaking(Closing):
             elif isinstance(task.result(), DeferredResponse):
                 task.result().cancel()
             return
-        if self._handshake.holds_bytes():
+        if self._handshake.is_full():
             self._read_again()      # what arrives in this call is held, too
         begin_read(self)
         if (<settling> _settle)(self, task) < 0:

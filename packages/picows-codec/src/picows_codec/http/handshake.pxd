@@ -11,6 +11,7 @@ from picows_codec.options cimport WSOptions
 
 cdef enum:
     WS_MAX_PASSED_OVER = 8      # empty lines before a request, interim responses before a 101
+    WS_ENOUGH_HELD = 65536      # bytes behind a request whose response is deferred
 
 # A value of the peer for the text of an error: escaped, and not too long.
 cdef str ws_bounded(object value)
@@ -53,8 +54,8 @@ cdef class OpeningHandshake:
     cdef int set_deferred(self, object task) except -1
     # What is deferred sends the response itself.
     cdef int begin_response(self) except -1
-    # Whether bytes came behind the head while the result was waited for; and those bytes.
-    cdef bint holds_bytes(self) noexcept
+    # Whether enough came behind the head while the result was waited for; and what came.
+    cdef bint is_full(self) noexcept
     cdef bytes take_held(self)
     cpdef feed_eof(self)
     cpdef feed_timeout(self)

@@ -213,8 +213,10 @@ cdef class OpeningHandshake:
         self.response_begun = True
         return 0
 
-    cdef bint holds_bytes(self) noexcept:
-        return self.deferred is not None and self._pieces is not None
+    cdef bint is_full(self) noexcept:
+        return (
+            self.deferred is not None and self._pieces is not None
+            and PyByteArray_GET_SIZE(self._pieces) >= WS_ENOUGH_HELD)
 
     cdef bytes take_held(self):
         cdef bytes held = bytes(self._pieces or b"")
