@@ -62,8 +62,11 @@ FURTHER: Dict[str, Dict[str, str]] = {
         "deflate.shapes": "deflate.extension: batches, messages, coroutines, many payloads",
         "stream.ends": "stream.transport: how a connection ends, and what is left of it",
     },
-    "client": {},
-    "server": {"shutdown": "server: closing, and what becomes of the connections"},
+    "client": {"link_ending": "link: how it ends"},
+    "server": {
+        "asgi.uvicorn_closing": "asgi.uvicorn_protocol: pings, and how connections end",
+        "shutdown": "server: closing, and what becomes of the connections",
+    },
 }
 
 # What several rooms do together.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from typing import List, Tuple
+from typing import Any, List, Tuple
 
 import pytest
 
@@ -12,7 +12,16 @@ from picows_codec import WSFrame, WSListener, WSMsgType, WSTransport
 from tests.support.rawpeer import RawConnection, Request
 from tests.support.servers import PLAIN_BACKENDS, TLS_BACKENDS
 
-__all__ = ["Recorder", "check_echo", "plain_choices", "serve_echo", "tls_choices"]
+__all__ = [
+    "Recorder",
+    "check_echo",
+    "close_at_once",
+    "hold",
+    "plain_choices",
+    "refuse",
+    "serve_echo",
+    "tls_choices",
+]
 
 # What a caller may pass as ``backend``.
 plain_choices = pytest.mark.parametrize("backend", ["auto", *PLAIN_BACKENDS])
@@ -47,6 +56,25 @@ async def serve_echo(peer: RawConnection) -> Request:
     request = await peer.accept_upgrade()
     await peer.echo_until_close()
     return request
+
+
+async def close_at_once(peer: RawConnection) -> None:
+    await peer.accept_upgrade()
+    peer.write_frame(8, b"\x03\xf4restart")
+    await peer.read_frame()
+
+
+async def hold(peer: RawConnection) -> Any:
+    """Accept, and answer the CLOSE frame whose payload is returned."""
+    await peer.accept_upgrade()
+    frame = await peer.read_frame()
+    peer.write_frame(8, frame.payload)
+    return frame.payload
+
+
+async def refuse(peer: RawConnection) -> None:
+    await peer.read_request()
+    peer.respond("404 Not Found", [("Content-Length", "0")])
 
 
 async def check_echo(transport: WSTransport, listener: Recorder) -> None:
