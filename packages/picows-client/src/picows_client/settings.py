@@ -82,25 +82,8 @@ def settings_of(
 
 
 @lru_cache(maxsize=32, typed=True)
-def _remembered_settings(
-    server_hostname: Optional[str],
-    subprotocols: Tuple[str, ...],
-    user_agent: Optional[str],
-    max_redirects: int,
-    family: int,
-    backend: str,
-    **options: Any,
-) -> Settings:
-    return _made_settings(
-        None,
-        _options_of(options),
-        server_hostname,
-        subprotocols,
-        user_agent,
-        max_redirects,
-        family,
-        backend,
-    )
+def _remembered_settings(*common: Any, **options: Any) -> Settings:
+    return _made_settings(None, _options_of(options), *common)
 
 
 def _made_settings(

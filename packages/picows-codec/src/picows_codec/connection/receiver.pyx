@@ -76,9 +76,8 @@ cdef extern from *:
     PyObject* PyObject_Vectorcall(
         object callback, PyObject** arguments, size_t count, PyObject* keywords)
 
-# How many frames that the library answers itself are skipped to see whether more follow.
 cdef enum:
-    LOOKAHEAD = 16
+    LOOKAHEAD = 16      # frames that the library answers itself, skipped to see whether more follow
 
 ctypedef int (*taking_in)(Receiver, ReadBuffer, Py_ssize_t, Py_ssize_t) noexcept
 ctypedef int (*handing_over)(Receiver, WSFrame) noexcept
