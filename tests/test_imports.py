@@ -53,6 +53,7 @@ CODEC_ROOMS = (
     "exports",
     "text",
     "frames",
+    "timer_wheel",
     "deadlines",
     "http.__init__",
     "http.grammar",

@@ -1,15 +1,29 @@
 """Deadlines of all connections of a loop, swept by one timer.
 
 A connection without a deadline (open, without automatic ping) is not in the sweeper at all and
-costs nothing; the others share one ``loop.call_later``.
+costs nothing; the others share one ``loop.call_later``, which is set for the first of them only. A
+sweep looks at nobody but those that are due, and lets the loop go on after some of them.
 """
+
+from libc.math cimport ceil, floor
+from libc.stdint cimport int64_t
 
 from weakref import ref
 
 from picows_codec.buffers cimport ThreadBuffers, keep_sweeper, thread_buffers
 
-# Deadlines closer together than this are served by one wake-up.
+# Seconds of a tick. All deadlines within one are served by one wake-up, at its end.
 cdef double RESOLUTION = 0.005
+# Some loops count whole milliseconds, so that their timers may come half a one early.
+cdef double TIMER_EARLY = 0.001
+# A deadline at the end of a tick, within the error of the floats, belongs to it.
+cdef double ROUNDING = 0.0001
+# No time of a clock: a number of ticks that can be counted.
+cdef double FURTHEST = 1e15
+
+cdef enum:
+    # Deadlines that are served before the loop goes on: a millisecond or two of pings.
+    SLICE = 128
 
 # The loop reads between the looks. As long as a round trip to a busy peer may take.
 cdef double SECOND_LOOK = 0.05
@@ -34,7 +48,16 @@ cpdef double until_second_look(double deadline, double now) noexcept:
     return SECOND_LOOK + min(max(now - deadline, 0.0), LONGEST_GRACE)
 
 
-cdef class Deadlined:
+cdef int64_t tick_of(double deadline) noexcept:
+    """The tick at which a deadline is served; it is later by less than RESOLUTION."""
+    return <int64_t> ceil((min(deadline, FURTHEST) - ROUNDING) / RESOLUTION)
+
+
+cdef int64_t tick_at(double now) noexcept:
+    return <int64_t> floor((now + TIMER_EARLY) / RESOLUTION)
+
+
+cdef class Deadlined(WheelMember):
     """Base of what the sweeper can watch."""
 
     cdef int on_deadline(self, double now) except -1:
@@ -48,68 +71,73 @@ cdef class Sweeper:
     def __cinit__(self, loop, clock):
         self._loop = loop
         self._clock = clock
-        self._members = set()
+        self._wheel = TimerWheel(tick_at(self.now()))
 
     cdef double now(self) except -1.0:
         return self._loop.time() if self._clock is None else self._clock()
 
     cdef int watch(self, Deadlined member, double delay) except -1:
         """Set member's only deadline to delay seconds from now."""
-        member.deadline = self.now() + delay
-        self._members.add(member)
-        if self._handle is None or member.deadline < self._wakeup:
-            self._schedule(delay, member.deadline)
+        cdef double now = self.now()
+        cdef int64_t tick = tick_of(now + delay)
+        if self._wheel.is_empty():
+            self._wheel.advance(tick_at(now))
+        self._wheel.set(member, tick)
+        if not self._is_sweeping and (
+                self._handle is None or tick * RESOLUTION < self._wakeup):
+            self._schedule(now)
         return 0
 
     cdef int forget(self, Deadlined member) except -1:
-        member.deadline = 0
-        self._members.discard(member)
-        if not self._members and self._handle is not None:
+        self._wheel.remove(member)
+        if self._wheel.is_empty() and self._handle is not None:
             self._handle.cancel()
             self._handle = None
         return 0
 
-    def _schedule(self, double delay, double wakeup):
+    cdef int _schedule(self, double now) except -1:
         if self._handle is not None:
             self._handle.cancel()
-        self._wakeup = wakeup
-        self._handle = self._loop.call_later(
-            delay if delay > RESOLUTION else RESOLUTION, self._sweep)
+            self._handle = None
+        if self._wheel.has_due():
+            self._wakeup = now
+            self._handle = self._loop.call_soon(self._sweep_on)
+        elif not self._wheel.is_empty():
+            self._wakeup = max(self._wheel.earliest() * RESOLUTION, now)
+            self._handle = self._loop.call_later(self._wakeup - now, self._sweep)
+        return 0
 
     def _sweep(self):
         cdef double now = self.now()
-        cdef double earliest = 0
+        cdef double grace = min(now - self._wakeup, LONGEST_GRACE)
+        if grace > LATE and not self._was_late:
+            # This side was late: give its peers the time that they lost.
+            self._was_late = True
+            self._wheel.postpone(tick_at(now), tick_of(now + grace))
+            self._handle = None
+            self._schedule(now)
+        else:
+            self._was_late = False
+            self._sweep_on()
+
+    def _sweep_on(self):
+        """Serve those that are due, as many as do not hold up the loop; then set the timer."""
+        cdef double now = self.now()
         cdef Deadlined member
         self._handle = None
-        if now > self._wakeup + LATE and not self._was_late:
-            self._give_time(now, min(now - self._wakeup, LONGEST_GRACE))
-            return
-        self._was_late = False
+        self._is_sweeping = True
+        self._wheel.advance(tick_at(now))
         try:
-            for member in [
-                each for each in self._members
-                if is_due((<Deadlined> each).deadline, now)
-            ]:
+            for _ in range(SLICE):
+                if not self._wheel.has_due():
+                    break
                 # A callback of this sweep may have set or cleared another member's deadline.
-                if member.deadline == 0 or not is_due(member.deadline, now):
-                    continue
-                self._members.discard(member)
-                member.deadline = 0
-                member.on_deadline(now)
+                member = <Deadlined> self._wheel.take()
+                if member is not None:
+                    member.on_deadline(now)
         finally:    # if one connection raised, the others still have deadlines
-            for member in self._members:
-                if earliest == 0 or member.deadline < earliest:
-                    earliest = member.deadline
-            if earliest != 0:
-                self._schedule(earliest - now, earliest)
-
-    def _give_time(self, double now, double grace):
-        """This side was late: give its peers the time that they lost."""
-        cdef Deadlined member
-        self._was_late = True
-        for member in self._members:
-            member.deadline = max(member.deadline, now + grace)
-        self._schedule(grace, now + grace)
+            self._is_sweeping = False
+            self._schedule(now)
 
 
 cdef Sweeper sweeper_for(object loop, object clock):
