@@ -195,6 +195,7 @@ SERVER_ROOMS = (
     "origins",
     "routing",
     "limits",
+    "slices",
     "listen",
     "accept",
     "protocol",

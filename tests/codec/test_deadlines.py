@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+import types
 from typing import Any, List
 
 import pytest
 
-from picows_codec import WSDisconnectKind, WSState, WSTransport
+from picows_codec import WSAutoPingStrategy, WSDisconnectKind, WSState, WSTransport
 from picows_codec.deadlines import Deadlined, Sweeper, time_left, until_second_look
 from picows_codec.testing.clock import FakeLoop
 from tests.support.connection import Connection, Recorder, both_roles
@@ -153,6 +155,134 @@ def test_the_sweeper_dies_with_its_last_connection() -> None:
     connection.ws.disconnect()
     connection.lose()
     assert count_instances(Sweeper) == before
+
+
+@pytest.mark.usefixtures("no_collector")
+def test_a_loop_that_is_dropped_takes_its_deadlines_along() -> None:
+    gc.collect()
+    before = count_instances(Sweeper)
+    connection = Connection("client", enable_auto_ping=True)
+    assert connection.loop.timers
+    del connection
+    gc.collect()
+    assert count_instances(Sweeper) == before
+
+
+class CountingLoop(FakeLoop):
+    """Counts timers that come due, and pings that are sent within one iteration."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wakeups = 0
+        self.pings = 0
+        self.most_pings = 0
+
+    def advance(self, seconds: float) -> None:
+        end = self.time() + seconds
+        while self.timers and self.timers[0].when() <= end:
+            self.wakeups += 1
+            super().advance(max(self.timers[0].when() - self.time(), 0.0))
+        super().advance(end - self.time())
+
+    def _run(self, handle: Any) -> None:
+        before = self.pings
+        super()._run(handle)
+        self.most_pings = max(self.most_pings, self.pings - before)
+
+    def connect(self, role: str, **options: Any) -> Connection:
+        listener = Pinger().act("send_user_specific_ping", self.count_ping)
+        options = {"auto_ping_idle_timeout": 5.0, "auto_ping_reply_timeout": 1000.0, **options}
+        return Connection(role, listener, loop=self, enable_auto_ping=True, **options)
+
+    def count_ping(self, transport: WSTransport) -> None:
+        self.pings += 1
+
+
+def test_many_that_are_due_together_are_served_in_slices() -> None:
+    """A thousand connections that were opened in one burst: the loop goes on between slices."""
+    loop = CountingLoop()
+    connections = [loop.connect("server") for _ in range(1000)]
+    loop.advance(4.99)
+    assert loop.pings == 0
+    turns = 0
+
+    def turn() -> None:
+        nonlocal turns
+        turns += 1
+        if loop.pings < 1000:
+            loop.call_soon(turn)
+
+    loop.call_soon(turn)
+    loop.call_later(0.01, turn)
+    loop.run_ready = types.MethodType(run_some, loop)  # type: ignore[method-assign]
+    loop.advance(0.02)
+    assert loop.pings == 1000
+    assert 100 <= loop.most_pings <= 128
+    assert turns >= 1000 // 128
+    assert len(connections) == 1000
+    assert len(loop.timers) == 1
+
+
+def run_some(loop: CountingLoop) -> None:
+    """As ``run_ready`` does, with an end although ``turn`` goes on for ever."""
+    for _ in range(200):
+        if loop._ready:
+            loop._run(loop._ready.popleft())
+
+
+@pytest.mark.parametrize("count", [1, 50])
+def test_one_wakeup_for_each_look(count: int) -> None:
+    """None for time in which nobody is due."""
+    loop = CountingLoop()
+    connections = [loop.connect("client") for _ in range(count)]
+    loop.wakeups = 0
+    for _ in range(500):
+        loop.advance(1.0)
+        if loop.pings >= count:
+            loop.pings = 0
+            for connection in connections:
+                connection.receive(BINARY)
+    # Four looks within auto_ping_idle_timeout, the same for all connections.
+    assert loop.wakeups == 500 / 1.25
+
+
+def test_wakeups_for_what_is_far_away() -> None:
+    loop = CountingLoop()
+    day = 86400.0
+    connection = loop.connect(
+        "client",
+        auto_ping_idle_timeout=day,
+        auto_ping_strategy=WSAutoPingStrategy.PING_PERIODICALLY,
+    )
+    loop.wakeups = 0
+    loop.advance(day - 0.1)
+    assert loop.pings == 0
+    assert loop.wakeups <= day / 20
+    loop.advance(0.11)
+    assert loop.pings == 1
+    assert connection.ws.state is WSState.OPEN
+
+
+def test_deadlines_of_any_length() -> None:
+    for seconds in (1e-9, 1e12, 1e300):
+        loop = FakeLoop()
+        connection = Connection("client", loop=loop, close_timeout=seconds)
+        connection.ws.disconnect()
+        assert len(loop.timers) == 1
+        loop.advance(60.0)
+        assert connection.transport.lost == (seconds < 1)
+
+
+def test_a_deadline_that_moves_often_leaves_one_timer() -> None:
+    loop = FakeLoop()
+    connections = [Connection("client", loop=loop, stall_timeout=5.0) for _ in range(3)]
+    for _ in range(500):
+        for connection in connections:
+            message = connection.build(BINARY, b"x")
+            connection.feed(message[:3])
+            connection.feed(message[3:])
+        loop.advance(0.004)
+        assert len(loop.timers) <= 1
 
 
 def test_private_classes_do_no_harm() -> None:

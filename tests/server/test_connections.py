@@ -224,31 +224,30 @@ async def test_close_all_with_a_code_that_may_not_be_sent() -> None:
 
 
 @plain_backends
-async def test_drop_half_open(backend: str) -> None:
+async def test_close_all_with_half_open_ones(backend: str) -> None:
     async with Site(backend) as site:
         client = await site.open()
         half_open = await site.dial()
         half_open.writer.write(upgrade_request()[:50])
         untouched = site.add()
-        site.connections.drop_half_open()
+        site.connections.close_all(1001, None, half_open=True)
         assert await half_open.read_to_end() == b""
         await eventually(lambda: len(site.connections) == 1)
-        client.write_frame(1, b"still here")
-        assert (await client.read_frame()).payload == b"still here"
+        assert await client.read_close() == 1001
         for each in (client, half_open):
             await each.close()
         untouched.close()
 
 
 @tls_backends
-async def test_drop_half_open_tls(backend: str, certificates: Certificates) -> None:
+async def test_close_all_with_half_open_tls(backend: str, certificates: Certificates) -> None:
     async with Site(backend, certificates=certificates) as site:
         before = open_descriptors()
         silent = site.add()
         await asyncio.sleep(0.01)
         # This one is dropped before its task has begun.
         fresh = site.add()
-        site.connections.drop_half_open()
+        site.connections.close_all(1001, None, half_open=True)
         await eventually(lambda: not site.connections)
         silent.close()
         fresh.close()
@@ -404,7 +403,7 @@ async def request_is_not_finished(site: Site) -> None:
 
 async def handshake_is_dropped(site: Site) -> None:
     async with await site.dial() as client:
-        site.connections.drop_half_open()
+        site.connections.close_all(1001, None, half_open=True)
         await client.read_to_end()
 
 

@@ -6,14 +6,18 @@ import asyncio
 import os
 import socket
 from pathlib import Path
-from typing import List
+from typing import Callable, List
 
 import pytest
 
 from picows_server import (
+    WSConnection,
     WSInvalidCloseError,
     WSListener,
+    WSState,
     WSTransport,
+    serve,
+    slices,
     ws_create_server,
 )
 from tests.support.certificates import Certificates
@@ -273,3 +277,119 @@ async def test_two_servers_share_a_port() -> None:
                     await echo(client)
         async with await RawClient.open(sockname(first)) as client:
             await echo(client)
+
+
+# Many connections: the loop goes on while they are closed
+
+
+async def count_changes(has_changed: Callable[[], int], wanted: int) -> List[int]:
+    """Return how many were changed by each iteration of the loop, until all are."""
+    seen = [has_changed()]
+    while seen[-1] < wanted:
+        await asyncio.sleep(0)
+        seen.append(has_changed())
+    return [after - before for before, after in zip([0, *seen], seen)]
+
+
+@plain_backends
+@pytest.mark.parametrize("how", ["close", "close_clients", "abort_clients"])
+async def test_connections_are_closed_in_slices(
+    backend: str, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slices, "SLICE", 2)
+    listeners: List[Echo] = []
+
+    def factory() -> Echo:
+        listeners.append(Echo())
+        return listeners[-1]
+
+    server = await ws_create_server(ANY_PORT, factory, backend=backend)
+    async with server:
+        clients = [await RawClient.open(sockname(server)) for _ in range(7)]
+        getattr(server, how)()
+
+        def not_open() -> int:
+            return sum(each.transport.state != WSState.OPEN for each in listeners)
+
+        changes = await count_changes(not_open, 7)
+        assert max(changes) <= 2
+        for client in clients:
+            if how != "abort_clients":
+                assert await client.read_close() == 1001
+            await client.close()
+
+
+async def test_handlers_leave_and_are_cancelled_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slices, "SLICE", 2)
+    cancelled = 0
+
+    async def handler(ws: WSConnection) -> None:
+        nonlocal cancelled
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            cancelled += 1
+            raise
+
+    server = await serve(handler, ANY_PORT, close_timeout=0.01)
+    clients = [await RawClient.open(sockname(server)) for _ in range(7)]
+    await eventually(lambda: len(server.open_connections) == 7)
+    connections = server.open_connections
+    server.close()
+    changes = await count_changes(
+        lambda: sum(each.state is not WSState.OPEN for each in connections), 7
+    )
+    # Two of the server's walk, two of the handlers'.
+    assert max(changes) <= 4
+    changes = await count_changes(lambda: cancelled, 7)
+    assert max(changes) <= 2
+    await server.wait_closed()
+    for client in clients:
+        await client.close()
+
+
+async def test_nobody_slips_through_while_others_are_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An opening handshake that ends after close() was called, and before its turn."""
+    monkeypatch.setattr(slices, "SLICE", 1)
+    server = await ws_create_server(ANY_PORT, Echo, close_timeout=None)
+    clients = [await RawClient.open(sockname(server)) for _ in range(5)]
+    half_open = [await RawClient.connect(sockname(server)) for _ in range(5)]
+    await eventually(lambda: server.connections == 10)
+    for client in half_open:
+        client.writer.write(upgrade_request())
+    server.close()
+    for client in clients:
+        assert await client.read_close() == 1001
+        client.write_close(1001)
+    for client in half_open:
+        client.write_close(1001)
+    await server.wait_closed()
+    for client in (*clients, *half_open):
+        await client.close()
+
+
+async def test_a_cancellation_aborts_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No iteration of the loop may follow."""
+    monkeypatch.setattr(slices, "SLICE", 1)
+    listeners: List[Echo] = []
+
+    def factory() -> Echo:
+        listeners.append(Echo())
+        return listeners[-1]
+
+    server = await ws_create_server(ANY_PORT, factory, close_timeout=None)
+    clients = [await RawClient.open(sockname(server)) for _ in range(5)]
+    task = asyncio.ensure_future(server.serve_forever())
+    await asyncio.sleep(0)
+    task.cancel()
+    for client in clients:
+        assert await client.read_close() == 1001
+    task.cancel()
+    await asyncio.wait({task})
+    kinds = [each.transport.disconnect_cause.kind for each in listeners]
+    assert len(kinds) == 5
+    await server.wait_closed()
+    for client in clients:
+        await client.close()

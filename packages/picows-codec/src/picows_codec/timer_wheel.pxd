@@ -19,7 +19,7 @@ cdef class TimerWheel:
     cdef int64_t* _ticks        # of the members
     cdef Link* _links           # of the buckets, the due, and the members: rings by number
     cdef Py_ssize_t _capacity   # members for which there is memory
-    cdef uint64_t[64] _filled   # a bit for each bucket
+    cdef uint64_t _filled[64]   # a bit for each bucket
     cdef uint64_t _words        # a bit for each word above
 
     cpdef int set(self, WheelMember member, int64_t tick) except -1

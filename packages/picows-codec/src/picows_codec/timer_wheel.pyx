@@ -5,8 +5,8 @@ come and go, and whole buckets move, in a few steps. Bits say which buckets have
 the next one is found without a walk. Who is due further ahead waits in the furthest bucket, and is
 put further ahead when that one is reached.
 
-Links are numbers, not pointers, and lie beside the members. So only members pay for them, and memory
-grows and shrinks with their number.
+Links are numbers, not pointers, and lie beside the members. So only members pay for them, and
+memory grows and shrinks with their number.
 """
 
 cimport cython

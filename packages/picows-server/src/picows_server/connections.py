@@ -7,7 +7,7 @@ import functools
 import logging
 import socket
 import weakref
-from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, Optional, Sequence, Set, Tuple
 
 from picows_codec import (
     ServerHandshake,
@@ -28,6 +28,7 @@ from picows_server.logs import Logger
 from picows_server.origins import is_upgrade
 from picows_server.protocol import ProtocolOwner, ServerProtocol
 from picows_server.routing import Route, RouteResult
+from picows_server.slices import in_slices
 from picows_server.tls_deadline import TlsDeadline
 
 __all__ = ["Connections"]
@@ -150,27 +151,44 @@ class Connections(ProtocolOwner):
         self._connections_watch.stop()
         self._pending_watch.stop()
 
-    def close_all(self, code: int, reason: Optional[str]) -> None:
-        """Start the closing handshake everywhere; endpoints bound it by ``close_timeout``."""
+    def close_all(self, code: int, reason: Optional[str], *, half_open: bool = False) -> None:
+        """Start the closing handshake everywhere; endpoints bound it by ``close_timeout``.
+
+        With ``half_open`` those whose opening handshake is not finished are aborted.
+        """
         encode_close_payload(code, reason)  # raises, even if there is no connection
-        for transport in self._transports():
-            if transport.state != WSState.CONNECTING:
+        if half_open:
+            self._drop_arriving()
+
+        def close(protocol: ServerProtocol) -> None:
+            # It is asked in its turn, because its opening handshake may have ended meanwhile.
+            transport = None if protocol in self._connecting else protocol.transport
+            if transport is not None and transport.state != WSState.CONNECTING:
                 transport.disconnect(code=code, reason=reason)
+            elif half_open:
+                self._abort(protocol)
 
-    def drop_half_open(self) -> None:
-        """Abort every connection whose opening handshake is not finished."""
-        for deadline in self._connecting.values():
-            deadline.task.cancel()
-        for transport in self._transports():
-            if transport.state == WSState.CONNECTING:
-                transport.disconnect(graceful=False)
+        in_slices(self._loop, [*self._connecting, *self._connected], close)
 
-    def abort_all(self) -> None:
-        """Abort everything."""
-        for deadline in self._connecting.values():
+    def abort_all(self, *, at_once: bool = False) -> None:
+        """Abort everything; ``at_once`` if the loop may not run any longer."""
+        self._drop_arriving()
+        protocols = [*self._connecting, *self._connected]
+        if at_once:
+            for protocol in protocols:
+                self._abort(protocol)
+        else:
+            in_slices(self._loop, protocols, self._abort)
+
+    def _drop_arriving(self) -> None:
+        """Give up what is not a connection yet."""
+
+    def _abort(self, protocol: ServerProtocol) -> None:
+        deadline = self._connecting.get(protocol)
+        if deadline is not None:
             deadline.task.cancel()
-        for transport in self._transports():
-            transport.disconnect(graceful=False)
+        elif protocol.transport is not None:
+            protocol.transport.disconnect(graceful=False)
 
     def connection_made(self, protocol: ServerProtocol) -> None:
         deadline = self._connecting.pop(protocol, None)
@@ -234,10 +252,6 @@ class Connections(ProtocolOwner):
             self._upgrading.discard(protocol)
             self._look_at_limits()
             self._released()
-
-    def _transports(self) -> List[WSTransport]:
-        transports = (protocol.transport for protocol in self._connected)
-        return [transport for transport in transports if transport is not None]
 
     def _connecting_done(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+from operator import methodcaller
 from typing import Awaitable, Callable, Dict, List, Optional
 
 from picows_codec import WSCloseCode, WSConnectionClosed, WSState
@@ -12,6 +13,7 @@ from picows_codec.coroutines.inbox import Inbox
 from picows_codec.listener_factory import await_result
 from picows_codec.socket_address import format_address
 from picows_server.logs import Logger
+from picows_server.slices import in_slices
 
 __all__ = ["Handler", "Handlers"]
 
@@ -64,8 +66,9 @@ class Handlers:
 
     def leave(self, code: int, reason: Optional[str]) -> None:
         """Begin to close every connection: who waits in ``recv`` or ``send`` learns it at once."""
-        for connection in list(self._running.values()):
-            connection.leave(code, reason)
+        in_slices(
+            self._loop, self._running.values(), lambda connection: connection.leave(code, reason)
+        )
 
     def cancel(self) -> None:
         """Cancel the tasks that are left."""
@@ -73,8 +76,7 @@ class Handlers:
             self._logger.warning(
                 "cancelling the handlers that have not ended: %d", len(self._running)
             )
-        for task in list(self._running):
-            task.cancel()
+        in_slices(self._loop, self._running, methodcaller("cancel"))
 
     def _create_task(self, connection: WSConnection) -> asyncio.Task[object]:
         awaitable = self._handler(connection)

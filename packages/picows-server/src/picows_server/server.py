@@ -187,13 +187,14 @@ class WSServer(asyncio.AbstractServer):
         try:
             await self.wait_closed()
         except asyncio.CancelledError:
-            self._give_up_clients()
+            self._give_up_clients(at_once=True)  # the program may be about to end
             raise
 
     def close(self, *, close_clients: bool = True) -> None:
         """Stop accepting and close every connection; :meth:`wait_closed` waits for the end.
 
-        Listening sockets are closed at once and unfinished opening handshakes dropped. Open
+        Listening sockets are closed at once and unfinished opening handshakes dropped. The loop
+        goes on while there are many connections: it closes some in each iteration. Open
         connections get a CLOSE with code 1001 (going away, RFC 6455, 7.4.1) and are aborted
         ``close_timeout`` seconds later if they are still there. The code is 1012 (service restart)
         for those of an ASGI application, which learns the same.
@@ -208,10 +209,11 @@ class WSServer(asyncio.AbstractServer):
             self._is_closing = True
             self._stop_serving()
         if close_clients and self._abort_timer is None:
-            self._connections.drop_half_open()
             application = self._application
-            self.close_clients(
-                WSCloseCode.GOING_AWAY if application is None else application.close_code
+            self._close_clients(
+                WSCloseCode.GOING_AWAY if application is None else application.close_code,
+                None,
+                half_open=True,
             )
             if self._close_timeout is not None:
                 self._abort_timer = self._loop.call_later(
@@ -228,16 +230,19 @@ class WSServer(asyncio.AbstractServer):
 
         Raises :class:`WSInvalidCloseError` for a code or reason that may not be sent.
         """
-        self._connections.close_all(code, reason)
+        self._close_clients(code, reason, half_open=False)
+
+    def _close_clients(self, code: int, reason: Optional[str], *, half_open: bool) -> None:
+        self._connections.close_all(code, reason, half_open=half_open)
         if self._handlers is not None:
             self._handlers.leave(code, reason)
 
     def abort_clients(self) -> None:
-        """Drop every connection at once, without a closing handshake."""
+        """Drop every connection without a closing handshake."""
         self._connections.abort_all()
 
-    def _give_up_clients(self) -> None:
-        self.abort_clients()
+    def _give_up_clients(self, *, at_once: bool = False) -> None:
+        self._connections.abort_all(at_once=at_once)
         if self._handlers is not None:
             self._handlers.cancel()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
+from operator import methodcaller
 from typing import Any, Callable, Dict, Optional
 
 from picows_codec import (
@@ -22,6 +23,7 @@ from picows_server.asgi.lifespan import Lifespan
 from picows_server.hosting import HostedApplication
 from picows_server.logs import Logger
 from picows_server.origins import is_upgrade
+from picows_server.slices import in_slices
 
 __all__ = ["asgi_listener"]
 
@@ -172,17 +174,18 @@ class _ListenedApplication(HostedApplication, ASGIHost):
         return not self._running
 
     def leave(self, code: int, reason: Optional[str]) -> None:
-        for connection in list(self._running.values()):
+        def shut_down(connection: ASGIConnection) -> None:
             if connection.is_open:
                 connection.shut_down(code, reason or "")
+
+        in_slices(self._loop, self._running.values(), shut_down)
 
     def cancel(self) -> None:
         if self._running:
             self.logger.warning(
                 "cancelling the ASGI applications that have not ended: %d", len(self._running)
             )
-        for task in list(self._running):
-            task.cancel()
+        in_slices(self._loop, self._running, methodcaller("cancel"))
 
     # What a connection asks of its host
 

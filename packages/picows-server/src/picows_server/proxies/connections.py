@@ -57,16 +57,6 @@ class ProxiedConnections(Connections):
         task.add_done_callback(functools.partial(self._header_done, sock, peer))
         self._look_at_limits()
 
-    def drop_half_open(self) -> None:
-        """Abort every connection whose opening handshake is not finished."""
-        self._drop_arriving()
-        super().drop_half_open()
-
-    def abort_all(self) -> None:
-        """Abort everything."""
-        self._drop_arriving()
-        super().abort_all()
-
     def _drop_arriving(self) -> None:
         for task, deadline in self._arriving.items():
             if deadline is not None:
