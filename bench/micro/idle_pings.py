@@ -8,7 +8,8 @@ of them every so many seconds (0: never). They were opened at an even rate durin
 their deadlines are spread evenly. After one more interval the server's CPU time of ``--seconds`` is
 divided by the pings that the client got meanwhile. A process needs a descriptor for each
 connection: see ``ulimit -n``. The memory is what the process grew by, per connection, while they
-were opened.
+were opened. At the end the server closes all of them; what counts there is for how long an
+iteration of its loop held up others.
 
 With ``--memory-transport`` the connections of one process share a fake clock, so that there may be
 any number of them. Then it is the time of the codec alone: looks, pings, and the parsing of pongs.
@@ -69,10 +70,9 @@ def say(value: Dict[str, float]) -> None:
     print(json.dumps(value), flush=True)
 
 
-async def next_line() -> bool:
-    """Wait for the parent process; False when it is gone."""
-    loop = asyncio.get_running_loop()
-    return bool(await loop.run_in_executor(None, sys.stdin.readline))
+async def next_line() -> str:
+    """Wait for the parent process; returns nothing when it is gone."""
+    return await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
 
 
 async def serve(interval: float) -> None:
@@ -80,9 +80,21 @@ async def serve(interval: float) -> None:
     server = await ws_create_server("ws://127.0.0.1:0/", WSListener, **options(interval))
     async with server:
         say({"port": server.sockets[0].getsockname()[1]})
-        while await next_line():
+        while await next_line() == "figures\n":
             say(figures())
-        server.abort_clients()
+        server.close()
+        say({"longest": await longest_iteration(server.wait_closed())})
+
+
+async def longest_iteration(work: Coroutine[Any, Any, None]) -> float:
+    """Return the CPU seconds of the loop's longest iteration during some work."""
+    task = asyncio.ensure_future(work)
+    longest, last = 0.0, process_time()
+    while not task.done():
+        await asyncio.sleep(0)
+        now = process_time()
+        longest, last = max(longest, now - last), now
+    return longest
 
 
 class Pinged(WSListener):
@@ -146,15 +158,11 @@ class Part:
         found: Dict[str, float] = json.loads(line)
         return found
 
-    def go_on(self) -> None:
-        """Send a line."""
-        assert self._process.stdin is not None
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
-
-    def ask(self) -> Dict[str, float]:
+    def ask(self, what: str = "figures") -> Dict[str, float]:
         """Send a line and return the next one."""
-        self.go_on()
+        assert self._process.stdin is not None
+        self._process.stdin.write(what + "\n")
+        self._process.stdin.flush()
         return self.read()
 
     def stop(self) -> None:
@@ -184,13 +192,15 @@ def measure(connections: int, interval: float, arguments: argparse.Namespace) ->
         before, pings = server.ask(), client.ask()["pings"]
         pause(asyncio.sleep(arguments.seconds))
         after, pings = server.ask(), client.ask()["pings"] - pings
+        longest = server.ask("close")["longest"]
     finally:
         if client is not None:
             client.stop()
         server.stop()
     cpu = after["cpu"] - before["cpu"]
     size = (full["resident"] - first["resident"]) / (connections - FIRST)
-    row = f"{connections:>9,} {size:>9,.0f} B {cpu / arguments.seconds:>10.2%}"
+    row = f"{connections:>9,} {size:>9,.0f} B {longest * 1e3:>9.1f} ms"
+    row += f" {cpu / arguments.seconds:>9.2%}"
     if interval:
         row += f" {pings / arguments.seconds:>10,.0f} /s {cpu / max(pings, 1) * 1e6:>10.1f} us"
     return row
@@ -268,7 +278,7 @@ def main() -> None:
         for interval in arguments.intervals:
             print(
                 f"pings every {interval:g} s: " if interval else "no pings: ",
-                "connections, memory of one, CPU of a core",
+                "connections, memory of one, longest iteration when closing, CPU of a core",
                 ", pings, CPU of a ping and its pong" if interval else "",
                 sep="",
                 flush=True,

@@ -15,6 +15,7 @@ from libc.stdint cimport UINT32_MAX
 
 cdef extern from *:
     """
+    #include <stdint.h>
     #if defined(_MSC_VER) && !defined(__clang__)
     #include <intrin.h>
     static int picows_lowest_bit(uint64_t word) {
