@@ -34,7 +34,7 @@ from picows_codec import WSAutoPingStrategy, WSFrame, WSListener, WSMsgType, WST
 from picows_codec.testing.clock import FakeLoop
 from picows_codec.testing.memory_connection import MemoryConnection
 from picows_codec.testing.memory_transport import MemoryTransport
-from picows_server import ws_create_server
+from picows_server import WSServer, ws_create_server
 
 __all__ = ["main"]
 
@@ -82,8 +82,13 @@ async def serve(interval: float) -> None:
         say({"port": server.sockets[0].getsockname()[1]})
         while await next_line() == "figures\n":
             say(figures())
-        server.close()
-        say({"longest": await longest_iteration(server.wait_closed())})
+        say({"longest": await longest_iteration(close(server))})
+
+
+async def close(server: WSServer) -> None:
+    """Close all connections."""
+    server.close()
+    await server.wait_closed()
 
 
 async def longest_iteration(work: Coroutine[Any, Any, None]) -> float:

@@ -36,6 +36,7 @@ cdef class TimerWheel:
     cdef int _link(self, uint32_t node, int64_t tick) noexcept
     cdef int _unlink(self, uint32_t node) noexcept
     cdef uint32_t _bucket(self, int64_t tick) noexcept
+    cdef uint32_t _last(self, uint32_t bucket) noexcept
     cdef int _collect(self, int64_t tick) noexcept
     cdef int _join(self, uint32_t source, uint32_t target) noexcept
     cdef int _mark(self, uint32_t bucket, bint is_filled) noexcept

@@ -44,12 +44,12 @@ cdef class WheelMember:
 @cython.final
 cdef class TimerWheel:
     def __cinit__(self, int64_t now=0):
-        cdef uint32_t node
         self.now = now
         self._members = []
         self._reserve(LEAST)
-        for node in range(<uint32_t> FIRST):
-            self._links[node].next = self._links[node].previous = node
+        # Links of a bucket mean nothing until it has members: to set all would cost as much as
+        # a tenth of a connection.
+        self._links[DUE].next = self._links[DUE].previous = DUE
 
     def __dealloc__(self):
         PyMem_RawFree(self._ticks)
@@ -171,7 +171,7 @@ cdef class TimerWheel:
     cdef int _link(self, uint32_t node, int64_t tick) noexcept:
         """Put a node at the end of its bucket."""
         cdef uint32_t bucket = self._bucket(tick)
-        cdef uint32_t last = self._links[bucket].previous
+        cdef uint32_t last = self._last(bucket)
         self._links[node].previous = last
         self._links[node].next = bucket
         self._links[last].next = node
@@ -180,6 +180,12 @@ cdef class TimerWheel:
 
     cdef uint32_t _bucket(self, int64_t tick) noexcept:
         return <uint32_t> (min(max(tick, self.now + 1), self.now + BUCKETS - 1) & MASK)
+
+    cdef uint32_t _last(self, uint32_t bucket) noexcept:
+        """The last node of a list; the list itself if it is empty."""
+        if bucket != DUE and not self._filled[bucket >> 6] >> (bucket & 63) & 1:
+            return bucket
+        return self._links[bucket].previous
 
     cdef int _unlink(self, uint32_t node) noexcept:
         cdef Link link = self._links[node]
@@ -200,7 +206,7 @@ cdef class TimerWheel:
     cdef int _join(self, uint32_t source, uint32_t target) noexcept:
         """Move all nodes of a list to the end of another one."""
         cdef Link moved = self._links[source]
-        cdef uint32_t last = self._links[target].previous
+        cdef uint32_t last = self._last(target)
         if moved.next == source:
             return 0
         self._links[last].next = moved.next
