@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gc
 import types
-from typing import Any, List
+from typing import Any, Dict, List, Tuple
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from picows_codec import WSAutoPingStrategy, WSDisconnectKind, WSState, WSTransport
 from picows_codec.deadlines import Deadlined, Sweeper, time_left, until_second_look
@@ -50,6 +52,40 @@ def test_no_deadline_is_early_or_much_late(role: str) -> None:
             else:
                 # The verdict takes a second look.
                 assert loop.time() < due + 0.05 + 0.006, i
+
+
+@given(
+    steps=st.lists(
+        st.tuples(
+            st.floats(0.0, 40.0),  # until the next one begins to close
+            st.one_of(st.floats(0.001, 0.1), st.floats(0.1, 30.0), st.floats(30.0, 1e6)),
+            st.booleans(),  # the peer completes the closing handshake at once
+        ),
+        max_size=30,
+    )
+)
+@settings(max_examples=60, deadline=None)
+def test_any_deadlines_at_any_time(steps: List[Tuple[float, float, bool]]) -> None:
+    loop = FakeLoop()
+    expected: List[Tuple[float, Connection]] = []
+    ends: Dict[Connection, float] = {}
+    for delay, timeout, is_polite in steps:
+        loop.advance(delay)
+        connection = Connection("client", loop=loop, close_timeout=timeout)
+        connection.listener.act(
+            "on_ws_disconnected", lambda _, it=connection: ends.setdefault(it, loop.time())
+        )
+        connection.ws.disconnect()
+        if is_polite:
+            connection.receive_close()
+            connection.lose()
+        else:
+            expected.append((loop.time() + timeout, connection))
+    loop.advance(2e6)
+    for due, connection in expected:
+        # The verdict takes a second look. A tick is 5 ms, and there are two of them.
+        assert due + 0.05 - 0.003 <= ends[connection] <= due + 0.05 + 0.011
+    assert not loop.timers
 
 
 @both_roles
