@@ -214,6 +214,7 @@ SERVER_ROOMS = (
     "proxies.trust",
     "handlers",
     "hosting",
+    "draining",
     "http.__init__",
     "http.entity",
     "http.download",
@@ -233,8 +234,19 @@ SERVER_ROOMS = (
     "asgi.uvicorn_protocol",
     "asgi.application",
     "asgi.__init__",
+    "running.__init__",
+    "running.import_strings",
+    "running.loops",
+    "running.settings",
+    "running.process",
+    "running.service_manager",
+    "running.signals",
+    "running.blocking",
     "testing",
     "__init__",
+    "running.arguments",
+    "running.main",
+    "__main__",
 )
 ROOMS = {
     "picows_codec": CODEC_ROOMS,
@@ -258,6 +270,7 @@ LAYERS = (
     " picows_server.http picows_server.proxies picows_server.sni"
     " picows_server.kernel_tls picows_server.certificates.reloading"
     " picows_server.certificates.watching"
+    " picows_server.draining picows_server.running"
 )
 # What unit tests use may know asyncio, and nothing that is not of its folder imports it. A waiter
 # asks it which task runs.

@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from picows_server.http.health import health, ready
     from picows_server.http.pages import page
     from picows_server.kernel_tls import WSKernelTls, kernel_tls_of
+    from picows_server.running.blocking import run
     from picows_server.serving import serve
 else:
     __getattr__, __dir__ = lazy_names(
@@ -83,6 +84,7 @@ else:
             "WSKernelTls": "picows_server.kernel_tls",
             "kernel_tls_of": "picows_server.kernel_tls",
             "reload_certificate": "picows_server.certificates.reloading",
+            "run": "picows_server.running.blocking",
             "serve": "picows_server.serving",
             "watch_certificates": "picows_server.certificates.watching",
         },
@@ -145,6 +147,7 @@ __all__ = [
     "page",
     "ready",
     "reload_certificate",
+    "run",
     "serve",
     "watch_certificates",
     "ws_create_server",

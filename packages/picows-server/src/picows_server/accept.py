@@ -26,6 +26,9 @@ _INHERITS = sys.platform == "linux"
 # Connections accepted per socket and loop iteration, so that the open ones do not wait long.
 _ACCEPTS_PER_ITERATION = 64
 
+# Batches accepted per socket at the end, so that clients which come ever faster do not delay it.
+_LAST_BATCHES = 64
+
 # Seconds without accepting after an error that the peer did not cause, e.g. EMFILE.
 _RETRY_DELAY = 1.0
 
@@ -80,6 +83,9 @@ class Acceptor:
     def wake(self) -> None:
         """Check again whether there is room, because a connection has opened or ended."""
         raise NotImplementedError
+
+    def accept_waiting(self) -> None:
+        """Accept what waits in the kernel's queues, which is reset when the sockets are closed."""
 
     def stop(self) -> None:
         """Accept no more; the listening sockets can be closed afterwards."""
@@ -140,16 +146,23 @@ class ReadinessAcceptor(Acceptor):
         for sock in self._sockets:
             self._loop.remove_reader(sock.fileno())
 
-    def _accept_batch(self, listening: socket.socket) -> None:
+    def accept_waiting(self) -> None:
+        for sock in self._sockets:
+            for _ in range(_LAST_BATCHES):
+                if not self._accept_batch(sock):
+                    break
+
+    def _accept_batch(self, listening: socket.socket) -> bool:
+        """Return whether more connections may wait."""
         for _ in range(_ACCEPTS_PER_ITERATION):
             if not self._has_room():
                 self._is_full = True
                 self._pause()
-                return
+                return False
             try:
                 sock, peer = listening.accept()
             except (BlockingIOError, InterruptedError):
-                return
+                return False
             except OSError as error:
                 if error.errno in _EARLY_DEATHS:
                     continue
@@ -157,8 +170,9 @@ class ReadinessAcceptor(Acceptor):
                 # The socket stays readable, so the loop would spin without a pause.
                 self._pause()
                 self._retry = self._loop.call_later(_RETRY_DELAY, self._end_retry_delay)
-                return
+                return False
             self._hand_over(sock, peer)
+        return True
 
     def _end_retry_delay(self) -> None:
         self._retry = None

@@ -89,6 +89,10 @@ class Connections(ProtocolOwner):
         # ended, so that many of them cannot pass the limit. One that is sent a file does not, or
         # slow clients of files would keep others out.
         self._upgrading: Set[ServerProtocol] = set()
+        # Those that are sent a response in parts: a file, for example.
+        self._responding: Set[ServerProtocol] = set()
+        #: Called with each connection that has finished its opening handshake, while draining.
+        self.opened: Optional[Callable[[ServerProtocol], None]] = None
         waiting = "further connections wait in the kernel's backlog"
         self._connections_watch = LimitWatch(
             loop,
@@ -154,7 +158,8 @@ class Connections(ProtocolOwner):
     def close_all(self, code: int, reason: Optional[str], *, half_open: bool = False) -> None:
         """Start the closing handshake everywhere; endpoints bound it by ``close_timeout``.
 
-        With ``half_open`` those whose opening handshake is not finished are aborted.
+        With ``half_open`` those whose opening handshake is not finished are aborted, unless their
+        response has begun.
         """
         encode_close_payload(code, reason)  # raises, even if there is no connection
         if half_open:
@@ -165,15 +170,38 @@ class Connections(ProtocolOwner):
             transport = None if protocol in self._connecting else protocol.transport
             if transport is not None and transport.state != WSState.CONNECTING:
                 transport.disconnect(code=code, reason=reason)
-            elif half_open:
+            elif half_open and protocol not in self._responding:
                 self._abort(protocol)
 
-        in_slices(self._loop, [*self._connecting, *self._connected], close)
+        in_slices(self._loop, self.all_members(), close)
+
+    def close_one(self, protocol: ServerProtocol, code: int, reason: Optional[str]) -> bool:
+        """Start the closing handshake; returns False in the opening handshake, which goes on.
+
+        What is queued before the CLOSE may take longer than ``close_timeout``: nothing but
+        :meth:`abort_all` ends the connection then.
+        """
+        transport = protocol.transport
+        if transport is None or transport.state == WSState.CONNECTING:
+            return False
+        was_open = transport.state == WSState.OPEN
+        transport.disconnect(code=code, reason=reason)
+        if was_open and transport.write_queue_size:
+            protocol.drop_deadline()
+        return True
+
+    def all_members(self) -> List[ServerProtocol]:
+        """All connections, half-open ones included."""
+        return [*self._connecting, *self._connected]
+
+    def half_open(self) -> Set[ServerProtocol]:
+        """Those that may not have finished their opening handshake."""
+        return {*self._connecting, *self._upgrading}
 
     def abort_all(self, *, at_once: bool = False) -> None:
         """Abort everything; ``at_once`` if the loop may not run any longer."""
         self._drop_arriving()
-        protocols = [*self._connecting, *self._connected]
+        protocols = self.all_members()
         if at_once:
             for protocol in protocols:
                 self._abort(protocol)
@@ -205,10 +233,12 @@ class Connections(ProtocolOwner):
                 below.close()
         self._connected.discard(protocol)
         self._upgrading.discard(protocol)
+        self._responding.discard(protocol)
         self._look_at_limits()
         self._released()
 
     def response_begun(self, protocol: ServerProtocol) -> None:
+        self._responding.add(protocol)
         # Nothing else bounds how many a server serves that refuses upgrades when it is full.
         if protocol in self._upgrading and not (self._refuses_when_full and self._is_full()):
             self._upgrading.discard(protocol)
@@ -252,6 +282,8 @@ class Connections(ProtocolOwner):
             self._upgrading.discard(protocol)
             self._look_at_limits()
             self._released()
+            if self.opened is not None:
+                self.opened(protocol)
 
     def _connecting_done(
         self,

@@ -240,6 +240,7 @@ async def ws_create_server(
             refuses_when_full=when_full == "refuse",
             make_connections=make_connections,
         )
+        import_module("picows_server.draining")  # not while serving
         server.use_application(application)
         if start_serving:
             try:

@@ -70,6 +70,9 @@ class Handlers:
             self._loop, self._running.values(), lambda connection: connection.leave(code, reason)
         )
 
+    def leave_one(self, listener: object, code: int, reason: Optional[str]) -> None:
+        """This connection is being closed: who waits in ``recv`` or ``send`` has learned it."""
+
     def cancel(self) -> None:
         """Cancel the tasks that are left."""
         if self._running:

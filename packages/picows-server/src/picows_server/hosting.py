@@ -54,5 +54,8 @@ class HostedApplication:
     def leave(self, code: int, reason: Optional[str]) -> None:
         """The connections are being closed."""
 
+    def leave_one(self, listener: object, code: int, reason: Optional[str]) -> None:
+        """The connection of this listener is being closed, which may be one of the application."""
+
     def cancel(self) -> None:
         """Cancel the tasks that are left."""

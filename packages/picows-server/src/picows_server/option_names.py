@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from picows_codec.option_names import COROUTINE_MEANINGS, LISTENER_NAMES, SHARED_MEANINGS
 
-__all__ = ["MEANINGS", "SERVE_MEANINGS"]
+__all__ = ["MEANINGS", "RUN_MEANINGS", "SERVE_MEANINGS"]
 
 _PINGS = SHARED_MEANINGS["ping_interval"]
 _PONGS = SHARED_MEANINGS["ping_timeout"]
@@ -53,7 +53,7 @@ MEANINGS = {
     "root_path": _OF_ASGI,
     "lifespan": _OF_ASGI,
     "app": "pass picows_server.asgi.asgi_listener(app) after the URL",
-    "workers": "start several processes, each with reuse_port=True",
+    "workers": "call picows_server.run(url, listener_factory, workers=N)",
     "proxy_headers": _PROXY,
     "forwarded_allow_ips": _PROXY,
     "process_request": f"{_REQUEST} a listener, a WSUpgradeResponse to refuse, or None for 404",
@@ -119,3 +119,15 @@ SERVE_MEANINGS = {
     "select_subprotocol": f"{_RESPONSE}(headers, subprotocol) from it",
     "uri": "the URL is the second argument, url",
 }
+
+# The same for ``run``.
+RUN_MEANINGS = {
+    name: meaning for name, meaning in MEANINGS.items() if name not in ("lifespan", "workers")
+}
+RUN_MEANINGS.update(
+    app="pass it after the URL, as an object or an import string",
+    start_serving="leave it out: what is to happen first is lifespan=",
+    timeout_graceful_shutdown="write drain_timeout= (seconds)",
+    use_uvloop="write loop='uvloop' or loop='asyncio'",
+    reload="leave it out: use a program that watches files",
+)

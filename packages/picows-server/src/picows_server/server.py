@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio.trsock import TransportSocket
-from typing import TYPE_CHECKING, Callable, Dict, List, Optional, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 from picows_codec import WSCloseCode, WSOptions, WSStateError
 from picows_codec.readiness import has_readers
@@ -19,7 +19,9 @@ from picows_server.url import ServerURL
 
 if TYPE_CHECKING:
     from picows_codec.coroutines.connection import WSConnection
+    from picows_server.draining import Drain, DrainPlan
     from picows_server.handlers import Handlers
+    from picows_server.protocol import ServerProtocol
 
 __all__ = ["WSServer"]
 
@@ -58,6 +60,9 @@ class WSServer(asyncio.AbstractServer):
         #: Checks without arguments, also coroutine functions, by name. While one of them is false
         #: or raises, :func:`ready` responds with 503.
         self.ready_checks: Dict[str, Callable[[], object]] = {}
+        #: Whatever the program keeps for its handlers (``request.server.state``). With
+        #: :func:`run` it is the value of ``lifespan``; None until somebody sets it.
+        self.state: Any = None
         self._connections = make_connections(
             loop=loop,
             server=self,
@@ -77,6 +82,7 @@ class WSServer(asyncio.AbstractServer):
         self._application: Optional[HostedApplication] = None
         self._stopping: Optional[asyncio.Task[None]] = None
         self._is_closing = False
+        self._drain: Optional[Drain] = None
         self._is_closed = asyncio.Event()
         self._abort_timer: Optional[asyncio.TimerHandle] = None
         self._forever: Optional[asyncio.Future[None]] = None
@@ -85,6 +91,8 @@ class WSServer(asyncio.AbstractServer):
 
     def __repr__(self) -> str:
         state = "closed" if self._is_closing else "serving" if self.is_serving() else "idle"
+        if self._drain is not None and not self._is_closed.is_set():
+            state = "draining"
         return f"<{type(self).__name__} {' '.join(self._urls)} {state}>"
 
     @property
@@ -124,7 +132,7 @@ class WSServer(asyncio.AbstractServer):
     @property
     def is_draining(self) -> bool:
         """Whether clients should go elsewhere, because the server ends: :func:`ready` says so."""
-        return self._is_closing
+        return self._is_closing or self._drain is not None
 
     @property
     def connections(self) -> int:
@@ -202,8 +210,10 @@ class WSServer(asyncio.AbstractServer):
         Handlers of :func:`serve` see the end of their connections at once, and are cancelled
         ``close_timeout`` seconds later.
 
+        A response that is being sent, such as a file, goes on for ``close_timeout`` seconds.
+
         With ``close_clients=False`` connections stay open until they end, or until
-        :meth:`close_clients` or :meth:`abort_clients` ends them.
+        :meth:`close_clients`, :meth:`drain` or :meth:`abort_clients` ends them.
         """
         if not self._is_closing:
             self._is_closing = True
@@ -220,6 +230,94 @@ class WSServer(asyncio.AbstractServer):
                     self._close_timeout, self._give_up_clients
                 )
         self._connection_released()
+
+    async def drain(
+        self,
+        *,
+        grace: float = 5.0,
+        spread: float = 30.0,
+        timeout: Optional[float] = 60.0,
+        code: int = WSCloseCode.SERVICE_RESTART,
+        reason: Optional[str] = None,
+    ) -> None:
+        """Close the server without all clients coming back in the same second; wait for the end.
+
+        All times are in seconds and at least 0.
+
+        ``grace``: from now on :func:`ready` responds with 503, and for so long connections are
+        still accepted, so that load balancers can look elsewhere first. Then the listening sockets
+        are closed. What waits in their queues is accepted before, because closing resets it.
+
+        ``spread``: then every connection gets a CLOSE with ``code`` (1012: service restart) and
+        ``reason`` (at most 123 bytes of UTF-8), at a time that is random and uniform within
+        ``spread``. What was queued before is delivered. Opening handshakes that have begun are
+        finished; a connection that opens later than its time is closed at once. Responses that are
+        being sent go on.
+
+        ``timeout``: counted from now; whoever is left then is aborted, and handlers of
+        :func:`serve` and ASGI applications are cancelled. None: no limit. A client that does not
+        answer the CLOSE is aborted after ``close_timeout``, unless it has not read yet what was
+        queued.
+
+        Another call while this one waits hurries: connections are no longer accepted, everybody
+        gets the CLOSE now, and the arguments of the first call stay in force otherwise.
+        Cancelling the call ends the wait only. :meth:`close` and :meth:`abort_clients` end the rest
+        sooner. On a server that is closed already, this closes the connections that
+        ``close(close_clients=False)`` has left, or waits.
+
+        Raises :class:`WSInvalidOptionError` for times that are negative, or if ``grace`` and
+        ``spread`` do not end within ``timeout``; :class:`WSInvalidCloseError` for a code or reason
+        that may not be sent.
+        """
+        from picows_server.draining import DrainPlan  # noqa: PLC0415 - in memory already
+
+        self.start_draining(DrainPlan(grace, spread, timeout, code, reason))
+        await self.wait_closed()
+
+    def start_draining(
+        self,
+        plan: DrainPlan,
+        *,
+        leaves_waiting: bool = False,
+        stopped_accepting: Optional[Callable[[], object]] = None,
+    ) -> None:
+        """Begin what :meth:`drain` waits for, or hurry if it has begun.
+
+        ``leaves_waiting``: accept nothing of the queues, because others have the same sockets.
+        ``stopped_accepting`` is called when the listening sockets are closed.
+        """
+        from picows_server.draining import Drain  # noqa: PLC0415 - in memory already
+
+        if self._is_closed.is_set():
+            return
+        if self._drain is not None:
+            self._drain.hurry()
+            return
+
+        def end_accepting() -> None:
+            if self._acceptor is not None and not leaves_waiting:
+                self._acceptor.accept_waiting()
+            self.close(close_clients=False)
+            if stopped_accepting is not None:
+                stopped_accepting()
+
+        self._drain = Drain(
+            self._loop,
+            plan,
+            self._logger,
+            end_accepting=end_accepting,
+            members=self._connections.all_members,
+            half_open=self._connections.half_open,
+            leave=self._leave_one,
+            give_up=self._give_up_clients,
+        )
+        self._connections.opened = self._drain.opened
+        self._drain.start(is_accepting=self._acceptor is not None)
+
+    def _leave_one(self, protocol: ServerProtocol, code: int, reason: Optional[str]) -> None:
+        listener = protocol.listener
+        if self._connections.close_one(protocol, code, reason) and self._handlers is not None:
+            self._handlers.leave_one(listener, code, reason)
 
     def close_clients(
         self, code: int = WSCloseCode.GOING_AWAY, reason: Optional[str] = None
@@ -240,6 +338,12 @@ class WSServer(asyncio.AbstractServer):
     def abort_clients(self) -> None:
         """Drop every connection without a closing handshake."""
         self._connections.abort_all()
+
+    def end_now(self, code: int, reason: Optional[str] = None) -> None:
+        """Close, with a CLOSE whose answer nobody waits for, and cancel the tasks."""
+        self.close(close_clients=False)
+        self.close_clients(code, reason)
+        self._give_up_clients()
 
     def _give_up_clients(self, *, at_once: bool = False) -> None:
         self._connections.abort_all(at_once=at_once)
@@ -318,6 +422,9 @@ class WSServer(asyncio.AbstractServer):
         if self._abort_timer is not None:
             self._abort_timer.cancel()
             self._abort_timer = None
+        if self._drain is not None:
+            self._drain.stop()
+            self._connections.opened = None
         self._connections.stop_watching_limits()
         self._backend.close()
         self._is_closed.set()

@@ -180,6 +180,10 @@ class _ListenedApplication(HostedApplication, ASGIHost):
 
         in_slices(self._loop, self._running.values(), shut_down)
 
+    def leave_one(self, listener: object, code: int, reason: Optional[str]) -> None:
+        if isinstance(listener, ASGIConnection) and listener.host is self and listener.is_open:
+            listener.shut_down(code, reason or "")
+
     def cancel(self) -> None:
         if self._running:
             self.logger.warning(

@@ -146,6 +146,10 @@ class Routes(HostedApplication):
         for application in self.applications:
             application.leave(code, reason)
 
+    def leave_one(self, listener: object, code: int, reason: Optional[str]) -> None:
+        for application in self.applications:
+            application.leave_one(listener, code, reason)
+
     def cancel(self) -> None:
         for application in self.applications:
             application.cancel()

@@ -1,0 +1,1 @@
+"""A server as a process: ``run``, ``python -m picows_server``, signals, service managers."""

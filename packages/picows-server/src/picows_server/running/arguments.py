@@ -1,0 +1,183 @@
+"""What a user writes after ``python -m picows_server``, taken apart and checked."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import inspect
+import math
+import os
+from typing import Any, Dict, NamedTuple, Optional, Sequence, Tuple
+
+from picows_server._version import __version__
+from picows_server.create import ws_create_server
+from picows_server.draining import DrainPlan
+from picows_server.running.loops import LOOPS
+from picows_server.running.settings import RunSettings
+
+__all__ = ["Arguments", "parsed"]
+
+_DESCRIPTION = """\
+Serve WebSocket connections until SIGTERM or Ctrl-C, then drain: clients get a CLOSE at random
+times, so that they do not all come back in the same second. A second signal aborts. SIGHUP looks at
+the certificates.
+"""
+_EPILOG = """\
+example: python -m picows_server chat:routes --url wss://0.0.0.0:8443 --ssl-cert server.pem
+         --option max_connections=20000
+
+Exit status: 0 after a drain; 1 if the server could not start; 2 for wrong usage; 128 + the number
+of the signal if it was aborted.
+"""
+
+# Those that have options of their own here, or are no values that can be written.
+_NO_OPTIONS = ("ssl_context", "unix_path", "sock", "start_serving", "tap")
+
+
+class Arguments(NamedTuple):
+    """The command line."""
+
+    settings: RunSettings
+    workers: int
+    descriptors: Tuple[int, ...]
+
+
+def parsed(words: Optional[Sequence[str]] = None) -> Arguments:
+    """Parse ``sys.argv``, or the words given. Ends the program for ``--help`` and wrong usage."""
+    parser = _parser()
+    found = parser.parse_args(words)
+    try:
+        return _checked(found)
+    except (TypeError, ValueError) as error:
+        parser.error(str(error))
+
+
+def _checked(found: argparse.Namespace) -> Arguments:
+    if found.ssl_key is not None and found.ssl_cert is None:
+        raise ValueError("--ssl-key needs --ssl-cert")
+    if found.workers < 1:
+        raise ValueError(f"--workers must be at least 1, not {found.workers}")
+    options = dict(_option(text) for text in found.option)
+    if found.unix_path is not None:
+        options["unix_path"] = found.unix_path
+    if found.logger is not None:
+        options["logger_name"] = found.logger
+    settings = RunSettings(
+        found.url,
+        found.application,
+        lifespan=found.lifespan,
+        drain=DrainPlan(
+            found.drain_grace,
+            found.drain_spread,
+            None if math.isinf(found.drain_timeout) else found.drain_timeout,
+            found.drain_code,
+            found.drain_reason,
+            "--drain-",
+        ),
+        certificate=None if found.ssl_cert is None else (found.ssl_cert, found.ssl_key),
+        ssl_context=found.ssl_context,
+        server_options=options,
+        loop=found.loop,
+        log_level=found.log_level,
+        app_dir=os.path.abspath(found.app_dir),
+    )
+    return Arguments(settings, found.workers, tuple(found.fd))
+
+
+def _option(text: str) -> Tuple[str, Any]:
+    name, sign, value = text.partition("=")
+    name = name.strip().replace("-", "_")
+    if not sign:
+        raise ValueError(f"--option must be NAME=VALUE, not {text!r}")
+    known = _known_options()
+    if name not in known:
+        raise ValueError(f"--option: there is no {name!r}; the names are: {', '.join(known)}")
+    try:
+        return name, ast.literal_eval(value.strip())
+    except (SyntaxError, ValueError):
+        return name, value.strip()
+
+
+def _known_options() -> Dict[str, inspect.Parameter]:
+    parameters = inspect.signature(ws_create_server).parameters.values()
+    return {
+        parameter.name: parameter
+        for parameter in parameters
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY and parameter.name not in _NO_OPTIONS
+    }
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m picows_server",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add(
+        "application",
+        metavar="MODULE:NAME",
+        help="a listener factory, a mapping of paths, or an ASGI application",
+    )
+    add("--version", action="version", version=f"picows-server {__version__}")
+    add(
+        "--url",
+        default="ws://127.0.0.1:9001",
+        help="where to listen: ws://HOST:PORT, wss://HOST:PORT (default: %(default)s)",
+    )
+    add("--unix-path", metavar="PATH", help="listen on this Unix socket instead")
+    add(
+        "--fd",
+        type=int,
+        action="append",
+        default=[],
+        metavar="N",
+        help="listen on this inherited socket instead; may be given again. Those of systemd"
+        " (LISTEN_FDS) are found without it",
+    )
+    add("--workers", type=int, default=1, metavar="N", help="processes (default: 1)")
+    add("--app-dir", default="", metavar="DIR", help="where MODULE is (default: here)")
+    add(
+        "--lifespan",
+        metavar="MODULE:NAME",
+        help="a function that returns an async context manager around serving",
+    )
+    add("--loop", choices=LOOPS, default="auto", help="auto: uvloop where it is installed")
+    tls = parser.add_argument_group("TLS")
+    add = tls.add_argument
+    add("--ssl-cert", metavar="FILE", help="certificate and those between it and the authority")
+    add("--ssl-key", metavar="FILE", help="its private key, if it is in another file")
+    add("--ssl-context", metavar="MODULE:NAME", help="a TLS context, or a function that makes it")
+    ending = parser.add_argument_group("the end")
+    add = ending.add_argument
+    seconds: Dict[str, Any] = {"type": float, "metavar": "SECONDS"}
+    add(
+        "--drain-grace",
+        **seconds,
+        default=5.0,
+        help="accept for so long while readiness is 503 (default: 5)",
+    )
+    add("--drain-spread", **seconds, default=30.0, help="then close within (default: 30)")
+    add(
+        "--drain-timeout",
+        **seconds,
+        default=60.0,
+        help="abort after so long, counted from the beginning; inf: never (default: 60)",
+    )
+    add("--drain-code", type=int, default=1012, metavar="CODE", help="of the CLOSE (default: 1012)")
+    add("--drain-reason", metavar="TEXT", help="of the CLOSE (default: none)")
+    rest = parser.add_argument_group("the rest")
+    add = rest.add_argument
+    levels = ("critical", "error", "warning", "info", "debug")
+    add("--log-level", choices=levels, default="info", help="(default: info)")
+    add("--logger", metavar="NAME", help="of the log, below 'picows.' (default: server)")
+    add(
+        "--option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="any other option of ws_create_server, such as max_connections=20000; may be given"
+        " again",
+    )
+    return parser

@@ -1,0 +1,147 @@
+"""``run``: serve in a loop of its own until a signal, and return when everything has ended."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from importlib import import_module
+from typing import Any, Optional
+
+from picows_codec import WSCloseCode, WSInvalidOptionError, WSStateError, WSThreadError
+from picows_codec.calls import passes_options_to
+from picows_server.create import ws_create_server
+from picows_server.draining import DrainPlan
+from picows_server.option_names import RUN_MEANINGS
+from picows_server.running.loops import LoopChoice, run_loop
+from picows_server.running.process import serve_process
+from picows_server.running.service_manager import ServiceManager, inherited_sockets
+from picows_server.running.settings import RunSettings, check_importable, configure_logging
+from picows_server.running.signals import SignalControl
+
+__all__ = ["run", "run_settings"]
+
+
+@passes_options_to(
+    ws_create_server, RUN_MEANINGS, without=("start_serving", "listener_factory", "url")
+)
+def run(
+    url: str,
+    factory_or_routes: Any,
+    *,
+    workers: int = 1,
+    lifespan: Any = None,
+    drain_grace: float = 5.0,
+    drain_spread: float = 30.0,
+    drain_timeout: Optional[float] = 60.0,
+    drain_code: int = WSCloseCode.SERVICE_RESTART,
+    drain_reason: Optional[str] = None,
+    ssl_context: Any = None,
+    loop: LoopChoice = "auto",
+    log_level: Optional[str] = None,
+    **options: Any,
+) -> None:
+    """Serve until the process gets a signal, then drain; returns when everything has ended.
+
+    ::
+
+        if __name__ == "__main__":
+            picows_server.run("ws://0.0.0.0:9001", Chat)
+
+    ``url``, ``factory_or_routes`` and ``options`` are those of :func:`ws_create_server`.
+    ``factory_or_routes`` (a listener factory, or a mapping of paths) may also be an ASGI
+    application, or an import string (``"module:attribute"``); so may what is in a mapping.
+
+    ``workers``: how many processes serve. With several of them each makes its own objects, so
+    ``factory_or_routes`` is an import string, a class or function at the top of a module, or a
+    mapping of such; ``lifespan`` is a function at the top of a module; and ``ssl_context`` is one
+    that makes the context.
+
+    ``lifespan``: a function that returns an async context manager, such as one with
+    :func:`contextlib.asynccontextmanager`, without arguments or with one, the server. It is entered
+    when the sockets are bound and before connections are accepted, and left after the last one has
+    ended. Its value is ``request.server.state``.
+
+    ``drain_grace``, ``drain_spread``, ``drain_timeout``, ``drain_code``, ``drain_reason``: how the
+    server ends, see :meth:`WSServer.drain`.
+
+    ``ssl_context``: also a function without arguments that makes it.
+
+    ``loop``: ``"auto"`` (uvloop where it is installed, else asyncio's), ``"uvloop"``,
+    ``"asyncio"``, or a function that makes a loop.
+
+    ``log_level``: write logs from this level on to standard error, for example ``"info"``; by
+    default logging is the program's.
+
+    SIGTERM and SIGINT drain. Another one aborts: everybody gets the CLOSE, but nobody's answer is
+    waited for. SIGHUP looks at the certificates. Handlers of these signals are as before when the
+    call returns. Windows has only Ctrl-C and Ctrl-Break.
+
+    Under systemd the sockets of socket activation are used instead of the address in ``url``, and
+    the service manager is told READY, STOPPING and WATCHDOG.
+
+    Returns after a drain, or when the program has closed the server. Raises :class:`SystemExit`
+    with the status 128 + the number of the signal if it was aborted; what the application, its
+    lifespan or the start of the server raises; :class:`WSThreadError` outside of the main thread,
+    and :class:`WSStateError` in a running event loop.
+    """
+    settings = RunSettings(
+        url,
+        factory_or_routes,
+        lifespan=lifespan,
+        drain=DrainPlan(
+            drain_grace, drain_spread, drain_timeout, drain_code, drain_reason, "drain_"
+        ),
+        ssl_context=ssl_context,
+        server_options=options,
+        loop=loop,
+        log_level=log_level,
+    )
+    status = run_settings(settings, workers)
+    if status:
+        raise SystemExit(status)
+
+
+def run_settings(settings: RunSettings, workers: int = 1) -> int:
+    """Serve as :func:`run` does, and return the exit status."""
+    _check_place()
+    _check_workers(workers)
+    configure_logging(settings)
+    if workers > 1:
+        check_importable(settings)
+        # Imported by those who want several.
+        supervise = import_module("picows_server.running.workers.supervise").supervise
+        result: int = supervise(settings, workers)
+        return result
+    logger = settings.logger
+    manager = ServiceManager(logger)
+    inherited = inherited_sockets()
+    sockets = None
+    if inherited is not None:
+        sockets = [sock for _, sock in inherited]
+        logger.info("listening sockets of the service manager: %d", len(sockets))
+    return run_loop(
+        lambda: serve_process(settings, sockets=sockets, control=SignalControl(manager, logger)),
+        settings.loop,
+    )
+
+
+def _check_workers(workers: object) -> None:
+    if not isinstance(workers, int) or isinstance(workers, bool):
+        raise TypeError(f"workers must be an int, not {type(workers).__name__}")
+    if workers < 1:
+        raise WSInvalidOptionError(f"workers must be at least 1, not {workers}")
+
+
+def _check_place() -> None:
+    if threading.current_thread() is not threading.main_thread():
+        raise WSThreadError(
+            "run() handles signals, which only the main thread can: await ws_create_server(...) in"
+            " the event loop of another thread"
+        )
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise WSStateError(
+        "run() has an event loop of its own, and one is running here: await ws_create_server(...)"
+    )

@@ -1,0 +1,219 @@
+"""``serve_process``: one server, from the import of its application to the exit status."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import socket
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any, AsyncIterator, Optional, Sequence
+
+from picows_server.create import ws_create_server
+from picows_server.running.settings import RunSettings, options_of, resolve
+from picows_server.server import WSServer
+
+__all__ = ["Commands", "Control", "serve_process"]
+
+
+class Control:
+    """Who says when a process ends: its signals, or a supervisor. All calls are in its loop."""
+
+    def bind(self, commands: Commands) -> None:
+        """The application is imported. From now on ``commands`` may be called."""
+
+    def started(self, server: WSServer) -> None:
+        """The server accepts connections."""
+
+    def draining(self) -> None:
+        """The server has begun to drain."""
+
+    def stopped_accepting(self) -> None:
+        """The server has closed its listening sockets."""
+
+    def stopped(self) -> None:
+        """The end, also after a start that has failed."""
+
+
+class Commands:
+    """What may be asked of a process that serves, in the thread of its loop."""
+
+    def __init__(self, process: _Process) -> None:
+        self._process = process
+
+    def drain(
+        self,
+        grace: Optional[float] = None,
+        spread: Optional[float] = None,
+        *,
+        leaves_waiting: Optional[bool] = None,
+    ) -> None:
+        """Drain, and end then; a second call hurries, and a third one aborts.
+
+        ``grace`` and ``spread`` (seconds) replace those of the settings. ``leaves_waiting``:
+        whether connections that wait in the queues of the listening sockets are for other
+        processes; by default, if the process was given its sockets.
+        """
+        self._process.drain(grace, spread, leaves_waiting)
+
+    def abort(self, status: int = 1) -> None:
+        """Send a CLOSE to everybody, and end without waiting for answers, with this exit status.
+
+        Another call also gives up tasks that do not end when they are cancelled.
+        """
+        self._process.abort(status)
+
+    def reload_certificates(self) -> None:
+        """Look at the files of certificates now."""
+        self._process.reload_certificates()
+
+
+async def serve_process(
+    settings: RunSettings,
+    *,
+    sockets: Optional[Sequence[socket.socket]] = None,
+    control: Optional[Control] = None,
+) -> int:
+    """Serve until ``control`` says stop, or the program closes the server; return the exit status.
+
+    It is 0 after a drain. ``sockets`` are used instead of the address in the settings, and owned.
+    Raises what the application, its ``lifespan`` or the start of the server raises.
+    """
+    return await _Process(settings, Control() if control is None else control).run(sockets)
+
+
+class _Process:
+    def __init__(self, settings: RunSettings, control: Control) -> None:
+        self._settings = settings
+        self._control = control
+        self._logger = settings.logger
+        self._server: Optional[WSServer] = None
+        self._status = 0
+        self._calls = 0
+        # While the server starts, and when nothing else helps, the task is cancelled.
+        self._task: Optional[asyncio.Task[Any]] = None
+        self._was_cancelled = False
+        self._phase = "starting"  # "serving", "ending"
+        self._is_aborted = False
+        self._waits_for_tasks = True
+        self._leaves_waiting = False
+        self._certificates: Any = None
+
+    async def run(self, sockets: Optional[Sequence[socket.socket]]) -> int:
+        self._task = asyncio.current_task()
+        self._leaves_waiting = sockets is not None
+        try:
+            settings = _resolved(self._settings, sockets)
+            self._control.bind(Commands(self))
+            try:
+                await self._serve(settings, sockets)
+            except asyncio.CancelledError:
+                if not self._was_cancelled:
+                    raise
+        finally:
+            self._control.stopped()
+        return self._status
+
+    async def _serve(
+        self, settings: RunSettings, sockets: Optional[Sequence[socket.socket]]
+    ) -> None:
+        options = options_of(settings, has_sockets=sockets is not None)
+        if sockets is not None:
+            options["sock"] = list(sockets)
+        server = await ws_create_server(
+            settings.url, settings.factory_or_routes, start_serving=False, **options
+        )
+        try:
+            async with _lifespan(settings.lifespan, server) as state:
+                server.state = state
+                self._watch_certificates(settings)
+                await server.start_serving()
+                self._server = server
+                self._phase = "serving"
+                self._control.started(server)
+                await server.wait_closed()
+                self._phase = "ending"
+        finally:
+            # It may not have started, the lifespan may have failed, or it was given up.
+            self._phase = "ending"
+            if self._certificates is not None:
+                self._certificates.close()
+            server.end_now(settings.drain.code, settings.drain.reason)
+            if self._waits_for_tasks:
+                await server.wait_closed()
+
+    def _watch_certificates(self, settings: RunSettings) -> None:
+        # Filled in when the rooms of certificates are there.
+        pass
+
+    # The commands
+
+    def drain(
+        self, grace: Optional[float], spread: Optional[float], leaves_waiting: Optional[bool]
+    ) -> None:
+        self._calls += 1
+        if self._calls > 2:
+            self.abort(1)
+        elif self._phase == "starting":
+            self._cancel()
+        elif self._phase == "serving" and self._server is not None:
+            plan = self._settings.drain
+            if grace is not None:
+                plan = replace(plan, grace=grace)
+            if spread is not None:
+                plan = replace(plan, spread=spread)
+            self._control.draining()
+            self._server.start_draining(
+                plan,
+                leaves_waiting=self._leaves_waiting if leaves_waiting is None else leaves_waiting,
+                stopped_accepting=self._control.stopped_accepting,
+            )
+
+    def abort(self, status: int) -> None:
+        self._status = status
+        if self._phase != "serving" or self._server is None or self._is_aborted:
+            self._waits_for_tasks = not self._is_aborted
+            self._is_aborted = True
+            self._cancel()
+            return
+        self._is_aborted = True
+        self._logger.warning("aborting %d connections", self._server.connections)
+        plan = self._settings.drain
+        self._server.end_now(plan.code, plan.reason)
+
+    def reload_certificates(self) -> None:
+        if self._certificates is None:
+            self._logger.info("there are no certificates to look at")
+        else:
+            self._certificates.check()
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._was_cancelled = True
+            self._task.cancel()
+
+
+def _resolved(settings: RunSettings, sockets: Optional[Sequence[socket.socket]]) -> RunSettings:
+    try:
+        return resolve(settings)
+    except BaseException:
+        for sock in sockets or ():
+            sock.close()
+        raise
+
+
+@asynccontextmanager
+async def _lifespan(lifespan: Any, server: WSServer) -> AsyncIterator[Any]:
+    if lifespan is None:
+        yield None
+        return
+    try:
+        inspect.signature(lifespan).bind()
+    except TypeError:
+        manager = lifespan(server)
+    except ValueError:  # no signature can be seen
+        manager = lifespan()
+    else:
+        manager = lifespan()
+    async with manager as state:
+        yield state

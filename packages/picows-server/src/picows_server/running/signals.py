@@ -1,0 +1,125 @@
+"""``SignalControl``: a process that is told by signals when to end."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from types import FrameType
+from typing import Any, Callable, Dict, Optional
+
+from picows_server.logs import Logger
+from picows_server.running.process import Commands, Control
+from picows_server.running.service_manager import ServiceManager
+from picows_server.server import WSServer
+
+__all__ = ["ProcessSignals", "SignalControl"]
+
+# SIGBREAK is Windows' Ctrl-Break, the only one that reaches another process group there.
+_ENDING = ("SIGINT", "SIGTERM", "SIGBREAK")
+
+
+class ProcessSignals:
+    """Handlers of signals in the loop of the main thread; :meth:`close` puts back those before.
+
+    ``handlers``: functions without arguments, by the name of the signal. A signal that the platform
+    does not have is left out.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, handlers: Dict[str, Callable[[], object]]
+    ) -> None:
+        self._loop = loop
+        self._previous: Dict[int, Any] = {}
+        self._has_handler: Dict[int, bool] = {}
+        for name, handler in handlers.items():
+            number = getattr(signal, name, None)
+            if number is not None:
+                self._previous[number] = signal.getsignal(number)
+                self._has_handler[number] = self._set(number, handler)
+
+    def _set(self, number: int, handler: Callable[[], object]) -> bool:
+        try:
+            self._loop.add_signal_handler(number, handler)
+        except NotImplementedError:  # Windows
+            loop = self._loop
+
+            def in_loop(_: int, __: Optional[FrameType]) -> None:
+                loop.call_soon_threadsafe(handler)
+
+            signal.signal(number, in_loop)
+            return False
+        return True
+
+    def close(self) -> None:
+        """Put back the handlers from before."""
+        for number, previous in self._previous.items():
+            if self._has_handler[number]:
+                self._loop.remove_signal_handler(number)
+            # None: a handler that was not set by Python cannot be put back by it.
+            if previous is not None:
+                signal.signal(number, previous)
+        self._previous.clear()
+
+
+class SignalControl(Control):
+    """The signals of the process, and its service manager.
+
+    SIGTERM and SIGINT drain; a second one aborts, with the exit status 128 + its number. SIGHUP
+    looks at the certificates. Windows has SIGINT and SIGBREAK only.
+    """
+
+    def __init__(self, service_manager: ServiceManager, logger: Logger) -> None:
+        self._manager = service_manager
+        self._logger = logger
+        self._signals: Optional[ProcessSignals] = None
+        self._has_ended = False
+        self._server: Optional[WSServer] = None
+
+    def bind(self, commands: Commands) -> None:
+        """From now on signals are for the server."""
+        self._commands = commands
+        loop = asyncio.get_running_loop()
+        handlers: Dict[str, Callable[[], object]] = {"SIGHUP": self._reload}
+        for name in _ENDING:
+            handlers[name] = self._ending(name)
+        self._signals = ProcessSignals(loop, handlers)
+
+    def started(self, server: WSServer) -> None:
+        """Tell the service manager."""
+        self._server = server
+        self._manager.ready(self._status)
+        self._manager.start_watchdog(asyncio.get_running_loop())
+
+    def draining(self) -> None:
+        """Tell the service manager."""
+        self._manager.stopping("draining")
+
+    def stopped(self) -> None:
+        """Put back the handlers from before."""
+        self._manager.stop_watchdog()
+        self._server = None
+        if self._signals is not None:
+            self._signals.close()
+            self._signals = None
+
+    @property
+    def _status(self) -> str:
+        return "" if self._server is None else f"serving {', '.join(self._server.urls)}"
+
+    def _ending(self, name: str) -> Callable[[], None]:
+        def received() -> None:
+            if self._has_ended:
+                self._logger.warning("%s again: aborting", name)
+                self._commands.abort(128 + getattr(signal, name))
+            else:
+                self._has_ended = True
+                self._logger.info("%s: draining; another one aborts", name)
+                self._commands.drain()
+
+        return received
+
+    def _reload(self) -> None:
+        self._logger.info("SIGHUP: looking at the certificates")
+        self._manager.reloading()
+        self._commands.reload_certificates()
+        self._manager.ready(self._status)
