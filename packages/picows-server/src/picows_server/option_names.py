@@ -53,7 +53,7 @@ MEANINGS = {
     "root_path": _OF_ASGI,
     "lifespan": _OF_ASGI,
     "app": "pass picows_server.asgi.asgi_listener(app) after the URL",
-    "workers": "call picows_server.run(url, listener_factory, workers=N)",
+    "workers": "call picows_server.run, which has it",
     "proxy_headers": _PROXY,
     "forwarded_allow_ips": _PROXY,
     "process_request": f"{_REQUEST} a listener, a WSUpgradeResponse to refuse, or None for 404",
