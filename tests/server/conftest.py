@@ -12,7 +12,8 @@ from tests.support.loops import LOOP_KINDS, run
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if inspect.iscoroutinefunction(metafunc.function):
+    # A test that asks for loop_kind gets the fixture, which has the same values.
+    if inspect.iscoroutinefunction(metafunc.function) and "loop_kind" not in metafunc.fixturenames:
         metafunc.fixturenames.append("loop_kind")
         metafunc.parametrize("loop_kind", LOOP_KINDS)
 

@@ -43,7 +43,7 @@ def main(words: Optional[Sequence[str]] = None) -> int:
         return run_settings(_with_sockets(arguments), arguments.workers)
     except KeyboardInterrupt:  # while the application is imported
         return 130
-    except (WSUsageError, OSError) as error:
+    except (WSUsageError, OSError, TypeError) as error:
         if _is_of_application(error):
             traceback.print_exc()
         else:
