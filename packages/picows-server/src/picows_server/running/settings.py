@@ -146,8 +146,9 @@ def _check_lifespan(lifespan: Any) -> None:
         "lifespan must be a function without arguments, or with one (the server), that returns an"
         " async context manager, such as one with @contextlib.asynccontextmanager"
     )
-    if not callable(lifespan):
-        advice = "; pass the function, not its result" if hasattr(lifespan, "__aenter__") else ""
+    is_result = hasattr(lifespan, "__aenter__") and not isinstance(lifespan, type)
+    if is_result or not callable(lifespan):  # a result may be callable, to decorate functions
+        advice = "; pass the function, not its result" if is_result else ""
         raise TypeError(f"{wanted}, not {lifespan!r}{advice}")
     if inspect.iscoroutinefunction(lifespan):
         raise TypeError(f"{wanted}, not a coroutine function: {lifespan!r}")

@@ -1,0 +1,87 @@
+"""picows_server.running.arguments: the command line of ``python -m picows_server``."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+
+from picows_server import __version__
+from picows_server.draining import DrainPlan
+from picows_server.running.arguments import parsed
+from picows_server.running.settings import RunSettings
+
+
+def test_defaults() -> None:
+    found = parsed(["chat:routes"])
+    assert found.settings == RunSettings(
+        "ws://127.0.0.1:9001",
+        "chat:routes",
+        drain=DrainPlan(prefix="--drain-"),
+        log_level="info",
+        app_dir=os.getcwd(),
+    )
+    assert (found.workers, found.descriptors) == (1, ())
+
+
+def test_everything() -> None:
+    text = (
+        "chat:routes --url wss://[::]:443 --unix-path /run/s --fd 3 --fd 4 --workers 2 --app-dir /"
+        " --lifespan chat:life --loop asyncio --ssl-cert a.pem --ssl-key a.key --drain-grace 1.5"
+        " --drain-spread 2 --drain-timeout inf --drain-code 1001 --drain-reason bye"
+        " --log-level debug --logger chat --option max_connections=5 --option when_full=refuse"
+        " --option enable-auto-ping=True --option origins=['https://a',None]"
+    )
+    found = parsed(text.split())
+    assert found.settings == RunSettings(
+        "wss://[::]:443",
+        "chat:routes",
+        lifespan="chat:life",
+        drain=DrainPlan(1.5, 2, None, 1001, "bye", "--drain-"),
+        certificate=("a.pem", "a.key"),
+        server_options={
+            "unix_path": "/run/s",
+            "logger_name": "chat",
+            "max_connections": 5,
+            "when_full": "refuse",
+            "enable_auto_ping": True,
+            "origins": ["https://a", None],
+        },
+        loop="asyncio",
+        log_level="debug",
+        app_dir=os.path.abspath("/"),
+    )
+    assert (found.workers, found.descriptors) == (2, (3, 4))
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("", "MODULE:NAME"),
+        ("chat", "must be an import string"),
+        ("chat:x --url http://a", "http"),
+        ("chat:x --workers 0", "--workers must be at least 1"),
+        ("chat:x --workers many", "invalid int value"),
+        ("chat:x --ssl-key a", "--ssl-key needs --ssl-cert"),
+        ("chat:x --drain-timeout 1", "--drain-grace and --drain-spread must end within"),
+        ("chat:x --drain-code 1006", "1006"),
+        ("chat:x --option max_connections", "--option must be NAME=VALUE"),
+        ("chat:x --option max_conections=5", "there is no 'max_conections'"),
+        ("chat:x --option ssl_context=5", "there is no 'ssl_context'"),
+        ("chat:x --loop trio", "invalid choice"),
+    ],
+)
+def test_wrong_usage(text: str, error: str, capsys: Any) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parsed(text.split())
+    assert caught.value.code == 2
+    assert error in capsys.readouterr().err
+
+
+def test_help_and_version(capsys: Any) -> None:
+    for option, text in (("--help", "--drain-grace SECONDS"), ("--version", __version__)):
+        with pytest.raises(SystemExit) as caught:
+            parsed([option])
+        assert caught.value.code == 0
+        assert text in capsys.readouterr().out

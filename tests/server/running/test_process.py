@@ -1,0 +1,339 @@
+"""picows_server.running.process: one server from its start to its exit status."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from contextlib import asynccontextmanager, suppress
+from typing import Any, AsyncIterator, Callable, List, Optional
+
+import pytest
+
+from picows_server import WSInvalidOptionError, WSServer, WSUpgradeResponse
+from picows_server.draining import DrainPlan
+from picows_server.running.process import Commands, Control, serve_process
+from picows_server.running.settings import RunSettings
+from tests.support.judge import ask
+from tests.support.leaks import eventually
+from tests.support.rawclient import RawClient, upgrade_request
+from tests.support.servers import ANY_PORT, Echo, echo, refuses, sockname
+
+LONG = 3600.0
+NOW = DrainPlan(0, 0, LONG)
+
+
+class Noting(Control):
+    """Keeps the commands, and notes what it is told."""
+
+    commands: Commands
+
+    def __init__(self, events: List[str]) -> None:
+        self.events = events
+        self.server: Optional[WSServer] = None
+
+    def bind(self, commands: Commands) -> None:
+        self.commands = commands
+        self.events.append("bind")
+
+    def started(self, server: WSServer) -> None:
+        self.server = server
+        self.events.append("started")
+
+    def draining(self) -> None:
+        self.events.append("draining")
+
+    def stopped_accepting(self) -> None:
+        self.events.append("stopped accepting")
+
+    def stopped(self) -> None:
+        self.events.append("stopped")
+
+
+class Process:
+    """A process that is only a task of this one."""
+
+    def __init__(self, factory: Any = Echo, sockets: Any = None, **settings: Any) -> None:
+        self.events: List[str] = []
+        self.control = Noting(self.events)
+        settings = {"drain": NOW, **settings}
+        self.task = asyncio.ensure_future(
+            serve_process(
+                RunSettings(ANY_PORT, factory, **settings), sockets=sockets, control=self.control
+            )
+        )
+
+    async def started(self) -> Any:
+        await eventually(lambda: "started" in self.events or self.task.done())
+        assert self.control.server is not None
+        return sockname(self.control.server)
+
+    @property
+    def commands(self) -> Commands:
+        return self.control.commands
+
+    def lifespan(self, *errors: BaseException) -> Callable[[], Any]:
+        """One that notes when it begins and ends."""
+
+        @asynccontextmanager
+        async def noting() -> AsyncIterator[str]:
+            self.events.append("up")
+            try:
+                yield "the state"
+            finally:
+                self.events.append("down")
+
+        return noting
+
+
+def state(request: Any) -> WSUpgradeResponse:
+    return WSUpgradeResponse.create_ok_response(repr(request.server.state))
+
+
+async def test_from_start_to_end() -> None:
+    events: List[str] = []
+
+    @asynccontextmanager
+    async def lifespan(server: WSServer) -> AsyncIterator[List[int]]:
+        assert not server.is_serving()
+        assert refuses(sockname(server))
+        events.append("up")
+        yield [5]
+        assert server.connections == 0
+        events.append("down")
+
+    process = Process({"/": Echo, "/state": state}, lifespan=lifespan)
+    name = await process.started()
+    assert (await ask(name, "/state")).body == b"[5]"
+    async with await RawClient.open(name) as client:
+        process.commands.drain()
+        assert await client.read_close() == 1012
+        assert events == ["up"]
+        client.write_close(1012)
+        assert await process.task == 0
+    assert events == ["up", "down"]
+    assert process.events == ["bind", "started", "draining", "stopped accepting", "stopped"]
+
+
+async def test_a_second_drain_hurries_and_a_third_aborts() -> None:
+    process = Process(drain=DrainPlan(LONG, LONG, None))
+    name = await process.started()
+    async with await RawClient.open(name) as client:
+        process.commands.drain()
+        await echo(client)
+        assert "stopped accepting" not in process.events
+        process.commands.drain()
+        assert await client.read_close() == 1012
+        assert refuses(name)
+        assert not process.task.done()
+        process.commands.drain()
+        assert await process.task == 1
+        assert await client.read_to_end() == b""
+
+
+async def test_other_times_than_those_of_the_settings() -> None:
+    process = Process(drain=DrainPlan(LONG, LONG, None, 1001, "bye"))
+    async with await RawClient.open(await process.started()) as client:
+        process.commands.drain(grace=0, spread=0)
+        assert (await client.read_frame()).payload == b"\x03\xe9bye"
+        client.write_close(1001)
+        assert await process.task == 0
+
+
+async def test_times_that_do_not_fit_into_the_settings_are_an_error() -> None:
+    process = Process(drain=DrainPlan(0, 0, 1))
+    await process.started()
+    with pytest.raises(WSInvalidOptionError):
+        process.commands.drain(grace=5)
+    process.commands.drain()
+    assert await process.task == 0
+
+
+async def test_abort() -> None:
+    process = Process()
+    async with await RawClient.open(await process.started()) as client:
+        process.commands.abort(143)
+        assert await client.read_close() == 1012
+        assert await client.read_to_end() == b""
+        assert await process.task == 143
+    assert process.events == ["bind", "started", "stopped"]
+
+
+async def test_a_task_that_does_not_end() -> None:
+    """Aborting once more gives it up."""
+    may_end = asyncio.Event()
+
+    async def factory() -> Echo:
+        while not may_end.is_set():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait_for(may_end.wait(), LONG)
+        return Echo()
+
+    process = Process(factory)
+    with socket.create_connection(await process.started()) as client:
+        client.sendall(upgrade_request())
+        server = process.control.server
+        assert server is not None
+        await eventually(lambda: server.pending_handshakes)
+        process.commands.abort(143)
+        await eventually(lambda: not server.connections)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not process.task.done()
+        process.commands.abort(143)
+        assert await process.task == 143
+        may_end.set()
+        await server.wait_closed()
+
+
+async def test_closed_by_the_program() -> None:
+    process = Process()
+    await process.started()
+    assert process.control.server is not None
+    process.control.server.close()
+    assert await process.task == 0
+    assert process.events == ["bind", "started", "stopped"]
+    process.commands.drain()
+    assert process.events == ["bind", "started", "stopped"]
+
+
+async def test_drained_while_it_starts() -> None:
+    events: List[str] = []
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        events.append("up")
+        try:
+            await asyncio.sleep(LONG)
+            yield
+        finally:
+            events.append("down")
+
+    process = Process(lifespan=lifespan)
+    await eventually(lambda: events)
+    process.commands.drain()
+    assert await process.task == 0
+    assert events == ["up", "down"]
+    assert process.events == ["bind", "stopped"]
+
+
+async def test_aborted_while_it_ends() -> None:
+    events: List[str] = []
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        yield
+        events.append("ending")
+        await asyncio.sleep(LONG)
+
+    process = Process(lifespan=lifespan)
+    await process.started()
+    process.commands.drain()
+    await eventually(lambda: events)
+    process.commands.drain()
+    await asyncio.sleep(0)
+    assert not process.task.done()
+    process.commands.abort(143)
+    assert await process.task == 143
+
+
+async def test_a_lifespan_that_fails_at_the_start() -> None:
+    def lifespan() -> Any:
+        raise KeyError("database")
+
+    process = Process(lifespan=lifespan)
+    with pytest.raises(KeyError):
+        await process.task
+    assert process.events == ["bind", "stopped"]
+
+
+async def test_a_lifespan_that_fails_at_the_end() -> None:
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        yield
+        raise KeyError("database")
+
+    process = Process(lifespan=lifespan)
+    await process.started()
+    process.commands.drain()
+    with pytest.raises(KeyError):
+        await process.task
+    assert process.events[-1] == "stopped"
+
+
+async def test_cancelled_from_outside() -> None:
+    """For example by a task group in lifespan, one of whose tasks has failed."""
+    events: List[str] = []
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            events.append("down")
+
+    process = Process(lifespan=lifespan)
+    async with await RawClient.open(await process.started()) as client:
+        process.task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await process.task
+        assert await client.read_close() == 1012
+        assert await client.read_to_end() == b""
+    assert events == ["down"]
+    assert process.events[-1] == "stopped"
+
+
+async def test_an_application_that_cannot_be_imported_closes_the_sockets() -> None:
+    sock = socket.create_server(("127.0.0.1", 0))
+    process = Process("nothing_there:x", [sock])
+    with pytest.raises(WSInvalidOptionError):
+        await process.task
+    assert sock.fileno() == -1
+    assert process.events == ["stopped"]
+
+
+async def test_given_sockets() -> None:
+    """They are used instead of any other address, and what waits in them is for others."""
+    sock = socket.create_server(("127.0.0.1", 0))
+    with sock.dup() as shared:
+        process = Process(sockets=[sock], server_options={"reuse_port": True})
+        assert await process.started() == shared.getsockname()
+        with socket.create_connection(shared.getsockname()) as waiting:
+            process.commands.drain()  # before the loop accepts it
+            assert await process.task == 0
+            shared.setblocking(True)
+            accepted, peer = shared.accept()
+            assert peer == waiting.getsockname()
+            accepted.close()
+
+
+async def test_given_sockets_that_nobody_else_reads() -> None:
+    sock = socket.create_server(("127.0.0.1", 0))
+    with sock.dup() as shared:
+        process = Process(sockets=[sock])
+        await process.started()
+        client = socket.create_connection(shared.getsockname())
+        process.commands.drain(leaves_waiting=False)
+        assert process.control.server is not None
+        assert process.control.server.connections == 1
+        client.close()
+        assert await process.task == 0
+
+
+async def test_reload_without_certificates(caplog: pytest.LogCaptureFixture) -> None:
+    process = Process()
+    await process.started()
+    with caplog.at_level(logging.INFO, "picows"):
+        process.commands.reload_certificates()
+    assert "there are no certificates" in caplog.text
+    process.commands.drain()
+    await process.task
+
+
+async def test_without_control() -> None:
+    @asynccontextmanager
+    async def lifespan(server: WSServer) -> AsyncIterator[None]:
+        asyncio.get_running_loop().call_soon(server.close)
+        yield
+
+    assert await serve_process(RunSettings(ANY_PORT, Echo, lifespan=lifespan)) == 0

@@ -1,0 +1,95 @@
+"""picows_server.running.signals: handlers while serving, and those from before afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from typing import Any, Callable, List
+
+import pytest
+
+from picows_server.running.service_manager import ServiceManager
+from picows_server.running.signals import ProcessSignals, SignalControl
+from tests.support.leaks import eventually
+from tests.support.servers import quiet_logger
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="os.kill ends the process")
+
+
+class LoopOfWindows:
+    """The loop, without handlers of signals."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loop, name)
+
+    def add_signal_handler(self, number: int, handler: Callable[[], object]) -> None:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("is_windows", [False, True])
+async def test_handlers(is_windows: bool) -> None:
+    def before(*_: object) -> None:
+        calls.append("before")
+
+    calls: List[str] = []
+    kept = signal.signal(signal.SIGTERM, before)
+    interrupt = signal.getsignal(signal.SIGINT)
+    try:
+        loop: Any = LoopOfWindows() if is_windows else asyncio.get_running_loop()
+        signals = ProcessSignals(
+            loop,
+            {
+                "SIGTERM": lambda: calls.append("TERM"),
+                "SIGINT": lambda: calls.append("INT"),
+                "SIGNOTHING": lambda: calls.append("nothing"),
+            },
+        )
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGINT)
+        await eventually(lambda: len(calls) == 2)
+        assert sorted(calls) == ["INT", "TERM"]
+        signals.close()
+        signals.close()
+        os.kill(os.getpid(), signal.SIGTERM)
+        await eventually(lambda: len(calls) == 3)
+        assert calls[2] == "before"
+        assert signal.getsignal(signal.SIGTERM) is before
+        assert signal.getsignal(signal.SIGINT) is interrupt
+    finally:
+        signal.signal(signal.SIGTERM, kept)
+
+
+class Asked:
+    """Commands that are only noted."""
+
+    def __init__(self) -> None:
+        self.calls: List[Any] = []
+
+    def drain(self) -> None:
+        self.calls.append("drain")
+
+    def abort(self, status: int) -> None:
+        self.calls.append(status)
+
+    def reload_certificates(self) -> None:
+        self.calls.append("reload")
+
+
+async def test_what_signals_ask_for() -> None:
+    control = SignalControl(ServiceManager(quiet_logger(), {}), quiet_logger())
+    asked: Any = Asked()
+    control.bind(asked)
+    try:
+        for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+            count = len(asked.calls)
+            os.kill(os.getpid(), number)
+            await eventually(lambda count=count: len(asked.calls) > count)  # type: ignore[misc]
+        assert asked.calls == ["reload", "drain", "reload", 130, 143]
+    finally:
+        control.stopped()
+        control.stopped()
