@@ -41,6 +41,7 @@ ELSEWHERE: Dict[str, Dict[str, str]] = {
         "testing": "codec/testing/test_connected.py",
     },
     "server": {
+        "__main__": "server/running/test_main.py",
         "_version": "packaging/test_release.py",
         "testing": "codec/testing/test_connected.py",
     },

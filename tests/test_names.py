@@ -12,6 +12,7 @@ PACKAGES = ROOT / "packages"
 
 # The same job in client and server, done in each one's way. The codec knows no logging.
 SAME_JOB = {
+    "Arguments",
     "Backend",
     "FastnetBackend",
     "Logger",
@@ -20,6 +21,8 @@ SAME_JOB = {
     "Marks",
     "StreamBackend",
     "choose_backend",
+    "main",
+    "parsed",
     "resolve_logger",
 }
 

@@ -276,3 +276,35 @@ async def test_nothing_is_accepted_after_stop(
         site.dial()
         await asyncio.sleep(0.03)
         assert not site.accepted
+
+
+async def test_accept_waiting(listening: FailingSocket) -> None:
+    """All of the queue at once, but for what there is no room for."""
+    async with Site(ReadinessAcceptor, listening) as site:
+        site.dial(100)
+        site.acceptor.accept_waiting()
+        assert len(site.accepted) == 100
+        site.room = 105
+        site.dial(10)
+        site.acceptor.accept_waiting()
+        assert len(site.accepted) == 105
+        site.acceptor.accept_waiting()
+        assert len(site.accepted) == 105
+
+
+async def test_accept_waiting_with_errors(listening: FailingSocket) -> None:
+    async with Site(ReadinessAcceptor, listening) as site:
+        site.dial(2)
+        listening.failures = [errno.ECONNABORTED]
+        site.acceptor.accept_waiting()
+        assert len(site.accepted) == 2
+        site.dial()
+        listening.failures = [errno.EMFILE]
+        site.acceptor.accept_waiting()
+        assert len(site.accepted) == 2
+
+
+async def test_no_accept_waiting_without_readiness(listening: FailingSocket) -> None:
+    async with Site(AwaitingAcceptor, listening) as site:
+        site.acceptor.accept_waiting()
+        assert site.accepted == []

@@ -8,8 +8,8 @@ import re
 import pytest
 
 from picows_client import ws_connect
-from picows_server import serve, ws_create_server
-from picows_server.option_names import MEANINGS, SERVE_MEANINGS
+from picows_server import run, serve, ws_create_server
+from picows_server.option_names import MEANINGS, RUN_MEANINGS, SERVE_MEANINGS
 from tests.support.servers import Echo
 
 KNOWN = set(inspect.signature(ws_create_server).parameters)
@@ -40,6 +40,17 @@ def test_name_that_serve_does_not_know(name: str) -> None:
         serve(handler, "ws://127.0.0.1:1", **{name: 1})
     assert str(caught.value) == f"serve() has no option {name!r}: {meaning}"
     assert set(re.findall(r"(\w+)=", meaning)) <= KNOWN_TO_SERVE | {"decode"}
+
+
+@pytest.mark.parametrize("name", sorted(RUN_MEANINGS))
+def test_name_that_run_does_not_know(name: str) -> None:
+    known = set(inspect.signature(run).parameters)
+    assert name not in known
+    meaning = RUN_MEANINGS[name]
+    with pytest.raises(TypeError) as caught:
+        run("ws://127.0.0.1:1", Echo, **{name: 1})
+    assert str(caught.value) == f"run() has no option {name!r}: {meaning}"
+    assert set(re.findall(r"(\w+)=", meaning)) <= known
 
 
 @pytest.mark.parametrize("name", sorted(MEANINGS))

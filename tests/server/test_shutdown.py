@@ -18,6 +18,8 @@ from picows_server import (
     WSTransport,
     serve,
     slices,
+    WSServer,
+    files,
     ws_create_server,
 )
 from tests.support.certificates import Certificates
@@ -168,6 +170,44 @@ async def test_close_drops_half_open_handshakes(backend: str) -> None:
         server.close()
         await server.wait_closed()
         assert await client.read_to_end() == b""
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> bytes:
+    """What is in the file named large."""
+    content = os.urandom(5_000_000)
+    (tmp_path / "large").write_bytes(content)
+    return content
+
+
+async def _open_download(server: WSServer) -> RawClient:
+    client = await RawClient.connect(sockname(server))
+    client.writer.write(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
+    head = await client.reader.readuntil(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 ")
+    return client
+
+
+@plain_backends
+async def test_close_lets_a_download_end(backend: str, tmp_path: Path, large: bytes) -> None:
+    server = await ws_create_server(
+        ANY_PORT, {"/": files(tmp_path)}, backend=backend, close_timeout=None
+    )
+    async with await _open_download(server) as client:
+        server.close()
+        assert await client.reader.readexactly(len(large)) == large
+        await server.wait_closed()
+        assert await client.read_to_end() == b""
+
+
+async def test_close_aborts_a_download_after_close_timeout(tmp_path: Path, large: bytes) -> None:
+    server = await ws_create_server(ANY_PORT, {"/": files(tmp_path)}, close_timeout=0.1)
+    async with await _open_download(server) as client:
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        server.close()
+        await server.wait_closed()
+        client.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        assert len(await client.read_to_end()) < len(large)
 
 
 async def test_close_without_closing_clients() -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
+from contextlib import asynccontextmanager
 from ipaddress import IPv4Network
 from pathlib import Path
-from typing import Any, Callable, List, Optional, Set, Union
+from typing import Any, AsyncIterator, Callable, List, Optional, Set, Union
 
 from typing_extensions import assert_type
 
@@ -16,6 +17,7 @@ from picows_codec.deferred_response import DeferredResponse
 from picows_server import (
     WSBatchListener,
     WSCertificateWatch,
+    WSCloseCode,
     WSConnection,
     WSFrame,
     WSKernelTls,
@@ -36,6 +38,7 @@ from picows_server import (
     page,
     ready,
     reload_certificate,
+    run,
     serve,
     watch_certificates,
     ws_create_server,
@@ -235,6 +238,30 @@ async def http() -> None:
     await serve(Session().run, "ws://:0", trusted_proxies=["::1"], forwarded_header="Forwarded")
     files(5)  # type: ignore[arg-type]
     page("a", type="text/html")  # type: ignore[call-arg]
+
+
+async def drained(server: WSServer) -> None:
+    await server.drain()
+    await server.drain(grace=0, spread=1.5, timeout=None, code=WSCloseCode.GOING_AWAY, reason="bye")
+    await server.drain(5)  # type: ignore[call-arg]
+    await server.drain(grace="5")  # type: ignore[arg-type]
+    server.state = 5
+    server.state.anything()
+
+
+@asynccontextmanager
+async def lifespan(server: WSServer) -> AsyncIterator[int]:
+    yield 5
+
+
+def running() -> None:
+    run("ws://:0", ServerClientListener)
+    run("ws://:0", "module:attribute", workers=2, lifespan=lifespan, drain_timeout=None)
+    run("ws://:0", handler="module:attribute", loop="uvloop", max_connections=5)
+    run("ws://:0", {"/": ServerClientListener}, loop=asyncio.new_event_loop)
+    run("ws://:0", ServerClientListener, "server")  # type: ignore[call-arg]
+    run("ws://:0", ServerClientListener, drain_grace="5")  # type: ignore[arg-type]
+    run("ws://:0", ServerClientListener, loop=5)  # type: ignore[arg-type]
 
 
 async def ready_later() -> bool:

@@ -55,6 +55,12 @@ def test_everything() -> None:
     assert (found.workers, found.descriptors) == (2, (3, 4))
 
 
+def test_handler() -> None:
+    settings = parsed(["chat:talk", "--handler", "--option", "max_queue=5"]).settings
+    assert (settings.factory_or_routes, settings.handler) == (None, "chat:talk")
+    assert settings.server_options == {"max_queue": 5}
+
+
 @pytest.mark.parametrize(
     ("text", "error"),
     [

@@ -10,7 +10,7 @@ from typing import Any, AsyncIterator, Callable, List, Optional
 
 import pytest
 
-from picows_server import WSInvalidOptionError, WSServer, WSUpgradeResponse
+from picows_server import WSConnection, WSInvalidOptionError, WSServer, WSUpgradeResponse
 from picows_server.draining import DrainPlan
 from picows_server.running.process import Commands, Control, serve_process
 from picows_server.running.settings import RunSettings
@@ -113,6 +113,33 @@ async def test_from_start_to_end() -> None:
         assert await process.task == 0
     assert events == ["up", "down"]
     assert process.events == ["bind", "started", "draining", "stopped accepting", "stopped"]
+
+
+async def test_handler() -> None:
+    closed: List[object] = []
+
+    async def handler(connection: WSConnection) -> None:
+        try:
+            async for message in connection:
+                await connection.send(message)
+        finally:
+            closed.append(connection.request.server.state)
+
+    process = Process(
+        None, handler=handler, lifespan=lambda: nullcontext(5), server_options={"max_queue": 5}
+    )
+    async with await RawClient.open(await process.started()) as client:
+        await echo(client)
+        process.commands.drain()
+        assert await client.read_close() == 1012
+        client.write_close(1012)
+        assert await process.task == 0
+    assert closed == [5]
+
+
+@asynccontextmanager
+async def nullcontext(value: object) -> AsyncIterator[object]:
+    yield value
 
 
 async def test_a_second_drain_hurries_and_a_third_aborts() -> None:

@@ -28,7 +28,7 @@ from picows_server.running.settings import (
     check_importable,
     configure_logging,
     options_of,
-    resolve,
+    resolve_settings,
 )
 from tests.support.certificates import Certificates
 
@@ -41,6 +41,9 @@ class Chat(WSListener):
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None: ...
+
+
+async def handler(connection: Any) -> None: ...
 
 
 async def generator() -> AsyncIterator[int]:
@@ -80,6 +83,9 @@ def importable(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"factory_or_routes": {"/": "chat"}}, WSInvalidOptionError, "the path '/' must be"),
         ({"lifespan": "chat"}, WSInvalidOptionError, "lifespan must be an import string"),
         ({"ssl_context": "chat"}, WSInvalidOptionError, "ssl_context must be an import string"),
+        ({"handler": handler}, WSInvalidOptionError, "either factory_or_routes or handler"),
+        ({"factory_or_routes": None}, WSInvalidOptionError, "either factory_or_routes or handler"),
+        ({"handler": "chat", "factory_or_routes": None}, WSInvalidOptionError, "handler must be"),
         ({"lifespan": 5}, TypeError, "lifespan must be a function"),
         ({"lifespan": lifespan()}, TypeError, "pass the function, not its result"),
         ({"lifespan": lambda a, b: None}, TypeError, "lifespan must be a function"),
@@ -97,36 +103,39 @@ def test_import_strings() -> None:
     settings = RunSettings(
         URL, f"{name}:routes", lifespan=f"{name}:lifespan_of", ssl_context=f"{name}:context"
     )
-    found = resolve(settings)
+    found = resolve_settings(settings)
     assert found.factory_or_routes == routes
     assert found.lifespan is lifespan_of
     assert isinstance(found.ssl_context, ssl.SSLContext)
-    mapping = resolve(RunSettings(URL, {"/a": f"{name}:Chat", "/b": Chat, "/c": f"{name}:app"}))
+    strings = {"/a": f"{name}:Chat", "/b": Chat, "/c": f"{name}:app"}
+    mapping = resolve_settings(RunSettings(URL, strings))
     assert mapping.factory_or_routes["/a"] is Chat
     assert mapping.factory_or_routes["/b"] is Chat
     assert isinstance(mapping.factory_or_routes["/c"], HostedApplication)
 
 
 def test_objects_stay() -> None:
+    found = resolve_settings(RunSettings(URL, handler="settings_of_test:handler"))
+    assert found.handler is resolve_settings(RunSettings(URL, handler=handler)).handler is handler
     made = context()
     for each in (made, {"*": made}, None):
-        assert resolve(RunSettings(URL, Chat, ssl_context=each)).ssl_context is each
-    assert isinstance(resolve(RunSettings(URL, app)).factory_or_routes, HostedApplication)
+        assert resolve_settings(RunSettings(URL, Chat, ssl_context=each)).ssl_context is each
+    assert isinstance(resolve_settings(RunSettings(URL, app)).factory_or_routes, HostedApplication)
 
 
 def test_what_an_import_string_names_is_checked() -> None:
     with pytest.raises(TypeError, match="not a coroutine function"):
-        resolve(RunSettings(URL, Chat, lifespan="settings_of_test:app"))
+        resolve_settings(RunSettings(URL, Chat, lifespan="settings_of_test:app"))
 
 
 async def test_a_generator_is_made_a_context_manager() -> None:
-    async with resolve(RunSettings(URL, Chat, lifespan=generator)).lifespan() as value:
+    async with resolve_settings(RunSettings(URL, Chat, lifespan=generator)).lifespan() as value:
         assert value == 5
 
 
 def test_certificate(certificates: Certificates) -> None:
     files = (str(certificates.server_chain), str(certificates.server_key))
-    found = resolve(RunSettings("wss://127.0.0.1:0", Chat, certificate=files))
+    found = resolve_settings(RunSettings("wss://127.0.0.1:0", Chat, certificate=files))
     assert isinstance(found.ssl_context, ssl.SSLContext)
     assert found.certificate is None
 
@@ -136,7 +145,7 @@ def test_app_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", list(sys.path))
     settings = RunSettings(URL, "found_in_app_dir:Chat", app_dir=str(tmp_path))
     for _ in range(2):
-        assert resolve(settings).factory_or_routes.__module__ == "found_in_app_dir"
+        assert resolve_settings(settings).factory_or_routes.__module__ == "found_in_app_dir"
     assert sys.path.count(str(tmp_path)) == 1
     del sys.modules["found_in_app_dir"]
 
@@ -177,6 +186,8 @@ def test_logging_is_the_programs_own(monkeypatch: pytest.MonkeyPatch) -> None:
         {"factory_or_routes": "module:attribute"},
         {"factory_or_routes": Chat},
         {"factory_or_routes": {"/": Chat, "/a": "module:attribute", "/b": health}},
+        {"factory_or_routes": None, "handler": handler},
+        {"factory_or_routes": None, "handler": "module:attribute"},
         {"lifespan": lifespan},
         {"lifespan": "module:attribute"},
         {"ssl_context": context},
@@ -205,6 +216,7 @@ def local() -> Any:
         ({"factory_or_routes": lambda: None}, "factory_or_routes: with several workers"),
         ({"factory_or_routes": local()}, "a function at the top of a module"),
         ({"factory_or_routes": {"/": page(__file__)}}, "the path '/': with several workers"),
+        ({"factory_or_routes": None, "handler": lambda: 5}, "handler: with several workers"),
         ({"lifespan": lambda: None}, "lifespan: with several workers"),
         ({"ssl_context": context()}, "a TLS context cannot be passed to other processes"),
         ({"ssl_context": {"*": context()}}, "a TLS context cannot be passed"),

@@ -121,10 +121,11 @@ SERVE_MEANINGS = {
 }
 
 # The same for ``run``.
-RUN_MEANINGS = {
-    name: meaning for name, meaning in MEANINGS.items() if name not in ("lifespan", "workers")
-}
+_OF_RUN = (*_OF_SERVE, "lifespan", "loop", "workers")
+RUN_MEANINGS = {name: meaning for name, meaning in MEANINGS.items() if name not in _OF_RUN}
 RUN_MEANINGS.update(
+    ws_handler="write handler=",
+    connection_handler="write handler=",
     app="pass it after the URL, as an object or an import string",
     start_serving="leave it out: what is to happen first is lifespan=",
     timeout_graceful_shutdown="write drain_timeout= (seconds)",

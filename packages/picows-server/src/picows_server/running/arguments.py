@@ -10,10 +10,10 @@ import os
 from typing import Any, Dict, NamedTuple, Optional, Sequence, Tuple
 
 from picows_server._version import __version__
-from picows_server.create import ws_create_server
 from picows_server.draining import DrainPlan
 from picows_server.running.loops import LOOPS
 from picows_server.running.settings import RunSettings
+from picows_server.serving import serve
 
 __all__ = ["Arguments", "parsed"]
 
@@ -31,7 +31,7 @@ of the signal if it was aborted.
 """
 
 # Those that have options of their own here, or are no values that can be written.
-_NO_OPTIONS = ("ssl_context", "unix_path", "sock", "start_serving", "tap")
+_NO_OPTIONS = ("ssl_context", "unix_path", "sock", "start_serving", "tap", "process_request")
 
 
 class Arguments(NamedTuple):
@@ -64,7 +64,8 @@ def _checked(found: argparse.Namespace) -> Arguments:
         options["logger_name"] = found.logger
     settings = RunSettings(
         found.url,
-        found.application,
+        None if found.handler else found.application,
+        handler=found.application if found.handler else None,
         lifespan=found.lifespan,
         drain=DrainPlan(
             found.drain_grace,
@@ -99,7 +100,7 @@ def _option(text: str) -> Tuple[str, Any]:
 
 
 def _known_options() -> Dict[str, inspect.Parameter]:
-    parameters = inspect.signature(ws_create_server).parameters.values()
+    parameters = inspect.signature(serve).parameters.values()
     return {
         parameter.name: parameter
         for parameter in parameters
@@ -119,6 +120,11 @@ def _parser() -> argparse.ArgumentParser:
         "application",
         metavar="MODULE:NAME",
         help="a listener factory, a mapping of paths, or an ASGI application",
+    )
+    add(
+        "--handler",
+        action="store_true",
+        help="MODULE:NAME is the coroutine function of serve(): async def handler(connection)",
     )
     add("--version", action="version", version=f"picows-server {__version__}")
     add(
@@ -177,7 +183,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="any other option of ws_create_server, such as max_connections=20000; may be given"
-        " again",
+        help="any other option of ws_create_server or serve, such as max_connections=20000; may be"
+        " given again",
     )
     return parser

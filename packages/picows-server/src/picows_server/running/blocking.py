@@ -5,29 +5,29 @@ from __future__ import annotations
 import asyncio
 import threading
 from importlib import import_module
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from picows_codec import WSCloseCode, WSInvalidOptionError, WSStateError, WSThreadError
 from picows_codec.calls import passes_options_to
-from picows_server.create import ws_create_server
 from picows_server.draining import DrainPlan
+from picows_server.logs import Logger
 from picows_server.option_names import RUN_MEANINGS
 from picows_server.running.loops import LoopChoice, run_loop
 from picows_server.running.process import serve_process
 from picows_server.running.service_manager import ServiceManager, inherited_sockets
 from picows_server.running.settings import RunSettings, check_importable, configure_logging
 from picows_server.running.signals import SignalControl
+from picows_server.serving import serve
 
 __all__ = ["run", "run_settings"]
 
 
-@passes_options_to(
-    ws_create_server, RUN_MEANINGS, without=("start_serving", "listener_factory", "url")
-)
+@passes_options_to(serve, RUN_MEANINGS, without=("start_serving",))
 def run(
     url: str,
-    factory_or_routes: Any,
+    factory_or_routes: Any = None,
     *,
+    handler: Any = None,
     workers: int = 1,
     lifespan: Any = None,
     drain_grace: float = 5.0,
@@ -38,6 +38,7 @@ def run(
     ssl_context: Any = None,
     loop: LoopChoice = "auto",
     log_level: Optional[str] = None,
+    logger_name: Union[str, Logger, None] = "server",
     **options: Any,
 ) -> None:
     """Serve until the process gets a signal, then drain; returns when everything has ended.
@@ -47,14 +48,18 @@ def run(
         if __name__ == "__main__":
             picows_server.run("ws://0.0.0.0:9001", Chat)
 
-    ``url``, ``factory_or_routes`` and ``options`` are those of :func:`ws_create_server`.
-    ``factory_or_routes`` (a listener factory, or a mapping of paths) may also be an ASGI
-    application, or an import string (``"module:attribute"``); so may what is in a mapping.
+    ``url``, ``factory_or_routes``, ``logger_name`` and ``options`` are those of
+    :func:`ws_create_server`. ``factory_or_routes`` (a listener factory, or a mapping of paths) may
+    also be an ASGI application, or an import string (``"module:attribute"``); so may what is in a
+    mapping.
+
+    ``handler``: instead of it, the coroutine function of :func:`serve`, whose options are taken
+    then, too.
 
     ``workers``: how many processes serve. With several of them each makes its own objects, so
     ``factory_or_routes`` is an import string, a class or function at the top of a module, or a
-    mapping of such; ``lifespan`` is a function at the top of a module; and ``ssl_context`` is one
-    that makes the context.
+    mapping of such; ``handler`` and ``lifespan`` are functions at the top of a module, or import
+    strings; and ``ssl_context`` is one that makes the context.
 
     ``lifespan``: a function that returns an async context manager, such as one with
     :func:`contextlib.asynccontextmanager`, without arguments or with one, the server. It is entered
@@ -87,12 +92,13 @@ def run(
     settings = RunSettings(
         url,
         factory_or_routes,
+        handler=handler,
         lifespan=lifespan,
         drain=DrainPlan(
             drain_grace, drain_spread, drain_timeout, drain_code, drain_reason, "drain_"
         ),
         ssl_context=ssl_context,
-        server_options=options,
+        server_options={"logger_name": logger_name, **options},
         loop=loop,
         log_level=log_level,
     )

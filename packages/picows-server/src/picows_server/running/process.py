@@ -7,10 +7,11 @@ import inspect
 import socket
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from importlib import import_module
 from typing import Any, AsyncIterator, Optional, Sequence
 
 from picows_server.create import ws_create_server
-from picows_server.running.settings import RunSettings, options_of, resolve
+from picows_server.running.settings import RunSettings, options_of, resolve_settings
 from picows_server.server import WSServer
 
 __all__ = ["Commands", "Control", "serve_process"]
@@ -120,9 +121,14 @@ class _Process:
         options = options_of(settings, has_sockets=sockets is not None)
         if sockets is not None:
             options["sock"] = list(sockets)
-        server = await ws_create_server(
-            settings.url, settings.factory_or_routes, start_serving=False, **options
-        )
+        if settings.handler is not None:
+            # Imported by those who want it.
+            serve = import_module("picows_server.serving").serve
+            server = await serve(settings.handler, settings.url, start_serving=False, **options)
+        else:
+            server = await ws_create_server(
+                settings.url, settings.factory_or_routes, start_serving=False, **options
+            )
         try:
             async with _lifespan(settings.lifespan, server) as state:
                 server.state = state
@@ -195,7 +201,7 @@ class _Process:
 
 def _resolved(settings: RunSettings, sockets: Optional[Sequence[socket.socket]]) -> RunSettings:
     try:
-        return resolve(settings)
+        return resolve_settings(settings)
     except BaseException:
         for sock in sockets or ():
             sock.close()

@@ -23,7 +23,7 @@ from picows_server.running.loops import LoopChoice, check_loop
 from picows_server.tls import create_ssl_context
 from picows_server.url import parse_server_url
 
-__all__ = ["RunSettings", "check_importable", "configure_logging", "options_of", "resolve"]
+__all__ = ["RunSettings", "check_importable", "configure_logging", "options_of", "resolve_settings"]
 
 _LEVELS = ("critical", "error", "warning", "info", "debug")
 _FORMAT = "%(asctime)s %(levelname)s %(name)s[%(process)d]: %(message)s"
@@ -38,7 +38,9 @@ class RunSettings:
 
     url: str
     #: Listener factory, mapping of paths, ASGI application, or an import string of one.
-    factory_or_routes: Any
+    factory_or_routes: Any = None
+    #: Instead of that, the coroutine function of ``serve``, or its import string.
+    handler: Any = None
     #: A function that returns an async context manager, or its import string.
     lifespan: Any = None
     drain: DrainPlan = field(default_factory=lambda: DrainPlan(prefix="drain_"))
@@ -47,7 +49,7 @@ class RunSettings:
     ssl_context: Any = None
     #: The files of the command line: certificates and their key, instead of ``ssl_context``.
     certificate: Optional[Tuple[str, Optional[str]]] = None
-    #: What else ``ws_create_server`` takes.
+    #: What else ``ws_create_server`` or ``serve`` takes.
     server_options: Mapping[str, Any] = field(default_factory=dict)
     loop: LoopChoice = "auto"
     log_level: Optional[str] = None
@@ -62,7 +64,12 @@ class RunSettings:
             raise WSInvalidOptionError(
                 f"log_level must be one of {', '.join(_LEVELS)}, not {self.log_level!r}"
             )
-        for name in ("factory_or_routes", "lifespan", "ssl_context"):
+        if (self.factory_or_routes is None) == (self.handler is None):
+            raise WSInvalidOptionError(
+                "either factory_or_routes or handler is wanted, which is the coroutine function of"
+                " serve()"
+            )
+        for name in ("factory_or_routes", "handler", "lifespan", "ssl_context"):
             value = getattr(self, name)
             if isinstance(value, str):
                 split_import_string(name, value)
@@ -90,7 +97,7 @@ def configure_logging(settings: RunSettings) -> None:
         logging.basicConfig(level=settings.log_level.upper(), format=_FORMAT)
 
 
-def resolve(settings: RunSettings) -> RunSettings:
+def resolve_settings(settings: RunSettings) -> RunSettings:
     """Return the settings with objects in the place of import strings and of ``certificate``.
 
     Functions that make TLS contexts are called; ASGI applications are wrapped. For the process that
@@ -117,6 +124,7 @@ def resolve(settings: RunSettings) -> RunSettings:
     return replace(
         settings,
         factory_or_routes=routing,
+        handler=_imported("handler", settings.handler),
         lifespan=lifespan,
         ssl_context=context,
         certificate=None,
@@ -168,32 +176,42 @@ def check_importable(settings: RunSettings) -> None:
     if isinstance(routing, abc.Mapping):
         for path, value in routing.items():
             _check_object(f"the path {path!r}", value)
-    else:
+    elif routing is not None:
         _check_object("factory_or_routes", routing)
+    if settings.handler is not None:
+        _check_object("handler", settings.handler)
     if settings.lifespan is not None:
         _check_object("lifespan", settings.lifespan)
     if settings.ssl_context is not None:
-        if isinstance(settings.ssl_context, (ssl.SSLContext, abc.Mapping)):
-            raise WSInvalidOptionError(
-                "ssl_context: a TLS context cannot be passed to other processes, so with several"
-                " workers it must be a function at the top of a module that makes it, or the import"
-                " string of one"
-            )
-        _check_object("ssl_context", settings.ssl_context)
+        _check_context(settings.ssl_context)
     if not isinstance(settings.loop, str):
         _check_object("loop", settings.loop)
     for name, value in settings.server_options.items():
-        if name == "sock" and value is not None:
-            raise WSInvalidOptionError(
-                "sock is for one process: with several workers each has a listening socket of its"
-                " own, or those of the service manager"
-            )
-        try:
-            pickle.dumps(value)
-        except Exception as error:  # noqa: BLE001 - whatever an object raises
-            raise WSInvalidOptionError(
-                f"{name} cannot be passed to other processes, which several workers need: {error}"
-            ) from None
+        _check_option(name, value)
+
+
+def _check_context(context: Any) -> None:
+    if isinstance(context, (ssl.SSLContext, abc.Mapping)):
+        raise WSInvalidOptionError(
+            "ssl_context: a TLS context cannot be passed to other processes, so with several"
+            " workers it must be a function at the top of a module that makes it, or the import"
+            " string of one"
+        )
+    _check_object("ssl_context", context)
+
+
+def _check_option(name: str, value: Any) -> None:
+    if name == "sock" and value is not None:
+        raise WSInvalidOptionError(
+            "sock is for one process: with several workers each has a listening socket of its own,"
+            " or those of the service manager"
+        )
+    try:
+        pickle.dumps(value)
+    except Exception as error:  # noqa: BLE001 - whatever an object raises
+        raise WSInvalidOptionError(
+            f"{name} cannot be passed to other processes, which several workers need: {error}"
+        ) from None
 
 
 def _check_object(name: str, value: Any) -> None:
@@ -215,7 +233,7 @@ def _check_object(name: str, value: Any) -> None:
 
 
 def options_of(settings: RunSettings, *, has_sockets: bool) -> Dict[str, Any]:
-    """Return the options for ``ws_create_server``; with sockets, without other places to listen."""
+    """Return the options for the server; with sockets, without other places to listen."""
     options = {**settings.server_options, "ssl_context": settings.ssl_context}
     if has_sockets:
         for name in ("unix_path", "reuse_address", "reuse_port", "sock"):
