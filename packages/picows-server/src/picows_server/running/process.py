@@ -8,8 +8,10 @@ import socket
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, AsyncIterator, Optional, Sequence
 
+from picows_codec import WSInvalidOptionError
 from picows_server.create import ws_create_server
 from picows_server.running.settings import RunSettings, options_of, resolve_settings
 from picows_server.server import WSServer
@@ -149,8 +151,15 @@ class _Process:
                 await server.wait_closed()
 
     def _watch_certificates(self, settings: RunSettings) -> None:
-        # Filled in when the rooms of certificates are there.
-        pass
+        if settings.ssl_context is None or find_spec("picows_server.certificates") is None:
+            return
+        watching = import_module("picows_server.certificates.watching")
+        try:
+            self._certificates = watching.watch_certificates(
+                settings.ssl_context, sighup=False, logger_name=self._logger
+            )
+        except WSInvalidOptionError as error:
+            self._logger.info("certificates are not watched: %s", error)
 
     # The commands
 
