@@ -423,6 +423,18 @@ async def test_a_client_that_does_not_answer_is_aborted_after_close_timeout() ->
         assert await client.read_close() == 1012
 
 
+async def test_without_timeout_close_timeout_is_for_slow_readers_too() -> None:
+    class Flood(WSListener):
+        def on_ws_connected(self, transport: WSTransport) -> None:
+            transport.send(2, bytes(8_000_000))
+
+    server = await ws_create_server(ANY_PORT, Flood, close_timeout=0.05)
+    with socket.create_connection(sockname(server)) as client:
+        client.sendall(upgrade_request())
+        await eventually(lambda: server.connections and not server.pending_handshakes)
+        await server.drain(grace=0, spread=0, timeout=None)
+
+
 async def test_connections_that_are_closing_already() -> None:
     """They end as they would have, with the code that was sent."""
     transports: List[WSTransport] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -11,7 +12,7 @@ from typing import Any, Iterator, List, Tuple
 
 import pytest
 
-from tests.support.certificates import Certificates
+from tests.support.certificates import Certificates, issue_certificates
 from tests.support.judge import ask
 from tests.support.programs import PYTHON, Program, environment
 from tests.support.rawclient import RawClient
@@ -122,6 +123,33 @@ async def test_tls(tmp_path: Path, certificates: Certificates) -> None:
             program.send(signal.SIGTERM)
             assert await client.read_close() == 1012
             client.write_close(1012)
+        assert program.finish()[0] == 0
+
+
+async def test_sighup_replaces_certificates(
+    tmp_path: Path, certificates: Certificates, loop_kind: str
+) -> None:
+    pytest.importorskip("picows_server.certificates.watching")
+    (tmp_path / "others").mkdir()
+    others = issue_certificates(tmp_path / "others")
+    chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
+    shutil.copy(certificates.server_chain, chain)
+    shutil.copy(certificates.server_key, key)
+    tls = ("--url", "wss://127.0.0.1:0", "--ssl-cert", str(chain), "--ssl-key", str(key))
+    with Program(tmp_path, SOURCE, "app:Chat", *tls, *NOW, "--loop", loop_kind) as program:
+        name = program.wait_until_serving()
+        async with await RawClient.open(name, context=certificates.client_context()) as before:
+            shutil.copy(others.server_chain, chain)
+            shutil.copy(others.server_key, key)
+            program.send(signal.SIGHUP)
+            program.wait_for("the certificate in")
+            async with await RawClient.open(name, context=others.client_context()) as after:
+                for client in (before, after):
+                    client.write_frame(1, b"hello")
+                    assert (await client.read_frame()).payload == b"hello"
+                    client.write_close(1000)
+                    assert await client.read_close() == 1000
+        program.send(signal.SIGTERM)
         assert program.finish()[0] == 0
 
 
@@ -286,6 +314,12 @@ def test_lifespan_that_fails(tmp_path: Path, when: str) -> None:
     assert status == 1
     assert "Traceback" in log
     assert "OSError: no database" in log
+
+
+def test_descriptor_that_is_no_socket(tmp_path: Path) -> None:
+    with Program(tmp_path, SOURCE, "app:Chat", "--fd", "99") as program:
+        status, _, log = program.finish()
+    assert (status, log) == (1, "picows_server: --fd 99 is no socket: Bad file descriptor\n")
 
 
 def test_taken_address(tmp_path: Path) -> None:

@@ -140,6 +140,7 @@ def test_messages(listening: Listening) -> None:
     assert ready == "READY=1\nSTATUS=serving"
     assert reloading.startswith("RELOADING=1\nMONOTONIC_USEC=")
     assert rest == ["READY=1", "STOPPING=1"]
+    manager.close()
 
 
 def test_watchdog(listening: Listening) -> None:
@@ -158,6 +159,12 @@ def test_watchdog(listening: Listening) -> None:
     manager.stop_watchdog()
     loop.advance(9)
     assert listening.heard() == []
+    manager.start_watchdog(loop)
+    manager.close()
+    manager.close()
+    loop.advance(9)
+    manager.ready()
+    assert listening.heard() == ["WATCHDOG=1"]
 
 
 @pytest.mark.parametrize(
@@ -165,9 +172,9 @@ def test_watchdog(listening: Listening) -> None:
 )
 def test_no_watchdog(more: Dict[str, str], listening: Listening) -> None:
     loop: Any = FakeLoop()
-    ServiceManager(quiet_logger(), {"NOTIFY_SOCKET": listening.address, **more}).start_watchdog(
-        loop
-    )
+    manager = ServiceManager(quiet_logger(), {"NOTIFY_SOCKET": listening.address, **more})
+    manager.start_watchdog(loop)
+    manager.close()
     assert loop.timers == []
     assert listening.heard() == []
 
@@ -186,4 +193,5 @@ def test_nobody_listens(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Non
     environ = {"NOTIFY_SOCKET": str(tmp_path / "nothing")}
     manager = ServiceManager(logging.getLogger("picows.server"), environ)
     manager.stopping()
+    manager.close()
     assert "the service manager was not told STOPPING=1" in caplog.text

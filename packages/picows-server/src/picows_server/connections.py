@@ -175,18 +175,25 @@ class Connections(ProtocolOwner):
 
         in_slices(self._loop, self.all_members(), close)
 
-    def close_one(self, protocol: ServerProtocol, code: int, reason: Optional[str]) -> bool:
+    def close_one(
+        self,
+        protocol: ServerProtocol,
+        code: int,
+        reason: Optional[str],
+        *,
+        waits_for_reader: bool,
+    ) -> bool:
         """Start the closing handshake; returns False in the opening handshake, which goes on.
 
-        What is queued before the CLOSE may take longer than ``close_timeout``: nothing but
-        :meth:`abort_all` ends the connection then.
+        With ``waits_for_reader`` what is queued before the CLOSE may take longer than
+        ``close_timeout``: nothing but :meth:`abort_all` ends the connection then.
         """
         transport = protocol.transport
         if transport is None or transport.state == WSState.CONNECTING:
             return False
         was_open = transport.state == WSState.OPEN
         transport.disconnect(code=code, reason=reason)
-        if was_open and transport.write_queue_size:
+        if waits_for_reader and was_open and transport.write_queue_size:
             protocol.drop_deadline()
         return True
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio.trsock import TransportSocket
+from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 from picows_codec import WSCloseCode, WSOptions, WSStateError
@@ -256,8 +257,8 @@ class WSServer(asyncio.AbstractServer):
 
         ``timeout``: counted from now; whoever is left then is aborted, and handlers of
         :func:`serve` and ASGI applications are cancelled. None: no limit. A client that does not
-        answer the CLOSE is aborted after ``close_timeout``, unless it has not read yet what was
-        queued.
+        answer the CLOSE is aborted after ``close_timeout``, unless there is a ``timeout`` and it
+        has not read yet what was queued.
 
         Another call while this one waits hurries: connections are no longer accepted, everybody
         gets the CLOSE now, and the arguments of the first call stay in force otherwise.
@@ -308,15 +309,20 @@ class WSServer(asyncio.AbstractServer):
             end_accepting=end_accepting,
             members=self._connections.all_members,
             half_open=self._connections.half_open,
-            leave=self._leave_one,
+            leave=partial(self._leave_one, plan.timeout is not None),
             give_up=self._give_up_clients,
         )
         self._connections.opened = self._drain.opened
         self._drain.start(is_accepting=self._acceptor is not None)
 
-    def _leave_one(self, protocol: ServerProtocol, code: int, reason: Optional[str]) -> None:
+    def _leave_one(
+        self, waits_for_reader: bool, protocol: ServerProtocol, code: int, reason: Optional[str]
+    ) -> None:
         listener = protocol.listener
-        if self._connections.close_one(protocol, code, reason) and self._handlers is not None:
+        is_leaving = self._connections.close_one(
+            protocol, code, reason, waits_for_reader=waits_for_reader
+        )
+        if is_leaving and self._handlers is not None:
             self._handlers.leave_one(listener, code, reason)
 
     def close_clients(

@@ -119,8 +119,8 @@ def run_settings(settings: RunSettings, workers: int = 1) -> int:
         result: int = supervise(settings, workers)
         return result
     logger = settings.logger
-    manager = ServiceManager(logger)
     inherited = inherited_sockets()
+    manager = ServiceManager(logger)
     sockets = None
     if inherited is not None:
         sockets = [sock for _, sock in inherited]

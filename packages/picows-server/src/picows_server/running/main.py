@@ -8,7 +8,7 @@ import traceback
 from dataclasses import replace
 from typing import Optional, Sequence
 
-from picows_codec import WSUsageError
+from picows_codec import WSInvalidOptionError, WSUsageError
 from picows_server.running.arguments import Arguments, parsed
 from picows_server.running.blocking import run_settings
 from picows_server.running.settings import RunSettings
@@ -57,8 +57,15 @@ def _with_sockets(arguments: Arguments) -> RunSettings:
     settings = arguments.settings
     if not arguments.descriptors:
         return settings
-    sockets = [socket.socket(fileno=number) for number in arguments.descriptors]
+    sockets = [_socket(number) for number in arguments.descriptors]
     return replace(settings, server_options={**settings.server_options, "sock": sockets})
+
+
+def _socket(descriptor: int) -> socket.socket:
+    try:
+        return socket.socket(fileno=descriptor)
+    except OSError as error:
+        raise WSInvalidOptionError(f"--fd {descriptor} is no socket: {error.strerror}") from None
 
 
 def _is_of_application(error: BaseException) -> bool:

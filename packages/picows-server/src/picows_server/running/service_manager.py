@@ -7,7 +7,6 @@ too. Nothing of this does anything where the environment does not ask for it.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import socket
 import time
@@ -89,6 +88,11 @@ class ServiceManager:
         is_ours = variables.pop("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         self._watchdog = int(interval) / 1e6 if is_ours and interval.isdigit() else 0.0
         self._timer: Optional[asyncio.TimerHandle] = None
+        self._sock: Optional[socket.socket] = None
+        if self._address is not None and hasattr(socket, "AF_UNIX"):
+            # Opened now: a process that is out of descriptors still says how it is.
+            self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            self._sock.setblocking(False)
 
     @property
     def is_there(self) -> bool:
@@ -115,23 +119,28 @@ class ServiceManager:
             self._timer = loop.call_later(self._watchdog / 2, self.start_watchdog, loop)
 
     def stop_watchdog(self) -> None:
-        """Say no more."""
+        """Say no more about the loop."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
+    def close(self) -> None:
+        """Say no more at all."""
+        self.stop_watchdog()
+        self._address = None
+        if self._sock is not None:
+            self._sock.close()
+            self._sock = None
+
     def _notify(self, *lines: str) -> None:
         address = self._address
-        if address is None:
+        if address is None or self._sock is None:
             return
         if address.startswith("@"):  # an abstract socket
             address = "\0" + address[1:]
         try:
-            with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as sock:
-                sock.setblocking(False)
-                sock.connect(address)
-                sock.send("\n".join(lines).encode())
-        except (AttributeError, OSError) as error:
+            self._sock.sendto("\n".join(lines).encode(), address)
+        except OSError as error:
             # Nothing depends on it here; the service manager has its own timeout.
             self._logger.warning("the service manager was not told %s: %s", lines[0], error)
 

@@ -95,8 +95,8 @@ class SignalControl(Control):
         self._manager.stopping("draining")
 
     def stopped(self) -> None:
-        """Put back the handlers from before."""
-        self._manager.stop_watchdog()
+        """Put back the handlers from before, and say no more to the service manager."""
+        self._manager.close()
         self._server = None
         if self._signals is not None:
             self._signals.close()
@@ -120,6 +120,9 @@ class SignalControl(Control):
 
     def _reload(self) -> None:
         self._logger.info("SIGHUP: looking at the certificates")
-        self._manager.reloading()
+        is_ready = self._server is not None and not self._has_ended
+        if is_ready:
+            self._manager.reloading()
         self._commands.reload_certificates()
-        self._manager.ready(self._status)
+        if is_ready:
+            self._manager.ready(self._status)
