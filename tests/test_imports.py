@@ -241,6 +241,7 @@ SERVER_ROOMS = (
     "running.process",
     "running.service_manager",
     "running.signals",
+    "running.run_options",
     "running.blocking",
     "testing",
     "__init__",

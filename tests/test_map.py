@@ -43,6 +43,7 @@ ELSEWHERE: Dict[str, Dict[str, str]] = {
     "server": {
         "__main__": "server/running/test_main.py",
         "_version": "packaging/test_release.py",
+        "running.run_options": "server/running/test_blocking.py",
         "testing": "codec/testing/test_connected.py",
     },
 }

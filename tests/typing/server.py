@@ -262,6 +262,8 @@ def running() -> None:
     run("ws://:0", ServerClientListener, "server")  # type: ignore[call-arg]
     run("ws://:0", ServerClientListener, drain_grace="5")  # type: ignore[arg-type]
     run("ws://:0", ServerClientListener, loop=5)  # type: ignore[arg-type]
+    run("ws://:0", ServerClientListener, max_connections="5")  # type: ignore[arg-type]
+    run("ws://:0", ServerClientListener, max_conections=5)  # type: ignore[call-arg]
 
 
 async def ready_later() -> bool:

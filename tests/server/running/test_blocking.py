@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import signal
 import sys
@@ -21,6 +22,7 @@ from picows_server import (
     WSThreadError,
     run,
 )
+from picows_server.running.run_options import WSRunOptions
 from tests.support.loops import LOOP_KINDS, new_loop
 
 needs_posix = pytest.mark.skipif(sys.platform == "win32", reason="os.kill ends the process")
@@ -51,6 +53,13 @@ def killing(*numbers: int) -> Any:
         await task
 
     return lifespan
+
+
+def test_types_of_options() -> None:
+    wrapped: Any = run
+    own = inspect.signature(wrapped.__wrapped__, follow_wrapped=False).parameters
+    passed_on = set(inspect.signature(run).parameters) - set(own)
+    assert set(WSRunOptions.__annotations__) == passed_on
 
 
 @needs_posix

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from importlib import import_module
-from typing import Any, Optional, Union
+from typing import TYPE_CHECKING, Any, Optional, Union
 
 from picows_codec import WSCloseCode, WSInvalidOptionError, WSStateError, WSThreadError
 from picows_codec.calls import passes_options_to
@@ -18,6 +18,11 @@ from picows_server.running.service_manager import ServiceManager, inherited_sock
 from picows_server.running.settings import RunSettings, check_importable, configure_logging
 from picows_server.running.signals import SignalControl
 from picows_server.serving import serve
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from picows_server.running.run_options import WSRunOptions
 
 __all__ = ["run", "run_settings"]
 
@@ -39,7 +44,7 @@ def run(
     loop: LoopChoice = "auto",
     log_level: Optional[str] = None,
     logger_name: Union[str, Logger, None] = "server",
-    **options: Any,
+    **options: Unpack[WSRunOptions],
 ) -> None:
     """Serve until the process gets a signal, then drain; returns when everything has ended.
 

@@ -16,7 +16,7 @@ LoopChoice = Union[str, Callable[[], asyncio.AbstractEventLoop]]
 LOOPS = ("auto", "uvloop", "asyncio")
 
 
-def check_loop(loop: object) -> None:
+def check_loop(loop: Any) -> None:
     """Raise for what is neither one of ``LOOPS`` nor a function."""
     if isinstance(loop, str):
         if loop not in LOOPS:
