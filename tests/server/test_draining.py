@@ -265,6 +265,21 @@ def test_stopped_by_the_last_one_that_leaves() -> None:
     assert len(fleet.left) == 1
 
 
+def test_one_that_cannot_be_closed() -> None:
+    fleet = Fleet(100)
+    leave = fleet._leave
+
+    def fail(member: int, *close: Any) -> None:
+        leave(member, *close)
+        if member == 50:
+            raise OSError("no")
+
+    fleet._leave = fail  # type: ignore[method-assign]
+    fleet.start(grace=0, spread=0, timeout=60)
+    fleet.loop.run_ready()
+    assert len(fleet.left) == 100
+
+
 def test_connections_that_open_meanwhile() -> None:
     """They leave at their own time, or at once if that has passed; before grace ends, nobody."""
     fleet = Fleet(100)
@@ -545,6 +560,16 @@ async def test_a_download_goes_on(tmp_path: Path) -> None:
         assert not draining.done()
         assert await client.reader.readexactly(len(content)) == content
         await draining
+
+
+async def test_a_download_is_aborted_at_timeout(tmp_path: Path) -> None:
+    (tmp_path / "large").write_bytes(bytes(5_000_000))
+    server = await ws_create_server(ANY_PORT, {"/": files(tmp_path)})
+    with socket.create_connection(sockname(server)) as client:
+        client.sendall(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
+        await eventually(lambda: server.connections)
+        await server.drain(grace=0, spread=0, timeout=0.2)
+    assert server.connections == 0
 
 
 async def test_handlers_learn_it_and_are_cancelled_at_timeout() -> None:

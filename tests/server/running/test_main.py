@@ -215,7 +215,7 @@ def notified(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Tuple[s
 
 def test_notifications(tmp_path: Path, notified: Tuple[str, Any]) -> None:
     address, sock = notified
-    env = environment(NOTIFY_SOCKET=address, WATCHDOG_USEC="20000")
+    env = environment(NOTIFY_SOCKET=address, WATCHDOG_USEC="1000000")
     told: List[str] = []
 
     def wait_for(text: str) -> str:

@@ -135,7 +135,7 @@ class Drain:
         """``member`` has finished its opening handshake."""
         if self._has_ended_accepting and member not in self._opening:
             # Its turn has passed, or it had none.
-            self._leave(member, self._plan.code, self._plan.reason)
+            self._close(member)
 
     def _grace_is_over(self) -> None:
         self._timer = None
@@ -166,7 +166,7 @@ class Drain:
             member, waiting[index] = waiting[index], waiting[-1]
             waiting.pop()
             self._opening.discard(member)
-            self._leave(member, self._plan.code, self._plan.reason)
+            self._close(member)
             if self._is_stopped:
                 return
         if not waiting or self._timer is not None:
@@ -177,6 +177,13 @@ class Drain:
             following = self._began + self._due_after(self._total - len(waiting))
             delay = max(following - self._loop.time(), _TICK)
             self._timer = self._loop.call_later(delay, self._tick)
+
+    def _close(self, member: Any) -> None:
+        try:
+            self._leave(member, self._plan.code, self._plan.reason)
+        except Exception:
+            # The others have their turn all the same; this one is aborted at the end.
+            self._logger.exception("a connection could not be closed")
 
     def _count_due(self) -> int:
         if self._spread <= 0:

@@ -51,7 +51,7 @@ MEANINGS = {
     "additional_headers": _HEADERS,
     "server_header": _HEADERS,
     "root_path": _OF_ASGI,
-    "lifespan": _OF_ASGI,
+    "lifespan": f"{_OF_ASGI}, and of picows_server.run",
     "app": "pass picows_server.asgi.asgi_listener(app) after the URL",
     "workers": "call picows_server.run, which has it",
     "proxy_headers": _PROXY,

@@ -177,7 +177,8 @@ class _Process:
                 plan = replace(plan, grace=grace)
             if spread is not None:
                 plan = replace(plan, spread=spread)
-            self._control.draining()
+            if not self._server.is_draining:
+                self._control.draining()
             self._server.start_draining(
                 plan,
                 leaves_waiting=self._leaves_waiting if leaves_waiting is None else leaves_waiting,

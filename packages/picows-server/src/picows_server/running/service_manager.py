@@ -19,6 +19,9 @@ __all__ = ["ServiceManager", "inherited_sockets"]
 
 _FIRST_DESCRIPTOR = 3  # SD_LISTEN_FDS_START
 
+# Seconds for which a message waits for room in the service manager's queue, which is rarely full.
+_PATIENCE = 1.0
+
 
 def inherited_sockets(
     environ: Optional[MutableMapping[str, str]] = None,
@@ -92,7 +95,7 @@ class ServiceManager:
         if self._address is not None and hasattr(socket, "AF_UNIX"):
             # Opened now: a process that is out of descriptors still says how it is.
             self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-            self._sock.setblocking(False)
+            self._sock.settimeout(_PATIENCE)
 
     @property
     def is_there(self) -> bool:
