@@ -269,6 +269,21 @@ async def test_stopped_while_it_starts(tmp_path: Path, loop_kind: str) -> None:
     assert "Traceback" not in log
 
 
+async def test_interrupted_while_the_application_is_imported(
+    tmp_path: Path, loop_kind: str
+) -> None:
+    source = """
+        import sys, time
+        print("importing", file=sys.stderr, flush=True)
+        time.sleep(3600)
+    """
+    with Program(tmp_path, source, "app:x", "--loop", loop_kind, *ANY_PORT) as program:
+        program.wait_for("importing")
+        program.send(signal.SIGINT)
+        status, _, log = program.finish()
+    assert (status, log) == (128 + signal.SIGINT, "importing\n")
+
+
 FAILURES = [
     ("nothing:x", "", ["there is no module 'nothing'"], False),
     ("app:y", "x = 1", ["'app' has no attribute 'y'"], False),

@@ -66,7 +66,7 @@ def _listening_socket(name: str, descriptor: int) -> socket.socket:
         raise WSInvalidOptionError(f"{what} is no socket: {error.strerror}") from None
     try:
         is_listening = bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
-    except OSError:  # not every system knows it for every socket
+    except OSError:  # pragma: no cover - not every system knows it
         is_listening = sock.type == socket.SOCK_STREAM
     if sock.type != socket.SOCK_STREAM or not is_listening:
         sock.close()
