@@ -6,6 +6,8 @@ of connections. A nested use (a callback that drives another loop) gets its own.
 
 from libc.stdint cimport uint8_t
 
+from picows_codec.totals cimport Totals
+
 cdef extern from "Python.h":
     unsigned long current_thread "PyThread_get_thread_ident" () nogil
 
@@ -32,6 +34,7 @@ cdef class ThreadBuffers:
     cdef unsigned long reads    # by all connections of the thread, so far
     cdef object last_remote     # addresses of the latest connection: others often share them
     cdef object last_local
+    cdef Totals totals          # of connections that belong to no server
     cdef object sweeper         # weak reference to the current loop's sweeper, or None
 
     cdef ReadBuffer take_read(self, Py_ssize_t size)

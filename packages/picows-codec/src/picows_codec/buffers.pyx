@@ -7,6 +7,7 @@ from cpython.ref cimport Py_DECREF
 from libc.stdint cimport uint8_t, uintptr_t
 
 from picows_codec.constants cimport WS_MAX_HEADER_SIZE
+from picows_codec.totals cimport Totals
 
 from picows_codec.socket_address import pack_address
 
@@ -62,6 +63,7 @@ cdef class ThreadBuffers:
 
     def __cinit__(self):
         self.thread_id = current_thread()
+        self.totals = Totals()
 
     cdef ReadBuffer take_read(self, Py_ssize_t size):
         """The thread's read buffer, of at least size bytes; give it back when it is parsed."""

@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from picows_server.kernel_tls import WSKernelTls, kernel_tls_of
     from picows_server.running.blocking import run
     from picows_server.serving import serve
+    from picows_server.stats import WSServerStats
 else:
     __getattr__, __dir__ = lazy_names(
         __name__,
@@ -87,6 +88,7 @@ else:
             "run": "picows_server.running.blocking",
             "serve": "picows_server.serving",
             "watch_certificates": "picows_server.certificates.watching",
+            "WSServerStats": "picows_server.stats",
         },
     )
 
@@ -128,6 +130,7 @@ __all__ = [
     "WSProtocolError",
     "WSProxyError",
     "WSServer",
+    "WSServerStats",
     "WSSlowConsumer",
     "WSState",
     "WSStateError",

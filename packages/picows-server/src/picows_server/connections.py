@@ -22,6 +22,7 @@ from picows_codec import (
 from picows_codec.readiness import has_readers
 from picows_codec.socket_address import format_address
 from picows_codec.tls import describe_tls_failure, is_file_failure
+from picows_codec.totals import Totals
 from picows_server.backend import Backend
 from picows_server.limits import LimitWatch
 from picows_server.logs import Logger
@@ -63,6 +64,8 @@ class Connections(ProtocolOwner):
         max_pending_handshakes: Optional[int],
         refuses_when_full: bool = False,
     ) -> None:
+        #: What all connections have done so far.
+        self.totals = Totals()
         self._loop = loop
         self._route = route
         self._refuses_when_full = refuses_when_full
@@ -140,6 +143,7 @@ class Connections(ProtocolOwner):
             self._logger,
             shared_reads=self._shared_reads,
             remote_address=peer,
+            totals=self.totals,
         )
         connecting = self._backend.connect(sock, protocol)
         if connecting is not None:
@@ -320,7 +324,8 @@ class Connections(ProtocolOwner):
             return
         sock.close()
         protocol.give_up()
-        self._connecting.pop(protocol, None)
+        if self._connecting.pop(protocol, None) is not None:
+            self.totals.failed_before_handshake()
         self._look_at_limits()
         self._released()
 

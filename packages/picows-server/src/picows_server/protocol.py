@@ -6,6 +6,7 @@ import asyncio
 from typing import Any, Coroutine, Optional
 
 from picows_codec import ServerHandshake, WSEndpoint, WSOptions
+from picows_codec.totals import Totals
 from picows_server.logs import Logger
 
 __all__ = ["ProtocolOwner", "ServerProtocol"]
@@ -46,6 +47,7 @@ class ServerProtocol(WSEndpoint, asyncio.BufferedProtocol):
         *,
         shared_reads: bool,
         remote_address: object,
+        totals: Optional[Totals] = None,
     ) -> None:
         super().__init__(
             options,
@@ -54,6 +56,7 @@ class ServerProtocol(WSEndpoint, asyncio.BufferedProtocol):
             logger,
             shared_reads=shared_reads,
             remote_address=remote_address,
+            totals=totals,
         )
         self._owner = owner
 

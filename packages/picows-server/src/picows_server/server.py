@@ -7,7 +7,7 @@ from asyncio.trsock import TransportSocket
 from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
-from picows_codec import WSCloseCode, WSOptions, WSStateError
+from picows_codec import WSCloseCode, WSDisconnectKind, WSOptions, WSStateError
 from picows_codec.readiness import has_readers
 from picows_server.accept import Acceptor, AwaitingAcceptor, ReadinessAcceptor
 from picows_server.backend import Backend
@@ -19,12 +19,16 @@ from picows_server.routing import Route
 from picows_server.url import ServerURL
 
 if TYPE_CHECKING:
+    from picows_server.loop_lag import LoopLag
+    from picows_server.stats import WSServerStats
     from picows_codec.coroutines.connection import WSConnection
     from picows_server.draining import Drain, DrainPlan
     from picows_server.handlers import Handlers
     from picows_server.protocol import ServerProtocol
 
 __all__ = ["WSServer"]
+
+_HANDSHAKE_FAILURE = WSDisconnectKind.HANDSHAKE_FAILURE
 
 
 class WSServer(asyncio.AbstractServer):
@@ -87,6 +91,7 @@ class WSServer(asyncio.AbstractServer):
         self._is_closed = asyncio.Event()
         self._abort_timer: Optional[asyncio.TimerHandle] = None
         self._forever: Optional[asyncio.Future[None]] = None
+        self._lag: Optional[LoopLag] = None
         # Kept, because the sockets cannot be asked after close().
         self._urls = tuple(url.with_port(port) for port in self._ports())
 
@@ -152,6 +157,29 @@ class WSServer(asyncio.AbstractServer):
         None on a server of :func:`ws_create_server`, where listeners have the connections.
         """
         return [] if self._handlers is None else self._handlers.open_connections
+
+    def stats(self) -> WSServerStats:
+        """What the server has done so far, and what it has now, in a new object.
+
+        It takes a few microseconds, however many connections there are, because each adds to the
+        totals what it does: at the end of a read, so that a callback may miss what is delivered in
+        the same read. The first call starts to measure the event loop's lag, with a timer of half a
+        second that ends five minutes after the last call.
+        """
+        from picows_server.loop_lag import LoopLag  # noqa: PLC0415 - for those who ask
+        from picows_server.stats import WSServerStats  # noqa: PLC0415
+
+        lag = self._lag
+        if lag is None:
+            lag = self._lag = LoopLag(self._loop)
+        values = self._connections.totals.values()
+        ended = sum(values["closed"].values()) - values["closed"][_HANDSHAKE_FAILURE]
+        return WSServerStats(
+            connections=values["opened"] - ended,
+            pending_handshakes=self.pending_handshakes,
+            loop_lag=0.0 if self._is_closed.is_set() else lag.worst(),
+            **values,
+        )
 
     def get_loop(self) -> asyncio.AbstractEventLoop:
         """The event loop that the server belongs to."""
@@ -432,6 +460,8 @@ class WSServer(asyncio.AbstractServer):
             self._drain.stop()
             self._connections.opened = None
         self._connections.stop_watching_limits()
+        if self._lag is not None:
+            self._lag.stop()
         self._backend.close()
         self._is_closed.set()
 

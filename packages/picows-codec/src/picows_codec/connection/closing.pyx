@@ -45,6 +45,7 @@ from picows_codec.constants cimport (
 )
 from picows_codec.deadlines cimport SECOND_LOOK, sweeper_for
 from picows_codec.listener cimport WSMessageListener
+from picows_codec.totals cimport NO_MEMORY, count_slow_consumer, count_violation
 
 from picows_codec.disconnect import WSDisconnectCause, WSDisconnectKind
 from picows_codec.errors import WSCloseTimeout, WSConnectionError, WSProtocolError, WSSlowConsumer
@@ -160,6 +161,9 @@ cdef class Closing(Receiver):
         return 0
 
     # The deadline
+
+    cdef double _now(self) except -1.0:
+        return self._loop.time() if self._clock is None else self._clock()
 
     cdef int _watch(self, object delay) except -1:
         if self._sweeper is None:
@@ -308,9 +312,11 @@ cdef class Closing(Receiver):
 
     cdef int _violated(self, int violation) except -1:
         cdef str text = ws_violation_text(violation).decode("ascii")
+        count_violation(self._totals, -violation)
         return self._fail_protocol(ws_violation_close_code(violation), text, text)
 
     cdef int _no_memory(self, object size) except -1:
+        count_violation(self._totals, NO_MEMORY)
         return self._fail_protocol(
             WS_CLOSE_MESSAGE_TOO_BIG, "no memory for the frame",
             f"no memory for a frame of {size} bytes")
@@ -399,12 +405,13 @@ cdef class Closing(Receiver):
 
     cdef int _queue_overflow(self, Py_ssize_t size) except -1:
         return self._slow_consumer(
-            size, f"max_write_queue_size is {self._max_write_queue}: send less, heed"
+            size, f"max_write_queue_size is {self._options.max_write_queue_size}: send less, heed"
             " pause_writing, or raise the limit")
 
     cdef int _slow_consumer(self, Py_ssize_t size, str text) except -1:
         """``size``: bytes of the frame that found no room."""
         cdef Py_ssize_t unsent = self._queue_size() + size
+        count_slow_consumer(self._totals)
         self._set_cause(WSDisconnectKind.SLOW_CONSUMER, WSSlowConsumer(
             f"{unsent} bytes wait for a peer that does not read, and {text}"))
         self._replace_cause(WSDisconnectCause(self._cause.kind, self._cause.exception, unsent))

@@ -21,6 +21,7 @@ cdef class WSEndpoint(Handshaking):
         bint _block_is_lent             # by the last get_buffer
         bint _shared_reads              # the loop fills buffers synchronously
 
+    cdef int _count_end(self) except -1
     cdef int _release(self) except -1
 
     cdef int _watch_open(self, double now) except -1

@@ -9,6 +9,7 @@ from picows_codec.connection.handshaking import Handshaking
 from picows_codec.http.handshake import OpeningHandshake
 from picows_codec.listener import WSListener
 from picows_codec.options import WSOptions
+from picows_codec.totals import Totals
 from picows_codec.transport import WSTransport
 
 @disjoint_base
@@ -24,6 +25,7 @@ class WSEndpoint(Handshaking):
         shared_reads: bool = True,
         handshake_deadline: float | None = None,
         remote_address: object = None,
+        totals: Totals | None = None,
     ) -> None: ...
     @property
     def transport(self) -> WSTransport | None: ...

@@ -34,11 +34,15 @@ from picows_codec.frames cimport WSFrame
 from picows_codec.http.handshake cimport OpeningHandshake
 from picows_codec.listener cimport WSListener
 from picows_codec.options cimport WSOptions
+from picows_codec.totals cimport Totals, count_sent_rest
 from picows_codec.transport cimport WSTransport
 
 from picows_codec.disconnect import WSDisconnectKind
 from picows_codec.errors import WSConnectionError, WSStateError
 from picows_codec.http.client_handshake import ClientHandshake
+
+
+cdef object _HANDSHAKE_FAILURE = WSDisconnectKind.HANDSHAKE_FAILURE
 
 
 cdef class WSEndpoint(Handshaking):
@@ -56,6 +60,7 @@ cdef class WSEndpoint(Handshaking):
     :param handshake_deadline: when the opening handshake must be over, in seconds on the clock; by
         default ``websocket_handshake_timeout`` after ``connection_made``.
     :param remote_address: the peer's, from ``accept``; by default the transport is asked.
+    :param totals: a ``picows_codec.totals.Totals``, to which the connection adds what it does.
     """
 
     def __cinit__(self, *args, **options):
@@ -72,11 +77,12 @@ cdef class WSEndpoint(Handshaking):
         bint shared_reads=True,
         handshake_deadline=None,
         remote_address=None,
+        Totals totals=None,
     ):
         cdef bint is_client = isinstance(handshake, ClientHandshake)
         self._shared_reads = shared_reads
         self._begin()
-        self._begin_writing(loop, options, is_client)
+        self._begin_writing(loop, options, is_client, totals)
         self._begin_receiving(options, is_client)
         self._begin_closing(logger, clock, remote_address)
         self._begin_handshaking(handshake, handshake_deadline)
@@ -216,12 +222,16 @@ cdef class WSEndpoint(Handshaking):
     def pause_writing(self):
         """The transport's write queue is above the high watermark."""
         self._pause()
+        if self._wire is None:
+            self._note_queue(self._queue_below())
         self._watch_stalls()
 
     def resume_writing(self):
         """The transport's write queue is at or below the low watermark."""
         cdef bytes payload
         cdef bint was_reported = self._resume()
+        if self._wire is None:      # below the watermark, such a transport is not asked
+            self._note_queue(0)
         if self._stalls is not None:
             self._stalls.queue_moved()
         if self._handshake is not None:
@@ -264,6 +274,7 @@ cdef class WSEndpoint(Handshaking):
                         "the connection was closed without a closing handshake"))
             error = self._cause.exception
         self._opening_failed(error)
+        self._count_end()
         self._advance(ENDS)
         self._note_unsent()
         self._release()
@@ -284,6 +295,17 @@ cdef class WSEndpoint(Handshaking):
             self._debug_end()
             if witness is not None:
                 witness.saw_end(self._complete_cause())
+
+    cdef int _count_end(self) except -1:
+        """What was refused has been counted by the status of its response."""
+        self._note_queue(0)
+        if self._request is not None:
+            self._totals.count_closed(
+                self._cause.kind if self._cause.kind is not _HANDSHAKE_FAILURE
+                else WSDisconnectKind.CONNECTION_LOST)
+        elif self._handshake is not None:
+            self._totals.count_closed(_HANDSHAKE_FAILURE)
+        return 0
 
     def give_up(self):
         """No transport will come. Has no effect after ``connection_made``."""
@@ -313,6 +335,7 @@ cdef class WSEndpoint(Handshaking):
         if self._write_paused:
             self._pending_pong = (<const char*> payload)[:size]
             return 0
+        count_sent_rest(self._totals)
         return self._emit(0x80 | WS_OP_PONG, payload, size, None)
 
     # What WSTransport calls

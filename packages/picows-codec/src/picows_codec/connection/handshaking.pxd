@@ -10,7 +10,9 @@ cdef class Handshaking(Closing):
         object _response
         str _subprotocol
         object _opened_waiter
-        double _handshake_deadline      # on the clock; 0: websocket_handshake_timeout
+        # On the clock: when the connection began. Before it has, the deadline of its opening
+        # handshake; 0: websocket_handshake_timeout.
+        double _began
         bint _connected_called
         bint _waits_for_result          # a task makes the response
 
@@ -23,6 +25,7 @@ cdef class Handshaking(Closing):
     cdef int _finish_handshake(self) except -1
     cdef int _open(self) except -1
     cdef int _refuse(self, object error, bint is_told=*) except -1
+    cdef int _count_refusal(self, object error) except -1
 
     # Returns whether the transport stays open, because the response is still being sent.
     cdef bint _handshake_eof(self) except -1

@@ -12,9 +12,11 @@ from picows_codec.connection.closing cimport drop_tracebacks
 from picows_codec.connection.receiver cimport HEARD_FOR_VERDICT
 from picows_codec.connection.state cimport CONNECTING, HANDSHAKE_FAILED, OPENED, READS
 from picows_codec.connection.writer cimport begin_read, end_read, expect_more
+from picows_codec.connection.record cimport record_outcome
 from picows_codec.deadlines cimport SECOND_LOOK, time_left
 from picows_codec.http.upgrade cimport ws_remote_address
 from picows_codec.listener cimport WSListener
+from picows_codec.totals cimport count_opened
 
 from picows_codec.deferred_response import DeferredResponse
 from picows_codec.disconnect import WSDisconnectKind
@@ -54,7 +56,7 @@ cdef class Handshaking(Closing):
 
     cdef int _begin_handshaking(self, OpeningHandshake handshake, object deadline) except -1:
         self._handshake = handshake
-        self._handshake_deadline = deadline or 0
+        self._began = deadline or 0
         return 0
 
     cdef int _release_handshaking(self) except -1:
@@ -80,9 +82,12 @@ cdef class Handshaking(Closing):
 
     cdef int _start_handshake(self) except -1:
         cdef bytes data
+        cdef double deadline
         self._handshake.set_addresses(self._remote_address, self._local_address)
-        if self._handshake_deadline:
-            self._watch(time_left(self._handshake_deadline, self._sweeper.now()))
+        deadline = self._began
+        self._began = self._now()
+        if deadline:
+            self._watch(time_left(deadline, self._began))
         else:
             self._watch(self._options.websocket_handshake_timeout)
         data = self._handshake.take_to_send()
@@ -251,6 +256,9 @@ cdef class Handshaking(Closing):
             self._request = handshake.request
             self._response = handshake.response
             self._subprotocol = handshake.subprotocol
+        count_opened(self._totals)
+        if self._record is not None:
+            record_outcome(self._record, handshake.request, handshake.response)
         self._handshake = None
         self._sweeper.forget(self)
         self._set_listener(listener)
@@ -311,6 +319,7 @@ cdef class Handshaking(Closing):
         if error is not None:
             self._opening_failed(error)
         self._advance(HANDSHAKE_FAILED)
+        self._count_refusal(error)
         self._handshake = None
         if self._is_client:
             self._transport_below.close()   # which waits for the queue: the request, for one
@@ -320,6 +329,20 @@ cdef class Handshaking(Closing):
         if was_sent_in_parts and (self._secure or self._queue_below() > 0):
             self._watch(self._options.stall_timeout)
         return 0
+
+    cdef int _count_refusal(self, object error) except -1:
+        """By the status of its response. What asked for no upgrade and got its page is not refused.
+        """
+        cdef OpeningHandshake handshake = self._handshake
+        if self._is_client:
+            return 0
+        response = handshake.response
+        if self._record is not None:
+            record_outcome(self._record, handshake.request, response)
+        if response is None:
+            return self._totals.count_closed(WSDisconnectKind.HANDSHAKE_FAILURE)
+        return self._totals.count_response(
+            response.status, error is not None or handshake.asks_for_upgrade())
 
     # The ways in which it ends otherwise
 

@@ -14,6 +14,7 @@ from picows_codec.deadlines cimport SECOND_LOOK
 from picows_codec.frames cimport WSFrame
 from picows_codec.listener cimport WSListener
 from picows_codec.options cimport WSOptions
+from picows_codec.totals cimport count_lost_ping
 
 from os import urandom
 from time import perf_counter
@@ -134,6 +135,7 @@ cdef class KeepAlive:
         if not connection._is_certain(&self._looks, MOST_LOOKS, HEARD_FOR_VERDICT):
             self.due = now + SECOND_LOOK
             return 0
+        count_lost_ping(connection._totals)
         return connection._time_out(
             "ping", WSDisconnectKind.PING_TIMEOUT, WSPingTimeout, "answer to a ping",
             "auto_ping_reply_timeout")

@@ -16,6 +16,7 @@ from picows_codec.connection.receiver cimport (
 )
 from picows_codec.constants cimport WS_CLOSE_POLICY_VIOLATION
 from picows_codec.deadlines cimport SECOND_LOOK
+from picows_codec.totals cimport UNFINISHED, count_violation
 
 from sys import byteorder as _BYTE_ORDER
 
@@ -94,6 +95,7 @@ cdef class StallWatch:
         if queue_stalls:
             return connection._slow_consumer(
                 0, f"hardly any were taken {connection._within('stall_timeout')}")
+        count_violation(connection._totals, UNFINISHED)
         what = "frame" if frame_stalls else "message"
         return connection._fail_protocol(
             WS_CLOSE_POLICY_VIOLATION, f"unfinished {what}",

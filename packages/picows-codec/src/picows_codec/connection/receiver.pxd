@@ -35,7 +35,7 @@ cdef class Receiver(Sender):
         WSListener _listener        # None before it opens and once it has ended
         object _on_frame            # a Python listener's on_ws_frame, else None
         bint _on_frame_is_method    # it is a function that takes the listener first
-        WSOptions _options
+        Py_ssize_t _taken           # bytes that were received
         Witness _witness            # is shown what is received; None: nobody is
         bytes _block                # payload of a frame that is incomplete, else None
         Py_ssize_t _block_size      # bytes of it that are there
@@ -99,6 +99,7 @@ cdef class Receiver(Sender):
     cdef int _listener_failed(self, str callback, object error) except -1
     cdef int _dropped_by(self, object error) except -1
     cdef int _watch_stalls(self) except -1
+    cdef double _now(self) except -1.0
 
 cdef inline void set_witness(Receiver self, Witness witness) noexcept:
     self._witness = witness

@@ -19,6 +19,7 @@ from picows_codec.buffers cimport (
     keep_frame,
     lend_frame,
 )
+from picows_codec.connection.record cimport record_heard, record_received
 from picows_codec.connection.sender cimport Compression
 from picows_codec.connection.state cimport CONNECTING, DELIVERS, READS
 from picows_codec.connection.writer cimport begin_read, end_read, expect_more, reraise
@@ -59,12 +60,11 @@ from picows_codec.parser cimport (
     ws_parser,
     ws_parser_init,
 )
+from picows_codec.totals cimport count_received_bytes, count_received_frame, count_run
 from picows_codec.transport cimport WSTransport, _new_transport
 from picows_codec.utf8 cimport ws_utf8_valid
 
 from types import MethodType
-
-cdef WSOptions _DEFAULTS = WSOptions()
 
 cdef extern from *:
     """
@@ -139,6 +139,21 @@ cdef int _end_read(Receiver self) except -1:
     return self._end_batch()
 
 
+cdef inline int _count_run(Receiver self, Py_ssize_t count) noexcept:
+    count_run(self._totals, count)
+    if self._record is not None:
+        record_received(self._record, count, count)
+    return 0
+
+
+cdef inline int _count_frame(Receiver self, const ws_frame_header* header) noexcept:
+    cdef bint begins = 1 <= header.opcode <= 2
+    count_received_frame(self._totals, begins)
+    if self._record is not None:
+        record_received(self._record, 1, begins)
+    return 0
+
+
 cdef Py_ssize_t _take_run(
         Receiver self, ReadBuffer buffer, uint8_t* data, Py_ssize_t size) except -1:
     """Deliver whole messages while one follows the other, as in most streams.
@@ -160,6 +175,7 @@ cdef Py_ssize_t _take_run(
     cdef object callback
     cdef bint is_method
     cdef bint is_last
+    cdef Py_ssize_t count = 0
     length = _whole_message(data, size, mask_bit, limit, &header_size)
     if (
             length < 0 or parser.message_opcode != 0 or not self._state & DELIVERS
@@ -182,8 +198,10 @@ cdef Py_ssize_t _take_run(
         if mask_bit:
             ws_mask(data + header_size, length, data + header_size - 4, 0)
         if data[0] == 0x80 | WS_OP_TEXT and not ws_utf8_valid(data + header_size, length):
+            _count_run(self, count)
             self._violated(WS_VIOLATION_INVALID_UTF8)
             return data - start + size
+        count += 1
         _set_payload(frame, data[0] & 0x0F, data + header_size, length)
         data += header_size + length
         size -= header_size + length
@@ -195,6 +213,7 @@ cdef Py_ssize_t _take_run(
         if (
                 _call(callback, is_method, listener, transport, frame) < 0
                 and (<reporting> _report)(self) < 0):
+            _count_run(self, count)
             self._hand_over_raised(frame)
         if picows_references(frame) != 2 or frame._exports != 0:
             self._frame_was_kept(frame)
@@ -204,6 +223,7 @@ cdef Py_ssize_t _take_run(
                 length < 0 or self._state & (READS | DELIVERS) != READS | DELIVERS
                 or self._expects_pong):
             break
+    _count_run(self, count)
     return data - start
 
 
@@ -243,11 +263,7 @@ cdef inline int _deliver_frame(
 cdef class Receiver(Sender):
     # Beginning and end
 
-    def __cinit__(self, *args, **options):
-        self._options = _DEFAULTS
-
     cdef int _begin_receiving(self, WSOptions options, bint is_client) except -1:
-        self._options = options
         self._transport = _new_transport(self)
         ws_parser_init(&self._parser, not is_client)
         _set_limits(
@@ -335,8 +351,12 @@ cdef class Receiver(Sender):
         cdef int result
         self._heard = HEARD
         count_read(<void*> self._buffers)
+        self._taken += block_size + size
+        count_received_bytes(self._totals, block_size + size)
         if self._witness is not None:
             self._show(buffer, block_size, size)
+        if self._record is not None:
+            record_heard(self._record, self._now())
         if not self._state & READS:
             return 0
         begin_read(self)
@@ -449,6 +469,7 @@ cdef class Receiver(Sender):
                 result = _end_frame(&self._parser, &header, data)
             if result < 0:
                 return self._violated(result)
+            _count_frame(self, &header)
             if (
                     header.opcode & 0x08 or self._long_way or not self._state & DELIVERS
                     or self._expects_pong):
@@ -485,6 +506,7 @@ cdef class Receiver(Sender):
         self._block = None
         if violation < 0:
             return self._violated(violation)
+        _count_frame(self, &header)
         return self._frame_arrived(buffer, &header, payload, block, tail, tail_size)
 
     cdef int _frame_arrived(
@@ -640,6 +662,9 @@ cdef class Receiver(Sender):
         raise NotImplementedError
 
     cdef int _watch_stalls(self) except -1:
+        raise NotImplementedError
+
+    cdef double _now(self) except -1.0:
         raise NotImplementedError
 
 

@@ -29,6 +29,7 @@ from picows_codec.constants cimport (
     ws_opcode_member,
     ws_violation_text,
 )
+from picows_codec.totals cimport count_sent_rest
 
 from picows_codec.errors import WSInvalidCloseError, WSInvalidFrameError, WSStateError
 
@@ -140,6 +141,8 @@ cdef class Sender(Writer):
                 return self._send_close(SENDS_CLOSE, payload, size)
             if self._send_flags & DEFLATES and not opcode & 0x08:
                 return self._send_deflated(opcode, fin, rsv, payload, size, owner)
+            if not 1 <= opcode <= 2:
+                count_sent_rest(self._totals)
         if not opcode & 0x08:
             set_send_flags(self, not fin)
         return self._emit(
@@ -154,6 +157,8 @@ cdef class Sender(Writer):
             self._check_frame(opcode, fin, payload, size)
             if self._send_flags & DEFLATES:
                 return self._send_deflated(opcode, fin, rsv, payload, size, None)
+            if not 1 <= opcode <= 2:
+                count_sent_rest(self._totals)
         set_send_flags(self, not fin)
         return self._emit_in_place(
             <uint8_t> ((0x80 if fin else 0) | (rsv & 7) << 4 | opcode), payload, size)
@@ -190,6 +195,8 @@ cdef class Sender(Writer):
         set_send_flags(self, DEFLATES | self._send_flags & MANY)
         if not fin:
             set_send_flags(self, self._send_flags | FRAGMENTED | (DEFLATED if is_deflated else 0))
+        if not first:
+            count_sent_rest(self._totals)
         first_byte = <uint8_t> ((0x80 if fin else 0) | (rsv & 7) << 4 | opcode)
         return self._emit(first_byte, payload, size, owner)
 
@@ -231,6 +238,7 @@ cdef class Sender(Writer):
         if not self._state & MAY_SEND:
             return self._advance(event)
         self._advance_by_sent_close(event, (<const char*> payload)[:size])
+        count_sent_rest(self._totals)
         self._emit(0x80 | WS_OP_CLOSE, payload, size, None)
         return self._close_was_sent()
 

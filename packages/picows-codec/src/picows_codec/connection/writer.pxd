@@ -4,8 +4,10 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SI
 from libc.stdint cimport uint8_t
 
 from picows_codec.buffers cimport ThreadBuffers, WriteBuffer
+from picows_codec.connection.record cimport Record
 from picows_codec.connection.state cimport ConnectionState
 from picows_codec.options cimport WSOptions
+from picows_codec.totals cimport Totals, count_sent_bytes
 
 cdef extern from "Python.h":
     const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
@@ -76,27 +78,31 @@ cdef inline const uint8_t* payload_of(object message, Py_ssize_t* size) except N
 cdef class Writer(ConnectionState):
     cdef:
         ThreadBuffers _buffers
+        WSOptions _options
+        Totals _totals              # of the server, or else of the thread
+        Record _record              # None unless somebody wants it
         Wire _wire                  # our own transport, or None
         object _transport_below     # the asyncio transport; _wire, if there is one
         object _write_below         # its write method where _wire is None
         object _loop
         WriteBuffer _pending        # frames held back by a cork, or None
         int _corks                  # depth of cork() blocks
-        bint _coalesces             # coalesce_writes
-        bint _in_read               # inside the callback of a read
+        uint8_t _coalesces          # coalesce_writes
+        uint8_t _in_read            # inside the callback of a read
         uint8_t _burst              # what was sent in this loop iteration: see writer.pyx
-        Py_ssize_t _burst_limit     # bytes that may be held back
         unsigned long _burst_read   # the thread's count of reads at that time
-        bint _more_to_come          # more frames of this read will be delivered: hold replies
+        uint8_t _more_to_come       # more frames of this read will be delivered: hold replies
         bint _is_client
         bint _write_paused
-        bint _pause_due             # call the listener's pause_writing when the frame is complete
+        uint8_t _pause_due          # call the listener's pause_writing when the frame is complete
         uint8_t _send_flags         # FRAGMENTED, DEFLATES, DEFLATED, MANY, WRITING
-        bint _unlimited             # the queue's limit does not count: the library sends a ping
-        Py_ssize_t _max_write_queue
+        uint8_t _unlimited          # the queue's limit does not count: the library sends a ping
+        Py_ssize_t _counted_queue   # bytes of the write queue that _totals has
         Py_ssize_t _written         # bytes that the transport was given
 
-    cdef int _begin_writing(self, object loop, WSOptions options, bint is_client) except -1
+    cdef int _begin_writing(
+        self, object loop, WSOptions options, bint is_client, Totals totals) except -1
+    cdef int _begin_record(self) except -1
     cdef int _attach(self, object transport) except -1
     # From now on write to this wire, or if it is None, by this method.
     cdef int _divert(self, Wire wire, object write) except -1
@@ -134,11 +140,19 @@ cdef class Writer(ConnectionState):
         const uint8_t* data, Py_ssize_t size, object owner) except -1
     cdef Py_ssize_t _queue_size(self) except -1
     cdef Py_ssize_t _queue_below(self) except -1
+    # So many bytes of the connection wait for the kernel now.
+    cdef int _note_queue(self, Py_ssize_t size) noexcept
+    # Whether the queue, which is above its high watermark, has no room for so many bytes.
+    cdef bint _lacks_room(self, Py_ssize_t size) except -1
 
     # Hooks of the rooms above
     cdef int _queue_overflow(self, Py_ssize_t size) except -1
     cdef int _write_failed(self, object error) except -1
     cdef int _report_pause(self) except -1
+
+cdef inline void count_written(Writer self, Py_ssize_t size) noexcept:
+    self._written += size
+    count_sent_bytes(self._totals, size)
 
 cdef inline void set_send_flags(Writer self, uint8_t flags) noexcept:
     self._send_flags = flags

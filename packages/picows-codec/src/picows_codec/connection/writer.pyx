@@ -20,11 +20,13 @@ from libc.stdint cimport uint8_t
 from libc.string cimport memcpy
 
 from picows_codec.buffers cimport WriteBuffer, current_thread, set_used, thread_buffers
+from picows_codec.connection.record cimport new_record, record_sent
 from picows_codec.connection.state cimport ConnectionState
 from picows_codec.constants cimport WS_MAX_HEADER_SIZE, WS_OP_CLOSE
 from picows_codec.frame_header cimport ws_encode_frame_header
 from picows_codec.mask cimport ws_mask, ws_mask_copy, ws_masking_key
 from picows_codec.options cimport WSOptions
+from picows_codec.totals cimport Totals, count_sent_frames, move_queue
 
 from picows_codec.errors import WSThreadError
 
@@ -37,6 +39,8 @@ cdef enum:
     # thirty times slower to an address with the same place in its page, plus a few bytes.
     PIECE_SIZE = 64512
 
+
+cdef WSOptions _DEFAULTS = WSOptions()
 
 ctypedef int (*writing)(Wire, const uint8_t*, Py_ssize_t) noexcept
 ctypedef int (*sharing)(Wire, bytes) noexcept
@@ -79,7 +83,7 @@ cdef int _write_shared(Wire wire, bytes data) except -1:
 cdef inline int _write_now(Writer self, const uint8_t* data, Py_ssize_t size) except -1:
     if self._wire is None:
         return self._write_below_now(data, size)
-    self._written += size
+    count_written(self, size)
     if (<writing> _write_bytes)(self._wire, data, size) < 0:
         self._write_raised()
     return 0
@@ -163,6 +167,8 @@ cdef class Writer(ConnectionState):
 
     def __cinit__(self, *args, **options):
         self._buffers = thread_buffers()
+        self._options = _DEFAULTS
+        self._totals = self._buffers.totals
 
     @property
     def is_client_side(self):
@@ -184,13 +190,19 @@ cdef class Writer(ConnectionState):
 
     # Beginning and end
 
-    cdef int _begin_writing(self, object loop, WSOptions options, bint is_client) except -1:
+    cdef int _begin_writing(
+            self, object loop, WSOptions options, bint is_client, Totals totals) except -1:
         self._buffers = thread_buffers()
+        self._options = options
+        self._totals = self._buffers.totals if totals is None else totals
         self._loop = loop
         self._is_client = is_client
-        self._max_write_queue = options.max_write_queue_size
         self._coalesces = options.coalesce_writes
-        self._burst_limit = options.write_high_watermark
+        return 0
+
+    cdef int _begin_record(self) except -1:
+        if self._record is None:
+            self._record = new_record()
         return 0
 
     cdef int _attach(self, object transport) except -1:
@@ -249,7 +261,8 @@ cdef class Writer(ConnectionState):
             return self._burst == BURST
         if self._in_read or self._burst == BURST:
             # Held bytes count for the watermark, so that pause_writing is not late.
-            return self._pending is None or self._pending.used < self._burst_limit
+            return self._pending is None or (
+                self._pending.used < self._options.write_high_watermark)
         self._loop.call_soon(self._end_of_iteration)
         self._burst = BURST
         return False
@@ -268,9 +281,12 @@ cdef class Writer(ConnectionState):
             self._corks != 0 or self._more_to_come or (self._coalesces and self._joins_burst()))
         # A CLOSE frame and a ping of the library are accepted above the limit: there is only one of
         # each.
-        if (self._write_paused and not self._unlimited and first_byte & 0x0F != WS_OP_CLOSE
-                and self._queue_size() + size > self._max_write_queue):
+        if (self._write_paused and self._lacks_room(size) and not self._unlimited
+                and first_byte & 0x0F != WS_OP_CLOSE):
             return self._queue_overflow(size)
+        count_sent_frames(self._totals, 1)
+        if self._record is not None:
+            record_sent(self._record, first_byte, 1)
         if buffer is None:
             if self._wire is None and not held:
                 return self._emit_bytes(first_byte, payload, size)
@@ -308,7 +324,7 @@ cdef class Writer(ConnectionState):
                 ws_mask_copy(out + header_size, payload + offset, piece, key, offset)
             else:
                 memcpy(out + header_size, payload + offset, piece)
-            self._written += header_size + piece
+            count_written(self, header_size + piece)
             self._write_object(data)
             offset += piece
             if offset == size:
@@ -330,11 +346,14 @@ cdef class Writer(ConnectionState):
             payload = payload_of(message, &size)
             if PyMemoryView_Check(message):
                 message = None      # its memory may change once it is sent
-            if self._write_paused and self._queue_size() + size > self._max_write_queue:
+            if self._write_paused and self._lacks_room(size):
                 return self._queue_overflow(size)
             _put(self, buffer, first_byte, payload, size, message)
             if buffer.used >= buffer.capacity:      # a header needs the room beyond that
                 _overflow(self, buffer, buffer.data, 0, None, NULL)
+        count_sent_frames(self._totals, len(payloads))
+        if self._record is not None:
+            record_sent(self._record, first_byte, len(payloads))
         if held:
             return self._report_pause() if self._pause_due else 0
         return self._flush()
@@ -348,10 +367,16 @@ cdef class Writer(ConnectionState):
         if self._coalesces and self._joins_burst():
             self._pending = self._buffers.take_write()
             _put(self, self._pending, first_byte, payload, size, frame)
+            count_sent_frames(self._totals, 1)
+            if self._record is not None:
+                record_sent(self._record, first_byte, 1)
             return self._report_pause() if self._pause_due else 0
-        if self._write_paused and self._queue_size() + size > self._max_write_queue:
+        if self._write_paused and self._lacks_room(size):
             return self._queue_overflow(size)
-        self._written += PyBytes_GET_SIZE(frame)
+        count_sent_frames(self._totals, 1)
+        if self._record is not None:
+            record_sent(self._record, first_byte, 1)
+        count_written(self, PyBytes_GET_SIZE(frame))
         if self._wire is not None:
             if (<sharing> _write_shared)(self._wire, frame) < 0:
                 self._write_raised()
@@ -368,8 +393,11 @@ cdef class Writer(ConnectionState):
         if (self._corks or self._more_to_come or self._wire is None
                 or self._pending is not None):
             return self._emit(first_byte, payload, size, None)
-        if self._write_paused and self._queue_size() + size > self._max_write_queue:
+        if self._write_paused and self._lacks_room(size):
             return self._queue_overflow(size)
+        count_sent_frames(self._totals, 1)
+        if self._record is not None:
+            record_sent(self._record, first_byte, 1)
         if self._is_client:
             ws_masking_key(key)
             ws_mask(payload, size, key, 0)
@@ -415,7 +443,7 @@ cdef class Writer(ConnectionState):
     cdef int _write_below_now(self, const uint8_t* data, Py_ssize_t size) except -1:
         """Write to a loop's own transport what was held back, or a payload after its header."""
         cdef Py_ssize_t piece
-        self._written += size
+        count_written(self, size)
         while size > 0 and self._write_below is not None:
             piece = min(size, PIECE_SIZE)
             self._write_object(PyBytes_FromStringAndSize(<const char*> data, piece))
@@ -449,7 +477,7 @@ cdef class Writer(ConnectionState):
         if self._wire is None:
             self._write(head, head_size)
             return self._write(data, size)
-        self._written += head_size + size
+        count_written(self, head_size + size)
         try:
             return self._wire.write_two(head, head_size, data, size, owner)
         except BaseException as error:
@@ -469,6 +497,19 @@ cdef class Writer(ConnectionState):
         return 0
 
     # The write queue
+
+    cdef int _note_queue(self, Py_ssize_t size) noexcept:
+        move_queue(self._totals, size - self._counted_queue)
+        self._counted_queue = size
+        return 0
+
+    cdef bint _lacks_room(self, Py_ssize_t size) except -1:
+        cdef Py_ssize_t queued = self._queue_below()
+        if self._wire is None:      # a transport that is not ours, and tells nobody
+            self._note_queue(queued)
+        if self._pending is not None:
+            queued += self._pending.used
+        return queued + size > self._options.max_write_queue_size
 
     cdef int _exempt_from_limit(self, bint exempt) noexcept:
         self._unlimited = exempt

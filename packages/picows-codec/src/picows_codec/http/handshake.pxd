@@ -48,6 +48,8 @@ cdef class OpeningHandshake:
     cdef Py_ssize_t feed(self, const uint8_t* data, Py_ssize_t size) except -1
     # Set the addresses of the request, as pack_address returns them.
     cdef int set_addresses(self, object remote, object local) except -1
+    # Whether the peer's request is for an upgrade to WebSocket, valid or not.
+    cdef bint asks_for_upgrade(self) noexcept
     # The factory's result is there, which was deferred.
     cpdef resolve(self, object result)
     # Remember the task that runs what was deferred.

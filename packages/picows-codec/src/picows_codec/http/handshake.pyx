@@ -213,6 +213,9 @@ cdef class OpeningHandshake:
         self.response_begun = True
         return 0
 
+    cdef bint asks_for_upgrade(self) noexcept:
+        return self._head.upgrade_websocket
+
     cdef bint is_full(self) noexcept:
         return (
             self.deferred is not None and self._pieces is not None

@@ -138,6 +138,8 @@ cdef class StreamWire(Member):
 
     cdef int _queued(self, Py_ssize_t size) except -1:
         self._size += size
+        if self._endpoint is not None:
+            self._endpoint._note_queue(self._size)
         if not self.watched_events & WRITABLE:
             self._update_interest()
         return self._pause_if_full()
@@ -169,6 +171,8 @@ cdef class StreamWire(Member):
             return self._socket_failed(errno, "send")
         self._queue.remove(count)
         self._size -= count
+        if self._endpoint is not None:
+            self._endpoint._note_queue(self._size)
         if self._size == 0:
             self._queue = None
             self._update_interest()

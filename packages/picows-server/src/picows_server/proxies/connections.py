@@ -67,8 +67,8 @@ class ProxiedConnections(Connections):
     async def _read_header(self, sock: socket.socket, peer: object) -> Any:
         """The address of the client, or of the peer if it speaks for itself."""
         if not self._proxies.hold(peer):
-            await self._respond(sock, 403, "Connections come through a proxy.\n")
-            raise ProxyHeaderError("the peer is not one of trusted_proxies")
+            status = await self._respond(sock, 403, "Connections come through a proxy.\n")
+            raise ProxyHeaderError("the peer is not one of trusted_proxies", status)
         header = ProxyHeader()
         try:
             while header.wanted:
@@ -79,20 +79,23 @@ class ProxiedConnections(Connections):
                 if not data:
                     raise ProxyHeaderError("the connection was closed within the PROXY protocol")
                 header.feed(data)
-        except ProxyHeaderError:
-            await self._respond(sock, 400, "The PROXY protocol is wanted before anything else.\n")
+        except ProxyHeaderError as error:
+            error.status = await self._respond(
+                sock, 400, "The PROXY protocol is wanted before anything else.\n"
+            )
             raise
         return peer if header.source is None else header.source
 
-    async def _respond(self, sock: socket.socket, status: int, text: str) -> None:
-        """Say why the connection is closed, where a peer can read that."""
+    async def _respond(self, sock: socket.socket, status: int, text: str) -> Optional[int]:
+        """Say why the connection is closed, where a peer can read that: the status, else None."""
         if self._backend.has_tls:
-            return
+            return None
         response = WSUpgradeResponse.create_error_response(status, text).to_bytes()
         with contextlib.suppress(OSError, asyncio.TimeoutError):
             sock.send(response)  # an empty buffer takes it at once
             sock.shutdown(socket.SHUT_WR)
             await asyncio.wait_for(self._discard_rest(sock), _LINGER)
+        return status
 
     async def _discard_rest(self, sock: socket.socket) -> None:
         # Closing a socket with unread bytes resets the connection: the response would be lost.
@@ -117,6 +120,7 @@ class ProxiedConnections(Connections):
                     return
             if error is not None:
                 self._log_header(peer, error)
+        self.totals.failed_before_handshake(getattr(error, "status", None))
         sock.close()
         self._look_at_limits()
         self._released()

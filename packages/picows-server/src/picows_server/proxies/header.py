@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from ipaddress import IPv4Address, IPv6Address
+from typing import Optional
 
 from picows_codec.socket_address import SocketAddress
 from picows_server.proxies.networks import parse_ip
@@ -39,7 +40,14 @@ _CRC32C = 0x03
 
 
 class ProxyHeaderError(ValueError):
-    """The bytes are no header of the PROXY protocol; the text shows none of them."""
+    """The bytes are no header of the PROXY protocol; the text shows none of them.
+
+    ``status``: of the response that the peer got, or None.
+    """
+
+    def __init__(self, text: str, status: Optional[int] = None) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 class ProxyHeader:

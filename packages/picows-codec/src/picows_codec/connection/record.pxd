@@ -1,0 +1,40 @@
+"""What is kept of one connection for those who ask about it. Private tier."""
+
+from libc.stdint cimport uint8_t, uint64_t
+
+cdef class Record:
+    """Exists with collect_stats=True, for an access log, and once somebody asks for the id."""
+
+    cdef uint64_t frames_received
+    cdef uint64_t messages_received     # of which the first frame has arrived
+    cdef uint64_t frames_sent
+    cdef uint64_t messages_sent
+    cdef double heard                   # when bytes came last, on the connection's clock
+    cdef double ended                   # when it ended; 0: it has not
+    cdef double latency                 # seconds of the last round trip; 0: none was measured
+    cdef object request                 # of the opening handshake; None before it arrived
+    cdef object status                  # of its response, or None
+    cdef str id
+
+cdef inline void record_received(
+        Record self, Py_ssize_t frames, Py_ssize_t messages) noexcept:
+    self.frames_received += frames
+    self.messages_received += messages
+
+cdef inline void record_sent(Record self, uint8_t first_byte, Py_ssize_t frames) noexcept:
+    self.frames_sent += frames
+    if 1 <= first_byte & 0x0F <= 2:
+        self.messages_sent += frames
+
+cdef inline void record_heard(Record self, double now) noexcept:
+    self.heard = now
+
+cdef inline void record_end(Record self, double now) noexcept:
+    self.ended = now
+
+cdef inline void record_latency(Record self, double seconds) noexcept:
+    self.latency = seconds
+
+cdef int record_outcome(Record self, object request, object response) except -1
+
+cdef Record new_record()
