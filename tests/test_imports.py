@@ -227,6 +227,7 @@ SERVER_ROOMS = (
     "http.health",
     "http.routes",
     "server",
+    "http.metrics",
     "call",
     "create",
     "serving",

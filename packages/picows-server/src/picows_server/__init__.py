@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from picows_server.certificates.watching import WSCertificateWatch, watch_certificates
     from picows_server.http.files import files
     from picows_server.http.health import health, ready
+    from picows_server.http.metrics import MetricsCollector, metrics, metrics_page
     from picows_server.http.pages import page
     from picows_server.kernel_tls import WSKernelTls, kernel_tls_of
     from picows_server.running.blocking import run
@@ -79,6 +80,9 @@ else:
             **SHARED_NAMES,
             "files": "picows_server.http.files",
             "health": "picows_server.http.health",
+            "MetricsCollector": "picows_server.http.metrics",
+            "metrics": "picows_server.http.metrics",
+            "metrics_page": "picows_server.http.metrics",
             "page": "picows_server.http.pages",
             "ready": "picows_server.http.health",
             "WSCertificateWatch": "picows_server.certificates.watching",
@@ -93,6 +97,7 @@ else:
     )
 
 __all__ = [
+    "MetricsCollector",
     "WSAutoPingStrategy",
     "WSBatchListener",
     "WSCertificateWatch",
@@ -147,6 +152,8 @@ __all__ = [
     "files",
     "health",
     "kernel_tls_of",
+    "metrics",
+    "metrics_page",
     "page",
     "ready",
     "reload_certificate",

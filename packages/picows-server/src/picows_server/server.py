@@ -164,7 +164,7 @@ class WSServer(asyncio.AbstractServer):
         It takes a few microseconds, however many connections there are, because each adds to the
         totals what it does: at the end of a read, so that a callback may miss what is delivered in
         the same read. The first call starts to measure the event loop's lag, with a timer of half a
-        second that ends five minutes after the last call.
+        second that ends five minutes after the last call. Any thread may call.
         """
         from picows_server.loop_lag import LoopLag  # noqa: PLC0415 - for those who ask
         from picows_server.stats import WSServerStats  # noqa: PLC0415
