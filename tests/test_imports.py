@@ -29,6 +29,7 @@ CODEC_ROOMS = (
     "url_grammar",
     "log_text",
     "disconnect",
+    "stats",
     "socket_address",
     "readiness",
     "lazy_names",

@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from picows_codec.coroutines.connection import WSConnection
     from picows_codec.deflate.parameters import WSPermessageDeflate
     from picows_codec.prepared import WSPreparedMessage
+    from picows_codec.stats import WSConnectionStats
     from picows_codec.tap import WSTap
     from picows_codec.tap_types import WSDirection
 else:
@@ -81,6 +82,7 @@ __all__ = [
     "WSConnection",
     "WSConnectionClosed",
     "WSConnectionError",
+    "WSConnectionStats",
     "WSDataTimeout",
     "WSDirection",
     "WSDisconnectCause",

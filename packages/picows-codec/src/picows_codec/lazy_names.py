@@ -15,6 +15,7 @@ __all__ = ["SHARED_NAMES", "lazy_names"]
 SHARED_NAMES = {
     "WSBatchListener": "picows_codec.batch",
     "WSConnection": "picows_codec.coroutines.connection",
+    "WSConnectionStats": "picows_codec.stats",
     "WSDirection": "picows_codec.tap_types",
     "WSPermessageDeflate": "picows_codec.deflate.parameters",
     "WSPreparedMessage": "picows_codec.prepared",

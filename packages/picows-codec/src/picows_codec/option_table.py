@@ -420,6 +420,14 @@ OPTIONS = (
         speed="a copy and a call per read and write",
     ),
     Option(
+        "collect_stats",
+        Flag(),
+        False,
+        "count what each connection does, for ``stats()`` of its transport",
+        memory="some 150 bytes",
+        speed="a look at the clock per read",
+    ),
+    Option(
         "busy_poll",
         Flag(),
         False,

@@ -89,5 +89,7 @@ class WSConnectionOptions(TypedDict, total=False):
     """Called as ``tap(direction, data, time_ns)`` with the bytes of every read and write, the
     handshake's included; or a ``WSTap``, or an object with ``new_tap(role, url)``, which makes
     one for each connection; see Taps; None: nobody sees them. Default: None."""
+    collect_stats: bool
+    """Count what each connection does, for ``stats()`` of its transport. Default: False."""
     busy_poll: bool
     """The loop polls instead of sleeping. Default: False."""

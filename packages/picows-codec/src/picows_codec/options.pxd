@@ -28,4 +28,5 @@ cdef class WSOptions:
     cdef readonly bint coalesce_writes
     cdef readonly object compression
     cdef readonly object tap
+    cdef readonly bint collect_stats
     cdef readonly bint busy_poll

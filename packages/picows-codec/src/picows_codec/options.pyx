@@ -67,6 +67,7 @@ cdef class WSOptions:
     ``tap`` (None): called as ``tap(direction, data, time_ns)`` with the bytes of every read and
         write, the handshake's included; or a ``WSTap``, or an object with ``new_tap(role,
         url)``, which makes one for each connection; see Taps; None: nobody sees them
+    ``collect_stats`` (False): count what each connection does, for ``stats()`` of its transport
     ``busy_poll`` (False): the loop polls instead of sleeping
     """
 
@@ -95,6 +96,7 @@ cdef class WSOptions:
         self.coalesce_writes = values["coalesce_writes"]
         self.compression = values["compression"]
         self.tap = values["tap"]
+        self.collect_stats = values["collect_stats"]
         self.busy_poll = values["busy_poll"]
 
     @staticmethod

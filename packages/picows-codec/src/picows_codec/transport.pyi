@@ -9,6 +9,7 @@ from picows_codec.disconnect import WSCloseHandshake, WSDisconnectCause, WSState
 from picows_codec.http.upgrade import WSUpgradeRequest, WSUpgradeResponse
 from picows_codec.prepared import WSPreparedMessage
 from picows_codec.socket_address import SocketAddress
+from picows_codec.stats import WSConnectionStats
 
 @final
 class Cork:
@@ -66,6 +67,9 @@ class WSTransport:
         self, rounds: SupportsIndex = 1
     ) -> Coroutine[Any, Any, list[float]]: ...
     def notify_user_specific_pong_received(self) -> None: ...
+    def stats(self) -> WSConnectionStats: ...
+    @property
+    def connection_id(self) -> str: ...
     @property
     def state(self) -> WSState: ...
     @property

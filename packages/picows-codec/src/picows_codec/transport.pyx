@@ -412,7 +412,24 @@ cdef class WSTransport:
         """
         self._connection.user_pong_received()
 
+    def stats(self):
+        """A :class:`WSConnectionStats` of what the connection has done, also after its end.
+
+        Needs the option ``collect_stats=True``, else it raises :class:`WSStateError`. Frames that
+        were received count at the end of their read. Raises :class:`WSThreadError` on another
+        thread than the event loop's.
+        """
+        return self._connection.stats()
+
     # State
+
+    @property
+    def connection_id(self):
+        """A short str that no other connection has, for logs: ``extra`` of the library's has it.
+
+        It is made when somebody first asks.
+        """
+        return self._connection.connection_id
 
     @property
     def state(self):

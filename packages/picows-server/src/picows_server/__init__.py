@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from picows_codec.coroutines.connection import WSConnection
     from picows_codec.deflate.parameters import WSPermessageDeflate
     from picows_codec.prepared import WSPreparedMessage
+    from picows_codec.stats import WSConnectionStats
     from picows_codec.tap import WSTap
     from picows_codec.tap_types import WSDirection
     from picows_server.certificates.reloading import reload_certificate
@@ -108,6 +109,7 @@ __all__ = [
     "WSConnection",
     "WSConnectionClosed",
     "WSConnectionError",
+    "WSConnectionStats",
     "WSDataTimeout",
     "WSDirection",
     "WSDisconnectCause",

@@ -38,6 +38,8 @@ cdef class Closing(Receiver):
     cdef bint _is_certain(self, uint8_t* looks, int most, uint8_t heard_bit) except -1
 
     cdef str _peer(self)
+    # What a record of the log says of the connection beside its text.
+    cdef dict _log_fields(self)
     cdef int _debug(self, str text, object detail) except -1
     cdef int _debug_close(self, str text, bytes payload) except -1
     cdef int _debug_end(self) except -1

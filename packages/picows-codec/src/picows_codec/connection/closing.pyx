@@ -131,6 +131,13 @@ cdef class Closing(Receiver):
             return unpack_address(self._local_address)
 
     @property
+    def connection_id(self):
+        """See :attr:`WSTransport.connection_id`."""
+        with cython.critical_section(self):
+            self._begin_record()
+            return self._record.id
+
+    @property
     def disconnect_cause(self):
         """See :attr:`WSTransport.disconnect_cause`."""
         return self._complete_cause()
@@ -140,9 +147,24 @@ cdef class Closing(Receiver):
     cdef str _peer(self):
         return format_address(unpack_address(self._remote_address))
 
+    cdef dict _log_fields(self):
+        """No name is an attribute of ``logging.LogRecord``, which a record must not replace."""
+        cause = self._complete_cause()
+        return {
+            "peer": self._peer(),
+            "path": None,
+            "connection_id": self.connection_id,
+            "cause": None if cause is None else cause.kind.name.lower(),
+            "code": None if cause is None else int(cause.code),
+            "bytes_received": self._taken,
+            "bytes_sent": self._written,
+            "seconds": None,
+        }
+
     cdef int _debug(self, str text, object detail) except -1:
         if self._logger.isEnabledFor(DEBUG):
-            self._logger.debug("%s: " + text, self._peer(), detail)
+            self._logger.debug(
+                "%s: " + text, self._peer(), detail, extra=self._log_fields())
         return 0
 
     cdef int _debug_close(self, str text, bytes payload) except -1:
@@ -157,7 +179,8 @@ cdef class Closing(Receiver):
 
     cdef int _log_listener_error(self, str callback, object error) except -1:
         self._logger.error(
-            "%s: the listener's %s raised an exception", self._peer(), callback, exc_info=error)
+            "%s: the listener's %s raised an exception", self._peer(), callback, exc_info=error,
+            extra=self._log_fields())
         return 0
 
     # The deadline

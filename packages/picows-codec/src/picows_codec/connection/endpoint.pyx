@@ -16,6 +16,7 @@ from picows_codec.connection.closing cimport drop_tracebacks
 from picows_codec.connection.keepalive cimport KeepAlive, new_keepalive
 from picows_codec.connection.progress cimport DataWatch, StallWatch
 from picows_codec.connection.receiver cimport set_witness
+from picows_codec.connection.record cimport Record, record_end
 from picows_codec.connection.state cimport (
     CLOSED,
     CONNECTING,
@@ -276,6 +277,8 @@ cdef class WSEndpoint(Handshaking):
         self._opening_failed(error)
         self._count_end()
         self._advance(ENDS)
+        if self._record is not None:
+            record_end(self._record, self._now())
         self._note_unsent()
         self._release()
         try:
@@ -293,6 +296,8 @@ cdef class WSEndpoint(Handshaking):
                 keepalive.give_up_roundtrips(
                     WSConnectionError, "the connection ended before the pong")
             self._debug_end()
+            if self._record is not None:
+                self.record_ended()
             if witness is not None:
                 witness.saw_end(self._complete_cause())
 
@@ -306,6 +311,49 @@ cdef class WSEndpoint(Handshaking):
         elif self._handshake is not None:
             self._totals.count_closed(_HANDSHAKE_FAILURE)
         return 0
+
+    def record_ended(self):
+        """The connection has ended; called where a record of it was kept. For subclasses."""
+
+    def keep_record(self):
+        """Keep what :meth:`outcome` and :meth:`counts` give. Call it before ``connection_made``."""
+        self._begin_record()
+
+    def outcome(self):
+        """The request, and the status of its response; None for what there was not."""
+        cdef Record record = self._record
+        return None if record is None else record.request, None if record is None else record.status
+
+    def log_fields(self):
+        """The fields of a record of the log about this connection: for ``extra=``."""
+        return self._log_fields()
+
+    def counts(self):
+        """A :class:`WSConnectionStats` of what is recorded."""
+        from picows_codec.stats import WSConnectionStats
+
+        cdef Record record = self._record
+        cdef double now = record.ended or self._now()
+        return WSConnectionStats(
+            age=now - self._began,
+            last_heard=now - record.heard,
+            rtt=record.latency or None,
+            messages_received=record.messages_received,
+            messages_sent=record.messages_sent,
+            frames_received=record.frames_received,
+            frames_sent=record.frames_sent,
+            bytes_received=self._taken,
+            bytes_sent=self._written,
+        )
+
+    def stats(self):
+        """See :meth:`WSTransport.stats`."""
+        self.check_thread()
+        if not self._options.collect_stats:
+            raise WSStateError(
+                "the connection does not count what it does: pass collect_stats=True to ws_connect"
+                " or ws_create_server")
+        return self.counts()
 
     def give_up(self):
         """No transport will come. Has no effect after ``connection_made``."""

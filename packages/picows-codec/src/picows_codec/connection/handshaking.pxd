@@ -19,6 +19,8 @@ cdef class Handshaking(Closing):
     cdef int _begin_handshaking(self, OpeningHandshake handshake, object deadline) except -1
     cdef int _release_handshaking(self) except -1
     cdef int _start_handshake(self) except -1
+    # Seconds since connection_made, or until the end.
+    cdef double _age(self) except -1.0
 
     cdef int _wait_for_result(self) except -1
     cdef int _stop_waiting(self) except -1

@@ -10,9 +10,9 @@ from libc.stdint cimport uint8_t
 from picows_codec.callbacks cimport check_callbacks
 from picows_codec.connection.closing cimport drop_tracebacks
 from picows_codec.connection.receiver cimport HEARD_FOR_VERDICT
-from picows_codec.connection.state cimport CONNECTING, HANDSHAKE_FAILED, OPENED, READS
+from picows_codec.connection.state cimport CLOSED, CONNECTING, HANDSHAKE_FAILED, OPENED, READS
 from picows_codec.connection.writer cimport begin_read, end_read, expect_more
-from picows_codec.connection.record cimport record_outcome
+from picows_codec.connection.record cimport record_heard, record_outcome
 from picows_codec.deadlines cimport SECOND_LOOK, time_left
 from picows_codec.http.upgrade cimport ws_remote_address
 from picows_codec.listener cimport WSListener
@@ -22,6 +22,7 @@ from picows_codec.deferred_response import DeferredResponse
 from picows_codec.disconnect import WSDisconnectKind
 from picows_codec.errors import WSHandshakeError, WSHandshakeTimeout
 from picows_codec.listener_factory import await_result
+from picows_codec.log_text import one_line
 
 from types import CoroutineType
 
@@ -80,12 +81,34 @@ cdef class Handshaking(Closing):
                 self._opened_waiter.set_result((self._transport, self._listener))
         return self._opened_waiter
 
+    cdef dict _log_fields(self):
+        cdef dict found = Closing._log_fields(self)
+        request = self._request
+        if request is None and self._handshake is not None:
+            request = self._handshake.request
+        if request is None and self._record is not None:
+            request = self._record.request
+        if request is not None:     # without the query, which may hold secrets
+            found["path"] = one_line(request.path.partition("?")[0])
+        if self._transport_below is not None or self._state == CLOSED:
+            found["seconds"] = round(self._age(), 6)
+        return found
+
+    cdef double _age(self) except -1.0:
+        if self._record is not None and self._record.ended:
+            return self._record.ended - self._began
+        return self._now() - self._began
+
     cdef int _start_handshake(self) except -1:
         cdef bytes data
         cdef double deadline
         self._handshake.set_addresses(self._remote_address, self._local_address)
         deadline = self._began
         self._began = self._now()
+        if self._options.collect_stats:
+            self._begin_record()
+        if self._record is not None:
+            record_heard(self._record, self._began)
         if deadline:
             self._watch(time_left(deadline, self._began))
         else:
@@ -166,7 +189,7 @@ cdef class Handshaking(Closing):
             if task.exception() is not None:
                 self._logger.error(
                     "%s: the listener factory failed after the connection had ended", self._peer(),
-                    exc_info=task.exception())
+                    exc_info=task.exception(), extra=self._log_fields())
             elif isinstance(task.result(), DeferredResponse):
                 task.result().cancel()
             return
@@ -202,7 +225,9 @@ cdef class Handshaking(Closing):
         try:
             handshake.deferred.resume_writing()
         except Exception as error:
-            self._logger.error("%s: sending the response failed", self._peer(), exc_info=error)
+            self._logger.error(
+                "%s: sending the response failed", self._peer(), exc_info=error,
+                extra=self._log_fields())
             drop_tracebacks(error)
             return self._abort_response(error)
         return 0
@@ -300,20 +325,25 @@ cdef class Handshaking(Closing):
         if error is None:
             self._logger.debug(
                 "%s: the upgrade request was answered without an upgrade: %d %s", self._peer(),
-                self._handshake.response.status, self._handshake.response.reason)
+                self._handshake.response.status, self._handshake.response.reason,
+                extra=self._log_fields())
             self._opening_failed(WSHandshakeError(
                 "the upgrade request was answered without an upgrade"))
         elif isinstance(error, WSHandshakeError) and not self._handshake.factory_failed:
             log = self._logger.debug if is_told else self._logger.info
-            log("%s: the opening handshake failed: %s", self._peer(), error)
+            log(
+                "%s: the opening handshake failed: %s", self._peer(), error,
+                extra=self._log_fields())
         elif isinstance(error, WSHandshakeError) and error.__traceback__ is None:
             # Nothing was raised: the task was too slow, or was cancelled.
-            self._logger.error("%s: the opening handshake failed: %s", self._peer(), error)
+            self._logger.error(
+                "%s: the opening handshake failed: %s", self._peer(), error,
+                extra=self._log_fields())
         else:
             self._logger.error(
                 "%s: the listener factory failed" if self._handshake.factory_failed
                 else "%s: the opening handshake failed because of an error in picows",
-                self._peer(), exc_info=error)
+                self._peer(), exc_info=error, extra=self._log_fields())
             drop_tracebacks(error)
         self._set_cause(WSDisconnectKind.HANDSHAKE_FAILURE, error)
         if error is not None:
@@ -366,7 +396,7 @@ cdef class Handshaking(Closing):
                 return self._watch_anew(self._options.stall_timeout)
             error = WSHandshakeTimeout(
                 f"the peer did not read the response {self._within('stall_timeout')}")
-            self._logger.info("%s: %s", self._peer(), error)
+            self._logger.info("%s: %s", self._peer(), error, extra=self._log_fields())
             return self._abort_response(error)
         self._stop_waiting()
         self._handshake.feed_timeout()

@@ -9,6 +9,7 @@ cimport cython
 from picows_codec.connection.closing cimport MOST_LOOKS, Closing
 from picows_codec.connection.progress cimport bytes_taken
 from picows_codec.connection.receiver cimport HEARD_FOR_IDLE, HEARD_FOR_VERDICT
+from picows_codec.connection.record cimport record_latency
 from picows_codec.constants cimport WS_OP_PONG
 from picows_codec.deadlines cimport SECOND_LOOK
 from picows_codec.frames cimport WSFrame
@@ -181,6 +182,8 @@ cdef class KeepAlive:
             while self._roundtrips and self._roundtrips[0][2] < self._ping_time:
                 self._end_roundtrip(connection)
             self.latency = <double> perf_counter() - self._ping_time
+            if connection._record is not None:
+                record_latency(connection._record, self.latency)
             self._note(connection)
             return True
         for index in range(len(self._roundtrips or ())):
@@ -229,6 +232,8 @@ cdef class KeepAlive:
             self._roundtrips = None
         self._note(connection)
         self.latency = <double> perf_counter() - <double> start
+        if connection._record is not None:
+            record_latency(connection._record, self.latency)
         if not future.done():
             future.set_result(self.latency)
         return 0

@@ -81,7 +81,8 @@ cdef class GuardedTap(Witness):
         cdef Closing connection = self._connection
         self._tap = None
         connection._logger.error(
-            "%s: the tap failed, and is used no more", connection._peer(), exc_info=error)
+            "%s: the tap failed, and is used no more", connection._peer(), exc_info=error,
+            extra=connection._log_fields())
         if not isinstance(error, Exception):
             # The loop raises it, outside of the read or write, which it must not interrupt.
             connection._loop.call_soon(_raise, error)
