@@ -204,6 +204,7 @@ SERVER_ROOMS = (
     "stats",
     "loop_lag",
     "protocol",
+    "access_log",
     "backend",
     "sni.__init__",
     "sni.client_hello",

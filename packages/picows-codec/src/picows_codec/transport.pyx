@@ -421,6 +421,16 @@ cdef class WSTransport:
         """
         return self._connection.stats()
 
+    def log_fields(self):
+        """A new dict for ``extra`` of a record of the log about the connection.
+
+        The library's own records have it, too: ``peer``, ``path`` (without the query),
+        ``connection_id``, ``cause`` and ``code`` once the connection ends (a
+        :class:`WSDisconnectKind` in lower case, and the close code), ``bytes_received``,
+        ``bytes_sent``, and ``seconds`` since the connection began. What is not known is None.
+        """
+        return self._connection.log_fields()
+
     # State
 
     @property

@@ -14,7 +14,7 @@ import sys
 from typing import Callable, Optional, Sequence
 
 from picows_codec.socket_address import format_address
-from picows_server.logs import Logger
+from picows_server.logs import Logger, log_fields
 
 __all__ = ["Acceptor", "AwaitingAcceptor", "ReadinessAcceptor"]
 
@@ -99,14 +99,21 @@ class Acceptor:
         except OSError as error:
             # Some platforms refuse options on a connection that the peer has reset.
             self._logger.debug(
-                "%s: the connection was lost before it was served: %s", format_address(peer), error
+                "%s: the connection was lost before it was served: %s",
+                format_address(peer),
+                error,
+                extra=log_fields(format_address(peer)),
             )
             sock.close()
             return
         try:
             self._accepted(sock, peer)
         except Exception:
-            self._logger.exception("%s: the connection could not be served", format_address(peer))
+            self._logger.exception(
+                "%s: the connection could not be served",
+                format_address(peer),
+                extra=log_fields(format_address(peer)),
+            )
             sock.close()
 
     def _log_retry(self, error: OSError) -> None:

@@ -7,7 +7,7 @@ import functools
 import logging
 import socket
 import weakref
-from typing import Any, Callable, Dict, Optional, Sequence, Set, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence, Set, Tuple
 
 from picows_codec import (
     ServerHandshake,
@@ -25,12 +25,15 @@ from picows_codec.tls import describe_tls_failure, is_file_failure
 from picows_codec.totals import Totals
 from picows_server.backend import Backend
 from picows_server.limits import LimitWatch
-from picows_server.logs import Logger
+from picows_server.logs import Logger, log_fields
 from picows_server.origins import is_upgrade
 from picows_server.protocol import ProtocolOwner, ServerProtocol
 from picows_server.routing import Route, RouteResult
 from picows_server.slices import in_slices
 from picows_server.tls_deadline import TlsDeadline
+
+if TYPE_CHECKING:
+    from picows_server.access_log import AccessLog
 
 __all__ = ["Connections"]
 
@@ -63,12 +66,14 @@ class Connections(ProtocolOwner):
         max_connections: Optional[int],
         max_pending_handshakes: Optional[int],
         refuses_when_full: bool = False,
+        access_log: Optional[AccessLog] = None,
     ) -> None:
         #: What all connections have done so far.
         self.totals = Totals()
         self._loop = loop
         self._route = route
         self._refuses_when_full = refuses_when_full
+        self._access_log = access_log
         if refuses_when_full and max_connections is not None:
             self._route = functools.partial(_route_with_limit, self._is_full, route)
         self._options = options
@@ -145,6 +150,8 @@ class Connections(ProtocolOwner):
             remote_address=peer,
             totals=self.totals,
         )
+        if self._access_log is not None:
+            protocol.keep_record()
         connecting = self._backend.connect(sock, protocol)
         if connecting is not None:
             task = self._loop.create_task(connecting)
@@ -248,6 +255,10 @@ class Connections(ProtocolOwner):
         self._look_at_limits()
         self._released()
 
+    def connection_recorded(self, protocol: ServerProtocol) -> None:
+        if self._access_log is not None:
+            self._access_log.write(protocol)
+
     def response_begun(self, protocol: ServerProtocol) -> None:
         self._responding.add(protocol)
         # Nothing else bounds how many a server serves that refuses upgrades when it is full.
@@ -339,10 +350,14 @@ class Connections(ProtocolOwner):
                 else "%s: the connection was lost before it was served: %s",
                 format_address(peer),
                 describe_tls_failure(error),
+                extra=log_fields(format_address(peer)),
             )
         else:
             self._logger.error(
-                "%s: the connection could not be served", format_address(peer), exc_info=error
+                "%s: the connection could not be served",
+                format_address(peer),
+                exc_info=error,
+                extra=log_fields(format_address(peer)),
             )
 
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from typing_extensions import ParamSpec, Unpack
 
     from picows_codec.option_types import WSConnectionOptions
+    from picows_server.access_log import AccessLog
     from picows_server.http.routes import Routes
     from picows_server.proxies.networks import Network
 
@@ -76,6 +77,7 @@ async def ws_create_server(
     trusted_proxies: Iterable[Network] = (),
     proxy_protocol: bool = False,
     forwarded_header: Optional[str] = None,
+    access_log: Union[bool, str, Logger] = False,
     **options: Unpack[WSConnectionOptions],
 ) -> WSServer:
     """Start a WebSocket server (RFC 6455) in the running event loop.
@@ -163,6 +165,10 @@ async def ws_create_server(
     How to serve
         ``logger_name``: a name below ``picows.``, or a logger; None is ``"server"``.
 
+        ``access_log``: True writes a line to the logger ``picows.access`` for each connection when
+        it has ended, also for plain HTTP; a name below ``picows.`` or a logger: there. It is a
+        record of level INFO with pairs such as ``status=101``; see the guide.
+
         ``backend``: ``"stream"`` (picows' own, for plain sockets on POSIX), ``"aiofastnet"``,
         ``"loop"`` (the event loop's transports), or ``"auto"``: ``"stream"`` for ``ws://`` and
         ``"aiofastnet"`` for ``wss://`` if they are available, else ``"loop"``. ``"auto"`` also
@@ -190,6 +196,7 @@ async def ws_create_server(
             None if origins is None else OriginSet(origins),
             logger,
         )
+        checked_access_log = _access_log(access_log)
         _check_flag("proxy_protocol", proxy_protocol)
         route, make_connections = _behind_proxies(
             route, logger, trusted_proxies, proxy_protocol, forwarded_header
@@ -238,6 +245,7 @@ async def ws_create_server(
             max_connections=max_connections,
             max_pending_handshakes=max_pending_handshakes,
             refuses_when_full=when_full == "refuse",
+            access_log=checked_access_log,
             make_connections=make_connections,
         )
         import_module("picows_server.draining")  # not while serving
@@ -249,6 +257,14 @@ async def ws_create_server(
                 server.close()
                 raise
         return server
+
+
+def _access_log(value: Union[bool, str, Logger]) -> Optional[AccessLog]:
+    if value is False:
+        return None
+    from picows_server.access_log import make_access_log  # noqa: PLC0415 - for those who use it
+
+    return make_access_log(value)
 
 
 def _routes(routes: abc.Mapping[str, Any], url: ServerURL, logger: Logger) -> Routes:

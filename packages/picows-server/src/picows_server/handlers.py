@@ -110,7 +110,10 @@ class Handlers:
 
     def _failed(self, connection: WSConnection, error: BaseException) -> None:
         self._logger.error(
-            "%s: the handler failed", format_address(connection.remote_address), exc_info=error
+            "%s: the handler failed",
+            format_address(connection.remote_address),
+            exc_info=error,
+            extra=connection.transport.log_fields(),
         )
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Union
+from typing import Any, Dict, Optional, Union
 
-__all__ = ["Logger", "resolve_logger"]
+from picows_codec.log_text import one_line
+
+__all__ = ["Logger", "log_fields", "resolve_logger"]
 
 Logger = Union[logging.Logger, "logging.LoggerAdapter[Any]"]
 
@@ -19,3 +21,20 @@ def resolve_logger(name: Union[str, Logger, None]) -> Logger:
     if isinstance(name, (logging.Logger, logging.LoggerAdapter)):
         return name
     raise TypeError(f"logger_name must be a str, a logger or None, not {type(name).__name__}")
+
+
+def log_fields(peer: str, path: Optional[str] = None) -> Dict[str, Any]:
+    """The fields of a record about a connection of which no more is known, for ``extra=``.
+
+    They are those of the codec's records: see :meth:`WSEndpoint.log_fields`.
+    """
+    return {
+        "peer": peer,
+        "path": None if path is None else one_line(path),
+        "connection_id": None,
+        "cause": None,
+        "code": None,
+        "bytes_received": None,
+        "bytes_sent": None,
+        "seconds": None,
+    }

@@ -27,6 +27,10 @@ class ProtocolOwner:
         """A response that is sent in parts has begun, or goes on."""
         raise NotImplementedError
 
+    def connection_recorded(self, protocol: ServerProtocol) -> None:
+        """``protocol`` has ended, and its record is complete."""
+        raise NotImplementedError
+
     def task_started(self, task: asyncio.Task[Any]) -> None:
         """A task has begun to decide about a request."""
         raise NotImplementedError
@@ -59,6 +63,10 @@ class ServerProtocol(WSEndpoint, asyncio.BufferedProtocol):
             totals=totals,
         )
         self._owner = owner
+
+    def record_ended(self) -> None:
+        """The listener was told of the end."""
+        self._owner.connection_recorded(self)
 
     def create_task(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Start a coroutine for whose end the server waits when it is closed."""

@@ -15,7 +15,7 @@ from picows_codec.deferred_response import DeferredResponse
 from picows_codec.listener_factory import bind_route
 from picows_codec.log_text import quoted
 from picows_codec.socket_address import format_address
-from picows_server.logs import Logger, resolve_logger
+from picows_server.logs import Logger, log_fields, resolve_logger
 from picows_server.origins import OriginSet
 
 __all__ = [
@@ -131,7 +131,13 @@ def takes_scope(function: Any) -> bool:
 def log_refusal(logger: Logger, request: WSUpgradeRequest, status: str, why: str) -> None:
     """Write the line about a request that the server refuses by itself."""
     peer = format_address(request.remote_address)
-    logger.info("%s: the opening handshake failed: %s: %s", peer, status, why)
+    logger.info(
+        "%s: the opening handshake failed: %s: %s",
+        peer,
+        status,
+        why,
+        extra=log_fields(peer, target_path(request.path)),
+    )
 
 
 def target_path(target: str) -> str:

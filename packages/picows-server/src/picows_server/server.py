@@ -21,6 +21,7 @@ from picows_server.url import ServerURL
 if TYPE_CHECKING:
     from picows_codec.coroutines.connection import WSConnection
     from picows_server.draining import Drain, DrainPlan
+    from picows_server.access_log import AccessLog
     from picows_server.handlers import Handlers
     from picows_server.protocol import ServerProtocol
     from picows_server.loop_lag import LoopLag
@@ -53,6 +54,7 @@ class WSServer(asyncio.AbstractServer):
         max_connections: Optional[int],
         max_pending_handshakes: Optional[int],
         refuses_when_full: bool,
+        access_log: Optional[AccessLog] = None,
         make_connections: Callable[..., Connections] = Connections,
     ) -> None:
         self._loop = loop
@@ -80,6 +82,7 @@ class WSServer(asyncio.AbstractServer):
             max_connections=max_connections,
             max_pending_handshakes=max_pending_handshakes,
             refuses_when_full=refuses_when_full,
+            access_log=access_log,
         )
         self._acceptor: Optional[Acceptor] = None
         # The tasks of ``serve``, or of an application.

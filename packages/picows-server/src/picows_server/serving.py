@@ -36,10 +36,16 @@ from picows_server.create import ws_create_server
 from picows_server.handlers import Handler, Handlers
 from picows_server.hosting import HostedApplication
 from picows_server.listen import given_sockets
-from picows_server.logs import Logger, resolve_logger
+from picows_server.logs import Logger, log_fields, resolve_logger
 from picows_server.option_names import SERVE_MEANINGS
 from picows_server.origins import Origins, is_upgrade
-from picows_server.routing import Decision, ListenerFactory, RouteResult, takes_scope
+from picows_server.routing import (
+    Decision,
+    ListenerFactory,
+    RouteResult,
+    takes_scope,
+    target_path,
+)
 from picows_server.server import WSServer
 from picows_server.tls import ServerContexts
 
@@ -94,6 +100,7 @@ async def serve(
     trusted_proxies: Iterable[Network] = (),
     proxy_protocol: bool = False,
     forwarded_header: Optional[str] = None,
+    access_log: Union[bool, str, Logger] = False,
     **options: Unpack[WSConnectionOptions],
 ) -> WSServer:
     """Start a WebSocket server (RFC 6455) with a coroutine for each connection.
@@ -171,6 +178,7 @@ async def serve(
             trusted_proxies=trusted_proxies,
             proxy_protocol=proxy_protocol,
             forwarded_header=forwarded_header,
+            access_log=access_log,
             **options,
         )
     # No connection is accepted before the loop runs again.
@@ -241,7 +249,12 @@ class _RequestProcessor:
 
     def _fail(self, request: WSUpgradeRequest, error: Exception) -> Decision:
         peer = format_address(request.remote_address)
-        self._logger.error("%s: process_request failed", peer, exc_info=error)
+        self._logger.error(
+            "%s: process_request failed",
+            peer,
+            exc_info=error,
+            extra=log_fields(peer, target_path(request.path)),
+        )
         return WSUpgradeResponse.create_error_response(500, b"Internal Server Error\n")
 
 

@@ -23,7 +23,7 @@ from picows_codec.coroutines.events import EventListener
 from picows_codec.deferred_response import DeferredResponse, SentResponse
 from picows_server.asgi.refusal import StreamedResponse, checked_fields
 from picows_server.asgi.scope import client_text, path_text, websocket_scope
-from picows_server.logs import Logger
+from picows_server.logs import Logger, log_fields
 
 __all__ = ["ASGIApplication", "ASGIConnection", "ASGIHost", "ClientDisconnected", "Event"]
 
@@ -176,6 +176,7 @@ class ASGIConnection(EventListener):
                 client_text(self.scope),
                 path_text(self.scope),
                 subprotocol,
+                extra=self._log_fields(),
             )
             subprotocol = None
         response = WSUpgradeResponse.create_101_response(headers, subprotocol or None)
@@ -196,8 +197,18 @@ class ASGIConnection(EventListener):
 
     def _log_access(self, outcome: str) -> None:
         self.host.logger.info(
-            '%s - "WebSocket %s" %s', client_text(self.scope), path_text(self.scope), outcome
+            '%s - "WebSocket %s" %s',
+            client_text(self.scope),
+            path_text(self.scope),
+            outcome,
+            extra=self._log_fields(),
         )
+
+    def _log_fields(self) -> Dict[str, Any]:
+        if self._endpoint is None:
+            return log_fields(client_text(self.scope), self.scope["path"])
+        fields: Dict[str, Any] = self._endpoint.log_fields()
+        return fields
 
     def _write(self, data: bytes) -> None:
         """Write a part of a response that the codec does not know."""
@@ -484,22 +495,27 @@ class ASGIConnection(EventListener):
     def _follow_application(self, task: asyncio.Task[Any]) -> None:
         """End the connection as its application has ended."""
         logger = self.host.logger
+        fields = self._log_fields()
         error = _error_of(task)
         if isinstance(error, ClientDisconnected) and self.is_ended:
             error = None
         elif error is not None:
-            logger.error("Exception in ASGI application\n", exc_info=error)
+            logger.error("Exception in ASGI application\n", exc_info=error, extra=fields)
         elif task.result() is not None:
-            logger.error("ASGI callable should return None, but returned '%s'.", task.result())
+            logger.error(
+                "ASGI callable should return None, but returned '%s'.", task.result(), extra=fields
+            )
         if self.opening is not None and self._response is None:
             if error is None:
-                logger.error("ASGI callable returned without completing handshake.")
+                logger.error("ASGI callable returned without completing handshake.", extra=fields)
             self._decide(_internal_server_error())
             self._finish({"type": "websocket.disconnect", "code": 1006})
         elif self._response is not None and not self._response.is_complete:
             if not self.is_ended:  # its time was over, and the client has got another response
                 if error is None and self._response.lacks_data:
-                    logger.error("ASGI callable returned without completing response.")
+                    logger.error(
+                        "ASGI callable returned without completing response.", extra=fields
+                    )
                 self._go_on_with_response(self._response.end())
         elif not self._is_closed_by_us and not self.is_ended:
             self._finish({"type": "websocket.disconnect", "code": 1006})

@@ -85,8 +85,9 @@ class FileDownload(DeferredResponse):
         try:
             data = self._read()
         except OSError as error:
+            fields = self._endpoint.log_fields()
             # The disk's fault, not the code's: no traceback
-            self._logger.error("%r could not be sent: %s", self._file.name, error)  # noqa: TRY400
+            self._logger.error("%r could not be sent: %s", self._file.name, error, extra=fields)  # noqa: TRY400
             self._endpoint.disconnect(False, b"")
             return
         self._send(data)

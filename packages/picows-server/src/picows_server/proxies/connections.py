@@ -11,6 +11,7 @@ from typing import Any, Dict, Optional
 from picows_codec import WSUpgradeResponse
 from picows_codec.socket_address import SocketAddress, format_address
 from picows_server.connections import Connections
+from picows_server.logs import log_fields
 from picows_server.proxies.header import ProxyHeader, ProxyHeaderError
 from picows_server.proxies.networks import TrustedNetworks
 from picows_server.tls_deadline import TlsDeadline
@@ -127,6 +128,7 @@ class ProxiedConnections(Connections):
 
     def _log_header(self, peer: object, error: BaseException) -> None:
         where = format_address(peer)
+        fields = log_fields(where)
         if isinstance(error, ConnectionAbortedError):
             timeout = self._options.websocket_handshake_timeout
             self._logger.info(
@@ -134,8 +136,11 @@ class ProxiedConnections(Connections):
                 " (%s seconds)",
                 where,
                 timeout,
+                extra=fields,
             )
         elif isinstance(error, (ProxyHeaderError, OSError)):
-            self._logger.info("%s: the connection was refused: %s", where, error)
+            self._logger.info("%s: the connection was refused: %s", where, error, extra=fields)
         else:
-            self._logger.error("%s: the connection could not be served", where, exc_info=error)
+            self._logger.error(
+                "%s: the connection could not be served", where, exc_info=error, extra=fields
+            )
