@@ -21,6 +21,7 @@ ELSEWHERE: Dict[str, Dict[str, str]] = {
         "option_types": "codec/test_option_table.py",
         "tap": "codec/connection/test_tapping.py",
         "tap_types": "codec/connection/test_tapping.py",
+        "stats": "codec/connection/test_record.py",
         "recording.file_format": "codec/recording/test_reading.py",
         "recording.recording_tap": "codec/recording/test_recorder.py",
         "testing.frames": "codec/testing/test_connected.py",

@@ -38,14 +38,20 @@ class Log:
     def isEnabledFor(self, level: int) -> bool:  # noqa: N802
         return self.is_verbose or level > logging.DEBUG
 
-    def debug(self, message: str, *args: object, exc_info: object = None) -> None:
+    def debug(
+        self, message: str, *args: object, exc_info: object = None, extra: object = None
+    ) -> None:
         text = f"debug: {message % args}"
         self.lines.append(f"{text}: {exc_info!r}" if exc_info is not None else text)
 
-    def info(self, message: str, *args: object, exc_info: object = None) -> None:
+    def info(
+        self, message: str, *args: object, exc_info: object = None, extra: object = None
+    ) -> None:
         self.lines.append(f"info: {message % args}")
 
-    def error(self, message: str, *args: object, exc_info: object = None) -> None:
+    def error(
+        self, message: str, *args: object, exc_info: object = None, extra: object = None
+    ) -> None:
         self.lines.append(f"error: {message % args}: {exc_info!r}")
 
 

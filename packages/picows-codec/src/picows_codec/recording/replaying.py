@@ -157,12 +157,20 @@ class _Log(MemoryLog):
     def isEnabledFor(self, level: int) -> bool:  # noqa: N802
         return False
 
-    def debug(self, message: str, *args: object, exc_info: object = None) -> None:
+    def debug(
+        self, message: str, *args: object, exc_info: object = None, extra: object = None
+    ) -> None:
         pass
 
     info = debug
 
-    def error(self, message: str, *args: object, exc_info: Optional[BaseException] = None) -> None:
+    def error(
+        self,
+        message: str,
+        *args: object,
+        exc_info: Optional[BaseException] = None,
+        extra: object = None,
+    ) -> None:
         super().error(message, *args, exc_info=exc_info)
         self.lines.clear()
 

@@ -23,6 +23,7 @@ from picows_codec.testing.frames import (
     upgrade_response,
 )
 from picows_codec.testing.memory_transport import MemoryTransport
+from picows_codec.totals import Totals
 from picows_codec.transport import WSTransport
 
 __all__ = ["HeaderPairs", "MemoryConnection", "MemoryLog", "MemoryProtocol", "pairs_of"]
@@ -46,13 +47,21 @@ class MemoryLog:
         """True: DEBUG lines are kept, too."""
         return True
 
-    def debug(self, message: str, *args: object, exc_info: object = None) -> None:
+    def debug(
+        self, message: str, *args: object, exc_info: object = None, extra: object = None
+    ) -> None:
         """Keep a line."""
         self.lines.append(message % args)
 
     info = debug
 
-    def error(self, message: str, *args: object, exc_info: Optional[BaseException] = None) -> None:
+    def error(
+        self,
+        message: str,
+        *args: object,
+        exc_info: Optional[BaseException] = None,
+        extra: object = None,
+    ) -> None:
         """Keep a line, and the exception."""
         self.lines.append(message % args)
         if exc_info is not None:
@@ -78,6 +87,7 @@ class MemoryConnection:
     :param headers: those of the endpoint's own request.
     :param subprotocols: those that the endpoint offers or speaks.
     :param peer_headers: further headers of the peer's request or response.
+    :param totals: to which the endpoint adds what it does.
     :param transport_options: for :class:`MemoryTransport`.
     :param options: those of the connection.
     """
@@ -98,6 +108,7 @@ class MemoryConnection:
         peer_headers: HeaderPairs = (),
         transport_options: Optional[Dict[str, Any]] = None,
         protocol_class: Type[WSEndpoint] = MemoryProtocol,
+        totals: Optional[Totals] = None,
         transport_class: Optional[Type[MemoryTransport]] = None,
         **options: Any,
     ) -> None:
@@ -119,7 +130,13 @@ class MemoryConnection:
         else:
             handshake = ServerHandshake(factory, options_object, tuple(subprotocols))
         self.endpoint: Any = protocol_class(
-            options_object, handshake, self.loop, logger, clock=clock, shared_reads=shared_reads
+            options_object,
+            handshake,
+            self.loop,
+            logger,
+            clock=clock,
+            shared_reads=shared_reads,
+            totals=totals,
         )
         transport: Any = self.endpoint.transport
         self.ws: WSTransport = transport

@@ -1,0 +1,151 @@
+"""picows_codec.connection.record: what is kept of one connection for those who ask about it."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import re
+from typing import Any, Dict, List
+
+import pytest
+
+from picows_codec import WSConnectionStats, WSMsgType, WSStateError, WSThreadError
+from tests.support.connection import Connection, Log
+from tests.support.threads import Threads
+
+# What logging itself puts into a record, on any version.
+ATTRIBUTES = {*vars(logging.LogRecord("", 0, "", 0, "", None, None)), "message", "asctime"}
+ATTRIBUTES |= {"taskName"}
+
+
+class FieldLog(Log):
+    """Keeps the fields of each line."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_verbose = True
+        self.fields: List[Dict[str, Any]] = []
+
+    def debug(self, message: str, *args: object, **options: Any) -> None:
+        self.fields.append(options["extra"])
+
+    info = error = debug
+
+
+def with_fields(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.support.connection.Log", FieldLog)
+
+
+@pytest.mark.parametrize("role", ["client", "server"])
+def test_without_the_option(role: str) -> None:
+    connection = Connection(role)
+    with pytest.raises(WSStateError, match="collect_stats=True"):
+        connection.ws.stats()
+
+
+@pytest.mark.parametrize("role", ["client", "server"])
+def test_stats(role: str) -> None:
+    connection = Connection(role, collect_stats=True)
+    begun = connection.ws.stats()
+    assert (begun.frames_received, begun.messages_sent, begun.age) == (0, 0, 0.0)
+    assert begun.bytes_received > 100
+    assert begun.bytes_sent > 100
+    assert begun.rtt is None
+    connection.loop.advance(5.0)
+    connection.receive(WSMsgType.TEXT, b"abc")
+    connection.ws.send(WSMsgType.TEXT, b"abc")
+    connection.loop.advance(2.0)
+    stats = connection.ws.stats()
+    assert (stats.age, stats.last_heard) == (7.0, 2.0)
+    assert (stats.frames_received, stats.messages_received) == (1, 1)
+    assert (stats.frames_sent, stats.messages_sent) == (1, 1)
+    masked = {"client": 4, "server": 0}[role]
+    assert stats.bytes_sent - begun.bytes_sent == 5 + masked
+    assert stats.bytes_received - begun.bytes_received == 9 - masked
+    assert pickle.loads(pickle.dumps(stats)) == stats
+    with pytest.raises(AttributeError):
+        stats.age = 1.0  # type: ignore[misc]
+
+
+def test_after_the_end_it_stands_still() -> None:
+    connection = Connection("server", collect_stats=True)
+    connection.loop.advance(3.0)
+    connection.lose()
+    connection.loop.advance(3.0)
+    assert isinstance(connection.ws.stats(), WSConnectionStats)
+    assert connection.ws.stats().age == 3.0
+    assert connection.ws.log_fields()["seconds"] == 3.0
+
+
+def test_a_round_trip() -> None:
+    connection = Connection("server", collect_stats=True)
+    connection.endpoint.ping_peer()
+    (ping,) = [frame for frame in connection.sent() if frame.opcode == WSMsgType.PING]
+    connection.receive(WSMsgType.PONG, ping.payload)
+    rtt = connection.ws.stats().rtt
+    assert rtt is not None
+    assert rtt > 0
+
+
+def test_on_another_thread() -> None:
+    connection = Connection("server", collect_stats=True)
+    threads = Threads()
+    threads.start(connection.ws.stats)
+    with pytest.raises(WSThreadError):
+        threads.join()
+
+
+def test_ids_are_made_on_demand_and_stay() -> None:
+    first, second = Connection("server"), Connection("client")
+    found = first.ws.connection_id
+    assert re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]+", found)
+    assert second.ws.connection_id != found
+    first.lose()
+    assert first.ws.connection_id == found
+    with pytest.raises(WSStateError):
+        first.ws.stats()
+
+
+def test_fields_of_a_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_fields(monkeypatch)
+    connection = Connection("server", target="/feed?token=secret")
+    connection.loop.advance(1.5)
+    connection.receive_close(1000)
+    connection.lose()
+    log: Any = connection.log
+    last = log.fields[-1]
+    assert last == {
+        "peer": last["peer"],
+        "path": "/feed",
+        "connection_id": connection.ws.connection_id,
+        "cause": "peer_close",
+        "code": 1000,
+        "bytes_received": last["bytes_received"],
+        "bytes_sent": last["bytes_sent"],
+        "seconds": 1.5,
+    }
+    assert last == connection.ws.log_fields()
+    for fields in log.fields:
+        assert set(fields) == set(last)
+        assert not set(fields) & ATTRIBUTES
+        assert "secret" not in str(fields)
+
+
+def test_logging_takes_the_fields(caplog: pytest.LogCaptureFixture) -> None:
+    """It raises KeyError for a name that a record has."""
+    connection = Connection("server")
+    logging.getLogger("picows.test").warning("mine", extra=connection.ws.log_fields())
+    record: Any = caplog.records[-1]
+    assert record.connection_id == connection.ws.connection_id
+    assert record.cause is None
+
+
+def test_fields_of_a_refused_handshake(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_fields(monkeypatch)
+    connection = Connection("server", open=False, factory=lambda _: None, target="/x?y")
+    connection.start()
+    connection.feed(connection.opening_bytes())
+    connection.lose()
+    log: Any = connection.log
+    assert [fields["path"] for fields in log.fields] == ["/x"] * len(log.fields)
+    assert log.fields[-1]["cause"] == "handshake_failure"
