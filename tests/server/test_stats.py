@@ -213,9 +213,9 @@ async def test_refused_by_the_server_itself() -> None:
 
 async def test_full() -> None:
     async with serving(max_connections=1, when_full="refuse", logger_name=quiet_logger()) as server:
-        async with await RawClient.open(sockname(server)):
-            async with await RawClient.connect(sockname(server)) as client:
-                assert (await client.upgrade()).status == 503
+        first = await RawClient.open(sockname(server))
+        async with first, await RawClient.connect(sockname(server)) as client:
+            assert (await client.upgrade()).status == 503
         assert server.stats().refused == {503: 1}
 
 

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import ssl
 from contextlib import asynccontextmanager
 from ipaddress import IPv4Network
 from pathlib import Path
-from typing import Any, AsyncIterator, Callable, List, Optional, Set, Union
+from typing import Any, AsyncIterator, Callable, List, Mapping, Optional, Set, Union
 
+from prometheus_client import CollectorRegistry
 from typing_extensions import assert_type
 
 from picows_codec import WSOptions
 from picows_codec.deferred_response import DeferredResponse
 from picows_server import (
+    MetricsCollector,
     WSBatchListener,
     WSCertificateWatch,
     WSCloseCode,
     WSConnection,
+    WSConnectionStats,
+    WSDisconnectKind,
     WSFrame,
     WSKernelTls,
     WSListener,
@@ -26,6 +31,7 @@ from picows_server import (
     WSPermessageDeflate,
     WSPreparedMessage,
     WSServer,
+    WSServerStats,
     WSTransport,
     WSUpgradeRequest,
     WSUpgradeResponse,
@@ -35,6 +41,8 @@ from picows_server import (
     files,
     health,
     kernel_tls_of,
+    metrics,
+    metrics_page,
     page,
     ready,
     reload_certificate,
@@ -44,6 +52,7 @@ from picows_server import (
     ws_create_server,
 )
 from picows_server.asgi import ClientDisconnected, UvicornProtocol, asgi_listener
+from picows_server.http.metrics import exposition
 
 
 class ServerClientListener(WSListener):
@@ -224,11 +233,26 @@ async def http() -> None:
             "/private/": private,
             "/healthz": health,
             "/readyz": ready,
+            "/metrics": metrics,
+            "/all": metrics_page(CollectorRegistry()),
         },
         trusted_proxies=["10.0.0.0/8", IPv4Network("192.0.2.0/24"), "unix"],
         proxy_protocol=True,
         forwarded_header="X-Forwarded-For",
+        access_log=True,
+        collect_stats=True,
     )
+    stats = server.stats()
+    assert_type(stats + stats, WSServerStats)
+    assert_type(sum([stats, stats], WSServerStats()), WSServerStats)
+    assert_type(stats.of_ended(), WSServerStats)
+    assert_type(stats.closed, Mapping[WSDisconnectKind, int])
+    assert_type(stats.refused.get(404, 0), int)
+    assert_type(exposition(MetricsCollector(server)), bytes)
+    MetricsCollector(lambda: {"0": stats})
+    MetricsCollector(stats)  # type: ignore[arg-type]
+    await ws_create_server("ws://:0", ServerClientListener, access_log="mine")
+    await ws_create_server("ws://:0", ServerClientListener, access_log=None)  # type: ignore[arg-type]
     server.ready_checks["database"] = lambda: True
     server.ready_checks["cache"] = ready_later
     server.ready_checks["wrong"] = True  # type: ignore[assignment]
@@ -264,6 +288,15 @@ def running() -> None:
     run("ws://:0", ServerClientListener, loop=5)  # type: ignore[arg-type]
     run("ws://:0", ServerClientListener, max_connections="5")  # type: ignore[arg-type]
     run("ws://:0", ServerClientListener, max_conections=5)  # type: ignore[call-arg]
+
+
+def connection_stats(transport: WSTransport) -> None:
+    stats = transport.stats()
+    assert_type(stats, WSConnectionStats)
+    assert_type(stats.rtt, Optional[float])
+    assert_type(transport.connection_id, str)
+    logging.getLogger().info("it", extra=transport.log_fields())
+    stats.age = 1.0  # type: ignore[misc]
 
 
 async def ready_later() -> bool:

@@ -5,6 +5,8 @@ no server add to the totals of their thread, which nobody reads, because that is
 each time whether there are any.
 """
 
+cimport cython
+
 from picows_codec.disconnect import WSDisconnectKind
 
 __all__ = ["Totals"]
@@ -41,6 +43,7 @@ cdef tuple _VIOLATIONS = (
 )
 
 
+@cython.final
 cdef class Totals:
     """What the connections of one server have done so far. A server makes one."""
 
