@@ -34,6 +34,7 @@ DEFAULTS = {
     "coalesce_writes": True,
     "compression": None,
     "tap": None,
+    "collect_stats": False,
     "busy_poll": False,
 }
 FLAGS = [
@@ -41,6 +42,7 @@ FLAGS = [
     "enable_auto_ping",
     "enable_auto_pong",
     "coalesce_writes",
+    "collect_stats",
     "busy_poll",
 ]
 OPTIONAL_SECONDS = ["websocket_handshake_timeout", "close_timeout", "stall_timeout", "data_timeout"]

@@ -35,6 +35,7 @@ OTHER_OPTIONS: Dict[str, Any] = {
     "max_write_queue_size": 1008,
     "read_buffer_init_size": 1009,
     "coalesce_writes": False,
+    "collect_stats": True,
     "busy_poll": True,
     "compression": WSPermessageDeflate(level=2),
     "tap": _see_nothing,
