@@ -98,7 +98,7 @@ def test_on_another_thread() -> None:
 def test_ids_are_made_on_demand_and_stay() -> None:
     first, second = Connection("server"), Connection("client")
     found = first.ws.connection_id
-    assert re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]+", found)
+    assert re.fullmatch(r"[0-9a-f]{16}", found)
     assert second.ws.connection_id != found
     first.lose()
     assert first.ws.connection_id == found

@@ -4,10 +4,6 @@ cimport cython
 
 from os import urandom
 
-# Unique among the processes whose logs lie together; numbers are unique within the process.
-cdef str _PREFIX = urandom(4).hex()
-cdef unsigned long _count = 0
-
 
 @cython.final
 cdef class Record:
@@ -15,10 +11,9 @@ cdef class Record:
 
 
 cdef Record new_record():
-    global _count
     cdef Record made = Record.__new__(Record)
-    _count += 1
-    made.id = f"{_PREFIX}-{_count:x}"
+    # Random, because logs of many processes lie together, and threads may ask at the same time.
+    made.id = urandom(8).hex()
     return made
 
 
