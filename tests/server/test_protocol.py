@@ -36,11 +36,15 @@ async def test_the_owner_is_told() -> None:
         def connection_lost(self, protocol: ServerProtocol) -> None:
             told.append(f"lost {protocol is ours}")
 
+        def connection_recorded(self, protocol: ServerProtocol) -> None:
+            told.append(f"recorded {protocol is ours}")
+
     ours = make_protocol(Owner())
+    ours.keep_record()
     ours.connection_made(MemoryTransport(asyncio.get_running_loop(), ours))
     assert told == ["made True"]
     ours.connection_lost(None)
-    assert told == ["made True", "lost True"]
+    assert told == ["made True", "lost True", "recorded True"]
 
 
 async def test_an_owner_must_listen() -> None:

@@ -28,8 +28,7 @@ class ProtocolOwner:
         raise NotImplementedError
 
     def connection_recorded(self, protocol: ServerProtocol) -> None:
-        """``protocol`` has ended, and its record is complete."""
-        raise NotImplementedError
+        """``protocol`` has ended, and its record is complete. Nothing is done by default."""
 
     def task_started(self, task: asyncio.Task[Any]) -> None:
         """A task has begun to decide about a request."""

@@ -335,11 +335,11 @@ cdef class Closing(Receiver):
 
     cdef int _violated(self, int violation) except -1:
         cdef str text = ws_violation_text(violation).decode("ascii")
-        count_violation(self._totals, -violation)
+        count_violation(<void*> self._totals, -violation)
         return self._fail_protocol(ws_violation_close_code(violation), text, text)
 
     cdef int _no_memory(self, object size) except -1:
-        count_violation(self._totals, NO_MEMORY)
+        count_violation(<void*> self._totals, NO_MEMORY)
         return self._fail_protocol(
             WS_CLOSE_MESSAGE_TOO_BIG, "no memory for the frame",
             f"no memory for a frame of {size} bytes")
@@ -434,7 +434,7 @@ cdef class Closing(Receiver):
     cdef int _slow_consumer(self, Py_ssize_t size, str text) except -1:
         """``size``: bytes of the frame that found no room."""
         cdef Py_ssize_t unsent = self._queue_size() + size
-        count_slow_consumer(self._totals)
+        count_slow_consumer(<void*> self._totals)
         self._set_cause(WSDisconnectKind.SLOW_CONSUMER, WSSlowConsumer(
             f"{unsent} bytes wait for a peer that does not read, and {text}"))
         self._replace_cause(WSDisconnectCause(self._cause.kind, self._cause.exception, unsent))

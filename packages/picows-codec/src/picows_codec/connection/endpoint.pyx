@@ -278,7 +278,7 @@ cdef class WSEndpoint(Handshaking):
         self._count_end()
         self._advance(ENDS)
         if self._record is not None:
-            record_end(self._record, self._now())
+            record_end(<void*> self._record, self._now())
         self._note_unsent()
         self._release()
         try:
@@ -383,7 +383,7 @@ cdef class WSEndpoint(Handshaking):
         if self._write_paused:
             self._pending_pong = (<const char*> payload)[:size]
             return 0
-        count_sent_rest(self._totals)
+        count_sent_rest(<void*> self._totals)
         return self._emit(0x80 | WS_OP_PONG, payload, size, None)
 
     # What WSTransport calls

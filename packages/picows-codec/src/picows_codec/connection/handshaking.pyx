@@ -108,7 +108,7 @@ cdef class Handshaking(Closing):
         if self._options.collect_stats:
             self._begin_record()
         if self._record is not None:
-            record_heard(self._record, self._began)
+            record_heard(<void*> self._record, self._began)
         if deadline:
             self._watch(time_left(deadline, self._began))
         else:
@@ -281,7 +281,7 @@ cdef class Handshaking(Closing):
             self._request = handshake.request
             self._response = handshake.response
             self._subprotocol = handshake.subprotocol
-        count_opened(self._totals)
+        count_opened(<void*> self._totals)
         if self._record is not None:
             record_outcome(self._record, handshake.request, handshake.response)
         self._handshake = None

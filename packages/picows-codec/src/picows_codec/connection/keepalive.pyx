@@ -136,7 +136,7 @@ cdef class KeepAlive:
         if not connection._is_certain(&self._looks, MOST_LOOKS, HEARD_FOR_VERDICT):
             self.due = now + SECOND_LOOK
             return 0
-        count_lost_ping(connection._totals)
+        count_lost_ping(<void*> connection._totals)
         return connection._time_out(
             "ping", WSDisconnectKind.PING_TIMEOUT, WSPingTimeout, "answer to a ping",
             "auto_ping_reply_timeout")
@@ -183,7 +183,7 @@ cdef class KeepAlive:
                 self._end_roundtrip(connection)
             self.latency = <double> perf_counter() - self._ping_time
             if connection._record is not None:
-                record_latency(connection._record, self.latency)
+                record_latency(<void*> connection._record, self.latency)
             self._note(connection)
             return True
         for index in range(len(self._roundtrips or ())):
@@ -233,7 +233,7 @@ cdef class KeepAlive:
         self._note(connection)
         self.latency = <double> perf_counter() - <double> start
         if connection._record is not None:
-            record_latency(connection._record, self.latency)
+            record_latency(<void*> connection._record, self.latency)
         if not future.done():
             future.set_result(self.latency)
         return 0

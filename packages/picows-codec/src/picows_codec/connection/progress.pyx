@@ -95,7 +95,7 @@ cdef class StallWatch:
         if queue_stalls:
             return connection._slow_consumer(
                 0, f"hardly any were taken {connection._within('stall_timeout')}")
-        count_violation(connection._totals, UNFINISHED)
+        count_violation(<void*> connection._totals, UNFINISHED)
         what = "frame" if frame_stalls else "message"
         return connection._fail_protocol(
             WS_CLOSE_POLICY_VIOLATION, f"unfinished {what}",

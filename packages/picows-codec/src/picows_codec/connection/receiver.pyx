@@ -140,17 +140,17 @@ cdef int _end_read(Receiver self) except -1:
 
 
 cdef inline int _count_run(Receiver self, Py_ssize_t count) noexcept:
-    count_run(self._totals, count)
+    count_run(<void*> self._totals, count)
     if self._record is not None:
-        record_received(self._record, count, count)
+        record_received(<void*> self._record, count, count)
     return 0
 
 
 cdef inline int _count_frame(Receiver self, const ws_frame_header* header) noexcept:
     cdef bint begins = 1 <= header.opcode <= 2
-    count_received_frame(self._totals, begins)
+    count_received_frame(<void*> self._totals, begins)
     if self._record is not None:
-        record_received(self._record, 1, begins)
+        record_received(<void*> self._record, 1, begins)
     return 0
 
 
@@ -352,11 +352,11 @@ cdef class Receiver(Sender):
         self._heard = HEARD
         count_read(<void*> self._buffers)
         self._taken += block_size + size
-        count_received_bytes(self._totals, block_size + size)
+        count_received_bytes(<void*> self._totals, block_size + size)
         if self._witness is not None:
             self._show(buffer, block_size, size)
         if self._record is not None:
-            record_heard(self._record, self._now())
+            record_heard(<void*> self._record, self._now())
         if not self._state & READS:
             return 0
         begin_read(self)

@@ -142,7 +142,7 @@ cdef class Sender(Writer):
             if self._send_flags & DEFLATES and not opcode & 0x08:
                 return self._send_deflated(opcode, fin, rsv, payload, size, owner)
             if not 1 <= opcode <= 2:
-                count_sent_rest(self._totals)
+                count_sent_rest(<void*> self._totals)
         if not opcode & 0x08:
             set_send_flags(self, not fin)
         return self._emit(
@@ -158,7 +158,7 @@ cdef class Sender(Writer):
             if self._send_flags & DEFLATES:
                 return self._send_deflated(opcode, fin, rsv, payload, size, None)
             if not 1 <= opcode <= 2:
-                count_sent_rest(self._totals)
+                count_sent_rest(<void*> self._totals)
         set_send_flags(self, not fin)
         return self._emit_in_place(
             <uint8_t> ((0x80 if fin else 0) | (rsv & 7) << 4 | opcode), payload, size)
@@ -196,7 +196,7 @@ cdef class Sender(Writer):
         if not fin:
             set_send_flags(self, self._send_flags | FRAGMENTED | (DEFLATED if is_deflated else 0))
         if not first:
-            count_sent_rest(self._totals)
+            count_sent_rest(<void*> self._totals)
         first_byte = <uint8_t> ((0x80 if fin else 0) | (rsv & 7) << 4 | opcode)
         return self._emit(first_byte, payload, size, owner)
 
@@ -238,7 +238,7 @@ cdef class Sender(Writer):
         if not self._state & MAY_SEND:
             return self._advance(event)
         self._advance_by_sent_close(event, (<const char*> payload)[:size])
-        count_sent_rest(self._totals)
+        count_sent_rest(<void*> self._totals)
         self._emit(0x80 | WS_OP_CLOSE, payload, size, None)
         return self._close_was_sent()
 

@@ -152,7 +152,7 @@ cdef class Writer(ConnectionState):
 
 cdef inline void count_written(Writer self, Py_ssize_t size) noexcept:
     self._written += size
-    count_sent_bytes(self._totals, size)
+    count_sent_bytes(<void*> self._totals, size)
 
 cdef inline void set_send_flags(Writer self, uint8_t flags) noexcept:
     self._send_flags = flags

@@ -284,9 +284,9 @@ cdef class Writer(ConnectionState):
         if (self._write_paused and self._lacks_room(size) and not self._unlimited
                 and first_byte & 0x0F != WS_OP_CLOSE):
             return self._queue_overflow(size)
-        count_sent_frames(self._totals, 1)
+        count_sent_frames(<void*> self._totals, 1)
         if self._record is not None:
-            record_sent(self._record, first_byte, 1)
+            record_sent(<void*> self._record, first_byte, 1)
         if buffer is None:
             if self._wire is None and not held:
                 return self._emit_bytes(first_byte, payload, size)
@@ -351,9 +351,9 @@ cdef class Writer(ConnectionState):
             _put(self, buffer, first_byte, payload, size, message)
             if buffer.used >= buffer.capacity:      # a header needs the room beyond that
                 _overflow(self, buffer, buffer.data, 0, None, NULL)
-        count_sent_frames(self._totals, len(payloads))
+        count_sent_frames(<void*> self._totals, len(payloads))
         if self._record is not None:
-            record_sent(self._record, first_byte, len(payloads))
+            record_sent(<void*> self._record, first_byte, len(payloads))
         if held:
             return self._report_pause() if self._pause_due else 0
         return self._flush()
@@ -367,15 +367,15 @@ cdef class Writer(ConnectionState):
         if self._coalesces and self._joins_burst():
             self._pending = self._buffers.take_write()
             _put(self, self._pending, first_byte, payload, size, frame)
-            count_sent_frames(self._totals, 1)
+            count_sent_frames(<void*> self._totals, 1)
             if self._record is not None:
-                record_sent(self._record, first_byte, 1)
+                record_sent(<void*> self._record, first_byte, 1)
             return self._report_pause() if self._pause_due else 0
         if self._write_paused and self._lacks_room(size):
             return self._queue_overflow(size)
-        count_sent_frames(self._totals, 1)
+        count_sent_frames(<void*> self._totals, 1)
         if self._record is not None:
-            record_sent(self._record, first_byte, 1)
+            record_sent(<void*> self._record, first_byte, 1)
         count_written(self, PyBytes_GET_SIZE(frame))
         if self._wire is not None:
             if (<sharing> _write_shared)(self._wire, frame) < 0:
@@ -395,9 +395,9 @@ cdef class Writer(ConnectionState):
             return self._emit(first_byte, payload, size, None)
         if self._write_paused and self._lacks_room(size):
             return self._queue_overflow(size)
-        count_sent_frames(self._totals, 1)
+        count_sent_frames(<void*> self._totals, 1)
         if self._record is not None:
-            record_sent(self._record, first_byte, 1)
+            record_sent(<void*> self._record, first_byte, 1)
         if self._is_client:
             ws_masking_key(key)
             ws_mask(payload, size, key, 0)
@@ -499,7 +499,7 @@ cdef class Writer(ConnectionState):
     # The write queue
 
     cdef int _note_queue(self, Py_ssize_t size) noexcept:
-        move_queue(self._totals, size - self._counted_queue)
+        move_queue(<void*> self._totals, size - self._counted_queue)
         self._counted_queue = size
         return 0
 
