@@ -14,12 +14,12 @@ from picows_server import (
     WSConnection,
     WSInvalidCloseError,
     WSListener,
+    WSServer,
     WSState,
     WSTransport,
+    files,
     serve,
     slices,
-    WSServer,
-    files,
     ws_create_server,
 )
 from tests.support.certificates import Certificates

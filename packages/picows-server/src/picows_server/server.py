@@ -20,11 +20,11 @@ from picows_server.url import ServerURL
 
 if TYPE_CHECKING:
     from picows_codec.coroutines.connection import WSConnection
-    from picows_server.draining import Drain, DrainPlan
     from picows_server.access_log import AccessLog
+    from picows_server.draining import Drain, DrainPlan
     from picows_server.handlers import Handlers
-    from picows_server.protocol import ServerProtocol
     from picows_server.loop_lag import LoopLag
+    from picows_server.protocol import ServerProtocol
     from picows_server.stats import WSServerStats
 
 __all__ = ["WSServer"]
