@@ -1,6 +1,7 @@
 """What is kept of one connection for those who ask about it: its id, its counts, how it opened."""
 
 cimport cython
+from libc.stdint cimport uint8_t
 
 from os import urandom
 
@@ -15,6 +16,12 @@ cdef Record new_record():
     # Random, because logs of many processes lie together, and threads may ask at the same time.
     made.id = urandom(8).hex()
     return made
+
+
+cdef void record_sent(void* record, uint8_t first_byte, Py_ssize_t frames) noexcept:
+    (<Record> record).frames_sent += frames
+    if 1 <= first_byte & 0x0F <= 2:
+        (<Record> record).messages_sent += frames
 
 
 cdef int record_outcome(Record self, object request, object response) except -1:
