@@ -28,7 +28,7 @@ from picows_codec.connection.state cimport (
     READS,
     RECEIVES_EOF,
 )
-from picows_codec.connection.writer cimport WRITING, Witness
+from picows_codec.connection.writer cimport WRITING, Witness, count_sent
 from picows_codec.constants cimport WS_OP_PONG
 from picows_codec.deadlines cimport is_due
 from picows_codec.frames cimport WSFrame
@@ -383,6 +383,7 @@ cdef class WSEndpoint(Handshaking):
         if self._write_paused:
             self._pending_pong = (<const char*> payload)[:size]
             return 0
+        count_sent(self, WS_OP_PONG, 1)
         count_sent_rest(<void*> self._totals)
         return self._emit(0x80 | WS_OP_PONG, payload, size, None)
 

@@ -16,6 +16,7 @@ from picows_codec.connection.writer cimport (
     MANY,
     WRITING,
     Writer,
+    count_sent,
     payload_of,
     set_send_flags,
 )
@@ -145,6 +146,7 @@ cdef class Sender(Writer):
                 count_sent_rest(<void*> self._totals)
         if not opcode & 0x08:
             set_send_flags(self, not fin)
+        count_sent(self, <uint8_t> opcode, 1)
         return self._emit(
             <uint8_t> ((0x80 if fin else 0) | (rsv & 7) << 4 | opcode), payload, size,
             owner)
@@ -160,6 +162,7 @@ cdef class Sender(Writer):
             if not 1 <= opcode <= 2:
                 count_sent_rest(<void*> self._totals)
         set_send_flags(self, not fin)
+        count_sent(self, <uint8_t> opcode, 1)
         return self._emit_in_place(
             <uint8_t> ((0x80 if fin else 0) | (rsv & 7) << 4 | opcode), payload, size)
 
@@ -198,6 +201,7 @@ cdef class Sender(Writer):
         if not first:
             count_sent_rest(<void*> self._totals)
         first_byte = <uint8_t> ((0x80 if fin else 0) | (rsv & 7) << 4 | opcode)
+        count_sent(self, first_byte, 1)
         return self._emit(first_byte, payload, size, owner)
 
     cdef int send_all(self, int opcode, tuple payloads) except -1:
@@ -207,6 +211,7 @@ cdef class Sender(Writer):
             return 0
         if self._send_flags & DEFLATES:
             return self._send_all_deflated(opcode, payloads)
+        count_sent(self, <uint8_t> opcode, len(payloads))
         return self._emit_all(<uint8_t> (0x80 | opcode), payloads)
 
     cdef int _send_all_deflated(self, int opcode, tuple payloads) except -1:
@@ -230,6 +235,7 @@ cdef class Sender(Writer):
             bytes frame) except -1:
         if not _is_in_order(self, first_byte & 0x0F):
             self._check_frame(first_byte & 0x0F, True, payload, size)
+        count_sent(self, first_byte, 1)
         return self._emit_shared(first_byte, payload, size, frame)
 
     cdef int _send_close(
@@ -238,6 +244,7 @@ cdef class Sender(Writer):
         if not self._state & MAY_SEND:
             return self._advance(event)
         self._advance_by_sent_close(event, (<const char*> payload)[:size])
+        count_sent(self, WS_OP_CLOSE, 1)
         count_sent_rest(<void*> self._totals)
         self._emit(0x80 | WS_OP_CLOSE, payload, size, None)
         return self._close_was_sent()

@@ -4,10 +4,10 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SI
 from libc.stdint cimport uint8_t
 
 from picows_codec.buffers cimport ThreadBuffers, WriteBuffer
-from picows_codec.connection.record cimport Record
+from picows_codec.connection.record cimport Record, record_sent
 from picows_codec.connection.state cimport ConnectionState
 from picows_codec.options cimport WSOptions
-from picows_codec.totals cimport Totals, count_sent_bytes
+from picows_codec.totals cimport Totals, count_sent_bytes, count_sent_frames
 
 cdef extern from "Python.h":
     const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
@@ -149,6 +149,13 @@ cdef class Writer(ConnectionState):
     cdef int _queue_overflow(self, Py_ssize_t size) except -1
     cdef int _write_failed(self, object error) except -1
     cdef int _report_pause(self) except -1
+
+# Frames are about to be sent. In the functions that send them this takes fewer instructions than in
+# those that emit them.
+cdef inline void count_sent(Writer self, uint8_t first_byte, Py_ssize_t frames) noexcept:
+    count_sent_frames(<void*> self._totals, frames)
+    if self._record is not None:
+        record_sent(<void*> self._record, first_byte, frames)
 
 cdef inline void count_written(Writer self, Py_ssize_t size) noexcept:
     self._written += size

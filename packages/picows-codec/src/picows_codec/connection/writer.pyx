@@ -20,13 +20,13 @@ from libc.stdint cimport uint8_t
 from libc.string cimport memcpy
 
 from picows_codec.buffers cimport WriteBuffer, current_thread, set_used, thread_buffers
-from picows_codec.connection.record cimport new_record, record_sent
+from picows_codec.connection.record cimport new_record
 from picows_codec.connection.state cimport ConnectionState
 from picows_codec.constants cimport WS_MAX_HEADER_SIZE, WS_OP_CLOSE
 from picows_codec.frame_header cimport ws_encode_frame_header
 from picows_codec.mask cimport ws_mask, ws_mask_copy, ws_masking_key
 from picows_codec.options cimport WSOptions
-from picows_codec.totals cimport Totals, count_sent_frames, move_queue
+from picows_codec.totals cimport Totals, move_queue
 
 from picows_codec.errors import WSThreadError
 
@@ -284,9 +284,6 @@ cdef class Writer(ConnectionState):
         if (self._write_paused and self._lacks_room(size) and not self._unlimited
                 and first_byte & 0x0F != WS_OP_CLOSE):
             return self._queue_overflow(size)
-        count_sent_frames(<void*> self._totals, 1)
-        if self._record is not None:
-            record_sent(<void*> self._record, first_byte, 1)
         if buffer is None:
             if self._wire is None and not held:
                 return self._emit_bytes(first_byte, payload, size)
@@ -351,9 +348,6 @@ cdef class Writer(ConnectionState):
             _put(self, buffer, first_byte, payload, size, message)
             if buffer.used >= buffer.capacity:      # a header needs the room beyond that
                 _overflow(self, buffer, buffer.data, 0, None, NULL)
-        count_sent_frames(<void*> self._totals, len(payloads))
-        if self._record is not None:
-            record_sent(<void*> self._record, first_byte, len(payloads))
         if held:
             return self._report_pause() if self._pause_due else 0
         return self._flush()
@@ -367,15 +361,9 @@ cdef class Writer(ConnectionState):
         if self._coalesces and self._joins_burst():
             self._pending = self._buffers.take_write()
             _put(self, self._pending, first_byte, payload, size, frame)
-            count_sent_frames(<void*> self._totals, 1)
-            if self._record is not None:
-                record_sent(<void*> self._record, first_byte, 1)
             return self._report_pause() if self._pause_due else 0
         if self._write_paused and self._lacks_room(size):
             return self._queue_overflow(size)
-        count_sent_frames(<void*> self._totals, 1)
-        if self._record is not None:
-            record_sent(<void*> self._record, first_byte, 1)
         count_written(self, PyBytes_GET_SIZE(frame))
         if self._wire is not None:
             if (<sharing> _write_shared)(self._wire, frame) < 0:
@@ -395,9 +383,6 @@ cdef class Writer(ConnectionState):
             return self._emit(first_byte, payload, size, None)
         if self._write_paused and self._lacks_room(size):
             return self._queue_overflow(size)
-        count_sent_frames(<void*> self._totals, 1)
-        if self._record is not None:
-            record_sent(<void*> self._record, first_byte, 1)
         if self._is_client:
             ws_masking_key(key)
             ws_mask(payload, size, key, 0)
