@@ -280,6 +280,7 @@ cdef class WSEndpoint(Handshaking):
         if self._record is not None:
             record_end(<void*> self._record, self._now())
         self._note_unsent()
+        self._note_queue(0)
         self._release()
         try:
             if self._connected_called:
@@ -303,7 +304,6 @@ cdef class WSEndpoint(Handshaking):
 
     cdef int _count_end(self) except -1:
         """What was refused has been counted by the status of its response."""
-        self._note_queue(0)
         if self._request is not None:
             self._totals.count_closed(
                 self._cause.kind if self._cause.kind is not _HANDSHAKE_FAILURE

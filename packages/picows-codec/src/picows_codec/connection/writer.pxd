@@ -142,8 +142,6 @@ cdef class Writer(ConnectionState):
     cdef Py_ssize_t _queue_below(self) except -1
     # So many bytes of the connection wait for the kernel now.
     cdef int _note_queue(self, Py_ssize_t size) noexcept
-    # Whether the queue, which is above its high watermark, has no room for so many bytes.
-    cdef bint _lacks_room(self, Py_ssize_t size) except -1
 
     # Hooks of the rooms above
     cdef int _queue_overflow(self, Py_ssize_t size) except -1

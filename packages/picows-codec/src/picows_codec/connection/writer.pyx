@@ -281,8 +281,8 @@ cdef class Writer(ConnectionState):
             self._corks != 0 or self._more_to_come or (self._coalesces and self._joins_burst()))
         # A CLOSE frame and a ping of the library are accepted above the limit: there is only one of
         # each.
-        if (self._write_paused and self._lacks_room(size) and not self._unlimited
-                and first_byte & 0x0F != WS_OP_CLOSE):
+        if (self._write_paused and not self._unlimited and first_byte & 0x0F != WS_OP_CLOSE
+                and self._queue_size() + size > self._options.max_write_queue_size):
             return self._queue_overflow(size)
         if buffer is None:
             if self._wire is None and not held:
@@ -343,7 +343,9 @@ cdef class Writer(ConnectionState):
             payload = payload_of(message, &size)
             if PyMemoryView_Check(message):
                 message = None      # its memory may change once it is sent
-            if self._write_paused and self._lacks_room(size):
+            if (
+                    self._write_paused
+                    and self._queue_size() + size > self._options.max_write_queue_size):
                 return self._queue_overflow(size)
             _put(self, buffer, first_byte, payload, size, message)
             if buffer.used >= buffer.capacity:      # a header needs the room beyond that
@@ -362,7 +364,9 @@ cdef class Writer(ConnectionState):
             self._pending = self._buffers.take_write()
             _put(self, self._pending, first_byte, payload, size, frame)
             return self._report_pause() if self._pause_due else 0
-        if self._write_paused and self._lacks_room(size):
+        if (
+                self._write_paused
+                and self._queue_size() + size > self._options.max_write_queue_size):
             return self._queue_overflow(size)
         count_written(self, PyBytes_GET_SIZE(frame))
         if self._wire is not None:
@@ -381,7 +385,9 @@ cdef class Writer(ConnectionState):
         if (self._corks or self._more_to_come or self._wire is None
                 or self._pending is not None):
             return self._emit(first_byte, payload, size, None)
-        if self._write_paused and self._lacks_room(size):
+        if (
+                self._write_paused
+                and self._queue_size() + size > self._options.max_write_queue_size):
             return self._queue_overflow(size)
         if self._is_client:
             ws_masking_key(key)
@@ -471,7 +477,10 @@ cdef class Writer(ConnectionState):
 
     cdef Py_ssize_t _queue_size(self) except -1:
         """Bytes accepted from the caller that the kernel has not taken."""
-        return self._queue_below() + (self._pending.used if self._pending is not None else 0)
+        cdef Py_ssize_t below = self._queue_below()
+        if self._write_paused and self._wire is None:   # it is not ours, and tells nobody
+            self._note_queue(below)
+        return below + (self._pending.used if self._pending is not None else 0)
 
     cdef Py_ssize_t _queue_below(self) except -1:
         """Bytes that the transport was given and the kernel has not taken."""
@@ -487,14 +496,6 @@ cdef class Writer(ConnectionState):
         move_queue(<void*> self._totals, size - self._counted_queue)
         self._counted_queue = size
         return 0
-
-    cdef bint _lacks_room(self, Py_ssize_t size) except -1:
-        cdef Py_ssize_t queued = self._queue_below()
-        if self._wire is None:      # a transport that is not ours, and tells nobody
-            self._note_queue(queued)
-        if self._pending is not None:
-            queued += self._pending.used
-        return queued + size > self._options.max_write_queue_size
 
     cdef int _exempt_from_limit(self, bint exempt) noexcept:
         self._unlimited = exempt
