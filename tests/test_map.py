@@ -45,6 +45,10 @@ ELSEWHERE: Dict[str, Dict[str, str]] = {
         "__main__": "server/running/test_main.py",
         "_version": "packaging/test_release.py",
         "running.run_options": "server/running/test_blocking.py",
+        "running.workers.admin_metrics": "server/running/workers/test_admin.py",
+        "running.workers.control": "server/running/workers/test_worker.py",
+        "running.workers.messages": "server/running/workers/test_channel.py",
+        "running.workers.serving_worker": "server/running/workers/test_worker.py",
         "testing": "codec/testing/test_connected.py",
     },
 }
@@ -130,7 +134,7 @@ def files_of(package: str) -> Set[str]:
 def file_of(package: str, room: str) -> str:
     """Return what the test file of a room is named after."""
     folder, _, name = room.rpartition(".")
-    has_folder = folder and (ROOT / "tests" / package / folder).is_dir()
+    has_folder = folder and ROOT.joinpath("tests", package, *folder.split(".")).is_dir()
     return room if has_folder else name
 
 

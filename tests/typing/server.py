@@ -288,6 +288,9 @@ def running() -> None:
     run("ws://:0", ServerClientListener, loop=5)  # type: ignore[arg-type]
     run("ws://:0", ServerClientListener, max_connections="5")  # type: ignore[arg-type]
     run("ws://:0", ServerClientListener, max_conections=5)  # type: ignore[call-arg]
+    run("ws://:0", "a:b", workers=2, admin_url="http://[::1]:0", max_lifetime=60, max_rss=1)
+    run("ws://:0", "a:b", worker_timeout=1.5, start_timeout=None)
+    run("ws://:0", "a:b", worker_timeout=None)  # type: ignore[arg-type]
 
 
 def connection_stats(transport: WSTransport) -> None:

@@ -11,6 +11,7 @@ from picows_server import __version__
 from picows_server.draining import DrainPlan
 from picows_server.running.arguments import parsed
 from picows_server.running.settings import RunSettings
+from picows_server.running.worker_settings import WorkerSettings
 
 
 def test_defaults() -> None:
@@ -22,16 +23,18 @@ def test_defaults() -> None:
         log_level="info",
         app_dir=os.getcwd(),
     )
-    assert (found.workers, found.descriptors) == (1, ())
+    assert (found.workers, found.descriptors) == (WorkerSettings(), ())
 
 
 def test_everything() -> None:
     text = (
-        "chat:routes --url wss://[::]:443 --unix-path /run/s --fd 3 --fd 4 --workers 2 --app-dir /"
-        " --lifespan chat:life --loop asyncio --ssl-cert a.pem --ssl-key a.key --drain-grace 1.5"
-        " --drain-spread 2 --drain-timeout inf --drain-code 1001 --drain-reason bye"
-        " --log-level debug --logger chat --option max_connections=5 --option when_full=refuse"
-        " --option enable-auto-ping=True --option origins=['https://a',None]"
+        "chat:routes --url wss://[::]:443 --unix-path /run/s --fd 3 --fd 4"
+        " --workers 2 --admin-url http://[::1]:9 --worker-timeout 5"
+        " --start-timeout inf --max-lifetime 3600 --max-rss 1000"
+        " --app-dir / --lifespan chat:life --loop asyncio --ssl-cert a.pem --ssl-key a.key"
+        " --drain-grace 1.5 --drain-spread 2 --drain-timeout inf --drain-code 1001"
+        " --drain-reason bye --log-level debug --logger chat --option max_connections=5"
+        " --option when_full=refuse --option enable-auto-ping=True --option origins=['https://a',None]"
     )
     found = parsed(text.split())
     assert found.settings == RunSettings(
@@ -52,7 +55,10 @@ def test_everything() -> None:
         log_level="debug",
         app_dir=os.path.abspath("/"),
     )
-    assert (found.workers, found.descriptors) == (2, (3, 4))
+    assert (found.workers, found.descriptors) == (
+        WorkerSettings(2, "http://[::1]:9", 5.0, None, 3600.0, 1000),
+        (3, 4),
+    )
 
 
 def test_handler() -> None:
@@ -67,7 +73,7 @@ def test_handler() -> None:
         ("", "MODULE:NAME"),
         ("chat", "must be an import string"),
         ("chat:x --url http://a", "http"),
-        ("chat:x --workers 0", "--workers must be at least 1"),
+        ("chat:x --workers 0", "workers must be at least 1"),
         ("chat:x --workers many", "invalid int value"),
         ("chat:x --ssl-key a", "--ssl-key needs --ssl-cert"),
         ("chat:x --drain-timeout 1", "--drain-grace and --drain-spread must end within"),

@@ -193,7 +193,7 @@ def test_logging_is_the_programs_own(monkeypatch: pytest.MonkeyPatch) -> None:
         {"ssl_context": context},
         {"ssl_context": "module:attribute"},
         {"certificate": ("a", None)},
-        {"server_options": {"origins": [re.compile("a"), None], "sock": None, "logger_name": "a"}},
+        {"server_options": {"origins": [re.compile("a"), None], "sock": [5], "logger_name": "a"}},
         {"drain": DrainPlan(1, 2, 3, 1001, "bye", "drain_")},
     ],
 )
@@ -222,7 +222,6 @@ def local() -> Any:
         ({"ssl_context": {"*": context()}}, "a TLS context cannot be passed"),
         ({"ssl_context": lambda: None}, "ssl_context: with several workers"),
         ({"loop": lambda: None}, "loop: with several workers"),
-        ({"server_options": {"sock": [5]}}, "sock is for one process"),
         ({"server_options": {"tap": lambda: None}}, "tap cannot be passed to other processes"),
     ],
 )

@@ -130,5 +130,9 @@ RUN_MEANINGS.update(
     start_serving="leave it out: what is to happen first is lifespan=",
     timeout_graceful_shutdown="write drain_timeout= (seconds)",
     use_uvloop="write loop='uvloop' or loop='asyncio'",
+    timeout="write worker_timeout= (seconds)",
+    timeout_worker_healthcheck="write worker_timeout= (seconds)",
+    limit_max_requests="write max_lifetime= (seconds) or max_rss= (bytes)",
+    max_requests="write max_lifetime= (seconds) or max_rss= (bytes)",
     reload="leave it out: use a program that watches files",
 )

@@ -13,6 +13,7 @@ from picows_server._version import __version__
 from picows_server.draining import DrainPlan
 from picows_server.running.loops import LOOPS
 from picows_server.running.settings import RunSettings
+from picows_server.running.worker_settings import WorkerSettings
 from picows_server.serving import serve
 
 __all__ = ["Arguments", "parsed"]
@@ -38,7 +39,7 @@ class Arguments(NamedTuple):
     """The command line."""
 
     settings: RunSettings
-    workers: int
+    workers: WorkerSettings
     descriptors: Tuple[int, ...]
 
 
@@ -55,8 +56,6 @@ def parsed(words: Optional[Sequence[str]] = None) -> Arguments:
 def _checked(found: argparse.Namespace) -> Arguments:
     if found.ssl_key is not None and found.ssl_cert is None:
         raise ValueError("--ssl-key needs --ssl-cert")
-    if found.workers < 1:
-        raise ValueError(f"--workers must be at least 1, not {found.workers}")
     options = dict(_option(text) for text in found.option)
     if found.unix_path is not None:
         options["unix_path"] = found.unix_path
@@ -82,7 +81,15 @@ def _checked(found: argparse.Namespace) -> Arguments:
         log_level=found.log_level,
         app_dir=os.path.abspath(found.app_dir),
     )
-    return Arguments(settings, found.workers, tuple(found.fd))
+    workers = WorkerSettings(
+        found.workers,
+        found.admin_url,
+        found.worker_timeout,
+        None if math.isinf(found.start_timeout) else found.start_timeout,
+        found.max_lifetime,
+        found.max_rss,
+    )
+    return Arguments(settings, workers, tuple(found.fd))
 
 
 def _option(text: str) -> Tuple[str, Any]:
@@ -142,7 +149,6 @@ def _parser() -> argparse.ArgumentParser:
         help="listen on this inherited socket instead; may be given again. Those of systemd"
         " (LISTEN_FDS) are found without it",
     )
-    add("--workers", type=int, default=1, metavar="N", help="processes (default: 1)")
     add("--app-dir", default="", metavar="DIR", help="where MODULE is (default: here)")
     add(
         "--lifespan",
@@ -150,6 +156,42 @@ def _parser() -> argparse.ArgumentParser:
         help="a function that returns an async context manager around serving",
     )
     add("--loop", choices=LOOPS, default="auto", help="auto: uvloop where it is installed")
+    seconds: Dict[str, Any] = {"type": float, "metavar": "SECONDS"}
+    processes = parser.add_argument_group("processes (not on Windows)")
+    add = processes.add_argument
+    add(
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="how many (default: 1). Then SIGHUP replaces them one by one; SIGTTIN and SIGTTOU add"
+        " and remove one",
+    )
+    add(
+        "--admin-url",
+        metavar="URL",
+        help="pages of all workers, such as http://127.0.0.1:9000: /metrics, /healthz, /readyz,"
+        " /workers",
+    )
+    add(
+        "--worker-timeout",
+        **seconds,
+        default=30.0,
+        help="kill a worker whose loop is blocked for so long (default: 30)",
+    )
+    add(
+        "--start-timeout",
+        **seconds,
+        default=60.0,
+        help="kill a worker that is not ready after so long; inf: never (default: 60)",
+    )
+    add("--max-lifetime", **seconds, help="replace a worker that has served for so long")
+    add(
+        "--max-rss",
+        type=int,
+        metavar="BYTES",
+        help="replace a worker that uses more memory (Linux)",
+    )
     tls = parser.add_argument_group("TLS")
     add = tls.add_argument
     add("--ssl-cert", metavar="FILE", help="certificate and those between it and the authority")
@@ -157,7 +199,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--ssl-context", metavar="MODULE:NAME", help="a TLS context, or a function that makes it")
     ending = parser.add_argument_group("the end")
     add = ending.add_argument
-    seconds: Dict[str, Any] = {"type": float, "metavar": "SECONDS"}
     add(
         "--drain-grace",
         **seconds,

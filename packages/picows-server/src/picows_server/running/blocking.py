@@ -7,7 +7,7 @@ import threading
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Optional, Union
 
-from picows_codec import WSCloseCode, WSInvalidOptionError, WSStateError, WSThreadError
+from picows_codec import WSCloseCode, WSStateError, WSThreadError
 from picows_codec.calls import passes_options_to
 from picows_server.draining import DrainPlan
 from picows_server.logs import Logger
@@ -15,8 +15,9 @@ from picows_server.option_names import RUN_MEANINGS
 from picows_server.running.loops import LoopChoice, run_loop
 from picows_server.running.process import serve_process
 from picows_server.running.service_manager import ServiceManager, inherited_sockets
-from picows_server.running.settings import RunSettings, check_importable, configure_logging
+from picows_server.running.settings import RunSettings, configure_logging
 from picows_server.running.signals import SignalControl
+from picows_server.running.worker_settings import WorkerSettings
 from picows_server.serving import serve
 
 if TYPE_CHECKING:
@@ -34,6 +35,11 @@ def run(
     *,
     handler: Any = None,
     workers: int = 1,
+    admin_url: Optional[str] = None,
+    worker_timeout: float = 30.0,
+    start_timeout: Optional[float] = 60.0,
+    max_lifetime: Optional[float] = None,
+    max_rss: Optional[int] = None,
     lifespan: Any = None,
     drain_grace: float = 5.0,
     drain_spread: float = 30.0,
@@ -64,7 +70,20 @@ def run(
     ``workers``: how many processes serve. With several of them each makes its own objects, so
     ``factory_or_routes`` is an import string, a class or function at the top of a module, or a
     mapping of such; ``handler`` and ``lifespan`` are functions at the top of a module, or import
-    strings; and ``ssl_context`` is one that makes the context.
+    strings; and ``ssl_context`` is one that makes the context. A supervisor, which is this process,
+    looks after them: one that dies is replaced. SIGHUP replaces all of them, one by one; SIGTTIN
+    and SIGTTOU add and remove one.
+
+    ``worker_timeout``: a worker whose loop is blocked for so many seconds is killed and replaced.
+    ``start_timeout``: a worker that is not ready within so many seconds, imports and lifespan
+    included, is killed; None: no limit. If a worker cannot start at the beginning, all end.
+
+    ``max_lifetime``: replace each worker when it has served for so many seconds, or up to a fifth
+    less. ``max_rss``: replace one that uses more than so many bytes of memory (Linux). Both also
+    work with ``workers=1``, and so does the next.
+
+    ``admin_url``: ``"http://127.0.0.1:9000"`` for pages of the supervisor: ``/metrics`` with the
+    numbers of all workers, ``/healthz``, ``/readyz`` and ``/workers``.
 
     ``lifespan``: a function that returns an async context manager, such as one with
     :func:`contextlib.asynccontextmanager`, without arguments or with one, the server. It is entered
@@ -107,19 +126,20 @@ def run(
         loop=loop,
         log_level=log_level,
     )
-    status = run_settings(settings, workers)
+    status = run_settings(
+        settings,
+        WorkerSettings(workers, admin_url, worker_timeout, start_timeout, max_lifetime, max_rss),
+    )
     if status:
         raise SystemExit(status)
 
 
-def run_settings(settings: RunSettings, workers: int = 1) -> int:
+def run_settings(settings: RunSettings, workers: Optional[WorkerSettings] = None) -> int:
     """Serve as :func:`run` does, and return the exit status."""
     _check_place()
-    _check_workers(workers)
     configure_logging(settings)
-    if workers > 1:
-        check_importable(settings)
-        # Imported by those who want several.
+    if workers is not None and workers.needs_supervisor:
+        # Imported by those who want several processes.
         supervise = import_module("picows_server.running.workers.supervise").supervise
         result: int = supervise(settings, workers)
         return result
@@ -134,13 +154,6 @@ def run_settings(settings: RunSettings, workers: int = 1) -> int:
         lambda: serve_process(settings, sockets=sockets, control=SignalControl(manager, logger)),
         settings.loop,
     )
-
-
-def _check_workers(workers: object) -> None:
-    if not isinstance(workers, int) or isinstance(workers, bool):
-        raise TypeError(f"workers must be an int, not {type(workers).__name__}")
-    if workers < 1:
-        raise WSInvalidOptionError(f"workers must be at least 1, not {workers}")
 
 
 def _check_place() -> None:

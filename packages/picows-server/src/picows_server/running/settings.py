@@ -201,11 +201,8 @@ def _check_context(context: Any) -> None:
 
 
 def _check_option(name: str, value: Any) -> None:
-    if name == "sock" and value is not None:
-        raise WSInvalidOptionError(
-            "sock is for one process: with several workers each has a listening socket of its own,"
-            " or those of the service manager"
-        )
+    if name == "sock":
+        return  # the supervisor has them, and passes them on
     try:
         pickle.dumps(value)
     except Exception as error:  # noqa: BLE001 - whatever an object raises

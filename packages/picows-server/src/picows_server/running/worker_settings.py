@@ -1,0 +1,65 @@
+"""``WorkerSettings``: the arguments of ``run`` that are about several processes, checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isfinite
+from typing import Optional
+from urllib.parse import urlsplit
+
+from picows_codec import WSInvalidOptionError
+
+__all__ = ["WorkerSettings"]
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """How many processes serve, and how they are looked after; see :func:`picows_server.run`."""
+
+    workers: int = 1
+    admin_url: Optional[str] = None
+    worker_timeout: float = 30.0
+    start_timeout: Optional[float] = 60.0
+    max_lifetime: Optional[float] = None
+    max_rss: Optional[int] = None
+
+    def __post_init__(self) -> None:
+        """Check everything but what depends on the platform."""
+        _check_count("workers", self.workers)
+        _check_seconds("worker_timeout", self.worker_timeout)
+        if self.start_timeout is not None:
+            _check_seconds("start_timeout", self.start_timeout)
+        if self.max_lifetime is not None:
+            _check_seconds("max_lifetime", self.max_lifetime)
+        if self.max_rss is not None:
+            _check_count("max_rss", self.max_rss)
+        if self.admin_url is not None:
+            _check_admin_url(self.admin_url)
+
+    @property
+    def needs_supervisor(self) -> bool:
+        """Whether one process alone cannot do it."""
+        wanted = (self.admin_url, self.max_lifetime, self.max_rss)
+        return self.workers > 1 or any(option is not None for option in wanted)
+
+
+def _check_count(name: str, value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an int, not {type(value).__name__}")
+    if value < 1:
+        raise WSInvalidOptionError(f"{name} must be at least 1, not {value}")
+
+
+def _check_seconds(name: str, value: object) -> None:
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a number of seconds, not {type(value).__name__}")
+    if not isfinite(value) or value <= 0:
+        raise WSInvalidOptionError(f"{name} must be positive and finite, not {value}")
+
+
+def _check_admin_url(url: object) -> None:
+    if not isinstance(url, str):
+        raise TypeError(f"admin_url must be a str, not {type(url).__name__}")
+    parts = urlsplit(url)
+    if parts.scheme != "http" or not parts.netloc or parts.path not in {"", "/"}:
+        raise WSInvalidOptionError(f"admin_url must be like http://127.0.0.1:9000, not {url!r}")

@@ -1,0 +1,1 @@
+"""Several processes that serve one address: a supervisor, and its workers."""

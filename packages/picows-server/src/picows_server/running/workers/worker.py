@@ -1,0 +1,71 @@
+"""The main function of a worker."""
+
+from __future__ import annotations
+
+import faulthandler
+import pickle
+import signal
+import socket
+import sys
+import traceback
+
+from picows_server.running.workers.channel import receive_blocking, send_blocking
+from picows_server.running.workers.main_module import import_main_module
+from picows_server.running.workers.messages import Failed, StartWorker
+from picows_server.running.workers.parent_death import die_with_parent
+
+__all__ = ["run_worker"]
+
+# Those that a terminal or a service manager sends to all processes. The supervisor gets them, too,
+# and tells the workers what to do.
+_FOR_THE_SUPERVISOR = ("SIGINT", "SIGTERM", "SIGHUP", "SIGTTIN", "SIGTTOU")
+
+
+def run_worker(channel: int, parent: int) -> None:
+    """Serve until the supervisor says stop, and exit.
+
+    ``channel`` is the descriptor of the pipe; ``parent`` is the supervisor's process id.
+    """
+    die_with_parent(parent)
+    for name in _FOR_THE_SUPERVISOR:
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
+    _show_stack_on_sigquit()
+    sock = _own(channel)
+    try:
+        message = receive_blocking(sock)
+    except (EOFError, OSError):
+        sys.exit(1)
+    if not isinstance(message, StartWorker):
+        sys.exit(f"unexpected message: {message!r}")
+    sys.exit(_work(sock, message))
+
+
+def _show_stack_on_sigquit() -> None:
+    """The supervisor asks for the stack of a worker that does not answer."""
+    try:
+        faulthandler.register(signal.SIGQUIT)
+    except (OSError, RuntimeError):  # there is no standard error
+        signal.signal(signal.SIGQUIT, signal.SIG_IGN)
+
+
+def _work(sock: socket.socket, start: StartWorker) -> int:
+    sockets = [_own(descriptor) for descriptor in start.sockets]
+    try:
+        sys.path[:] = start.sys_path
+        sys.argv[:] = start.argv
+        if start.main_module is not None:
+            import_main_module(*start.main_module)
+        settings = pickle.loads(start.settings)  # noqa: S301 - from the supervisor
+    except BaseException:  # noqa: BLE001 - whatever user code raises, sys.exit() included
+        send_blocking(sock, Failed(traceback.format_exc()))
+        return 1
+    # After the user's modules, which may install what makes loops, or change logging.
+    from picows_server.running.workers.serving_worker import serve_worker  # noqa: PLC0415
+
+    return serve_worker(sock, start.heartbeat_interval, settings, sockets)
+
+
+def _own(descriptor: int) -> socket.socket:
+    sock = socket.socket(fileno=descriptor)
+    sock.set_inheritable(False)
+    return sock

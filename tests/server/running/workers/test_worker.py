@@ -1,0 +1,173 @@
+"""picows_server.running.workers.worker: what a worker does before it serves, and its control."""
+
+from __future__ import annotations
+
+import pickle
+import signal
+import socket
+import sys
+from typing import Any, Iterator, List, Optional, Tuple
+
+import pytest
+
+from picows_server.draining import DrainPlan
+from picows_server.running.settings import RunSettings
+from picows_server.running.workers.channel import receive_blocking, send_blocking
+from picows_server.running.workers.launching import launch
+from picows_server.running.workers.messages import (
+    Abort,
+    Drain,
+    Failed,
+    Heartbeat,
+    Leaving,
+    Ready,
+    StartWorker,
+    StoppedAccepting,
+)
+from tests.support.services import WorkerClient
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="workers need POSIX")
+
+APPLICATION = "tests.support.worker_applications:Pid"
+PLAN = DrainPlan(0, 0, 40)
+
+
+class Worker:
+    """A worker whose supervisor is the test."""
+
+    def __init__(self) -> None:
+        self.sock = socket.socket()
+        self.sock.bind(("127.0.0.1", 0))
+        self.sock.listen()
+        self.process, self.channel = launch(0, [self.sock])
+        self.channel.settimeout(50)
+
+    def start(self, settings: Any = None, main: Optional[Tuple[str, str]] = None) -> None:
+        if settings is None:
+            settings = RunSettings("ws://127.0.0.1:1", APPLICATION, drain=PLAN)
+        data = settings if isinstance(settings, bytes) else pickle.dumps(settings)
+        send_blocking(
+            self.channel,
+            StartWorker(0, (self.sock.fileno(),), 0.05, data, main, list(sys.path), ["program"]),
+        )
+
+    def send(self, message: object) -> None:
+        send_blocking(self.channel, message)
+
+    def receive(self, kind: Any) -> Any:
+        """The next message of a kind; others are skipped."""
+        while True:
+            message = receive_blocking(self.channel)
+            if isinstance(message, kind):
+                return message
+            assert not isinstance(message, Failed), message.traceback
+
+    def rest(self) -> List[Any]:
+        messages: List[Any] = []
+        try:
+            while True:
+                messages.append(receive_blocking(self.channel))
+        except EOFError:
+            return messages
+
+    def status(self) -> int:
+        return self.process.wait(50)
+
+
+@pytest.fixture(name="worker")
+def worker_fixture() -> Iterator[Worker]:
+    worker = Worker()
+    yield worker
+    worker.process.kill()
+    worker.process.wait()
+    worker.channel.close()
+    worker.sock.close()
+
+
+def test_from_the_first_heartbeat_to_the_last(worker: Worker) -> None:
+    worker.start()
+    assert worker.receive(Heartbeat).connections == 0
+    worker.receive(Ready)
+    with WorkerClient(worker.sock.getsockname()) as client:
+        assert client.pid == worker.process.pid
+        while worker.receive(Heartbeat).connections != 1:
+            pass
+        worker.send(Drain(0.0, leaves_waiting=True))
+        worker.receive(StoppedAccepting)
+        assert client.read_close() == 1012
+    last = worker.rest()[-1]
+    assert isinstance(last, Heartbeat)
+    assert last.connections == 0
+    assert worker.status() == 0
+
+
+def test_it_is_aborted(worker: Worker) -> None:
+    worker.start()
+    worker.receive(Ready)
+    with WorkerClient(worker.sock.getsockname()) as client:
+        worker.send(Abort())
+        assert client.read_close() == 1012
+    worker.rest()
+    assert worker.status() == 0
+
+
+def test_it_is_told_to_end_before_it_serves(worker: Worker) -> None:
+    lifespan = "tests.support.worker_applications:endless_lifespan"
+    worker.start(RunSettings("ws://127.0.0.1:1", APPLICATION, lifespan=lifespan))
+    worker.receive(Heartbeat)
+    worker.send(Abort())
+    assert not [each for each in worker.rest() if isinstance(each, (Ready, Failed))]
+    worker.status()
+
+
+def test_its_supervisor_has_closed_the_pipe(worker: Worker) -> None:
+    worker.start()
+    worker.receive(Ready)
+    worker.channel.close()
+    assert worker.status() == 1
+
+
+def test_signals_are_the_supervisors(worker: Worker) -> None:
+    worker.start()
+    worker.receive(Ready)
+    for name in ("SIGINT", "SIGHUP", "SIGTTIN", "SIGTTOU"):
+        worker.process.send_signal(getattr(signal, name))
+    worker.process.send_signal(signal.SIGTERM)
+    worker.receive(Leaving)
+    with WorkerClient(worker.sock.getsockname()) as client:
+        assert client.pid == worker.process.pid
+
+
+@pytest.mark.parametrize(
+    ("factory", "error"),
+    [
+        ("tests.support.worker_applications:Missing", "WSInvalidOptionError"),
+        ("tests.support.no_such_module:Missing", "WSInvalidOptionError"),
+    ],
+)
+def test_an_application_that_cannot_be_imported(worker: Worker, factory: str, error: str) -> None:
+    worker.start(RunSettings("ws://127.0.0.1:1", factory))
+    (failed,) = [each for each in worker.rest() if isinstance(each, Failed)]
+    assert error in failed.traceback
+    assert worker.status() == 1
+
+
+def test_settings_that_cannot_be_read(worker: Worker) -> None:
+    worker.start(b"cno_such_module\nname\n.")
+    (failed,) = [each for each in worker.rest() if isinstance(each, Failed)]
+    assert "no_such_module" in failed.traceback
+    assert worker.status() == 1
+
+
+def test_a_script_that_exits(worker: Worker, tmp_path: Any) -> None:
+    script = tmp_path / "script.py"
+    script.write_text("import sys\nsys.exit('not configured')\n", encoding="utf-8")
+    worker.start(main=("path", str(script)))
+    (failed,) = worker.rest()
+    assert "SystemExit: not configured" in failed.traceback
+    assert worker.status() == 1
+
+
+def test_a_first_message_that_it_does_not_know(worker: Worker) -> None:
+    worker.send("hello")
+    assert worker.status() == 1

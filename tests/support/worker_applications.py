@@ -1,0 +1,57 @@
+"""What the workers of tests serve. Workers import it by name."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from contextlib import asynccontextmanager
+from typing import AsyncIterator
+
+from picows_server import WSFrame, WSListener, WSTransport
+
+__all__ = ["Obedient", "Pid", "endless_lifespan", "failing_lifespan"]
+
+
+class Pid(WSListener):
+    """Says in which process it is: when it is connected, and after each message."""
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        transport.send(1, str(os.getpid()).encode())
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if frame.opcode < 8:
+            self.on_ws_connected(transport)
+
+
+class Obedient(Pid):
+    """Does as it is told: blocks the loop, uses memory, dies, exits."""
+
+    ballast = b""
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        order = frame.get_payload_as_bytes()
+        if order == b"block":
+            time.sleep(1000)
+        elif order == b"exit":
+            os._exit(3)
+        elif order == b"die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif order.startswith(b"use "):
+            type(self).ballast = bytes(bytearray(b"x" * int(order[4:])))
+            super().on_ws_frame(transport, frame)
+        else:
+            super().on_ws_frame(transport, frame)
+
+
+@asynccontextmanager
+async def failing_lifespan() -> AsyncIterator[None]:
+    raise ValueError("no database")
+    yield
+
+
+@asynccontextmanager
+async def endless_lifespan() -> AsyncIterator[None]:
+    await asyncio.sleep(1000)
+    yield
