@@ -46,9 +46,7 @@ ELSEWHERE: Dict[str, Dict[str, str]] = {
         "_version": "packaging/test_release.py",
         "running.run_options": "server/running/test_blocking.py",
         "running.workers.admin_metrics": "server/running/workers/test_admin.py",
-        "running.workers.control": "server/running/workers/test_worker.py",
         "running.workers.messages": "server/running/workers/test_channel.py",
-        "running.workers.serving_worker": "server/running/workers/test_worker.py",
         "testing": "codec/testing/test_connected.py",
     },
 }
@@ -72,6 +70,7 @@ FURTHER: Dict[str, Dict[str, str]] = {
     "client": {"link_ending": "link: how it ends"},
     "server": {
         "asgi.uvicorn_closing": "asgi.uvicorn_protocol: pings, and how connections end",
+        "running.workers.supervise_in_process": "running.workers.supervise: in this process",
         "shutdown": "server: closing, and what becomes of the connections",
     },
 }

@@ -24,6 +24,7 @@ from picows_server.running.workers.messages import (
     StartWorker,
     StoppedAccepting,
 )
+from picows_server.running.workers.worker import _work
 from tests.support.services import WorkerClient
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="workers need POSIX")
@@ -171,3 +172,24 @@ def test_a_script_that_exits(worker: Worker, tmp_path: Any) -> None:
 def test_a_first_message_that_it_does_not_know(worker: Worker) -> None:
     worker.send("hello")
     assert worker.status() == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "main", "error"),
+    [
+        (b"cno_such_module\nname\n.", None, "no_such_module"),
+        (b"", ("name", "tests.no_such_script"), "no_such_script"),
+    ],
+)
+def test_what_fails_is_said_in_full(
+    monkeypatch: pytest.MonkeyPatch, settings: bytes, main: Any, error: str
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "argv", list(sys.argv))
+    own, theirs = socket.socketpair()
+    with own, theirs:
+        start = StartWorker(0, (), 1.0, settings, main, list(sys.path), ["program"])
+        assert _work(own, start) == 1
+        failed: Any = receive_blocking(theirs)
+        assert error in failed.traceback
+        assert sys.argv == ["program"]
