@@ -13,7 +13,7 @@ import ssl
 import sys
 import threading
 from pathlib import Path
-from typing import Any, AsyncIterator, List, Tuple
+from typing import Any, AsyncIterator, Iterator, List, Tuple
 
 import pytest
 
@@ -349,6 +349,17 @@ async def test_closed(authority: Authority, files: Files) -> None:
 
 def hang_up() -> None:
     os.kill(os.getpid(), signal.SIGHUP)
+
+
+@pytest.fixture(autouse=True)
+def sighup_as_usual() -> Iterator[None]:
+    """Tests may run under nohup, which ignores it."""
+    if not hasattr(signal, "SIGHUP"):
+        yield
+        return
+    handler = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, handler)
 
 
 @needs_sighup

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Iterable, Optional, Union
 
 from picows_codec.option_types import WSConnectionOptions
 from picows_codec.socket_address import UnixPath
+from picows_server.logs import Logger
 from picows_server.origins import Origins
 from picows_server.proxies.networks import Network
 
@@ -36,3 +37,4 @@ class WSRunOptions(WSConnectionOptions, total=False):
     trusted_proxies: Iterable[Network]
     proxy_protocol: bool
     forwarded_header: Optional[str]
+    access_log: Union[bool, str, Logger]
