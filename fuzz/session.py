@@ -79,7 +79,13 @@ class Habits:
 class SilentLogger:
     """Takes what an endpoint logs; an exception in it must be the listener's."""
 
-    def _log(self, message: str, *arguments: object, exc_info: Optional[Exception] = None) -> None:
+    def _log(
+        self,
+        message: str,
+        *arguments: object,
+        exc_info: Optional[Exception] = None,
+        extra: Optional[Dict[str, object]] = None,
+    ) -> None:
         text = message % arguments
         check(isinstance(exc_info, (ListenerFault, type(None))), "logged", text, exc_info)
 

@@ -146,6 +146,8 @@ def call(connection: Connection, name: str, arguments: List[Any]) -> bool:
 def test_every_method_is_tried() -> None:
     harmless = {
         "cork",
+        "log_fields",
+        "stats",
         "wait_disconnected",
         "wait_until_closed",
         "notify_user_specific_pong_received",

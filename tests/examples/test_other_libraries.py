@@ -253,6 +253,7 @@ FREE = {
     *("ClientConnection", "ServerConnection", "Server", "ProtocolError", "InvalidStatus"),
     *("close_connections=False", "ws_close", "ws_receive", "heartbeat=30", "receive_timeout"),
     *("timeout", "message=", "CLOSING", "CLOSED", "ERROR", "request.match_info", "ws_connect"),
+    "cleanup_ctx",
 }
 
 
@@ -264,6 +265,7 @@ OPTIONS = {
     *WSOptions.names(),
     *parameters(picows_client.connect),
     *parameters(picows_server.serve),
+    *parameters(picows_server.run),
 }
 
 

@@ -81,6 +81,7 @@ MEANINGS = {
     "happy_eyeballs_delay": "leave it out: addresses are tried a quarter of a second apart",
     "interleave": "leave it out: addresses of both families are tried alternately",
     "decode_text": "ask each frame: get_payload_as_utf8_text() or get_payload_as_bytes()",
+    "access_log": _OF_SERVERS,
     "backlog": _OF_SERVERS,
     "forwarded_header": _OF_SERVERS,
     "max_connections": _OF_SERVERS,

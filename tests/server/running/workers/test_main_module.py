@@ -84,7 +84,10 @@ def test_settings_that_need_no_script() -> None:
     assert main is None
 
 
-def test_an_import_string_of_the_script() -> None:
+def test_an_import_string_of_the_script(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The main module of a process that runs tests in parallel is no file.
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", __file__, raising=False)
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)
     _, main = pickle_settings(["__main__:Mine"])
     assert main is not None
 
