@@ -57,6 +57,20 @@ async def test_nothing_is_accepted_before_listen() -> None:
 
 
 @needs_ipv6
+@pytest.mark.skipif(sys.platform != "linux", reason="reads struct tcp_info")
+def test_a_socket_that_listens_keeps_its_backlog() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=33) as other, socket.socket() as own:
+        own.bind(("127.0.0.1", 0))
+        adopt_sockets([other, own]).listen(44)
+        assert [_backlog_of(other), _backlog_of(own)] == [33, 44]
+
+
+def _backlog_of(sock: socket.socket) -> int:
+    """tcpi_sacked, which is that of a socket that listens."""
+    info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
+    return int.from_bytes(info[28:32], sys.byteorder)
+
+
 async def test_ipv6_sockets_leave_ipv4_alone() -> None:
     listening = await bind_tcp(asyncio.get_running_loop(), "::", 0)
     (sock,) = listening.sockets

@@ -103,7 +103,8 @@ async def ws_create_server(
         ``sock``: listen on this bound stream socket, or on several, instead of host and port.
         The server owns them from the call on and closes them, also if the call fails.
 
-        ``backlog``: connections that the kernel queues per listening socket.
+        ``backlog``: connections that the kernel queues per listening socket. One of ``sock`` that
+        listens already keeps its own.
 
         ``reuse_address``: SO_REUSEADDR; by default on, except on Windows.
 

@@ -42,9 +42,14 @@ class ListeningSockets:
         self._unix_inode = None if unix_path is None else os.stat(unix_path).st_ino
 
     def listen(self, backlog: int) -> None:
-        """Let the kernel accept, and queue up to ``backlog`` connections per socket."""
+        """Let the kernel accept, and queue up to ``backlog`` connections per socket.
+
+        A socket that listens keeps the length of its queue: whoever made it listen has chosen that,
+        such as a service manager or a supervisor.
+        """
         for sock in self.sockets:
-            sock.listen(backlog)
+            if not _is_listening(sock):
+                sock.listen(backlog)
 
     def close(self) -> None:
         for sock in self.sockets:
@@ -54,6 +59,13 @@ class ListeningSockets:
             with contextlib.suppress(FileNotFoundError):
                 if os.stat(self._unix_path).st_ino == self._unix_inode:
                     os.unlink(self._unix_path)
+
+
+def _is_listening(sock: socket.socket) -> bool:
+    try:
+        return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+    except OSError:  # pragma: no cover - not every system knows it
+        return False
 
 
 async def bind_tcp(
