@@ -16,7 +16,7 @@ from tests.examples.conftest import ROOT, Examples
 
 DOCUMENTS = sorted(
     path
-    for pattern in ("*.md", "docs/*.md", "*/README.md", "packages/*/README.md")
+    for pattern in ("*.md", "docs/*.md", "*/README.md", "*/*/README.md")
     for path in ROOT.glob(pattern)
 )
 
