@@ -111,6 +111,7 @@ async def code_at_the_end(ws: Any) -> int:
         while True:
             assert json.loads(await ws.recv())["symbol"] in SYMBOLS
     except WSConnectionClosed as closed:
+        await ws.wait_closed()
         return closed.code
 
 
