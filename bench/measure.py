@@ -200,6 +200,8 @@ class Bench:
             command += ["--rate", str(scenario.rate)] if scenario.rate else []
         if scenario.tls:
             command += self._certificates.options(side)
+        if scenario.resume and side == CLIENT:
+            command += ["--resume", "1"]
         command += payload_options(self._work, scenario, peer, player)
         if player is C and role == "sink" and is_subject:
             command += ["--numbered", "1"]

@@ -57,6 +57,7 @@ class Scenario:
     connections: int = 1
     window: int = 1  # messages in flight per connection
     tls: bool = False
+    resume: bool = False  # the C client resumes TLS sessions of earlier connections
     cork: bool = False
     json: bool = False  # the messages are JSON, and text
     deflate: bool = False  # permessage-deflate is negotiated and used
@@ -313,6 +314,25 @@ def _others() -> List[Scenario]:
             unit="connections/s",
         )
         for subject in (CLIENT, SERVER)
+    ]
+    churn += [
+        Scenario(
+            name=f"connections-{subject}-tls{'-resumed' if resume else ''}",
+            title=(
+                f"Connections over TLS opened, upgraded and closed by a {subject}, 16 at a time, "
+                f"{'sessions resumed' if resume else 'full handshakes'}"
+            ),
+            subject=subject,
+            server_role="echo",
+            client_role="churn",
+            judge=CLIENT,
+            peers=(*lives, *LOOPS),
+            connections=16,
+            tls=True,
+            resume=resume,
+            unit="connections/s",
+        )
+        for subject, resume in ((CLIENT, False), (SERVER, False), (SERVER, True))
     ]
     memory = [
         Scenario(

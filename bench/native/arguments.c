@@ -30,6 +30,7 @@ void parse_arguments(struct arguments *out, int count, char **words) {
         else if (!strcmp(name, "--cert")) out->certificate = value;
         else if (!strcmp(name, "--key")) out->key = value;
         else if (!strcmp(name, "--ca")) out->authority = value;
+        else if (!strcmp(name, "--resume")) out->resume = number != 0;
         else if (!strcmp(name, "--warmup")) out->timing.warmup = strtod(value, NULL);
         else if (!strcmp(name, "--seconds")) out->timing.seconds = strtod(value, NULL);
         else if (!strcmp(name, "--messages")) out->timing.messages = number;

@@ -22,6 +22,7 @@ struct arguments {
     const char *certificate;
     const char *key;
     const char *authority;
+    bool resume; /* TLS sessions of earlier connections (role churn) */
     struct window timing;
 };
 

@@ -5,7 +5,8 @@
 
    echo       each connection keeps --window messages in flight and compares what comes back
    broadcast  the first connection sends a message once all have received the one before
-   churn      connects, upgrades, closes, again and again, on --connections at a time
+   churn      connects, upgrades, closes, again and again, on --connections at a time; with
+              --resume 1 each TLS handshake resumes an earlier session
    idle       opens --first connections, each of which has one message echoed, says so, opens the
               rest of --connections after a line on standard input, says so, and waits
    source     one connection that sends numbered frames as fast as the server takes them
@@ -431,6 +432,7 @@ int main(int count, char **words) {
     }
     outgoing = checked(malloc(frame_size * arguments.window));
     if (arguments.authority) tls_trust(arguments.authority);
+    if (arguments.resume) tls_resume();
     conns_init(role, arguments.authority != NULL, arguments.deflate);
     run();
     return 0;

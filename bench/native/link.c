@@ -20,6 +20,8 @@ static ssize_t plain_result(ssize_t result) {
 enum { READ_AHEAD = 128 * 1024, WRITE_TOGETHER = 64 * 1024 };
 
 static SSL_CTX *context;
+static bool resumes;
+static SSL_SESSION *latest; /* NULL while no server has given one */
 
 static void give_up(const char *what) {
     fprintf(stderr, "%s failed\n", what);
@@ -52,6 +54,19 @@ void tls_trust(const char *authority) {
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
 }
 
+static int keep_session(SSL *ssl, SSL_SESSION *session) {
+    (void) ssl;
+    SSL_SESSION_free(latest);
+    latest = session;
+    return 1; /* it is ours now */
+}
+
+void tls_resume(void) {
+    resumes = true;
+    SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+    SSL_CTX_sess_set_new_cb(context, keep_session);
+}
+
 void link_open(struct link *link, int fd, bool secure, bool is_client) {
     link->fd = fd;
     link->ssl = NULL;
@@ -61,6 +76,8 @@ void link_open(struct link *link, int fd, bool secure, bool is_client) {
     BIO *out = BIO_new(BIO_s_mem());
     if (!link->ssl || !in || !out) give_up("SSL_new");
     SSL_set_bio(link->ssl, in, out);
+    link->resumes = resumes && latest;
+    if (link->resumes && SSL_set_session(link->ssl, latest) != 1) give_up("SSL_set_session");
     if (is_client) {
         SSL_set_connect_state(link->ssl);
     } else {
@@ -92,7 +109,9 @@ int link_handshake(struct link *link) {
     if (!link->ssl) return 1;
     const int result = SSL_do_handshake(link->ssl);
     if (link_flush(link) == LINK_END) return LINK_END;
-    return result == 1 ? 1 : (int) tls_result(link, result);
+    if (result != 1) return (int) tls_result(link, result);
+    if (link->resumes && !SSL_session_reused(link->ssl)) give_up("resuming a session");
+    return 1;
 }
 
 ssize_t link_read(struct link *link, uint8_t *out, size_t room, bool *more) {
@@ -166,6 +185,10 @@ void tls_serve(const char *certificate, const char *key) {
 
 void tls_trust(const char *authority) {
     (void) authority;
+    no_tls();
+}
+
+void tls_resume(void) {
     no_tls();
 }
 

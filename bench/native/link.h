@@ -21,12 +21,17 @@ enum {
 struct link {
     int fd;
     SSL *ssl; /* NULL for a plain connection */
+    bool resumes; /* its handshake must resume a session */
 };
 
 /* Once, before any link over TLS: with a certificate and key (PEM) for a server, with the
    authority that signed the server's certificate for a client. Ends the program on failure. */
 void tls_serve(const char *certificate, const char *key);
 void tls_trust(const char *authority);
+
+/* After tls_trust: each link resumes the latest session of the links before it, once there is one.
+   A handshake that should have resumed one and did not ends the program. */
+void tls_resume(void);
 
 void link_open(struct link *link, int fd, bool secure, bool is_client);
 void link_close(struct link *link);
