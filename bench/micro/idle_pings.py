@@ -148,8 +148,8 @@ def run(loop_name: str, main_coroutine: Coroutine[Any, Any, None]) -> None:
 class Part:
     """A process that answers each line by one."""
 
-    def __init__(self, *words: object) -> None:
-        command = [sys.executable, "-m", "bench.micro.idle_pings", *map(str, words)]
+    def __init__(self, *words: object, module: str = "bench.micro.idle_pings") -> None:
+        command = [sys.executable, "-m", module, *map(str, words)]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
