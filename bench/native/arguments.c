@@ -5,6 +5,15 @@
 
 #include "conn.h"
 
+static void watch_process(struct window *timing, int pid) {
+    for (int i = 0; i < MAX_WATCHED; ++i) {
+        if (timing->watched[i]) continue;
+        timing->watched[i] = pid;
+        return;
+    }
+    fail("no more than %d processes can be watched", MAX_WATCHED);
+}
+
 void parse_arguments(struct arguments *out, int count, char **words) {
     memset(out, 0, sizeof *out);
     out->size = 256;
@@ -34,7 +43,7 @@ void parse_arguments(struct arguments *out, int count, char **words) {
         else if (!strcmp(name, "--warmup")) out->timing.warmup = strtod(value, NULL);
         else if (!strcmp(name, "--seconds")) out->timing.seconds = strtod(value, NULL);
         else if (!strcmp(name, "--messages")) out->timing.messages = number;
-        else if (!strcmp(name, "--watch")) out->timing.watched = (int) number;
+        else if (!strcmp(name, "--watch")) watch_process(&out->timing, (int) number);
         else fail("unknown option %s", name);
     }
 }

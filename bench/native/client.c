@@ -14,7 +14,8 @@
    tail       one connection that sends --rate numbered messages a second, whether or not echoes
               come back, and takes the time from the moment when each was due to its echo
 
-   Prints its result as a line of JSON; --watch adds the CPU time of a process. */
+   Prints its result as a line of JSON; --watch adds the CPU time of a process,
+   and may be given again. */
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>

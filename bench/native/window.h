@@ -5,11 +5,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+enum { MAX_WATCHED = 16 };
+
 struct window {
     double warmup;          /* seconds that are not counted */
     double seconds;         /* that are */
     uint64_t messages;      /* if not 0: count all messages, until there are as many */
-    int watched;            /* pid of a process whose CPU time is reported too, or 0 */
+    int watched[MAX_WATCHED]; /* pids of processes whose CPU time is reported too, then 0 */
     uint64_t first_ns;      /* 0 before window_begin */
     uint64_t start_ns;      /* 0 during the warm-up */
     uint64_t start_count;
