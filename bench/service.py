@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Dict, List, Optional, Sequence, Type
 from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
+from uuid import uuid4
 
 __all__ = ["Service", "descriptors_of", "free_port", "resident_of"]
 
@@ -48,7 +49,7 @@ def descriptors_of(pid: int) -> int:
 
 
 class Service:
-    """A supervisor and its workers, or one process that serves: a session of their own.
+    """A supervisor and its workers, which are found by a variable of their environment.
 
     The ports stay the same when it is started again. Leaving the context kills what is left.
     """
@@ -71,9 +72,10 @@ class Service:
             *("--url", self.url, "--workers", str(workers), "--admin-url", self._admin),
             *("--log-level", "info", *options),
         ]
-        self._environment = {**os.environ, **(environment or {})}
+        self._mark = f"BENCH_SERVICE={uuid4().hex}"
+        name, _, value = self._mark.partition("=")
+        self._environment = {**os.environ, **(environment or {}), name: value}
         self._process: Optional[subprocess.Popen[bytes]] = None
-        self._sessions: List[int] = []
         self._opener = build_opener(ProxyHandler({}))
 
     @property
@@ -99,7 +101,6 @@ class Service:
                 env=self._environment,
                 start_new_session=True,
             )
-        self._sessions.append(self._process.pid)
 
     def list_workers(self) -> List[Dict[str, Any]]:
         """Return what the admin page says of every worker, or nothing while it does not."""
@@ -138,17 +139,17 @@ class Service:
         return self._process.wait(timeout)
 
     def processes(self) -> List[int]:
-        """Return the pids of all processes of its sessions, also earlier ones."""
+        """Return the pids of all its processes, also of earlier starts."""
         found = []
+        mark = self._mark.encode()
         for name in os.listdir("/proc"):
             if not name.isdigit():
                 continue
             try:
-                text = Path(f"/proc/{name}/stat").read_text(encoding="utf-8", errors="replace")
+                environment = Path(f"/proc/{name}/environ").read_bytes()  # empty: a zombie's
             except OSError:
                 continue
-            state, _, _, session = text.rpartition(")")[2].split()[:4]
-            if int(session) in self._sessions and state not in {"Z", "X"}:
+            if mark in environment.split(b"\0"):
                 found.append(int(name))
         return found
 
