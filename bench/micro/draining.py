@@ -81,7 +81,8 @@ class Drained(WSListener):
     times: ClassVar[List[float]] = []
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
-        if transport.disconnect_cause.code == WSCloseCode.SERVICE_RESTART:
+        cause = transport.disconnect_cause
+        if cause is not None and cause.code == WSCloseCode.SERVICE_RESTART:
             Drained.times.append(perf_counter())
 
 
@@ -111,13 +112,13 @@ def distance(start: float, times: Sequence[float], spread: float) -> float:
 
 def measure(connections: int, arguments: argparse.Namespace, is_watched: bool) -> Dict[str, float]:
     """Drain once."""
-    words = ("--spread", arguments.spread, "--loop", arguments.loop)
+    words: List[Any] = ["--spread", arguments.spread, "--loop", arguments.loop]
     watched = ["--watched"] if is_watched else []
     server = Part("--play", "server", *words, *watched, module=MODULE)
     client = None
     try:
         port = int(server.read()["port"])
-        words = (*words, "--port", port, "--connections", connections)
+        words += ["--port", port, "--connections", connections]
         client = Part("--play", "client", *words, module=MODULE)
         client.read()
         found = server.ask("drain")

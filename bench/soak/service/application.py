@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import List
 
 from bench.soak.messages import Contents, numbers_of
 from picows_codec import (
@@ -22,7 +23,7 @@ BURST_SIZE = 16_000
 FIRST_OF_BURSTS = 1 << 31  # the number of the first message that is no echo
 
 CONTENTS = Contents(SEED)
-DESCRIPTORS = []  # of the journal, once it is open
+DESCRIPTORS: List[int] = []  # of the journal, once it is open
 
 
 def new_listener(request: WSUpgradeRequest) -> Served:
@@ -69,4 +70,5 @@ class Served(WSMessageListener):
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         cause = transport.disconnect_cause
-        note(self.number, self.received, self.sent, self.gaps, cause.kind.name)
+        kind = "NONE" if cause is None else cause.kind.name
+        note(self.number, self.received, self.sent, self.gaps, kind)

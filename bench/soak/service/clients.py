@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from typing import TYPE_CHECKING, Deque, Tuple
+from typing import TYPE_CHECKING, Any, Deque, Tuple
 
 from bench.soak.listeners import SIZE_WEIGHTS, SIZES
 from bench.soak.messages import Contents, numbers_of
@@ -59,7 +59,7 @@ class Client(WSMessageListener):
     def act(self) -> None:
         """Send a message, ask for a burst, or end the connection."""
         transport = self.transport
-        if self.soak.is_quiet or transport is None or transport.state is not WSState.OPEN:
+        if self.soak.is_quiet or transport.state is not WSState.OPEN:
             return
         if self.loop.time() < self.ends_at or self.is_paused:
             if self.is_slow and self.choice.random() < SLOW_READINGS and not self.is_paused:
@@ -86,15 +86,17 @@ class Client(WSMessageListener):
         self.sent += 1
         self.last_burst += BURST
         self.is_paused = True
-        transport.underlying_transport.pause_reading()
+        below: Any = transport.underlying_transport
+        below.pause_reading()
         self.loop.call_later(self.choice.uniform(*NOT_READING), self.read_on)
         self.soak.tally.counts["slow readings"] += 1
 
     def read_on(self) -> None:
         """Read again."""
         self.is_paused = False
-        if self.transport is not None and self.transport.underlying_transport is not None:
-            self.transport.underlying_transport.resume_reading()
+        below: Any = self.transport.underlying_transport
+        if below is not None:
+            below.resume_reading()
 
     def on_ws_message(self, transport: WSTransport, message: WSMessage) -> None:
         payload = message.get_payload_as_bytes()
@@ -113,4 +115,5 @@ class Client(WSMessageListener):
         )
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
-        self.soak.ended(self, transport.disconnect_cause)
+        cause = transport.disconnect_cause
+        self.soak.ended(self, "NONE" if cause is None else cause.kind.name)

@@ -45,8 +45,9 @@ class Journal:
                 file.seek(self._position)
                 for line in file:
                     self._position += len(line)
-                    number, received, sent, gaps, kind = line.decode().split()
-                    self._servers[int(number)] = Record(int(received), int(sent), int(gaps), kind)
+                    *numbers, kind = line.decode().split()
+                    key, received, sent, gaps = map(int, numbers)
+                    self._servers[key] = Record(received, sent, gaps, kind)
         for number in [number for number in self._clients if number in self._servers]:
             self._compare(number, self._clients.pop(number), self._servers.pop(number))
 

@@ -17,7 +17,6 @@ from bench.soak.service.memory import Series
 from picows_client import (
     WSBackoff,
     WSConnectionClosed,
-    WSDisconnectCause,
     WSLink,
     WSLinkState,
     WSUpgradeRequest,
@@ -134,11 +133,10 @@ class ServiceSoak:
         self.clients.add(client)
         self.tally.counts["connections"] += 1
 
-    def ended(self, client: Client, cause: WSDisconnectCause) -> None:
+    def ended(self, client: Client, kind: str) -> None:
         """A connection has ended."""
         self.clients.discard(client)
-        record = Record(client.received, client.sent, 0, cause.kind.name)
-        self.journal.note(client.number, record)
+        self.journal.note(client.number, Record(client.received, client.sent, 0, kind))
 
     def is_complete(self) -> bool:
         """Whether every connection is there and has got everything."""
