@@ -9,10 +9,14 @@ and have the service send more than the kernel's buffers hold. Once in every per
 the workers are replaced one by one (SIGHUP), and once the service is drained (SIGTERM) and started
 again on the same port.
 
-What counts as lost: on a connection that ends by a closing handshake, whoever begins it, everything
-that a side has sent before its CLOSE must be delivered to the other side, in order. A worker writes
-down for each connection what it received and sent; this process compares that with what it sent and
-received. On a connection that a client aborts, what arrives must be in order and without a gap.
+What counts as lost: on a connection that ends by a closing handshake, everything that the service
+has sent before its CLOSE must be delivered to the client, in order, and everything that the client
+has sent to the service, in order, before its own CLOSE. The exception is what reaches the service
+after it has begun to close: it does not look at that, and so there is no response to it. A client
+thus knows what to send again: the messages without a response, and these must be exactly those that
+the service has not received. A worker writes down for each connection what it received and sent;
+this process compares that with what it sent and received. On a connection that a client aborts,
+what arrives must be in order and without a gap.
 
 The soak checks besides that
 

@@ -50,7 +50,12 @@ class Client(WSMessageListener):
     @property
     def is_complete(self) -> bool:
         """Whether everything that was asked for is here."""
-        return not self.expected and self.bursts == self.last_burst
+        return not self.unanswered
+
+    @property
+    def unanswered(self) -> int:
+        """How many messages have no response yet, or only the beginning of a burst."""
+        return len(self.expected) + -(-(self.last_burst - self.bursts) // BURST)
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self.soak.opened(self)

@@ -22,6 +22,7 @@ class Record(NamedTuple):
     sent: int
     gaps: int
     kind: str
+    unanswered: int = 0  # what a client has sent without a response
 
 
 class Journal:
@@ -67,10 +68,17 @@ class Journal:
             {client.kind, server.kind} <= IN_ORDER,
             f"connection {number}: ended as {client.kind} and {server.kind}",
         )
-        for to, got, gave in (("service", server, client), ("client", client, server)):
-            lost = gave.sent - got.received
+        under_way = 0
+        if server.kind == WSDisconnectKind.LOCAL_CLOSE.name:
+            # The service has sent CLOSE: it does not look at what comes after that.
+            under_way = client.unanswered
+            counts["sent to the service after its CLOSE"] += under_way
+        for to, lost in (
+            ("service", client.sent - under_way - server.received),
+            ("client", server.sent - client.received),
+        ):
             counts["messages lost"] += lost
-            check(not lost, f"connection {number}: {lost} of {gave.sent} lost to the {to}")
+            check(not lost, f"connection {number}: {lost} lost to the {to}:", client, server)
 
     def finish(self) -> None:
         """Complain of what only one side knows."""

@@ -136,7 +136,9 @@ class ServiceSoak:
     def ended(self, client: Client, kind: str) -> None:
         """A connection has ended."""
         self.clients.discard(client)
-        self.journal.note(client.number, Record(client.received, client.sent, 0, kind))
+        self.journal.note(
+            client.number, Record(client.received, client.sent, 0, kind, client.unanswered)
+        )
 
     def is_complete(self) -> bool:
         """Whether every connection is there and has got everything."""
@@ -202,6 +204,7 @@ class ServiceSoak:
     async def watch(self) -> None:
         """Sample memory, compare records, and print the progress."""
         pause = max(0.5, self.seconds / REPORTS)
+        told = 0
         while True:
             await asyncio.sleep(pause)
             self.journal.compare()
@@ -217,6 +220,9 @@ class ServiceSoak:
                 f" {len(self.tally.violations)} violations",
                 flush=True,
             )
+            for violation in self.tally.violations[told : told + 20]:
+                print(f"VIOLATION  {violation}", flush=True)
+            told = len(self.tally.violations)
 
     def check_memory(self) -> None:
         """After a long run: memory has not grown."""
