@@ -1,9 +1,11 @@
 """Measures what several workers cost: messages per second of their CPU time (Linux).
 
-    python -m bench.micro.workers [--workers N ...] [--rounds N] [--seconds S] [--connections N]
+    python -m bench.micro.workers [--workers N ...] [--rounds N] [--seconds S]
+        [--connections N] [--window N]
 
 A service (``python -m picows_server``) echoes messages of 256 bytes to the C client, which keeps
-one message under way on each connection. The kernel shares the connections out among the workers.
+``--window`` messages under way on each of ``--connections`` connections for each worker. The kernel
+shares them out among the workers.
 What counts is the messages per second of CPU time of all workers together, by the scheduler's
 statistics: the client uses the same cores, so the time by the clock says little. The supervisor's
 CPU time is not in it, but printed. A round measures every number of workers once; the ratio to the
@@ -20,7 +22,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 from statistics import median
-from typing import Dict, List
+from typing import Dict, Iterable, List
 
 from bench.measure import allow_many_files
 from bench.peers.install import Installation, Ours
@@ -48,6 +50,13 @@ def cpu_of(pid: int) -> float:
     return (int(user) + int(system)) / TICK
 
 
+def pin(pids: Iterable[int], core: int) -> None:
+    """Have all threads of these processes run on one core."""
+    for pid in pids:
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            os.sched_setaffinity(int(thread), {core})
+
+
 def measure(workers: int, client: str, arguments: argparse.Namespace) -> Dict[str, float]:
     """Measure once."""
     with tempfile.TemporaryDirectory() as folder:
@@ -56,12 +65,17 @@ def measure(workers: int, client: str, arguments: argparse.Namespace) -> Dict[st
         with Service(application, workers, Path(folder) / "log", options=options) as service:
             service.start()
             pids = service.wait_ready()
-            words = ["--port", service.url.rpartition(":")[2], "--size", SIZE, "--window", 1]
-            words += ["--connections", arguments.connections, "--seconds", arguments.seconds]
+            connections = arguments.connections * workers
+            words = ["--port", service.url.rpartition(":")[2], "--size", SIZE]
+            words += ["--connections", connections, "--seconds", arguments.seconds]
+            words += ["--window", arguments.window]
             for pid in pids:
                 words += ["--watch", pid]
+            if arguments.apart:
+                pin(service.processes(), 0)
             before = [cpu_of(pid) for pid in (*pids, service.pid)]
-            output = subprocess.check_output([client, "echo", *map(str, words)])
+            command = [*(["taskset", "--cpu-list", "1"] if arguments.apart else []), client, "echo"]
+            output = subprocess.check_output([*command, *map(str, words)])
             after = [cpu_of(pid) for pid in (*pids, service.pid)]
     *shares, supervisor = (late - early for early, late in zip(before, after))
     found: Dict[str, float] = json.loads(output)
@@ -80,7 +94,13 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=5, help="default: %(default)s")
     parser.add_argument("--seconds", type=float, default=3.0, help="default: %(default)s")
-    parser.add_argument("--connections", type=int, default=200, help="default: %(default)s")
+    parser.add_argument(
+        "--connections", type=int, default=200, help="for each worker (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--apart", action="store_true", help="all workers on core 0, the client on core 1"
+    )
+    parser.add_argument("--window", type=int, default=1, help="default: %(default)s")
     parser.add_argument("--work", type=Path, default=ROOT / ".venv-bench")
     arguments = parser.parse_args()
     allow_many_files()

@@ -77,7 +77,12 @@ void link_open(struct link *link, int fd, bool secure, bool is_client) {
     if (!link->ssl || !in || !out) give_up("SSL_new");
     SSL_set_bio(link->ssl, in, out);
     link->resumes = resumes && latest;
-    if (link->resumes && SSL_set_session(link->ssl, latest) != 1) give_up("SSL_set_session");
+    if (link->resumes) {
+        /* OpenSSL gives up a session once it was resumed; several links may use it at a time. */
+        SSL_SESSION *copy = SSL_SESSION_dup(latest);
+        if (!copy || SSL_set_session(link->ssl, copy) != 1) give_up("SSL_set_session");
+        SSL_SESSION_free(copy);
+    }
     if (is_client) {
         SSL_set_connect_state(link->ssl);
     } else {
