@@ -318,6 +318,14 @@ def test_server_upgrades_no_http_1_0(feed: Feed) -> None:
     check_refusal(server, data, 505, WSInvalidMessageError)
 
 
+def test_no_upgrade_in_http_1_0(feed: Feed) -> None:
+    """It is told the same as a request in HTTP/1.1."""
+    server = make_server()
+    data = b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n"
+    assert feed(server, data) == len(data)
+    check_refusal(server, data, 426, WSInvalidUpgradeError)
+
+
 @pytest.mark.parametrize("count", [1, 2, 8])
 def test_empty_lines_before_the_request(feed: Feed, count: int) -> None:
     """RFC 9112, 2.2."""

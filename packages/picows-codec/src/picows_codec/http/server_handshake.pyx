@@ -194,12 +194,13 @@ cdef class ServerHandshake(OpeningHandshake):
         # RFC 6455, 4.2.1, 1: "an HTTP/1.1 or higher GET request"; HTTP/2 has no such upgrade
         if not raw.startswith(b"GET "):
             return self._unfit(405, "GET is wanted", self.request.method)
-        if head.request_line.version != 11:
-            return self._unfit(505, "HTTP/1.1 is wanted", self.request.version)
+        # Before the version, so that a health check in HTTP/1.0 is told the same as one in 1.1.
         if not head.upgrade_websocket:
             return self._header_error(
                 WSInvalidUpgradeError, WS_FIELD_UPGRADE, "Upgrade",
                 "must list websocket (RFC 6455, 4.2.1, 3)")
+        if head.request_line.version != 11:
+            return self._unfit(505, "HTTP/1.1 is wanted", self.request.version)
         if not head.connection_upgrade:
             return self._header_error(
                 WSInvalidUpgradeError, WS_FIELD_CONNECTION, "Connection",
