@@ -9,7 +9,17 @@ from typing import Any, Dict, List
 
 import pytest
 
-from picows_codec import WSConnectionStats, WSMsgType, WSStateError, WSThreadError
+from picows_codec import (
+    ServerHandshake,
+    WSConnectionStats,
+    WSEndpoint,
+    WSListener,
+    WSMsgType,
+    WSOptions,
+    WSStateError,
+    WSThreadError,
+)
+from picows_codec.testing import FakeLoop
 from tests.support.connection import Connection, Log
 from tests.support.threads import Threads
 
@@ -65,6 +75,21 @@ def test_stats(role: str) -> None:
     assert pickle.loads(pickle.dumps(stats)) == stats
     with pytest.raises(AttributeError):
         stats.age = 1.0  # type: ignore[misc]
+
+
+def test_nothing_is_recorded() -> None:
+    connection = Connection("server")
+    with pytest.raises(WSStateError, match="nothing is recorded"):
+        connection.endpoint.counts()
+
+
+def test_before_the_beginning() -> None:
+    options = WSOptions(collect_stats=True)
+    loop: Any = FakeLoop()
+    endpoint = WSEndpoint(options, ServerHandshake(WSListener, options), loop, Log())
+    assert endpoint.transport is not None
+    with pytest.raises(WSStateError, match="has not begun"):
+        endpoint.transport.stats()
 
 
 def test_after_the_end_it_stands_still() -> None:

@@ -329,11 +329,14 @@ cdef class WSEndpoint(Handshaking):
         return self._log_fields()
 
     def counts(self):
-        """A :class:`WSConnectionStats` of what is recorded."""
+        """A :class:`WSConnectionStats` of what is recorded; see :meth:`keep_record`."""
         from picows_codec.stats import WSConnectionStats
 
         cdef Record record = self._record
-        cdef double now = record.ended or self._now()
+        cdef double now
+        if record is None:
+            raise WSStateError("nothing is recorded of the connection, or it has not begun")
+        now = record.ended or self._now()
         return WSConnectionStats(
             age=now - self._began,
             last_heard=now - record.heard,
