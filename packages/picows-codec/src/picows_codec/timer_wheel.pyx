@@ -160,6 +160,7 @@ cdef class TimerWheel:
             links = PyMem_RawRealloc(self._links, (FIRST + members) * sizeof(Link))
         if links != NULL:
             self._links = <Link*> links
+            self._capacity = min(self._capacity, members)
             ticks = PyMem_RawRealloc(self._ticks, members * sizeof(int64_t))
         if ticks != NULL:
             self._ticks = <int64_t*> ticks
