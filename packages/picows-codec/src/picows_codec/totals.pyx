@@ -76,12 +76,10 @@ cdef class Totals:
     def values(self):
         """A dict of all totals, by names of the fields of ``WSServerStats``."""
         cdef int place
-        cdef uint64_t ended = 0
         closed = {}
         violations = {}
         for place in range(KINDS):
             closed[_KINDS[place]] = self.closed[place]
-            ended += self.closed[place]
         for place in range(1, VIOLATIONS):
             if self.violations[place]:
                 violations[_VIOLATIONS[place]] = self.violations[place]
