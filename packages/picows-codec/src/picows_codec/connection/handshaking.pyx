@@ -323,10 +323,10 @@ cdef class Handshaking(Closing):
         """The opening handshake has failed; its response, if any, has been sent."""
         cdef bint was_sent_in_parts = self._handshake.response_begun
         if error is None:
-            self._logger.debug(
-                "%s: the upgrade request was answered without an upgrade: %d %s", self._peer(),
-                self._handshake.response.status, self._handshake.response.reason,
-                extra=self._log_fields())
+            response = self._handshake.response
+            self._debug(
+                "the upgrade request was answered without an upgrade: %s",
+                f"{response.status} {response.reason}")
             self._opening_failed(WSHandshakeError(
                 "the upgrade request was answered without an upgrade"))
         elif isinstance(error, WSHandshakeError) and not self._handshake.factory_failed:

@@ -6,6 +6,7 @@ What is done for each message is compiled: ``picows_codec.coroutines.events``.
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from picows_codec import (
@@ -196,6 +197,8 @@ class ASGIConnection(EventListener):
             opening.decide(result)
 
     def _log_access(self, outcome: str) -> None:
+        if not self.host.logger.isEnabledFor(logging.INFO):
+            return  # the fields would be kept for nothing as long as the connection
         self.host.logger.info(
             '%s - "WebSocket %s" %s',
             client_text(self.scope),
@@ -495,26 +498,33 @@ class ASGIConnection(EventListener):
     def _follow_application(self, task: asyncio.Task[Any]) -> None:
         """End the connection as its application has ended."""
         logger = self.host.logger
-        fields = self._log_fields()
         error = _error_of(task)
         if isinstance(error, ClientDisconnected) and self.is_ended:
             error = None
         elif error is not None:
-            logger.error("Exception in ASGI application\n", exc_info=error, extra=fields)
+            logger.error(
+                "Exception in ASGI application\n", exc_info=error, extra=self._log_fields()
+            )
         elif task.result() is not None:
             logger.error(
-                "ASGI callable should return None, but returned '%s'.", task.result(), extra=fields
+                "ASGI callable should return None, but returned '%s'.",
+                task.result(),
+                extra=self._log_fields(),
             )
         if self.opening is not None and self._response is None:
             if error is None:
-                logger.error("ASGI callable returned without completing handshake.", extra=fields)
+                logger.error(
+                    "ASGI callable returned without completing handshake.",
+                    extra=self._log_fields(),
+                )
             self._decide(_internal_server_error())
             self._finish({"type": "websocket.disconnect", "code": 1006})
         elif self._response is not None and not self._response.is_complete:
             if not self.is_ended:  # its time was over, and the client has got another response
                 if error is None and self._response.lacks_data:
                     logger.error(
-                        "ASGI callable returned without completing response.", extra=fields
+                        "ASGI callable returned without completing response.",
+                        extra=self._log_fields(),
                     )
                 self._go_on_with_response(self._response.end())
         elif not self._is_closed_by_us and not self.is_ended:
