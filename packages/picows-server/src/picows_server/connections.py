@@ -292,6 +292,8 @@ class Connections(ProtocolOwner):
         limit = self._max_connections
         if limit is None or len(self._connected) < limit:
             return False
+        if len(self._connected) - len(self._upgrading) + len(self._tasks) >= limit:
+            return True  # as nearly always here, so that a flood of upgrades finds no walk
         # Some of those that are upgrading may have opened in this iteration of the loop.
         half_open = sum(protocol.listener is None for protocol in self._upgrading)
         return len(self._connected) - half_open + len(self._tasks) >= limit
