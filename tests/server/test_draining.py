@@ -189,6 +189,14 @@ def test_timeout_counts_from_the_beginning() -> None:
     assert not fleet.loop.timers
 
 
+def test_a_grace_as_long_as_timeout() -> None:
+    fleet = Fleet(10)
+    fleet.start(grace=60, spread=0, timeout=60)
+    fleet.loop.advance(60)
+    assert fleet.events == [(60.0, "end_accepting"), (60.0, "give_up")]
+    assert not fleet.loop.timers
+
+
 def test_no_timeout() -> None:
     fleet = Fleet(10)
     fleet.start(grace=5, spread=30, timeout=None)

@@ -203,5 +203,12 @@ class Drain:
         self._logger.warning(
             "draining has not ended within %s seconds: aborting the rest", self._plan.timeout
         )
+        if not self._has_ended_accepting:  # grace is as long as timeout
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            self._has_ended_accepting = True
+            self._end_accepting()
         self._waiting = []
-        self._give_up()
+        if not self._is_stopped:
+            self._give_up()
