@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from threading import Thread
 from typing import Any, List
@@ -103,6 +104,15 @@ def test_it_ends_when_nobody_asks_and_begins_again() -> None:
     lag.stop()
     loop.go_on()
     assert loop.timers == []
+    lag.stop()
+
+
+def test_a_loop_that_is_closed() -> None:
+    """Metrics may be collected by a thread that ends later than the loop."""
+    loop = asyncio.new_event_loop()
+    loop.close()
+    lag = lag_of(loop)
+    assert lag.worst() == 0.0
     lag.stop()
 
 

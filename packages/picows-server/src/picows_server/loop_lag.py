@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from math import inf
 from typing import Optional
 
@@ -41,7 +42,8 @@ class LoopLag:
             self._worst = self._worst_before = 0.0
             self._due = inf
             # Threadsafe, because a registry of metrics may be collected in a thread of its own.
-            self._loop.call_soon_threadsafe(self._begin)
+            with suppress(RuntimeError):  # the loop is closed, and late for nobody
+                self._loop.call_soon_threadsafe(self._begin)
         # The third: a loop that is blocked right now, or asks in the first callback after that.
         return max(self._worst, self._worst_before, self._loop.time() - self._due)
 
