@@ -209,6 +209,13 @@ async def test_validators(directory: Path) -> None:
         assert (changed.status, changed.body) == (200, b"hello again")
 
 
+async def test_a_validator_of_the_users_own(directory: Path) -> None:
+    made = files(directory, extra_headers={"ETag": '"v7"'})
+    async with serving({"/": made}) as server:
+        response = await ask(sockname(server), "/a.txt", headers=[("If-None-Match", '"v7"')])
+    assert (response.status, response.tag) == (304, '"v7"')
+
+
 async def test_headers(directory: Path) -> None:
     made = files(directory, index="a.txt", extra_headers={"Cache-Control": "max-age=60"})
     async with serving({"/": made}) as server:
@@ -302,6 +309,11 @@ def test_what_cannot_be_served(directory: Path) -> None:
         files(directory / "a.txt")
     with pytest.raises(WSInvalidOptionError):
         files(directory, extra_headers={"Content-Length": "5"})
+    for index in ("a/b", "..", ".hidden", "a%20b", "a\0"):
+        with pytest.raises(WSInvalidOptionError, match="index must be the name of a file"):
+            files(directory, index=index)
+    with pytest.raises(TypeError, match="index must be a str, not NoneType"):
+        files(directory, index=None)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="trailing slash"):
         files(directory).mounted_at("/static")
     assert repr(files(directory)) == f"files({str(directory)!r})"

@@ -68,6 +68,15 @@ async def test_headers(index: Path) -> None:
     assert headers["cache-control"] == "max-age=60"
 
 
+async def test_a_validator_of_the_users_own(index: Path) -> None:
+    made = page(index, extra_headers={"etag": 'W/"v7"'})
+    async with serving({"/": made}) as server:
+        name = sockname(server)
+        assert (await ask(name)).tag == 'W/"v7"'
+        assert (await ask(name, headers=[("If-None-Match", '"v7"')])).status == 304
+        assert (await ask(name, headers=[("If-None-Match", '"v8"')])).status == 200
+
+
 async def test_a_handler_around_it(index: Path) -> None:
     """It decides for which paths, also for some with a trailing slash."""
     made = page(index)

@@ -8,7 +8,14 @@ from typing import Iterable, List, Mapping, Tuple, Union
 
 from picows_codec import WSUpgradeRequest
 
-__all__ = ["EntityHeaders", "content_type_of", "entity_headers", "header_pairs", "is_unchanged"]
+__all__ = [
+    "EntityHeaders",
+    "content_type_of",
+    "entity_headers",
+    "header_pairs",
+    "is_unchanged",
+    "tag_of",
+]
 
 EntityHeaders = Union[Mapping[str, str], Iterable[Tuple[str, str]], None]
 
@@ -54,9 +61,15 @@ def header_pairs(headers: EntityHeaders) -> List[Tuple[str, str]]:
     return list(headers.items() if isinstance(headers, Mapping) else headers)
 
 
+def tag_of(headers: Iterable[Tuple[str, str]]) -> str:
+    """The ETag among the headers of a response, which may be a user's."""
+    return next(value for name, value in headers if name.lower() == "etag")
+
+
 def is_unchanged(request: WSUpgradeRequest, tag: str) -> bool:
     """Whether the client has what ``tag`` stands for (RFC 9110, 13.1.2)."""
     value = ",".join(request.headers.getall("If-None-Match", []))
     if value.strip(" \t") == "*":
         return True
-    return any(found[1] == tag for found in _TAG.finditer(value))
+    opaque = tag[2:] if tag.startswith("W/") else tag  # they are compared weakly
+    return any(found[1] == opaque for found in _TAG.finditer(value))

@@ -10,7 +10,7 @@ from io import FileIO
 from typing import List, Optional, Union
 from urllib.parse import unquote, unquote_to_bytes
 
-from picows_codec import WSUpgradeRequest, WSUpgradeResponse
+from picows_codec import WSInvalidOptionError, WSUpgradeRequest, WSUpgradeResponse
 from picows_server.http.download import PIECE, FileDownload, FileResponse, logger_of
 from picows_server.http.entity import (
     EntityHeaders,
@@ -18,6 +18,7 @@ from picows_server.http.entity import (
     entity_headers,
     header_pairs,
     is_unchanged,
+    tag_of,
 )
 from picows_server.logs import Logger
 from picows_server.routing import MountedHandler, log_refusal, target_path
@@ -105,7 +106,7 @@ class Files(MountedHandler):
         status = os.fstat(file.fileno())
         tag = f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
         headers = entity_headers(tag, content_type_of(name), self._extra_headers)
-        if is_unchanged(request, tag):
+        if is_unchanged(request, tag_of(headers)):
             file.close()
             return WSUpgradeResponse.create_response(304, None, headers)
         if status.st_size <= PIECE:
@@ -165,9 +166,9 @@ def files(
     """Serve the files of a directory and of those below: a handler for a mapping of paths.
 
     The path in the mapping must have a trailing slash. What is below it is the name of the file; a
-    path that ends in a slash stands for ``index`` in that directory. Links are followed as long as
-    they stay within the directory. Hidden files (names with a leading dot, but for ``.well-known``)
-    are not served, and no directory is listed: the response is 404.
+    path that ends in a slash stands for ``index`` in that directory (``""``: for nothing). Links
+    are followed as long as they stay within the directory. Hidden files (names with a leading dot,
+    but for ``.well-known``) are not served, and no directory is listed: the response is 404.
 
     ``extra_headers``: a mapping or pairs. By default responses have ``Cache-Control: no-cache``,
     and an ETag (time and size of the file) with which a client learns that nothing has changed
@@ -178,8 +179,16 @@ def files(
     ``stall_timeout`` is disconnected. The loop waits for the disk meanwhile: for many or large
     files, and for ranges, let the proxy in front of the server send them.
 
-    Raises :class:`NotADirectoryError` if there is no such directory.
+    Raises :class:`NotADirectoryError` if there is no such directory, and
+    :class:`WSInvalidOptionError` for headers that cannot be sent, and for an ``index`` that is no
+    name of a file which is served.
     """
+    if not isinstance(index, str):
+        raise TypeError(f"index must be a str, not {type(index).__name__}")
+    if index and _name_of(index) != index:
+        raise WSInvalidOptionError(
+            f"index must be the name of a file, not hidden and without a path, not {index!r}"
+        )
     path = os.path.abspath(directory)
     if not os.path.isdir(path):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)

@@ -11,7 +11,13 @@ from urllib.parse import unquote
 
 from picows_codec import WSUpgradeRequest, WSUpgradeResponse
 from picows_server.http.download import PIECE, FileDownload, FileResponse, logger_of
-from picows_server.http.entity import EntityHeaders, content_type_of, entity_headers, is_unchanged
+from picows_server.http.entity import (
+    EntityHeaders,
+    content_type_of,
+    entity_headers,
+    is_unchanged,
+    tag_of,
+)
 from picows_server.routing import MountedHandler, target_path
 
 __all__ = ["Page", "page"]
@@ -21,12 +27,12 @@ class Page(MountedHandler):
     """What :func:`page` returns; it may also be called by a handler of yours."""
 
     def __init__(
-        self, name: str, content: bytes, headers: List[Tuple[str, str]], tag: str, path: str = ""
+        self, name: str, content: bytes, headers: List[Tuple[str, str]], path: str = ""
     ) -> None:
         self._name = name
         self._content = content
         self._headers = headers
-        self._tag = tag
+        self._tag = tag_of(headers)
         self._path = path
         body = content if len(content) <= PIECE else None
         self._response = WSUpgradeResponse.create_ok_response(body, headers)
@@ -36,7 +42,7 @@ class Page(MountedHandler):
 
     def mounted_at(self, path: str) -> Page:
         """Return the handler for this path."""
-        return Page(self._name, self._content, self._headers, self._tag, unquote(path))
+        return Page(self._name, self._content, self._headers, unquote(path))
 
     def __call__(self, request: WSUpgradeRequest) -> FileResponse:
         """Respond to a request."""
@@ -81,4 +87,4 @@ def page(
     content = file.read_bytes()
     tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
     headers = entity_headers(tag, content_type or content_type_of(file.name), extra_headers)
-    return Page(str(file), content, headers, tag)
+    return Page(str(file), content, headers)
