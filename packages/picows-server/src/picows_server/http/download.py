@@ -87,7 +87,9 @@ class FileDownload(DeferredResponse):
         except OSError as error:
             fields = self._endpoint.log_fields()
             # The disk's fault, not the code's: no traceback
-            self._logger.error("%r could not be sent: %s", self._file.name, error, extra=fields)  # noqa: TRY400
+            self._logger.error(  # noqa: TRY400
+                "%s: %r could not be sent: %s", fields["peer"], self._file.name, error, extra=fields
+            )
             self._endpoint.disconnect(False, b"")
             return
         self._send(data)
