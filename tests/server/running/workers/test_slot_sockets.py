@@ -124,6 +124,26 @@ async def test_a_kernel_that_cannot_choose(monkeypatch: pytest.MonkeyPatch) -> N
         slots.close()
 
 
+async def test_a_kernel_that_keeps_its_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before Linux 5.3 a program cannot be taken away, so the next one names all sockets."""
+
+    def fails(_: object) -> None:
+        raise OSError(92, "Protocol not available")
+
+    monkeypatch.setattr(slot_sockets, "stop_steering", fails)
+    slots = await opened()
+    try:
+        sockets = [slots.open(number) for number in range(2)]
+        slots.serve_from([1])
+        assert slots_of_clients(sockets) == [1]
+        slots.serve_from([0, 1])
+        assert slots_of_clients(sockets) == [0, 1]
+        slots.serve_from([0])
+        assert slots_of_clients(sockets) == [0]
+    finally:
+        slots.close()
+
+
 async def test_a_port_that_others_may_share() -> None:
     slots = await opened(reuse_port=True)
     others = await opened(slots.urls[0], reuse_port=True)

@@ -154,11 +154,17 @@ class SeparateSockets(SlotSockets):
                 if indexes:
                     steer(sock, indexes)
                 else:
-                    stop_steering(sock)
+                    self._stop_steering(sock)
         except OSError as error:
             self._can_steer = False
             self._logger.info("the kernel cannot be told which worker to prefer: %s", error)
         self._chosen = indexes
+
+    def _stop_steering(self, sock: socket.socket) -> None:
+        try:
+            stop_steering(sock)
+        except OSError:  # before Linux 5.3 a program stays: it has to name all of them
+            steer(sock, range(len(self._order)))
 
     def release(self, slot: int) -> None:
         listening = self._sockets.pop(slot, None)

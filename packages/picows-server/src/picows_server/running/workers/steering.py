@@ -47,7 +47,10 @@ def steer(sock: socket.socket, indexes: Sequence[int]) -> None:
 
 
 def stop_steering(sock: socket.socket) -> None:
-    """Leave the choice to the kernel again; raises :class:`OSError` if there was no program."""
+    """Leave the choice to the kernel again; raises :class:`OSError` if there was no program.
+
+    So it does before Linux 5.3, where the program stays.
+    """
     sock.setsockopt(socket.SOL_SOCKET, _SO_DETACH_REUSEPORT_BPF, 0)
 
 
