@@ -8,7 +8,6 @@ import socket
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any, AsyncIterator, Optional, Sequence
 
 from picows_codec import WSInvalidOptionError
@@ -151,7 +150,7 @@ class _Process:
                 await server.wait_closed()
 
     def _watch_certificates(self, settings: RunSettings) -> None:
-        if settings.ssl_context is None or find_spec("picows_server.certificates") is None:
+        if settings.ssl_context is None:
             return
         watching = import_module("picows_server.certificates.watching")
         try:
