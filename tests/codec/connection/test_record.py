@@ -77,6 +77,23 @@ def test_stats(role: str) -> None:
         stats.age = 1.0  # type: ignore[misc]
 
 
+@pytest.mark.parametrize("option", [False, True])
+def test_only_with_the_option_a_read_looks_at_the_clock(
+    option: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = Connection("server", collect_stats=option)
+    assert connection.ws.connection_id  # from now on there is a record
+    looks: List[float] = []
+
+    def looked() -> float:
+        looks.append(0.0)
+        return 0.0
+
+    monkeypatch.setattr(connection.loop, "time", looked)
+    connection.receive(WSMsgType.TEXT, b"abc")
+    assert len(looks) == option
+
+
 def test_nothing_is_recorded() -> None:
     connection = Connection("server")
     with pytest.raises(WSStateError, match="nothing is recorded"):

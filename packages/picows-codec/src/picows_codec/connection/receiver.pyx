@@ -355,7 +355,7 @@ cdef class Receiver(Sender):
         count_received_bytes(<void*> self._totals, block_size + size)
         if self._witness is not None:
             self._show(buffer, block_size, size)
-        if self._record is not None:
+        if self._record is not None and self._options.collect_stats:
             record_heard(<void*> self._record, self._now())
         if not self._state & READS:
             return 0

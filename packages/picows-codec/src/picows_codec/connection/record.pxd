@@ -9,7 +9,7 @@ cdef class Record:
     cdef uint64_t messages_received     # of which the first frame has arrived
     cdef uint64_t frames_sent
     cdef uint64_t messages_sent
-    cdef double heard                   # when bytes came last, on the connection's clock
+    cdef double heard                   # when bytes came last; followed with collect_stats=True
     cdef double ended                   # when it ended; 0: it has not
     cdef double latency                 # seconds of the last round trip; 0: none was measured
     cdef object request                 # of the opening handshake; None before it arrived
