@@ -153,7 +153,7 @@ def test_metadata(wheels: Dict[str, Path], name: str) -> None:
     extras = {
         "codec": set(),
         "client": {"compression", "socks", "uvloop"},
-        "server": {"compression", "uvloop"},
+        "server": {"compression", "metrics", "uvloop"},
     }
     assert set(metadata.get_all("Provides-Extra", [])) == extras[name]
 
