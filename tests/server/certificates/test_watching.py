@@ -301,6 +301,22 @@ async def test_a_password_that_cannot_be_had(
     assert authority.name_shown(context) == "new.example"
 
 
+async def test_a_reason_with_another_text_each_time(
+    files: Files, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: List[int] = []
+
+    def read(_: object) -> Any:
+        reads.append(1)
+        raise OSError(f"request {len(reads)} failed")
+
+    context = files.context()
+    monkeypatch.setattr(watching.CertificateFiles, "read", read)
+    async with watched(context, interval=SOON):
+        await eventually(lambda: len(lines(caplog)) > 1)
+    assert lines(caplog)[0] == "a certificate is not replaced: request 2 failed"
+
+
 async def test_contexts_of_other_origin(authority: Authority, files: Files) -> None:
     context = authority.server_context("other.example")
     async with watched(context, certfile=files.certfile, keyfile=files.keyfile) as watch:

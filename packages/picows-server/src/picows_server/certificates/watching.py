@@ -215,7 +215,8 @@ class _Watched:
 
     def _note(self, logger: Logger, problem: str, *, is_asked: bool) -> None:
         is_new = problem != self._problem
-        if is_asked or (self.is_doubtful and not is_new):
+        # It may have another text each time, as that of a remote store of passwords does.
+        if is_asked or self.is_doubtful:
             logger.warning("a certificate is not replaced: %s", problem)
             self.is_doubtful = False
         elif is_new:
