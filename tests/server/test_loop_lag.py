@@ -24,6 +24,9 @@ class Loop:
     def time(self) -> float:
         return self.now
 
+    def is_closed(self) -> bool:
+        return False
+
     def call_soon_threadsafe(self, callback: Any) -> None:
         callback()
 
@@ -135,3 +138,18 @@ async def test_any_thread_asks() -> None:
         assert found[0] == server.stats()
         await eventually(lambda: server._lag is not None and server._lag._timer is not None)
     assert server.stats().loop_lag == 0.0
+
+
+@pytest.mark.parametrize("is_measured", [False, True])
+def test_a_loop_that_has_ended(is_measured: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A registry of metrics may ask on: nothing is late where nothing runs."""
+    monkeypatch.setattr("picows_server.loop_lag._INTERVAL", 0.0)
+    loop = asyncio.new_event_loop()
+    lag = LoopLag(loop)
+    if is_measured:
+        lag.worst()
+        loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+    assert lag.worst() == 0.0
+    time.sleep(0.01)
+    assert lag.worst() == 0.0

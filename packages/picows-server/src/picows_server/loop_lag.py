@@ -37,12 +37,14 @@ class LoopLag:
     def worst(self) -> float:
         """Seconds of the worst delay in the last one or two windows; measures from now on."""
         self._unasked = 0
+        if self._loop.is_closed():
+            return 0.0  # what is due there never comes
         if not self._is_measuring:
             self._is_measuring = True
             self._worst = self._worst_before = 0.0
             self._due = inf
             # Threadsafe, because a registry of metrics may be collected in a thread of its own.
-            with suppress(RuntimeError):  # the loop is closed, and late for nobody
+            with suppress(RuntimeError):  # its thread has just closed it
                 self._loop.call_soon_threadsafe(self._begin)
         # The third: a loop that is blocked right now, or asks in the first callback after that.
         return max(self._worst, self._worst_before, self._loop.time() - self._due)
