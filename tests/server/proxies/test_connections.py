@@ -14,6 +14,7 @@ from picows_server import WSTransport, create_ssl_context, ws_create_server
 from picows_server.proxies.connections import ProxiedConnections
 from tests.support.certificates import Certificates
 from tests.support.judge import ask
+from tests.support.leaks import eventually
 from tests.support.rawclient import RawClient
 from tests.support.servers import (
     ANY_PORT,
@@ -193,6 +194,18 @@ async def test_others_are_refused(header: bytes, caplog: pytest.LogCaptureFixtur
             while server.connections:
                 await asyncio.sleep(0.001)
     assert "the peer is not one of trusted_proxies" in caplog.text
+
+
+async def test_the_time_is_up_while_a_refused_peer_stays(caplog: pytest.LogCaptureFixture) -> None:
+    """What was refused in time stays refused, however long its peer takes to leave."""
+    caplog.set_level(logging.INFO, "picows.server")
+    starting = serving(Echo, websocket_handshake_timeout=0.05, **TRUSTED)
+    async with starting as server, await RawClient.connect(sockname(server)) as client:
+        client.writer.write(b"GET / HTTP/1.1\r\n")
+        assert (await client.read_response()).status == 400
+        await eventually(lambda: not server.pending_handshakes)
+        assert server.stats().refused == {400: 1}
+    assert not [text for text in caplog.messages if "did not come" in text]
 
 
 async def test_a_refused_peer_that_never_stops_sending(monkeypatch: pytest.MonkeyPatch) -> None:

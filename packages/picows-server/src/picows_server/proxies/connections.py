@@ -91,12 +91,19 @@ class ProxiedConnections(Connections):
         """Say why the connection is closed, where a peer can read that: the status, else None."""
         if self._backend.has_tls:
             return None
+        deadline = self._deadline_of_task()
+        if deadline is not None:
+            deadline.stop()  # it is refused already, and leaves within _LINGER
         response = WSUpgradeResponse.create_error_response(status, text).to_bytes()
         with contextlib.suppress(OSError, asyncio.TimeoutError):
             sock.send(response)  # an empty buffer takes it at once
             sock.shutdown(socket.SHUT_WR)
             await asyncio.wait_for(self._discard_rest(sock), _LINGER)
         return status
+
+    def _deadline_of_task(self) -> Optional[TlsDeadline]:
+        task: Any = asyncio.current_task()
+        return self._arriving.get(task)
 
     async def _discard_rest(self, sock: socket.socket) -> None:
         # Closing a socket with unread bytes resets the connection: the response would be lost.
