@@ -242,6 +242,7 @@ SERVER_ROOMS = (
     "asgi.application",
     "asgi.__init__",
     "running.__init__",
+    "running.standard_streams",
     "running.import_strings",
     "running.loops",
     "running.settings",

@@ -88,6 +88,7 @@ class Service:
         environment: Optional[Dict[str, str]] = None,
         pass_fds: Sequence[int] = (),
         command: Sequence[str] = (),
+        stdin: Any = subprocess.DEVNULL,
         **arguments: Any,
     ) -> None:
         self.log_file = folder / "log"
@@ -106,7 +107,7 @@ class Service:
         with self.log_file.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, *(command or (str(program), json.dumps(arguments)))],
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=log,
                 stderr=log,
                 cwd=folder,

@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.certificates import Certificates, issue_certificates
 from tests.support.judge import ask
+from tests.support.leaks import eventually
 from tests.support.programs import PYTHON, Program, environment
 from tests.support.rawclient import RawClient
 
@@ -195,6 +196,32 @@ async def test_inherited_descriptor(tmp_path: Path) -> None:
                 assert await client.read_close() == 1012
                 client.write_close(1012)
             assert program.finish()[0] == 0
+
+
+async def test_standard_input_may_be_the_socket(tmp_path: Path, loop_kind: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        arguments = ("app:Chat", "--fd", "0", "--loop", loop_kind, *NOW)
+        with Program(tmp_path, SOURCE, *arguments, stdin=listening) as program:
+            async with await RawClient.open(listening.getsockname()) as client:
+                program.send(signal.SIGTERM)
+                assert await client.read_close() == 1012
+                client.write_close(1012)
+            assert program.finish()[0] == 0
+
+
+async def test_without_standard_streams(tmp_path: Path, loop_kind: str) -> None:
+    def close() -> None:
+        os.closerange(0, 3)
+
+    path = tmp_path / "s"
+    arguments = ("app:Chat", "--unix-path", str(path), "--loop", loop_kind, *NOW)
+    with Program(tmp_path, SOURCE, *arguments, preexec_fn=close) as program:
+        await eventually(path.exists)
+        async with await RawClient.open(str(path)) as client:
+            program.send(signal.SIGTERM)
+            assert await client.read_close() == 1012
+            client.write_close(1012)
+        assert program.finish()[0] == 0
 
 
 @pytest.fixture(params=["path", "abstract"])

@@ -576,6 +576,18 @@ def test_the_command_line_passes_sockets_on(tmp_path: Path) -> None:
             _pid_of_new_client(service)
 
 
+@pytest.mark.parametrize("loop", LOOP_KINDS)
+def test_workers_get_standard_input_if_it_is_the_socket(tmp_path: Path, loop: str) -> None:
+    new_loop(loop).close()
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        words = f"-m picows_server {APPLICATIONS}:Pid --workers 2 --fd 0 --loop {loop}"
+        with Service(tmp_path, command=words.split(), stdin=listening) as service:
+            service.wait_ready()
+            assert service.address == listening.getsockname()
+            _pid_of_new_client(service)
+
+
 def test_one_worker_with_a_supervisor(tmp_path: Path) -> None:
     program = (
         "import picows_server\n"

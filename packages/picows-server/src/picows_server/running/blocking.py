@@ -17,6 +17,7 @@ from picows_server.running.process import serve_process
 from picows_server.running.service_manager import ServiceManager, inherited_sockets
 from picows_server.running.settings import RunSettings, configure_logging
 from picows_server.running.signals import SignalControl
+from picows_server.running.standard_streams import open_missing
 from picows_server.running.worker_settings import WorkerSettings
 from picows_server.serving import serve
 
@@ -137,6 +138,7 @@ def run(
 def run_settings(settings: RunSettings, workers: Optional[WorkerSettings] = None) -> int:
     """Serve as :func:`run` does, and return the exit status."""
     _check_place()
+    open_missing()
     configure_logging(settings)
     if workers is not None and workers.needs_supervisor:
         # Imported by those who want several processes.

@@ -12,6 +12,7 @@ from picows_codec import WSInvalidOptionError, WSUsageError
 from picows_server.running.arguments import Arguments, parsed
 from picows_server.running.blocking import run_settings
 from picows_server.running.settings import RunSettings
+from picows_server.running.standard_streams import move_above
 
 __all__ = ["main"]
 
@@ -63,7 +64,7 @@ def _with_sockets(arguments: Arguments) -> RunSettings:
 
 def _socket(descriptor: int) -> socket.socket:
     try:
-        return socket.socket(fileno=descriptor)
+        return move_above(socket.socket(fileno=descriptor))
     except OSError as error:
         raise WSInvalidOptionError(f"--fd {descriptor} is no socket: {error.strerror}") from None
 

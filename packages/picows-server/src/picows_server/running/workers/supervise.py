@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import signal
+import socket
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Dict, List, Optional
@@ -15,6 +16,7 @@ from picows_server.running.loops import run_loop
 from picows_server.running.service_manager import ServiceManager, inherited_sockets
 from picows_server.running.settings import RunSettings, check_importable
 from picows_server.running.signals import ProcessSignals
+from picows_server.running.standard_streams import move_above
 from picows_server.running.worker_settings import WorkerSettings
 from picows_server.running.workers.launching import launch
 from picows_server.running.workers.main_module import check_not_in_worker, pickle_settings
@@ -80,6 +82,11 @@ def _timing(
     )
 
 
+def _passable(sock: Any) -> Any:
+    # Anything else is refused later.
+    return move_above(sock) if isinstance(sock, socket.socket) else sock
+
+
 class _Service:
     """What is served, from its sockets to its end."""
 
@@ -141,6 +148,8 @@ class _Service:
             about = {name: about[name] for name in ("backlog",) if name in about}
             about["are_kept"] = True
         with given_sockets(given) as owned:
+            if owned is not None:
+                owned[:] = [_passable(sock) for sock in owned]
             return await open_slot_sockets(loop, self._url, self._logger, given=owned, **about)
 
     async def _open_admin(self, url: str, supervisor: Supervisor) -> WSServer:
