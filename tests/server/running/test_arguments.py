@@ -82,6 +82,10 @@ def test_handler() -> None:
         ("chat:x --option max_conections=5", "there is no 'max_conections'"),
         ("chat:x --option ssl_context=5", "there is no 'ssl_context'"),
         ("chat:x --loop trio", "invalid choice"),
+        ("chat:x --fd -1", "--fd: must be the number of an open descriptor, not '-1'"),
+        ("chat:x --fd ²", "not '²'"),
+        ("chat:x --fd 99999999999999999999999", "must be the number of an open descriptor"),
+        ("chat:x --fd 3 --fd 3", "--fd 3 is given twice"),
     ],
 )
 def test_wrong_usage(text: str, error: str, capsys: Any) -> None:

@@ -183,7 +183,35 @@ async def test_socket_activation(tmp_path: Path, loop_kind: str) -> None:
                 await client.close()
                 status, _, log = program.finish()
             assert status == 0, log
-            assert "listening sockets of the service manager: 1" in log
+            where = f"127.0.0.1:{name[1]} (web), instead of ws://127.0.0.1:9001"
+            assert f"listening sockets of the service manager: {where}" in log
+
+
+@pytest.mark.parametrize("more", [(), ("--workers", "2")])
+def test_socket_activation_and_a_descriptor(tmp_path: Path, more: Tuple[str, ...]) -> None:
+    command = (*PYTHON, "-c", ACTIVATING)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        number = listening.fileno()
+        options: Any = {"command": command, "pass_fds": (number,)}
+        arguments = (str(number), "app:Chat", "--fd", str(number), *more)
+        with Program(tmp_path, SOURCE, *arguments, **options) as program:
+            status, _, log = program.finish()
+    assert status == 1
+    assert log.startswith("picows_server: LISTEN_FDS=1 and sock (--fd) exclude each other")
+    assert "ResourceWarning" not in log
+
+
+@pytest.mark.parametrize("more", [(), ("--workers", "2")])
+def test_no_unix_path_under_socket_activation(tmp_path: Path, more: Tuple[str, ...]) -> None:
+    command = (*PYTHON, "-c", ACTIVATING)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        options: Any = {"command": command, "pass_fds": (listening.fileno(),)}
+        arguments = (str(listening.fileno()), "app:Chat", "--unix-path", "/nothing/s", *NOW, *more)
+        with Program(tmp_path, SOURCE, *arguments, **options) as program:
+            program.wait_for("instead of unix_path '/nothing/s'")
+            program.wait_for("all workers are ready" if more else ": serving ")
+            program.send(signal.SIGTERM)
+            assert program.finish()[0] == 0
 
 
 async def test_inherited_descriptor(tmp_path: Path) -> None:

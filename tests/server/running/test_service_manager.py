@@ -68,14 +68,31 @@ def test_sockets_without_names(monkeypatch: pytest.MonkeyPatch) -> None:
         {},
         {"LISTEN_FDS": "1"},
         {"LISTEN_FDS": "1", "LISTEN_PID": "1"},
-        {"LISTEN_FDS": "one", "LISTEN_PID": str(os.getpid())},
-        {"LISTEN_FDS": "-1", "LISTEN_PID": str(os.getpid())},
+        {"LISTEN_FDS": "one", "LISTEN_PID": "1"},
+        {"LISTEN_FDS": "", "LISTEN_PID": str(os.getpid())},
+        {"LISTEN_PID": str(os.getpid())},
     ],
 )
 def test_for_somebody_else(environ: Dict[str, str]) -> None:
     before = dict(environ)
     assert inherited_sockets(environ) is None
     assert environ == before
+
+
+@pytest.mark.parametrize("text", ["one", "-1", "²", "1 ", "9" * 5000])
+def test_a_count_that_is_no_number(text: str) -> None:
+    environ = {"LISTEN_FDS": text, "LISTEN_PID": str(os.getpid())}
+    with pytest.raises(WSInvalidOptionError, match=f"LISTEN_FDS='{text}', .* from descriptor 3 on"):
+        inherited_sockets(environ)
+
+
+@pytest.mark.parametrize("count", [2, 10**19])
+def test_a_count_that_is_too_large(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as tcp:
+        first_descriptor(monkeypatch, tcp.fileno())
+        message = rf"descriptor 901 of LISTEN_FDS={count} \(unknown\) is no socket: .*LISTEN_PID"
+        with pytest.raises(WSInvalidOptionError, match=message):
+            inherited_sockets(variables(count, LISTEN_FDNAMES="web"))
 
 
 def test_no_sockets() -> None:
@@ -89,7 +106,7 @@ def test_what_does_not_listen(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as tcp, socket.socket() as idle, datagrams:
         for wrong in (idle, datagrams):
             first_descriptor(monkeypatch, tcp.fileno(), wrong.fileno())
-            with pytest.raises(WSInvalidOptionError, match=r"901 of LISTEN_FDS .*Accept=no"):
+            with pytest.raises(WSInvalidOptionError, match=r"901 of LISTEN_FDS=2 .*Accept=no"):
                 inherited_sockets(variables(2))
     read, write = os.pipe()
     first_descriptor(monkeypatch, read)
@@ -177,6 +194,13 @@ def test_no_watchdog(more: Dict[str, str], listening: Listening) -> None:
     manager.close()
     assert loop.timers == []
     assert listening.heard() == []
+
+
+@pytest.mark.parametrize("text", ["soon", "-5", "²", "9" * 5000])
+def test_an_interval_that_is_no_number(text: str) -> None:
+    with pytest.raises(WSInvalidOptionError, match=f"WATCHDOG_USEC='{text}', .* microseconds"):
+        ServiceManager(quiet_logger(), {"WATCHDOG_USEC": text})
+    ServiceManager(quiet_logger(), {"WATCHDOG_USEC": text, "WATCHDOG_PID": "1"})
 
 
 def test_nobody_is_there() -> None:

@@ -31,6 +31,9 @@ Exit status: 0 after a drain; 1 if the server could not start; 2 for wrong usage
 of the signal if it was aborted.
 """
 
+# A C int, as which the kernel takes descriptors.
+_MOST_DESCRIPTORS = 1 << 31
+
 # Those that have options of their own here, or are no values that can be written.
 _NO_OPTIONS = ("ssl_context", "unix_path", "sock", "start_serving", "tap", "process_request")
 
@@ -56,6 +59,9 @@ def parsed(words: Optional[Sequence[str]] = None) -> Arguments:
 def _checked(found: argparse.Namespace) -> Arguments:
     if found.ssl_key is not None and found.ssl_cert is None:
         raise ValueError("--ssl-key needs --ssl-cert")
+    for number in found.fd:
+        if found.fd.count(number) > 1:
+            raise ValueError(f"--fd {number} is given twice")
     options = dict(_option(text) for text in found.option)
     if found.unix_path is not None:
         options["unix_path"] = found.unix_path
@@ -90,6 +96,12 @@ def _checked(found: argparse.Namespace) -> Arguments:
         found.max_rss,
     )
     return Arguments(settings, workers, tuple(found.fd))
+
+
+def _descriptor(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text[:20]) >= _MOST_DESCRIPTORS:
+        raise argparse.ArgumentTypeError(f"must be the number of an open descriptor, not {text!r}")
+    return int(text)
 
 
 def _option(text: str) -> Tuple[str, Any]:
@@ -142,12 +154,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--unix-path", metavar="PATH", help="listen on this Unix socket instead")
     add(
         "--fd",
-        type=int,
+        type=_descriptor,
         action="append",
         default=[],
         metavar="N",
         help="listen on this inherited socket instead; may be given again. Those of systemd"
-        " (LISTEN_FDS) are found without it",
+        " (LISTEN_FDS) are found without it, and exclude it",
     )
     add("--app-dir", default="", metavar="DIR", help="where MODULE is (default: here)")
     add(

@@ -14,7 +14,7 @@ from picows_server.logs import Logger
 from picows_server.option_names import RUN_MEANINGS
 from picows_server.running.loops import LoopChoice, run_loop
 from picows_server.running.process import serve_process
-from picows_server.running.service_manager import ServiceManager, inherited_sockets
+from picows_server.running.service_manager import ServiceManager, sockets_instead_of
 from picows_server.running.settings import RunSettings, configure_logging
 from picows_server.running.signals import SignalControl
 from picows_server.running.standard_streams import open_missing
@@ -106,8 +106,8 @@ def run(
     waited for. SIGHUP looks at the certificates. Handlers of these signals are as before when the
     call returns. Windows has only Ctrl-C and Ctrl-Break.
 
-    Under systemd the sockets of socket activation are used instead of the address in ``url``, and
-    the service manager is told READY, STOPPING and WATCHDOG.
+    Under systemd the sockets of socket activation are used instead of the address in ``url`` or
+    ``unix_path``, and exclude ``sock``; the service manager is told READY, STOPPING and WATCHDOG.
 
     Returns after a drain, or when the program has closed the server. Raises :class:`SystemExit`
     with the status 128 + the number of the signal if it was aborted; what the application, its
@@ -146,12 +146,8 @@ def run_settings(settings: RunSettings, workers: Optional[WorkerSettings] = None
         result: int = supervise(settings, workers)
         return result
     logger = settings.logger
-    inherited = inherited_sockets()
+    sockets = sockets_instead_of(settings.server_options, settings.url, logger)
     manager = ServiceManager(logger)
-    sockets = None
-    if inherited is not None:
-        sockets = [sock for _, sock in inherited]
-        logger.info("listening sockets of the service manager: %d", len(sockets))
     return run_loop(
         lambda: serve_process(settings, sockets=sockets, control=SignalControl(manager, logger)),
         settings.loop,

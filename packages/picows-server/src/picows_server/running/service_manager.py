@@ -10,17 +10,22 @@ import asyncio
 import os
 import socket
 import time
-from typing import List, MutableMapping, Optional, Tuple
+from typing import Any, List, Mapping, MutableMapping, Optional, Tuple
 
 from picows_codec import WSInvalidOptionError
+from picows_codec.socket_address import format_address
+from picows_server.listen import given_sockets
 from picows_server.logs import Logger
 
-__all__ = ["ServiceManager", "inherited_sockets"]
+__all__ = ["ServiceManager", "inherited_sockets", "sockets_instead_of"]
 
 _FIRST_DESCRIPTOR = 3  # SD_LISTEN_FDS_START
 
 # Seconds for which a message waits for room in the service manager's queue, which is rarely full.
 _PATIENCE = 1.0
+
+# Of a number in the environment: more than a count of descriptors has, or microseconds.
+_MOST_DIGITS = 20
 
 
 def inherited_sockets(
@@ -32,25 +37,25 @@ def inherited_sockets(
     sockets are not inherited by processes that this one starts. What is meant for another process
     is left alone.
 
-    Raises :class:`WSInvalidOptionError` for what is no stream socket that listens.
+    Raises :class:`WSInvalidOptionError` for a ``LISTEN_FDS`` that is no number, or counts what is
+    no stream socket that listens.
     """
     variables = os.environ if environ is None else environ
-    count_text = variables.get("LISTEN_FDS", "")
-    if variables.get("LISTEN_PID", "") != str(os.getpid()) or not count_text.isdigit():
+    if variables.get("LISTEN_PID", "") != str(os.getpid()) or not variables.get("LISTEN_FDS"):
         return None
-    count = int(count_text)
+    count = _number_in(
+        variables, "LISTEN_FDS", "it is how many sockets there are, from descriptor 3 on"
+    )
     names = variables.get("LISTEN_FDNAMES", "").split(":")
     for name in ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"):
         variables.pop(name, None)
     if not count:
         return None
-    names += ["unknown"] * (count - len(names))
-    descriptors = range(_FIRST_DESCRIPTOR, _FIRST_DESCRIPTOR + count)
     found: List[Tuple[str, socket.socket]] = []
     try:
-        for name, descriptor in zip(names, descriptors):
-            os.set_inheritable(descriptor, False)
-            found.append((name or "unknown", _listening_socket(name, descriptor)))
+        while len(found) < count:
+            name = (names.pop(0) if names else "") or "unknown"
+            found.append((name, _listening_socket(count, name, _FIRST_DESCRIPTOR + len(found))))
     except BaseException:
         for _, sock in found:
             sock.close()
@@ -58,12 +63,58 @@ def inherited_sockets(
     return found
 
 
-def _listening_socket(name: str, descriptor: int) -> socket.socket:
-    what = f"the descriptor {descriptor} of LISTEN_FDS ({name or 'without a name'})"
+def sockets_instead_of(
+    options: Mapping[str, Any], url: str, logger: Logger
+) -> Optional[List[socket.socket]]:
+    """Return the sockets of the service manager, to be used instead of the address, or None.
+
+    ``options`` are those of ``ws_create_server``. Raises :class:`WSInvalidOptionError` if they have
+    sockets, too, which are closed then.
+    """
+    inherited = inherited_sockets()
+    if inherited is None:
+        return None
+    sockets = [sock for _, sock in inherited]
+    given = options.get("sock")
+    if given is not None:
+        for sock in sockets:
+            sock.close()
+        with given_sockets(given):
+            raise WSInvalidOptionError(
+                f"LISTEN_FDS={len(sockets)} and sock (--fd) exclude each other: the service manager"
+                " has passed listening sockets, which are found without an option. Leave out sock,"
+                " or the socket unit"
+            )
+    unix_path = options.get("unix_path")
+    logger.info(
+        "listening sockets of the service manager: %s, instead of %s",
+        ", ".join(f"{format_address(sock.getsockname())} ({name})" for name, sock in inherited),
+        url if unix_path is None else f"unix_path {unix_path!r}",
+    )
+    return sockets
+
+
+def _number_in(variables: Mapping[str, str], name: str, meaning: str) -> int:
+    text = variables[name]
+    # isdigit() alone also takes other scripts' digits, and int() would take signs and spaces.
+    if not text.isascii() or not text.isdigit() or len(text) > _MOST_DIGITS:
+        raise WSInvalidOptionError(
+            f"the environment has {name}={text!r}, which is no number: {meaning}. A service manager"
+            " sets it; without one, unset it"
+        )
+    return int(text)
+
+
+def _listening_socket(count: int, name: str, descriptor: int) -> socket.socket:
+    what = f"the descriptor {descriptor} of LISTEN_FDS={count} ({name})"
     try:
         sock = socket.socket(fileno=descriptor)
+        sock.set_inheritable(False)
     except OSError as error:
-        raise WSInvalidOptionError(f"{what} is no socket: {error.strerror}") from None
+        raise WSInvalidOptionError(
+            f"{what} is no socket: {error.strerror}. A service manager opens it; without one, unset"
+            " LISTEN_FDS and LISTEN_PID"
+        ) from None
     try:
         is_listening = bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
     except OSError:  # pragma: no cover - not every system knows it
@@ -77,6 +128,15 @@ def _listening_socket(name: str, descriptor: int) -> socket.socket:
     return sock
 
 
+def _watchdog_interval(variables: MutableMapping[str, str]) -> float:
+    """Take ``WATCHDOG_USEC`` out of the environment, in seconds; 0 without one for us."""
+    is_ours = variables.pop("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+    found = {"WATCHDOG_USEC": variables.pop("WATCHDOG_USEC", "")}
+    if not is_ours or not found["WATCHDOG_USEC"]:
+        return 0.0
+    return _number_in(found, "WATCHDOG_USEC", "it is WatchdogSec= in microseconds") / 1e6
+
+
 class ServiceManager:
     """Who has started this process and set ``NOTIFY_SOCKET``; else every call does nothing.
 
@@ -87,9 +147,7 @@ class ServiceManager:
         variables = os.environ if environ is None else environ
         self._logger = logger
         self._address = variables.pop("NOTIFY_SOCKET", None) or None
-        interval = variables.pop("WATCHDOG_USEC", "")
-        is_ours = variables.pop("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
-        self._watchdog = int(interval) / 1e6 if is_ours and interval.isdigit() else 0.0
+        self._watchdog = _watchdog_interval(variables)
         self._timer: Optional[asyncio.TimerHandle] = None
         self._sock: Optional[socket.socket] = None
         if self._address is not None and hasattr(socket, "AF_UNIX"):

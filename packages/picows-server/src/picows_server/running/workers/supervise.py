@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Optional
 from picows_codec import WSInvalidOptionError
 from picows_server.listen import given_sockets
 from picows_server.running.loops import run_loop
-from picows_server.running.service_manager import ServiceManager, inherited_sockets
+from picows_server.running.service_manager import ServiceManager, sockets_instead_of
 from picows_server.running.settings import RunSettings, check_importable
 from picows_server.running.signals import ProcessSignals
 from picows_server.running.standard_streams import move_above
@@ -93,6 +93,7 @@ class _Service:
     def __init__(
         self, settings: RunSettings, worker_settings: WorkerSettings, timing: Timing
     ) -> None:
+        self._given_url = settings.url
         self._url = parse_server_url(settings.url)
         self._logger = settings.logger
         self._worker_settings = worker_settings
@@ -141,10 +142,10 @@ class _Service:
 
     async def _open_sockets(self, loop: asyncio.AbstractEventLoop) -> SlotSockets:
         about = dict(self._about_sockets)
+        inherited = sockets_instead_of(about, self._given_url, self._logger)
         given = about.pop("sock", None)
-        inherited = inherited_sockets() if given is None else None
         if inherited is not None:
-            given = [sock for _, sock in inherited]
+            given = inherited
             about = {name: about[name] for name in ("backlog",) if name in about}
             about["are_kept"] = True
         with given_sockets(given) as owned:
