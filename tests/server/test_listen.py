@@ -15,6 +15,7 @@ import pytest
 
 from picows_server import WSInvalidOptionError
 from picows_server.listen import adopt_sockets, bind_tcp, bind_unix, given_sockets
+from picows_server.url import parse_server_url
 from tests.support.leaks import leaked_since, open_descriptors
 
 needs_ipv6 = pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6")
@@ -30,6 +31,18 @@ class ResolvingLoop:
     async def getaddrinfo(self, host: str, port: int, **options: Any) -> List[Any]:
         kind = options["type"]
         return [socket.getaddrinfo(address, port, type=kind)[0] for address in self._addresses]
+
+
+@needs_unix_sockets
+async def test_places_are_those_of_the_url_unless_sockets_are_given(tmp_path: Path) -> None:
+    loop = asyncio.get_running_loop()
+    url = parse_server_url("wss://localhost:0/chat")
+    own = await bind_tcp(loop, "127.0.0.1", 0)
+    port = own.sockets[0].getsockname()[1]
+    assert own.places(url) == (f"wss://localhost:{port}/chat",)
+    given = adopt_sockets([*own.sockets, *bind_unix(tmp_path / "s").sockets])
+    assert given.places(url) == (f"wss://127.0.0.1:{port}/chat", f"unix:{tmp_path}/s")
+    given.close()
 
 
 async def test_address_literal() -> None:

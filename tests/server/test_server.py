@@ -79,8 +79,19 @@ async def test_urls_of_several_sockets() -> None:
     async with serving(url="ws://localhost/chat", sock=socks) as server:
         assert server.urls == tuple(f"ws://localhost:{port}/chat" for port in ports)
         assert server.url == server.urls[0]
+        # The log tells where they really are.
+        places = tuple(f"ws://127.0.0.1:{port}/chat" for port in ports)
+        assert server.places == places
         for sock in server.sockets:
             await (await RawClient.open(sock.getsockname(), "/chat")).close()
+    assert server.places == places
+
+
+async def test_places_with_another_scheme() -> None:
+    async with serving(start_serving=False) as server:
+        server.show_scheme("http")
+        assert server.places == (f"http://127.0.0.1:{sockname(server)[1]}",)
+        assert server.url.startswith("ws://")
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="asyncio only warned about it before")

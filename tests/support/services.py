@@ -167,7 +167,7 @@ class Service:
 
     def admin(self, path: str) -> Tuple[int, str]:
         """Status and body of a page of the supervisor."""
-        (line, *_) = self.wait_log(r"serving ws://127\.0\.0\.1:\d+")
+        (line, *_) = self.wait_log(r"serving http://127\.0\.0\.1:\d+")
         url = f"http://127.0.0.1:{line.rpartition(':')[2]}{path}"
         try:
             with self._opener.open(url, timeout=PATIENCE) as response:

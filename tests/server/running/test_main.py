@@ -171,7 +171,8 @@ async def test_socket_activation(tmp_path: Path, loop_kind: str) -> None:
     command = (*PYTHON, "-c", ACTIVATING)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         name = listening.getsockname()
-        arguments = (str(listening.fileno()), "app:routes", "--loop", loop_kind, *NOW)
+        url = ("--url", "ws://192.0.2.1:5")
+        arguments = (str(listening.fileno()), "app:routes", "--loop", loop_kind, *NOW, *url)
         for _ in range(2):
             client = await RawClient.connect(name)
             options: Any = {"command": command, "pass_fds": (listening.fileno(),)}
@@ -183,8 +184,9 @@ async def test_socket_activation(tmp_path: Path, loop_kind: str) -> None:
                 await client.close()
                 status, _, log = program.finish()
             assert status == 0, log
-            where = f"127.0.0.1:{name[1]} (web), instead of ws://127.0.0.1:9001"
+            where = f"127.0.0.1:{name[1]} (web), instead of {url[1]}"
             assert f"listening sockets of the service manager: {where}" in log
+            assert f": serving ws://127.0.0.1:{name[1]}\n" in log
 
 
 @pytest.mark.parametrize("more", [(), ("--workers", "2")])

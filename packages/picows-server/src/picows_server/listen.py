@@ -11,10 +11,12 @@ import ssl
 import stat
 import sys
 from collections import abc
+from dataclasses import replace
 from typing import Iterable, Iterator, List, Optional, Sequence, Tuple, Union
 
 from picows_codec import WSInvalidOptionError
-from picows_codec.socket_address import UnixPath
+from picows_codec.socket_address import UnixPath, format_address
+from picows_server.url import ServerURL
 
 __all__ = [
     "ListeningSockets",
@@ -32,14 +34,34 @@ _FREE_PORT_ATTEMPTS = 16
 
 
 class ListeningSockets:
-    """Bound sockets, owned: :meth:`close` closes them and removes a Unix socket's file."""
+    """Bound sockets, owned: :meth:`close` closes them and removes a Unix socket's file.
+
+    ``are_given``: somebody else has bound them, so their host may be another one than the URL's.
+    """
 
     def __init__(
-        self, sockets: Sequence[socket.socket], unix_path: Optional[UnixPath] = None
+        self,
+        sockets: Sequence[socket.socket],
+        unix_path: Optional[UnixPath] = None,
+        *,
+        are_given: bool = False,
     ) -> None:
         self.sockets = tuple(sockets)
+        self._are_given = are_given
         self._unix_path = unix_path
         self._unix_inode = None if unix_path is None else os.stat(unix_path).st_ino
+
+    def places(self, url: ServerURL) -> Tuple[str, ...]:
+        """Return where they are, for the log: as ``url`` with host and port, or ``unix:/path``."""
+        found = []
+        for sock in self.sockets:
+            name = sock.getsockname()
+            if isinstance(name, tuple):
+                shown = replace(url, host=name[0]) if self._are_given else url
+                found.append(shown.with_port(name[1]))
+            else:
+                found.append(format_address(name))
+        return tuple(dict.fromkeys(found))
 
     def listen(self, backlog: int) -> None:
         """Let the kernel accept, and queue up to ``backlog`` connections per socket.
@@ -160,7 +182,7 @@ def adopt_sockets(sockets: Sequence[socket.socket]) -> ListeningSockets:
         _check_bound_socket(sock)
     for sock in sockets:
         sock.setblocking(False)
-    return ListeningSockets(sockets)
+    return ListeningSockets(sockets, are_given=True)
 
 
 def _check_bound_socket(sock: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio.trsock import TransportSocket
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
@@ -97,6 +98,7 @@ class WSServer(asyncio.AbstractServer):
         self._lag: Optional[LoopLag] = None
         # Kept, because the sockets cannot be asked after close().
         self._urls = tuple(url.with_port(port) for port in self._ports())
+        self._places = listening.places(url)
 
     def __repr__(self) -> str:
         state = "closed" if self._is_closing else "serving" if self.is_serving() else "idle"
@@ -117,6 +119,18 @@ class WSServer(asyncio.AbstractServer):
     def urls(self) -> Tuple[str, ...]:
         """The URLs of all listening sockets; more than one if ``sock`` had several ports."""
         return self._urls
+
+    @property
+    def places(self) -> Tuple[str, ...]:
+        """Where the server listens, as its log says it: URLs, or ``unix:/path``.
+
+        With ``sock`` they have the sockets' own hosts.
+        """
+        return self._places
+
+    def show_scheme(self, scheme: str) -> None:
+        """Write :attr:`places` with this scheme, for a server that opens no connection."""
+        self._places = self._listening.places(replace(self._url, scheme=scheme))
 
     @property
     def sockets(self) -> Tuple[TransportSocket, ...]:
@@ -420,13 +434,13 @@ class WSServer(asyncio.AbstractServer):
             self._logger,
         )
         self._acceptor.start()
-        self._logger.info("serving %s", ", ".join(self._urls))
+        self._logger.info("serving %s", ", ".join(self._places))
 
     def _stop_serving(self) -> None:
         if self._acceptor is not None:
             self._acceptor.stop()
             self._acceptor = None
-            self._logger.info("not serving %s any more", ", ".join(self._urls))
+            self._logger.info("not serving %s any more", ", ".join(self._places))
         self._listening.close()
         if self._forever is not None and not self._forever.done():
             self._forever.cancel()

@@ -25,8 +25,11 @@ class ServerURL:
         return self.scheme == "wss"
 
     def with_port(self, port: int) -> str:
-        """The URL that clients call when the server got ``port`` (which 0 asked for)."""
-        suffix = "" if port == DEFAULT_PORTS[self.scheme] else f":{port}"
+        """The URL that clients call when the server got ``port`` (which 0 asked for).
+
+        It also writes other schemes, whose port is always there.
+        """
+        suffix = "" if port == DEFAULT_PORTS.get(self.scheme) else f":{port}"
         return f"{self.scheme}://{host_in_url(self.host)}{suffix}{self.path or ''}"
 
 

@@ -50,7 +50,7 @@ async def test_slots_have_sockets_of_their_own_at_one_port() -> None:
         assert not slots.shared_because
         assert len({sock.fileno() for (sock,) in sockets}) == 3
         assert len({sock.getsockname() for (sock,) in sockets}) == 1
-        assert slots.urls == (f"ws://127.0.0.1:{sockets[0][0].getsockname()[1]}",)
+        assert slots.places == (f"ws://127.0.0.1:{sockets[0][0].getsockname()[1]}",)
         assert slots_of_clients(sockets) == [0, 1, 2]
     finally:
         slots.close()
@@ -61,7 +61,7 @@ async def test_a_name_with_two_families() -> None:
     try:
         first, second = slots.open(0), slots.open(1)
         assert [sock.getsockname() for sock in first] == [sock.getsockname() for sock in second]
-        assert len(slots.urls) == 1
+        assert len(slots.places) == 1
         slots.serve_from([1])
         assert slots_of_clients([first[:1], second[:1]]) == [1]
         assert slots_of_clients([first[-1:], second[-1:]]) == [1]
@@ -146,7 +146,7 @@ async def test_a_kernel_that_keeps_its_choice(monkeypatch: pytest.MonkeyPatch) -
 
 async def test_a_port_that_others_may_share() -> None:
     slots = await opened(reuse_port=True)
-    others = await opened(slots.urls[0], reuse_port=True)
+    others = await opened(slots.places[0], reuse_port=True)
     try:
         sockets = [slots.open(0), slots.open(1)]
         slots.serve_from([1])  # who knows which place that is
@@ -161,7 +161,7 @@ async def test_a_port_that_is_taken() -> None:
     try:
         slots.open(0)
         with pytest.raises(OSError, match=r"cannot listen on 127\.0\.0\.1"):
-            await opened(slots.urls[0])
+            await opened(slots.places[0])
     finally:
         slots.close()
 
@@ -182,7 +182,7 @@ async def test_no_socket_is_left_when_a_slot_cannot_be_added() -> None:
 async def test_closed_before_it_was_used() -> None:
     slots = await opened()
     slots.close()
-    again = await opened(slots.urls[0])
+    again = await opened(slots.places[0])
     again.close()
 
 
@@ -190,7 +190,7 @@ async def test_a_unix_socket_is_shared(tmp_path: Path) -> None:
     path = tmp_path / "socket"
     slots = await opened("ws://localhost", unix_path=path)
     assert slots.shared_because == "it is a Unix socket"
-    assert slots.urls == ("ws://localhost",)
+    assert slots.places == (f"unix:{path}",)
     assert slots.open(0) is slots.open(1)
     slots.serve_from([0])
     slots.release(0)
@@ -228,7 +228,7 @@ async def test_given_sockets_are_shared() -> None:
         slots = await opened(given=[sock])
         assert slots.shared_because
         assert slots.open(0) == slots.open(1) == (sock,)
-        assert slots.urls == (f"ws://127.0.0.1:{sock.getsockname()[1]}",)
+        assert slots.places == (f"ws://127.0.0.1:{sock.getsockname()[1]}",)
         slots.close()
         assert sock.fileno() < 0
 

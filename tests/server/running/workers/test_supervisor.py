@@ -20,7 +20,7 @@ TIMING = Timing(healthy_after=60.0, longest_pause=30.0, removal_grace=2.0)
 
 class FakeSockets(SlotSockets):
     def __init__(self) -> None:
-        self.urls = ("ws://127.0.0.1:1",)
+        self.places = ("ws://127.0.0.1:1",)
         self.events: List[Any] = []
         self.chosen: List[int] = []
         self.error: Optional[OSError] = None

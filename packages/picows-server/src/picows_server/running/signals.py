@@ -104,7 +104,7 @@ class SignalControl(Control):
 
     @property
     def _status(self) -> str:
-        return "" if self._server is None else f"serving {', '.join(self._server.urls)}"
+        return "" if self._server is None else f"serving {', '.join(self._server.places)}"
 
     def _ending(self, name: str) -> Callable[[], None]:
         def received() -> None:

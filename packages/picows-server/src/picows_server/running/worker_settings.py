@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from math import isfinite
 from typing import Optional
-from urllib.parse import urlsplit
 
-from picows_codec import WSInvalidOptionError
+from picows_codec import WSInvalidOptionError, WSInvalidURL
+from picows_server.url import parse_server_url
 
 __all__ = ["WorkerSettings"]
+
+_ADMIN_URL = re.compile(r"http://([^/?#@\[\]:]+|\[[^/?#@\[\]]+\])(?::([0-9]*))?/?", re.IGNORECASE)
+_MAX_PORT = 65535
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,21 @@ def _check_seconds(name: str, value: object) -> None:
 def _check_admin_url(url: object) -> None:
     if not isinstance(url, str):
         raise TypeError(f"admin_url must be a str, not {type(url).__name__}")
-    parts = urlsplit(url)
-    if parts.scheme != "http" or not parts.netloc or parts.path not in {"", "/"}:
-        raise WSInvalidOptionError(f"admin_url must be like http://127.0.0.1:9000, not {url!r}")
+    found = _ADMIN_URL.fullmatch(url)
+    if found is None:
+        raise WSInvalidOptionError(
+            f"admin_url must be http://HOST:PORT, such as http://127.0.0.1:9000, not {url!r}"
+        )
+    host, port = found.groups()
+    if not port:
+        raise WSInvalidOptionError(
+            f"admin_url must have a port, as in http://127.0.0.1:9000: {url!r}"
+        )
+    if int(port[:9]) > _MAX_PORT:
+        raise WSInvalidOptionError(f"admin_url: {port} is not a port from 0 to {_MAX_PORT}")
+    try:
+        parse_server_url(f"ws://{host}:{port}")
+    except WSInvalidURL:
+        raise WSInvalidOptionError(
+            f"admin_url: {host!r} is neither a host name nor an address"
+        ) from None

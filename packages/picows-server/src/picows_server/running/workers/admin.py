@@ -24,9 +24,8 @@ async def open_admin(url: str, supervisor: Supervisor, logger: Logger) -> WSServ
     """Serve ``/metrics``, ``/healthz``, ``/readyz`` and ``/workers``; the caller closes it.
 
     ``/healthz`` says that the supervisor's loop runs; ``/readyz`` that at least one worker is ready
-    and that the service is not ending. ``url`` is
-    ``http://host:port``. Raises
-    :class:`OSError` if the address is not free.
+    and that the service is not ending. ``url`` is ``http://host:port``. Raises :class:`OSError` if
+    the address is not free.
     """
 
     def workers(request: WSUpgradeRequest) -> WSUpgradeResponse:  # noqa: ARG001
@@ -44,8 +43,11 @@ async def open_admin(url: str, supervisor: Supervisor, logger: Logger) -> WSServ
         },
         "admin",  # not the logger of what the workers serve
         max_connections=64,
+        start_serving=False,
     )
+    server.show_scheme("http")
     server.ready_checks["workers"] = lambda: supervisor.has_ready_worker
+    await server.start_serving()
     return server
 
 

@@ -33,7 +33,7 @@ _REUSE_PORT: Optional[int] = (
 
 
 class SlotSockets:
-    """What both kinds share: sockets by slot number, and the URLs that clients call."""
+    """What both kinds share: sockets by slot number, and where they are."""
 
     #: Why there is one set of sockets for all workers; empty if each slot has its own.
     shared_because = ""
@@ -41,9 +41,7 @@ class SlotSockets:
     are_kept = False
 
     def __init__(self, first: ListeningSockets, url: ServerURL) -> None:
-        names = (sock.getsockname() for sock in first.sockets)
-        ports = (name[1] if isinstance(name, tuple) else url.port for name in names)
-        self.urls = tuple(url.with_port(port) for port in dict.fromkeys(ports))
+        self.places = first.places(url)
 
     def open(self, slot: int) -> Sequence[socket.socket]:
         """Return the sockets of a slot, which listen."""

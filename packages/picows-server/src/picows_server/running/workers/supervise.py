@@ -123,7 +123,7 @@ class _Service:
             self._timing,
             self._logger,
             max_rss=self._worker_settings.max_rss,
-            ready=lambda: self._manager.ready(f"serving {', '.join(sockets.urls)}"),
+            ready=lambda: self._manager.ready(f"serving {', '.join(sockets.places)}"),
         )
         signals = self._handle_signals(loop, supervisor)
         admin: Optional[WSServer] = None

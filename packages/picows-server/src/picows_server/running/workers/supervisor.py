@@ -172,7 +172,7 @@ class Supervisor(SlotOwner):
             return
         if not self.has_started and all(each.is_ready for each in self._slots.values()):
             self.has_started = True
-            self._logger.info("all workers are ready: %s", ", ".join(self._sockets.urls))
+            self._logger.info("all workers are ready: %s", ", ".join(self._sockets.places))
             self._ready()
         self._rolling.begin()
         self._check_reload()
