@@ -338,6 +338,9 @@ def test_times_that_just_fit() -> None:
     DrainPlan(30, 30, 60)
     DrainPlan(0, 0, 0)
     DrainPlan(1e6, 1e6, None)
+    DrainPlan(0.1, 0.2, 0.3)
+    with pytest.raises(WSInvalidOptionError):
+        DrainPlan(0.1, 0.2, 0.299999)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from math import isfinite
+from math import isclose, isfinite
 from random import Random
 from typing import Any, Callable, List, Optional, Set
 
@@ -38,7 +38,9 @@ class DrainPlan:
         _check_seconds(f"{prefix}spread", self.spread)
         if self.timeout is not None:
             _check_seconds(f"{prefix}timeout", self.timeout)
-            if self.grace + self.spread > self.timeout:
+            total = self.grace + self.spread
+            # 0.1 + 0.2 is more than 0.3, as floats are added.
+            if total > self.timeout and not isclose(total, self.timeout):
                 raise WSInvalidOptionError(
                     f"{prefix}grace and {prefix}spread must end within {prefix}timeout, which"
                     f" counts from the beginning: {self.grace:g} + {self.spread:g} seconds are more"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import signal
@@ -16,7 +17,8 @@ from picows_server import WSInvalidOptionError
 from picows_server.draining import DrainPlan
 from picows_server.running.settings import RunSettings
 from picows_server.running.worker_settings import WorkerSettings
-from picows_server.running.workers.supervise import supervise
+from picows_server.running.workers.supervise import _timing, supervise
+from picows_server.running.workers.timing import Timing
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="max_rss reads /proc"),
@@ -87,6 +89,20 @@ def test_in_this_process_with_a_unix_socket(tmp_path: Path) -> None:
         assert _supervised(workers=1, timeout=None, max_lifetime=60, server_options=options) == 0
     assert "all workers accept from one socket, because it is a Unix socket" in log.lines
     assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("spread", "timeout", "grace"),
+    [(0.2, 0.3, 0.1), (0.1 + 0.2, 0.3, 0.0), (1, 60, 2.0), (5, 6, 1)],
+)
+def test_a_removed_worker_accepts_as_long_as_timeout_allows(
+    spread: float, timeout: float, grace: float
+) -> None:
+    plan = DrainPlan(0, spread, timeout)
+    settings = RunSettings("ws://127.0.0.1:0", f"{APPLICATIONS}:Pid", drain=plan)
+    timing = _timing(settings, WorkerSettings(), Timing(removal_grace=2.0))
+    assert timing.removal_grace == pytest.approx(grace)
+    dataclasses.replace(plan, grace=timing.removal_grace)  # as a worker does
 
 
 def test_max_rss_where_there_is_no_proc(monkeypatch: pytest.MonkeyPatch) -> None:

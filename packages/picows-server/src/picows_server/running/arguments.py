@@ -189,7 +189,7 @@ def _parser() -> argparse.ArgumentParser:
         "--worker-timeout",
         **seconds,
         default=30.0,
-        help="kill a worker whose loop is blocked for so long (default: 30)",
+        help="kill a worker whose loop is blocked for so long, at least 1 (default: 30)",
     )
     add(
         "--start-timeout",

@@ -15,6 +15,10 @@ __all__ = ["WorkerSettings"]
 _ADMIN_URL = re.compile(r"http://([^/?#@\[\]:]+|\[[^/?#@\[\]]+\])(?::([0-9]*))?/?", re.IGNORECASE)
 _MAX_PORT = 65535
 
+# Seconds. A worker makes four heartbeats in its worker_timeout, and a loop that is busy with a
+# garbage collection or an import is not blocked.
+_SHORTEST_WORKER_TIMEOUT = 1.0
+
 
 @dataclass(frozen=True)
 class WorkerSettings:
@@ -31,6 +35,11 @@ class WorkerSettings:
         """Check everything but what depends on the platform."""
         _check_count("workers", self.workers)
         _check_seconds("worker_timeout", self.worker_timeout)
+        if self.worker_timeout < _SHORTEST_WORKER_TIMEOUT:
+            raise WSInvalidOptionError(
+                f"worker_timeout must be at least {_SHORTEST_WORKER_TIMEOUT:g} second, not"
+                f" {self.worker_timeout:g}: shorter pauses of a loop are no reason to kill a worker"
+            )
         if self.start_timeout is not None:
             _check_seconds("start_timeout", self.start_timeout)
         if self.max_lifetime is not None:

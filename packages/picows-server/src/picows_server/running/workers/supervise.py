@@ -71,7 +71,7 @@ def _timing(
     limit, grace = None, timing.removal_grace
     if plan.timeout is not None:
         limit = plan.timeout + timing.exit_time
-        grace = min(grace, plan.timeout - plan.spread)
+        grace = min(grace, max(plan.timeout - plan.spread, 0.0))
     return dataclasses.replace(
         timing,
         worker_timeout=worker_settings.worker_timeout,
