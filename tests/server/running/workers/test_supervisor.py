@@ -268,6 +268,26 @@ def test_queues_of_shared_sockets_are_for_others() -> None:
     assert kept.workers[0].told[0] == ("drain", None, True)
 
 
+def test_a_slot_is_removed_while_it_is_replaced(caplog: pytest.LogCaptureFixture) -> None:
+    it = Subject(2).all_ready()
+    it.workers[0].outdated = ""
+    it.supervisor.replace_all()
+    it.loop.run_ready()
+    it.workers[2].get_ready()
+    it.workers[0].die()
+    assert len(it.workers) == 4  # the successor in the last slot
+    it.workers[2].outdated = "SIGTERM"
+    it.supervisor.remove_slot()
+    assert it.workers[3].told == ["abort"]
+    it.workers[3].die()
+    it.workers[1].die()
+    assert "could not start" not in caplog.text
+    assert len(it.workers) == 5  # the first slot has its turn all the same
+    it.workers[4].get_ready()
+    it.workers[2].die()
+    assert it.readies == 2
+
+
 def test_the_last_slot_stays() -> None:
     it = Subject(2).all_ready()
     it.supervisor.remove_slot()

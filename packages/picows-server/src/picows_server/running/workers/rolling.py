@@ -21,7 +21,10 @@ class Replaceable:
         raise NotImplementedError
 
     async def replace(self) -> bool:
-        """Start another worker, end the old one, and wait for that; False if that failed."""
+        """Start another worker, end the old one, and wait for that; False if that failed.
+
+        A slot that has begun to end meanwhile has not failed.
+        """
         raise NotImplementedError
 
 

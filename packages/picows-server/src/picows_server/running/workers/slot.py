@@ -141,7 +141,7 @@ class Slot(WorkerOwner, Replaceable):
         """
         old = self.worker
         if self.is_ending or old is None or old.state is not WorkerState.READY:
-            return not self.is_ending  # the next one to start is new anyway
+            return True  # the next one to start is new anyway, if there will be one
         self._logger.info("worker %d is replaced: %s", self.number, old.outdated)
         try:
             self._successor = self._launch(self)
@@ -153,7 +153,7 @@ class Slot(WorkerOwner, Replaceable):
         self._replaced = self._loop.create_future()
         try:
             if not await self._replaced:
-                return False
+                return self.is_ending  # then nobody is wanted in its place
         finally:
             self._replaced = None
         while old in self.leaving:
