@@ -172,10 +172,22 @@ def test_the_pipe_is_closed_before_the_process_has_ended(it: Subject) -> None:
     assert not it.loop.timers
 
 
-def test_a_process_that_has_closed_its_pipe_but_goes_on(it: Subject) -> None:
+def test_a_process_that_has_closed_its_pipe_but_goes_on(
+    it: Subject, caplog: pytest.LogCaptureFixture
+) -> None:
+    serving(it)
     it.channel.ended()
-    it.loop.advance(6.0)
-    assert signal.SIGKILL in it.process.signals
+    it.tick(29)  # more than the worker_timeout
+    assert "has no loop any more and does not exit; it has 30 s for that" in caplog.text
+    assert caplog.text.count("does not exit") == 1
+    assert it.process.signals == []
+    it.tick(2)
+    assert it.process.signals == [signal.SIGKILL]
+    assert "is killed: it did not exit within 30 s after its loop" in caplog.text
+    it.process.status = -9
+    it.tick()
+    assert it.owner.events == ["ready", "ended"]
+    assert not it.loop.timers
 
 
 def test_a_process_that_has_ended_while_another_one_has_its_pipe(it: Subject) -> None:

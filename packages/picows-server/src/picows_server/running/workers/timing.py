@@ -34,7 +34,8 @@ class Timing:
     removal_grace: float = 2.0
     #: How long a worker that was told to drain may take until it is killed; None: no limit.
     drain_limit: Optional[float] = None
-    #: The part of that which comes after the last connection, for the end of the lifespan.
+    #: The part of that which comes after the last connection, for the end of the lifespan. A worker
+    #: whose loop has ended also has so long to exit, for its threads.
     exit_time: float = 30.0
     #: Between asking for a stack (SIGQUIT) and killing.
     kill_delay: float = 1.0

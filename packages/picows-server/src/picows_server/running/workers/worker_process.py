@@ -27,10 +27,10 @@ from picows_server.running.workers.timing import Patience, Timing
 
 __all__ = ["WorkerOwner", "WorkerProcess", "WorkerState"]
 
-# Seconds: how often a process is asked whether it has exited after its pipe was closed, and how
-# long it may take.
+# Seconds: how often a process is asked whether it has exited after its pipe was closed, and after
+# how long the log speaks of it.
 _REAP_INTERVAL = 0.02
-_REAP_PATIENCE = 5.0
+_REAP_REMARK = 1.0
 # Seconds for exiting after the connections were dropped: for the end of the lifespan.
 _EXIT_PATIENCE = 10.0
 
@@ -100,7 +100,8 @@ class WorkerProcess:
         self._killing: Optional[asyncio.TimerHandle] = None
         self._killed_at = 0.0
         self._reaping: Optional[asyncio.TimerHandle] = None
-        self._reap_tries = 0
+        self._pipe_ended_at: Optional[float] = None
+        self._is_exit_remarked = False
         self._channel = Channel(loop, sock, self._received, self._reap)
         self._log("started")
         self._channel.send(start)
@@ -138,7 +139,7 @@ class WorkerProcess:
             self._reap()
         elif self.state is WorkerState.STARTING and self._starting.tick():
             self.kill(f"it was not ready within {self._timing.start_timeout:g} s")
-        elif self._has_loop and self._answering.tick():
+        elif self._has_loop and self._pipe_ended_at is None and self._answering.tick():
             self.kill(f"it did not answer for {self._timing.worker_timeout:g} s")
 
     def drain(self, grace: Optional[float] = None, *, leaves_waiting: bool = False) -> None:
@@ -223,9 +224,7 @@ class WorkerProcess:
             return
         status = self._process.poll()
         if status is None:
-            self._reap_tries += 1
-            if self._reap_tries * _REAP_INTERVAL > _REAP_PATIENCE:
-                self._signal(signal.SIGKILL)
+            self._wait_for_exit()
             self._reaping = self._loop.call_later(_REAP_INTERVAL, self._reap)
             return
         self._channel.receive()  # its last words
@@ -239,6 +238,18 @@ class WorkerProcess:
         self.ended_at = self._loop.time()
         self._log_end(status)
         self._owner.worker_has_ended(self)
+
+    def _wait_for_exit(self) -> None:
+        """Bound how long it may take: what is left are threads, and what ``atexit`` has."""
+        patience = self._timing.exit_time
+        if self._pipe_ended_at is None:
+            self._pipe_ended_at = self._loop.time()
+            self.kill_later(patience, f"it did not exit within {patience:g} s after its loop")
+        elif not self._is_exit_remarked and (
+            self._loop.time() - self._pipe_ended_at >= _REAP_REMARK
+        ):
+            self._is_exit_remarked = True
+            self._log("has no loop any more and does not exit; it has %g s for that", patience)
 
     def _is_over(self) -> bool:
         return self.state is WorkerState.ENDED
