@@ -16,6 +16,7 @@ from picows_server.connections import Connections
 from picows_server.hosting import HostedApplication
 from picows_server.listen import ListeningSockets
 from picows_server.logs import Logger
+from picows_server.loop_lag import LoopLag
 from picows_server.routing import Route
 from picows_server.url import ServerURL
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from picows_server.access_log import AccessLog
     from picows_server.draining import Drain, DrainPlan
     from picows_server.handlers import Handlers
-    from picows_server.loop_lag import LoopLag
     from picows_server.protocol import ServerProtocol
     from picows_server.stats import WSServerStats
 
@@ -95,7 +95,8 @@ class WSServer(asyncio.AbstractServer):
         self._is_closed = asyncio.Event()
         self._abort_timer: Optional[asyncio.TimerHandle] = None
         self._forever: Optional[asyncio.Future[None]] = None
-        self._lag: Optional[LoopLag] = None
+        # Not by the first who asks, which may be two threads.
+        self._lag = LoopLag(loop)
         # Kept, because the sockets cannot be asked after close().
         self._urls = tuple(url.with_port(port) for port in self._ports())
         self._places = listening.places(url)
@@ -183,18 +184,14 @@ class WSServer(asyncio.AbstractServer):
         the same read. The first call starts to measure the event loop's lag, with a timer of half a
         second that ends five minutes after the last call. Any thread may call.
         """
-        from picows_server.loop_lag import LoopLag  # noqa: PLC0415 - for those who ask
         from picows_server.stats import WSServerStats  # noqa: PLC0415
 
-        lag = self._lag
-        if lag is None:
-            lag = self._lag = LoopLag(self._loop)
         values = self._connections.totals.values()
         ended = sum(values["closed"].values()) - values["closed"][_HANDSHAKE_FAILURE]
         return WSServerStats(
             connections=values["opened"] - ended,
             pending_handshakes=self.pending_handshakes,
-            loop_lag=0.0 if self._is_closed.is_set() else lag.worst(),
+            loop_lag=0.0 if self._is_closed.is_set() else self._lag.worst(),
             **values,
         )
 
@@ -477,8 +474,7 @@ class WSServer(asyncio.AbstractServer):
             self._drain.stop()
             self._connections.opened = None
         self._connections.stop_watching_limits()
-        if self._lag is not None:
-            self._lag.stop()
+        self._lag.stop()
         self._backend.close()
         self._is_closed.set()
 
