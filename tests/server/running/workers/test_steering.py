@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 from contextlib import ExitStack
 from typing import Iterator, List
 
@@ -73,3 +75,8 @@ def test_a_place_that_does_not_exist(group: List[socket.socket]) -> None:
 def test_stopping_without_a_program(group: List[socket.socket]) -> None:
     with pytest.raises(OSError):  # noqa: PT011 - the kernel's number
         stop_steering(group[0])
+
+
+def test_ctypes_is_imported_only_where_it_is_used() -> None:
+    code = "import sys, picows_server.running.workers.steering; sys.exit('ctypes' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -7,7 +7,6 @@ queues. It is classic BPF, for which a process needs no privileges.
 
 from __future__ import annotations
 
-import ctypes
 import socket
 import struct
 import sys
@@ -38,6 +37,8 @@ def steer(sock: socket.socket, indexes: Sequence[int]) -> None:
     ``indexes`` counts the group's sockets in the order in which they began to listen; where one was
     closed, the last has taken its place. Raises :class:`OSError` where the kernel cannot do that.
     """
+    import ctypes  # noqa: PLC0415 - some builds of Python have none
+
     program = b"".join(_INSTRUCTION.pack(*instruction) for instruction in _program(indexes))
     instructions = ctypes.create_string_buffer(program, len(program))
     count = len(program) // _INSTRUCTION.size
