@@ -216,6 +216,13 @@ class _Metrics(MountedHandler):
     installed: ``ws_create_server`` does, if it is in the mapping of paths.
     """
 
+    def __init__(self) -> None:
+        # Other processes find it by its name, as they do a function.
+        self.__qualname__ = "metrics"
+
+    def __reduce__(self) -> str:
+        return "metrics"
+
     def mounted_at(self, path: str) -> Route:
         _prometheus_client()
         return self
