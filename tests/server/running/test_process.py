@@ -5,15 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import ssl
 from contextlib import asynccontextmanager, suppress
 from typing import Any, AsyncIterator, Callable, List, Optional
 
 import pytest
 
-from picows_server import WSConnection, WSInvalidOptionError, WSServer, WSUpgradeResponse
+from picows_server import (
+    WSConnection,
+    WSInvalidOptionError,
+    WSServer,
+    WSUpgradeResponse,
+    create_ssl_context,
+)
 from picows_server.draining import DrainPlan
 from picows_server.running.process import Commands, Control, serve_process
 from picows_server.running.settings import RunSettings
+from tests.support.certificates import Certificates
 from tests.support.judge import ask
 from tests.support.leaks import eventually
 from tests.support.rawclient import RawClient, upgrade_request
@@ -364,3 +372,23 @@ async def test_without_control() -> None:
         yield
 
     assert await serve_process(RunSettings(ANY_PORT, Echo, lifespan=lifespan)) == 0
+
+
+async def test_certificates_that_can_be_watched_are(
+    certificates: Certificates, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    known = create_ssl_context(certificates.server_chain, certificates.server_key)
+    foreign = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    foreign.load_cert_chain(certificates.server_chain, certificates.server_key)
+    events: List[str] = []
+    control = Noting(events)
+    contexts = {"a.example": foreign, "*": known}
+    settings = RunSettings("wss://127.0.0.1:0", Echo, ssl_context=contexts, drain=NOW)
+    task = asyncio.ensure_future(serve_process(settings, control=control))
+    await eventually(lambda: "started" in events or task.done())
+    control.commands.reload_certificates()
+    control.commands.drain()
+    assert await task == 0
+    assert "the certificate of ssl_context['a.example'] is not watched" in caplog.text
+    assert "certificates looked at: 1, replaced: 0" in caplog.text

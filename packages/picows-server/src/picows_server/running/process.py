@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import inspect
 import socket
+from collections import abc
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from importlib import import_module
 from typing import Any, AsyncIterator, Optional, Sequence
 
-from picows_codec import WSInvalidOptionError
+from picows_server.certificates.files import known_files
 from picows_server.create import ws_create_server
 from picows_server.running.settings import RunSettings, options_of, resolve_settings
 from picows_server.server import WSServer
@@ -152,13 +153,24 @@ class _Process:
     def _watch_certificates(self, settings: RunSettings) -> None:
         if settings.ssl_context is None:
             return
-        watching = import_module("picows_server.certificates.watching")
-        try:
-            self._certificates = watching.watch_certificates(
-                settings.ssl_context, sighup=False, logger_name=self._logger
+        contexts = settings.ssl_context
+        if not isinstance(contexts, abc.Mapping):
+            contexts = {"": contexts}
+        watched = {}
+        for name, context in contexts.items():
+            if known_files(context) is not None:
+                watched[name] = context
+                continue
+            self._logger.info(
+                "the certificate of ssl_context%s is not watched: create_ssl_context has not made"
+                " it, so its files are not known",
+                f"[{name!r}]" if name else "",
             )
-        except WSInvalidOptionError as error:
-            self._logger.info("certificates are not watched: %s", error)
+        if watched:
+            watching = import_module("picows_server.certificates.watching")
+            self._certificates = watching.watch_certificates(
+                watched, sighup=False, logger_name=self._logger
+            )
 
     # The commands
 
