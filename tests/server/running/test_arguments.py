@@ -101,3 +101,8 @@ def test_help_and_version(capsys: Any) -> None:
             parsed([option])
         assert caught.value.code == 0
         assert text in capsys.readouterr().out
+
+
+def test_a_configuration_of_logs_stands_instead_of_a_level() -> None:
+    settings = parsed(["chat:x", "--log-config", "log.json", "--log-level", "debug"]).settings
+    assert (settings.log_config, settings.log_level) == (os.path.abspath("log.json"), None)

@@ -19,7 +19,9 @@ from picows_server import (
     WSListener,
     create_ssl_context,
     health,
+    metrics,
     page,
+    ready,
 )
 from picows_server.draining import DrainPlan
 from picows_server.hosting import HostedApplication
@@ -235,3 +237,41 @@ def test_context_of_files(certificates: Certificates) -> None:
     made = create_ssl_context(certificates.server_chain, certificates.server_key)
     with pytest.raises(WSInvalidOptionError, match="ssl_context"):
         check_importable(RunSettings("wss://a", Chat, ssl_context=made))
+
+
+def test_metrics_pass_to_other_processes() -> None:
+    found = RunSettings(URL, {"/metrics": metrics, "/healthz": health, "/readyz": ready})
+    check_importable(found)
+    assert pickle.loads(pickle.dumps(found)) == found
+
+
+LOG_CONFIG = """{"version": 1, "formatters": {"json": {"()": "%s"}}, "handlers": {"h":
+    {"class": "logging.NullHandler", "formatter": "json"}},
+    "loggers": {"picows.test-of-settings": {"handlers": ["h"], "level": "DEBUG"}}}"""
+
+
+def test_a_configuration_of_logs(tmp_path: Path) -> None:
+    file = tmp_path / "log.json"
+    file.write_text(LOG_CONFIG % "logging.Formatter", encoding="utf-8")
+    bystander = logging.getLogger("bystander-of-settings")
+    configure_logging(RunSettings(URL, "a:b", log_config=str(file)))
+    assert logging.getLogger("picows.test-of-settings").level == logging.DEBUG
+    assert not bystander.disabled
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (None, "No such file"),
+        ("{", "Expecting property name"),
+        ("[]", "no JSON file"),
+        ("{}", "version"),
+        (LOG_CONFIG % "no_such_module.Formatter", "no_such_module"),
+    ],
+)
+def test_a_wrong_configuration_of_logs(tmp_path: Path, content: Any, text: str) -> None:
+    file = tmp_path / "log.json"
+    if content is not None:
+        file.write_text(content, encoding="utf-8")
+    with pytest.raises(WSInvalidOptionError, match=f"log_config: .*{text}"):
+        configure_logging(RunSettings(URL, "a:b", log_config=str(file)))

@@ -84,7 +84,8 @@ def _checked(found: argparse.Namespace) -> Arguments:
         ssl_context=found.ssl_context,
         server_options=options,
         loop=found.loop,
-        log_level=found.log_level,
+        log_level=None if found.log_config else found.log_level,
+        log_config=None if found.log_config is None else os.path.abspath(found.log_config),
         app_dir=os.path.abspath(found.app_dir),
     )
     workers = WorkerSettings(
@@ -230,6 +231,12 @@ def _parser() -> argparse.ArgumentParser:
     add = rest.add_argument
     levels = ("critical", "error", "warning", "info", "debug")
     add("--log-level", choices=levels, default="info", help="(default: info)")
+    add(
+        "--log-config",
+        metavar="FILE",
+        help="JSON as logging.config.dictConfig takes it, instead of --log-level; for the"
+        " supervisor and each worker",
+    )
     add("--logger", metavar="NAME", help="of the log, below 'picows.' (default: server)")
     add(
         "--option",

@@ -75,9 +75,10 @@ def run(
     looks after them: one that dies is replaced. SIGHUP replaces all of them, one by one; SIGTTIN
     and SIGTTOU add and remove one.
 
-    ``worker_timeout``: a worker whose loop is blocked for so many seconds (at least 1) is killed and
-    replaced. ``start_timeout``: a worker that is not ready within so many seconds, imports and lifespan
-    included, is killed; None: no limit. If a worker cannot start at the beginning, all end.
+    ``worker_timeout``: a worker whose loop is blocked for so many seconds (at least 1) is killed
+    and replaced. ``start_timeout``: a worker that is not ready within so many seconds, imports and
+    lifespan included, is killed; None: no limit. If a worker cannot start at the beginning, all
+    end.
 
     ``max_lifetime``: replace each worker when it has served for so many seconds, or up to a fifth
     less. ``max_rss``: replace one that uses more than so many bytes of memory (Linux). Both also

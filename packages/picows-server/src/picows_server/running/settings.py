@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import json
 import logging
 import pickle
 import ssl
@@ -53,6 +54,8 @@ class RunSettings:
     server_options: Mapping[str, Any] = field(default_factory=dict)
     loop: LoopChoice = "auto"
     log_level: Optional[str] = None
+    #: Instead of ``log_level``: a JSON file with what ``logging.config.dictConfig`` takes.
+    log_config: Optional[str] = None
     #: Comes first in ``sys.path`` when import strings are imported.
     app_dir: Optional[str] = None
 
@@ -89,12 +92,35 @@ class RunSettings:
 
 
 def configure_logging(settings: RunSettings) -> None:
-    """Write logs to standard error from ``log_level`` on, if the settings have one.
+    """Write logs as ``log_config`` says, else to standard error from ``log_level`` on, if any.
 
-    Each process does so for itself. A configuration that the program has made already stays.
+    Each process does so for itself. With ``log_level`` a configuration that the program has made
+    already stays. Raises :class:`WSInvalidOptionError` for a file that is no configuration.
     """
-    if settings.log_level is not None:
+    if settings.log_config is not None:
+        _extend_search_path(settings)  # it may name classes of the application
+        _load_log_config(settings.log_config)
+    elif settings.log_level is not None:
         logging.basicConfig(level=settings.log_level.upper(), format=_FORMAT)
+
+
+def _load_log_config(path: str) -> None:
+    from logging.config import dictConfig  # noqa: PLC0415 - for those who use it
+
+    try:
+        with open(path, "rb") as file:
+            # Loggers that the program has made keep writing, unless the file says otherwise.
+            dictConfig({"disable_existing_loggers": False, **json.load(file)})
+    except (OSError, TypeError, ValueError, AttributeError, ImportError) as error:
+        cause = "" if error.__cause__ is None else f" ({error.__cause__})"
+        raise WSInvalidOptionError(
+            f"log_config: {path!r} is no JSON file for logging.config.dictConfig: {error}{cause}"
+        ) from error
+
+
+def _extend_search_path(settings: RunSettings) -> None:
+    if settings.app_dir is not None and settings.app_dir not in sys.path:
+        sys.path.insert(0, settings.app_dir)
 
 
 def resolve_settings(settings: RunSettings) -> RunSettings:
@@ -104,8 +130,7 @@ def resolve_settings(settings: RunSettings) -> RunSettings:
     serves. Raises :class:`WSInvalidOptionError` for what cannot be found, and what the modules
     raise.
     """
-    if settings.app_dir is not None and settings.app_dir not in sys.path:
-        sys.path.insert(0, settings.app_dir)
+    _extend_search_path(settings)
     routing = _imported("factory_or_routes", settings.factory_or_routes)
     if isinstance(routing, abc.Mapping):
         routing = {
