@@ -449,6 +449,24 @@ async def test_a_client_that_does_not_answer_is_aborted_after_close_timeout() ->
         assert await client.read_close() == 1012
 
 
+@pytest.mark.parametrize("callback", ["on_ws_connected", "on_ws_frame"])
+async def test_a_drain_that_begins_in_a_callback_has_the_close_timeout(callback: str) -> None:
+    class Ending(Echo):
+        def end(self, transport: WSTransport, *_: object) -> None:
+            transport.send(1, b"last words")
+            server.start_draining(DrainPlan(0, 0, LONG))
+
+    setattr(Ending, callback, Ending.end)
+    async with await ws_create_server(ANY_PORT, Ending, close_timeout=0.1) as server:
+        async with await RawClient.open(sockname(server)) as client:
+            if callback == "on_ws_frame":
+                client.write_frame(1, b"go")
+            assert (await client.read_frame()).payload == b"last words"
+            assert await client.read_close() == 1012
+            assert await client.read_to_end() == b""  # although it does not answer
+            await server.wait_closed()
+
+
 async def test_without_timeout_close_timeout_is_for_slow_readers_too() -> None:
     class Flood(WSListener):
         def on_ws_connected(self, transport: WSTransport) -> None:

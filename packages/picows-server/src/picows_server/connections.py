@@ -205,7 +205,8 @@ class Connections(ProtocolOwner):
         was_open = transport.state == WSState.OPEN
         transport.disconnect(code=code, reason=reason)
         if waits_for_reader and was_open and transport.write_queue_size:
-            protocol.drop_deadline()
+            # Within a callback of the connection, everything waits until it returns.
+            self._loop.call_soon(_wait_for_reader, protocol, transport)
         return True
 
     def all_members(self) -> List[ServerProtocol]:
@@ -361,6 +362,12 @@ class Connections(ProtocolOwner):
                 exc_info=error,
                 extra=log_fields(format_address(peer)),
             )
+
+
+def _wait_for_reader(protocol: ServerProtocol, transport: WSTransport) -> None:
+    """Let the peer take its time, if it has not read what was queued before the CLOSE."""
+    if transport.state != WSState.CLOSED and transport.write_queue_size:
+        protocol.drop_deadline()
 
 
 def _route_with_limit(
