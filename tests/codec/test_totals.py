@@ -287,6 +287,63 @@ def test_a_page_is_no_refusal() -> None:
     assert values["bytes_sent"] > 0
 
 
+def raising(_: object) -> Any:
+    raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    ("method", "factory", "status"),
+    [
+        ("GET", WSListener, 426),
+        ("HEAD", WSListener, 405),
+        ("POST", WSListener, 405),
+        ("GET", raising, 500),
+        ("GET", lambda _: None, 404),
+        ("HEAD", lambda _: None, 404),
+        ("CONNECT", WSListener, 405),
+    ],
+)
+@pytest.mark.parametrize("asks", [False, True])
+def test_the_request_decides_what_is_refused(
+    method: str, factory: Any, status: int, asks: bool
+) -> None:
+    """Neither the method nor who says no: only whether the request asks for an upgrade."""
+    server = Server(open=False, factory=factory)
+    server.start()
+    upgrade = "Upgrade: websocket\r\n" if asks else ""
+    server.take(f"{method} / HTTP/1.1\r\nHost: x\r\n{upgrade}\r\n".encode())
+    server.lose()
+    values = server.totals.values()
+    assert values["refused" if asks else "responses"] == {status: 1}
+    assert values["responses" if asks else "refused"] == {}
+    assert not any(values["closed"].values())
+
+
+@pytest.mark.parametrize(
+    "data", [b"HELLO\r\n\r\n", b"GET / HTTP/1.1\r\nHost x\r\n\r\n", b"\x16\x03\x01\r\n"]
+)
+def test_what_is_no_request_is_refused(data: bytes) -> None:
+    server = Server(open=False)
+    server.start()
+    server.take(data)
+    server.lose()
+    values = server.totals.values()
+    assert (values["refused"], values["responses"]) == ({400: 1}, {})
+
+
+@pytest.mark.parametrize(
+    ("request_line", "header", "status"),
+    [("GET / HTTP/1.1", "Content-Length: 1", 400), ("GET / HTTP/2.0", "A: b", 505)],
+)
+def test_what_no_route_is_asked_about(request_line: str, header: str, status: int) -> None:
+    server = Server(open=False)
+    server.start()
+    server.take(f"{request_line}\r\nHost: x\r\n{header}\r\n\r\n".encode())
+    server.lose()
+    values = server.totals.values()
+    assert (values["refused"], values["responses"]) == ({}, {status: 1})
+
+
 def test_handshakes_without_a_response() -> None:
     for data in (b"", b"GET / HT"):
         server = Server(open=False)

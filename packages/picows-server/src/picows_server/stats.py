@@ -36,9 +36,11 @@ class WSServerStats:
     #: Open connections that have ended, by what ended them. ``HANDSHAKE_FAILURE`` counts those
     #: that ended before there was a response: lost, too slow, or without TLS, for example.
     closed: Mapping[WSDisconnectKind, int] = field(default_factory=dict)
-    #: Opening handshakes that were refused, by the status of their response.
+    #: Opening handshakes that were refused, by the status of their response: those whose request
+    #: has ``Upgrade: websocket``, and what could not be read as a request.
     refused: Mapping[int, int] = field(default_factory=dict)
-    #: Responses to requests that asked for no WebSocket (health checks, pages), by their status.
+    #: Responses to all other requests, by their status: health checks, pages, and a 426 for a path
+    #: that is for WebSocket, whatever the method.
     responses: Mapping[int, int] = field(default_factory=dict)
     #: Messages, each counted with its first frame.
     messages_received: int = 0

@@ -27,7 +27,7 @@ cdef class Handshaking(Closing):
     cdef int _finish_handshake(self) except -1
     cdef int _open(self) except -1
     cdef int _refuse(self, object error, bint is_told=*) except -1
-    cdef int _count_refusal(self, object error) except -1
+    cdef int _count_refusal(self) except -1
 
     # Returns whether the transport stays open, because the response is still being sent.
     cdef bint _handshake_eof(self) except -1

@@ -349,7 +349,7 @@ cdef class Handshaking(Closing):
         if error is not None:
             self._opening_failed(error)
         self._advance(HANDSHAKE_FAILED)
-        self._count_refusal(error)
+        self._count_refusal()
         self._handshake = None
         if self._is_client:
             self._transport_below.close()   # which waits for the queue: the request, for one
@@ -360,8 +360,9 @@ cdef class Handshaking(Closing):
             self._watch(self._options.stall_timeout)
         return 0
 
-    cdef int _count_refusal(self, object error) except -1:
-        """By the status of its response. What asked for no upgrade and got its page is not refused.
+    cdef int _count_refusal(self) except -1:
+        """By the status of its response. The request alone decides what is counted: an opening
+        handshake that was refused, unless it could be read and asks for no upgrade.
         """
         cdef OpeningHandshake handshake = self._handshake
         if self._is_client:
@@ -372,7 +373,7 @@ cdef class Handshaking(Closing):
         if response is None:
             return self._totals.count_closed(WSDisconnectKind.HANDSHAKE_FAILURE)
         return self._totals.count_response(
-            response.status, error is not None or handshake.asks_for_upgrade())
+            response.status, handshake.request is None or handshake.asks_for_upgrade())
 
     # The ways in which it ends otherwise
 

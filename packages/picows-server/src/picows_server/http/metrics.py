@@ -93,7 +93,7 @@ _METRICS: Tuple[Tuple[str, bool, str, Labels, Callable[[WSServerStats], Samples]
     (
         "picows_http_responses",
         True,
-        "Responses to requests that asked for no WebSocket, by their status.",
+        "Responses to requests that asked for no upgrade, by their status.",
         _STATUS,
         _statuses("responses"),
     ),
