@@ -179,7 +179,7 @@ def check_metrics(service: Service) -> None:
     assert metric(service, "picows_connections_closed_total", kind="local_close") == 12
     assert metric(service, "picows_messages_total", direction="received") == 12
     assert metric(service, "picows_messages_total", direction="sent") >= 12 * len(SYMBOLS)
-    assert metric(service, "picows_handshakes_refused_total", status="426") == 1
+    assert metric(service, "picows_http_responses_total", status="426") == 1
     assert metric(service, "picows_workers", state="ready") == 2
     assert metric(service, "picows_worker_deaths_total") == 0
 

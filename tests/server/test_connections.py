@@ -302,6 +302,48 @@ async def test_transport_that_cannot_be_made(
     assert "no transport today" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("error", "level"), [(LookupError("none today"), "ERROR"), (ConnectionResetError(), "INFO")]
+)
+async def test_a_backend_that_fails_at_once_is_counted(
+    error: Exception, level: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO, "picows.test")
+    async with Site("stream") as site:
+
+        def fail(*_: object) -> None:
+            raise error
+
+        monkeypatch.setattr(site.backend, "connect", fail)
+        client = site.add()
+        assert client.recv(1) == b""
+        client.close()
+        assert not site.connections
+        assert site.connections.is_idle
+        assert site.released == 1
+        closed = site.connections.totals.values()["closed"]
+        assert closed[WSDisconnectKind.HANDSHAKE_FAILURE] == sum(closed.values()) == 1
+    (record,) = [record for record in caplog.records if record.name == "picows.test"]
+    assert record.levelname == level
+
+
+async def test_a_transport_that_fails_when_it_has_begun_is_counted_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with Site("stream") as site:
+        connect = site.backend.connect
+
+        def fail(sock: socket.socket, protocol: ServerProtocol) -> None:
+            connect(sock, protocol)
+            protocol.transport.disconnect(graceful=False)
+            raise OSError("no more descriptors to watch")
+
+        monkeypatch.setattr(site.backend, "connect", fail)
+        site.add().close()
+        await eventually(lambda: not site.connections)
+        assert sum(site.connections.totals.values()["closed"].values()) == 1
+
+
 async def test_a_plain_connection_that_is_lost_early(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

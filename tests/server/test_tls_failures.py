@@ -37,6 +37,16 @@ class Lines(logging.Handler):
             assert record.exc_info is None
             assert record.levelno == logging.INFO
             self.texts.append(text)
+            if "the TLS handshake failed" in text:
+                check_fields(record)
+
+
+def check_fields(record: Any) -> None:
+    """Those by which an operator finds it: it has no line in the access log."""
+    assert record.getMessage().startswith(f"{record.peer}: ")
+    assert record.cause == "handshake_failure"
+    assert 0 <= record.seconds < 60
+    assert (record.path, record.code, record.connection_id) == (None, None, None)
 
 
 @contextlib.asynccontextmanager

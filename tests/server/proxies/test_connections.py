@@ -193,7 +193,12 @@ async def test_others_are_refused(header: bytes, caplog: pytest.LogCaptureFixtur
                 )
             while server.connections:
                 await asyncio.sleep(0.001)
-    assert "the peer is not one of trusted_proxies" in caplog.text
+    (record,) = [each for each in caplog.records if "was refused" in each.getMessage()]
+    assert "the peer is not one of trusted_proxies" in record.getMessage()
+    assert record.levelno == logging.INFO
+    assert vars(record)["peer"].startswith("127.0.0.1:")
+    assert vars(record)["cause"] == "handshake_failure"
+    assert 0 <= vars(record)["seconds"] < 60
 
 
 async def test_the_time_is_up_while_a_refused_peer_stays(caplog: pytest.LogCaptureFixture) -> None:
@@ -344,4 +349,6 @@ async def test_a_backend_that_fails(
             client.writer.write(LINE)
             assert await client.reader.read() == b""
         assert server.connections == 0
+        assert sum(server.stats().closed.values()) == 1
+        assert server.stats().refused == {}
     assert "the connection could not be served" in caplog.text

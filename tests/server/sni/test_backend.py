@@ -122,6 +122,8 @@ async def test_unknown_names(
     (line,) = [record for record in caplog.records if "handshake" in record.getMessage()]
     assert line.levelno == logging.INFO
     assert line.exc_info is None
+    assert vars(line)["cause"] == "handshake_failure"
+    assert 0 <= vars(line)["seconds"] < 60
     wanted = (
         "the client sends no server name, and ssl_context has no '*'"
         if sent is None

@@ -25,7 +25,7 @@ from picows_codec.tls import describe_tls_failure, is_file_failure
 from picows_codec.totals import Totals
 from picows_server.backend import Backend
 from picows_server.limits import LimitWatch
-from picows_server.logs import Logger, log_fields
+from picows_server.logs import Logger, fields_of_failure
 from picows_server.origins import is_upgrade
 from picows_server.protocol import ProtocolOwner, ServerProtocol
 from picows_server.routing import Route, RouteResult
@@ -152,12 +152,18 @@ class Connections(ProtocolOwner):
         )
         if self._access_log is not None:
             protocol.keep_record()
-        connecting = self._backend.connect(sock, protocol)
+        began = self._loop.time()
+        try:
+            connecting = self._backend.connect(sock, protocol)
+        except Exception as error:  # noqa: BLE001 - whatever the backend raises
+            self._log_failure(peer, error, began)
+            self._discard(protocol, sock, 0)
+            return
         if connecting is not None:
             task = self._loop.create_task(connecting)
             deadline = TlsDeadline(self._loop, task, self._options.websocket_handshake_timeout)
             self._connecting[protocol] = deadline
-            done = functools.partial(self._connecting_done, protocol, sock, peer, deadline)
+            done = functools.partial(self._connecting_done, protocol, sock, peer, began, deadline)
             task.add_done_callback(done)
         self._look_at_limits()
 
@@ -315,13 +321,14 @@ class Connections(ProtocolOwner):
         protocol: ServerProtocol,
         sock: socket.socket,
         peer: object,
+        began: float,
         deadline: TlsDeadline,
         task: asyncio.Task[object],
     ) -> None:
         deadline.stop()
         error = deadline.error if task.cancelled() else task.exception()
         if error is not None:
-            self._log_failure(peer, error)
+            self._log_failure(peer, error, began)
         elif not task.cancelled():
             self._connecting.pop(protocol, None)
             return
@@ -338,12 +345,14 @@ class Connections(ProtocolOwner):
             return
         sock.close()
         protocol.give_up()
-        if self._connecting.pop(protocol, None) is not None:
-            self.totals.failed_before_handshake()
+        self._connecting.pop(protocol, None)
         self._look_at_limits()
         self._released()
 
-    def _log_failure(self, peer: object, error: BaseException) -> None:
+    def _log_failure(self, peer: object, error: BaseException, began: float) -> None:
+        """Log the only line of a connection that ends here: it never gets to the access log."""
+        name = format_address(peer)
+        fields = fields_of_failure(name, self._loop.time() - began)
         # No traceback for errors that a peer can cause. An ssl.SSLError is an OSError.
         if isinstance(error, (OSError, asyncio.TimeoutError)):
             self._logger.log(
@@ -351,16 +360,13 @@ class Connections(ProtocolOwner):
                 "%s: the TLS handshake failed: %s"
                 if self._backend.has_tls
                 else "%s: the connection was lost before it was served: %s",
-                format_address(peer),
+                name,
                 describe_tls_failure(error),
-                extra=log_fields(format_address(peer)),
+                extra=fields,
             )
         else:
             self._logger.error(
-                "%s: the connection could not be served",
-                format_address(peer),
-                exc_info=error,
-                extra=log_fields(format_address(peer)),
+                "%s: the connection could not be served", name, exc_info=error, extra=fields
             )
 
 

@@ -7,7 +7,7 @@ from typing import Any, Dict, Optional, Union
 
 from picows_codec.log_text import one_line
 
-__all__ = ["Logger", "log_fields", "resolve_logger"]
+__all__ = ["Logger", "fields_of_failure", "log_fields", "resolve_logger"]
 
 Logger = Union[logging.Logger, "logging.LoggerAdapter[Any]"]
 
@@ -38,3 +38,11 @@ def log_fields(peer: str, path: Optional[str] = None) -> Dict[str, Any]:
         "bytes_sent": None,
         "seconds": None,
     }
+
+
+def fields_of_failure(peer: str, seconds: float) -> Dict[str, Any]:
+    """The same of a connection that has ended, after ``seconds``, before its opening handshake."""
+    fields = log_fields(peer)
+    fields["cause"] = "handshake_failure"
+    fields["seconds"] = round(seconds, 6)
+    return fields

@@ -361,6 +361,7 @@ cdef class WSEndpoint(Handshaking):
     def give_up(self):
         """No transport will come. Has no effect after ``connection_made``."""
         if self._transport_below is None and self._state == CONNECTING:
+            self._totals.count_closed(_HANDSHAKE_FAILURE)
             self._advance(ENDS)
             self._release()
 

@@ -11,7 +11,7 @@ from typing import Any, Dict, Optional
 from picows_codec import WSUpgradeResponse
 from picows_codec.socket_address import SocketAddress, format_address
 from picows_server.connections import Connections
-from picows_server.logs import log_fields
+from picows_server.logs import fields_of_failure
 from picows_server.proxies.header import ProxyHeader, ProxyHeaderError
 from picows_server.proxies.networks import TrustedNetworks
 from picows_server.tls_deadline import TlsDeadline
@@ -55,7 +55,8 @@ class ProxiedConnections(Connections):
         task = self._loop.create_task(self._read_header(sock, peer))
         deadline = TlsDeadline(self._loop, task, self._options.websocket_handshake_timeout)
         self._arriving[task] = deadline
-        task.add_done_callback(functools.partial(self._header_done, sock, peer))
+        done = functools.partial(self._header_done, sock, peer, self._loop.time())
+        task.add_done_callback(done)
         self._look_at_limits()
 
     def _drop_arriving(self) -> None:
@@ -111,7 +112,7 @@ class ProxiedConnections(Connections):
             await asyncio.sleep(0)  # sock_recv does not wait while there is something to read
 
     def _header_done(
-        self, sock: socket.socket, peer: object, task: asyncio.Task[SocketAddress]
+        self, sock: socket.socket, peer: object, began: float, task: asyncio.Task[SocketAddress]
     ) -> None:
         deadline = self._arriving.pop(task)
         error = None if task.cancelled() else task.exception()
@@ -120,22 +121,18 @@ class ProxiedConnections(Connections):
             if task.cancelled():
                 error = deadline.error
             elif error is None:
-                try:
-                    super().add(sock, task.result())
-                except Exception as failure:  # noqa: BLE001 - whatever the backend raises
-                    error = failure
-                else:
-                    return
+                super().add(sock, task.result())
+                return
             if error is not None:
-                self._log_header(peer, error)
+                self._log_header(peer, error, began)
         self.totals.failed_before_handshake(getattr(error, "status", None))
         sock.close()
         self._look_at_limits()
         self._released()
 
-    def _log_header(self, peer: object, error: BaseException) -> None:
+    def _log_header(self, peer: object, error: BaseException, began: float) -> None:
         where = format_address(peer)
-        fields = log_fields(where)
+        fields = fields_of_failure(where, self._loop.time() - began)
         if isinstance(error, ConnectionAbortedError):
             timeout = self._options.websocket_handshake_timeout
             self._logger.info(
