@@ -277,6 +277,7 @@ cdef class WSEndpoint(Handshaking):
         self._opening_failed(error)
         self._count_end()
         self._advance(ENDS)
+        self._end_age(True)
         if self._record is not None:
             record_end(<void*> self._record, self._now())
         self._note_unsent()
@@ -338,7 +339,7 @@ cdef class WSEndpoint(Handshaking):
             raise WSStateError("nothing is recorded of the connection, or it has not begun")
         now = record.ended or self._now()
         return WSConnectionStats(
-            age=now - self._began,
+            age=self._age(),
             last_heard=now - record.heard,
             rtt=record.latency or None,
             messages_received=record.messages_received,
@@ -363,6 +364,7 @@ cdef class WSEndpoint(Handshaking):
         if self._transport_below is None and self._state == CONNECTING:
             self._totals.count_closed(_HANDSHAKE_FAILURE)
             self._advance(ENDS)
+            self._end_age(False)
             self._release()
 
     cdef int _release(self) except -1:

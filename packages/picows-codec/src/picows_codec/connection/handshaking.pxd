@@ -11,7 +11,7 @@ cdef class Handshaking(Closing):
         str _subprotocol
         object _opened_waiter
         # On the clock: when the connection began. Before it has, the deadline of its opening
-        # handshake; 0: websocket_handshake_timeout.
+        # handshake; 0: websocket_handshake_timeout. After its end, how long it was.
         double _began
         bint _connected_called
         bint _waits_for_result          # a task makes the response
@@ -21,6 +21,7 @@ cdef class Handshaking(Closing):
     cdef int _start_handshake(self) except -1
     # Seconds since connection_made, or until the end.
     cdef double _age(self) except -1.0
+    cdef int _end_age(self, bint has_begun) except -1   # the state is CLOSED
 
     cdef int _wait_for_result(self) except -1
     cdef int _stop_waiting(self) except -1

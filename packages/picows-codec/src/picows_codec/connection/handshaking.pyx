@@ -95,9 +95,11 @@ cdef class Handshaking(Closing):
         return found
 
     cdef double _age(self) except -1.0:
-        if self._record is not None and self._record.ended:
-            return self._record.ended - self._began
-        return self._now() - self._began
+        return self._began if self._state == CLOSED else self._now() - self._began
+
+    cdef int _end_age(self, bint has_begun) except -1:
+        self._began = self._now() - self._began if has_begun else 0
+        return 0
 
     cdef int _start_handshake(self) except -1:
         cdef bytes data
