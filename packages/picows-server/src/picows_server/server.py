@@ -293,9 +293,10 @@ class WSServer(asyncio.AbstractServer):
 
         ``spread``: then every connection gets a CLOSE with ``code`` (1012: service restart) and
         ``reason`` (at most 123 bytes of UTF-8), at a time that is random and uniform within
-        ``spread``. What was queued before is delivered. Opening handshakes that have begun are
-        finished; a connection that opens later than its time is closed at once. Responses that are
-        being sent go on.
+        ``spread``. What was queued before is delivered. What a client sends until it sees the CLOSE
+        is dropped, as after ``disconnect()``: let the application acknowledge what may not be lost.
+        Opening handshakes that have begun are finished; a connection that opens later than its time
+        is closed at once. Responses that are being sent go on.
 
         ``timeout``: counted from now; whoever is left then is aborted, and handlers of
         :func:`serve` and ASGI applications are cancelled. None: no limit. A client that does not
