@@ -1,4 +1,4 @@
-"""Fuzz the codec with libFuzzer: ``python fuzz/run.py TARGET [--seconds N]``.
+"""Fuzz the codec with libFuzzer: ``python -m fuzz.run TARGET [--seconds N]``.
 
 TARGET is a target or ``all``. The codec must have been compiled by GCC or Clang with coverage,
 as ``tox -e fuzz`` does it; see README.md beside this file. New inputs are gathered below the work
@@ -18,16 +18,9 @@ import sys
 from pathlib import Path
 from typing import Dict, Optional
 
+from fuzz.harness import TARGETS
+
 HERE = Path(__file__).resolve().parent
-TARGETS = (
-    "parser",
-    "client_handshake",
-    "server_handshake",
-    "endpoint",
-    "compression",
-    "proxy_protocol",
-    "client_hello",
-)
 MAX_INPUT = 4096
 # A single input takes less than a millisecond.
 INPUT_TIMEOUT = 10
