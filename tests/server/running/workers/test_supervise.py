@@ -28,6 +28,19 @@ pytestmark = [
 
 APPLICATIONS = "tests.support.worker_applications"
 
+# A script that runs a class of its own.
+MAIN = f"""
+import picows_server
+from {APPLICATIONS} import Pid
+
+class Mine(Pid): pass
+
+if __name__ == "__main__":
+    picows_server.run(
+        "ws://127.0.0.1:0", Mine, log_level="info", drain_grace=0, drain_spread=0, {{options}}
+    )
+"""
+
 
 @pytest.mark.parametrize("loop", LOOP_KINDS)
 def test_it_serves_with_several_workers_and_drains(tmp_path: Path, loop: str) -> None:
@@ -51,6 +64,16 @@ def test_a_class_of_the_script(tmp_path: Path) -> None:
         ready = service.wait_ready().wait_for_ready(2)
         with WorkerClient(service.address) as client:
             assert client.pid in ready.values()
+        assert service.stop() == 0
+
+
+def test_modules_of_the_current_directory_are_not_for_workers_alone(tmp_path: Path) -> None:
+    (tmp_path / "socket.py").write_text("raise SystemExit('shadowed')\n", encoding="utf-8")
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    (folder / "main.py").write_text(MAIN.format(options="workers=2"), encoding="utf-8")
+    with Service(tmp_path, command=["elsewhere/main.py"]) as service:
+        _pid_of_new_client(service)
         assert service.stop() == 0
 
 
@@ -589,14 +612,7 @@ def test_workers_get_standard_input_if_it_is_the_socket(tmp_path: Path, loop: st
 
 
 def test_one_worker_with_a_supervisor(tmp_path: Path) -> None:
-    program = (
-        "import picows_server\n"
-        f"from {APPLICATIONS} import Pid\n"
-        "class Mine(Pid): pass\n"
-        "if __name__ == '__main__':\n"
-        "    picows_server.run('ws://127.0.0.1:0', Mine, admin_url='http://127.0.0.1:0',\n"
-        "        log_level='info', drain_grace=0, drain_spread=0)\n"
-    )
+    program = MAIN.format(options="admin_url='http://127.0.0.1:0'")
     (tmp_path / "main.py").write_text(program, encoding="utf-8")
     with Service(tmp_path, command=["main.py"]) as service:
         (pid,) = service.wait_ready().wait_for_ready(1).values()

@@ -21,9 +21,10 @@ __all__ = ["describe_status", "launch"]
 
 _OWN_PATH = Path(__file__).parents[3]
 
-# The packages may lie where only this process looks for them.
+# Modules of the current directory are not for a worker unless this process looks there, too: that
+# comes with the first message. The packages may lie where only this process looks for them.
 _PROGRAM = (
-    "import sys; sys.path += [each for each in {paths!r} if each not in sys.path];"
+    "import sys; sys.path[:] = dict.fromkeys([each for each in sys.path if each] + {paths!r});"
     " from picows_server.running.workers.worker import run_worker;"
     " run_worker({channel}, {parent})"
 )
