@@ -247,6 +247,7 @@ SERVER_ROOMS = (
     "running.loops",
     "running.settings",
     "running.worker_settings",
+    "running.forked_children",
     "running.process",
     "running.service_manager",
     "running.signals",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import sys
 from typing import Any, List, Tuple
@@ -56,6 +57,21 @@ async def test_a_serving_server() -> None:
             assert server.connections == 1
             await echo(client)
         await eventually(lambda: server.connections == 0)
+
+
+@plain_backends
+async def test_descriptors(backend: str) -> None:
+    async with serving(backend=backend) as server:
+        (listening,) = server.sockets
+        assert server.descriptors() == [listening.fileno()]
+        async with await RawClient.open(sockname(server)) as client:
+            first, second = server.descriptors()
+            assert first == listening.fileno()
+            with socket.socket(fileno=os.dup(second)) as copy:
+                assert copy.getpeername() == client.writer.get_extra_info("sockname")
+        await eventually(lambda: server.connections == 0)
+        assert server.descriptors() == [listening.fileno()]
+    assert server.descriptors() == []
 
 
 async def test_a_closed_server() -> None:

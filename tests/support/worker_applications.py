@@ -11,7 +11,7 @@ from typing import AsyncIterator
 
 from picows_server import WSFrame, WSListener, WSTransport
 
-__all__ = ["Obedient", "Pid", "endless_lifespan", "failing_lifespan"]
+__all__ = ["Obedient", "Pid", "endless_lifespan", "failing_lifespan", "failing_loop"]
 
 
 class Pid(WSListener):
@@ -26,7 +26,7 @@ class Pid(WSListener):
 
 
 class Obedient(Pid):
-    """Does as it is told: blocks the loop, uses memory, dies, exits."""
+    """Does as it is told: blocks the loop, uses memory, dies, exits, forks."""
 
     ballast = b""
 
@@ -38,6 +38,12 @@ class Obedient(Pid):
             os._exit(3)
         elif order == b"die":
             os.kill(os.getpid(), signal.SIGKILL)
+        elif order == b"fork":
+            child = os.fork()
+            if not child:
+                signal.pause()
+                os._exit(0)
+            transport.send(1, str(child).encode())
         elif order.startswith(b"use "):
             type(self).ballast = bytes(bytearray(b"x" * int(order[4:])))
             super().on_ws_frame(transport, frame)
@@ -49,6 +55,10 @@ class Obedient(Pid):
 async def failing_lifespan() -> AsyncIterator[None]:
     raise ValueError("no database")
     yield
+
+
+def failing_loop() -> asyncio.AbstractEventLoop:
+    raise ValueError("no loop")
 
 
 @asynccontextmanager

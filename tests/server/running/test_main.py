@@ -99,6 +99,34 @@ async def test_readiness_first_then_another_signal_aborts(tmp_path: Path, loop_k
     assert "Traceback" not in log
 
 
+async def test_the_end_of_a_forked_child_is_not_the_servers(tmp_path: Path, loop_kind: str) -> None:
+    source = """
+        import os, signal
+        from picows_server import WSListener
+
+        class Forking(WSListener):
+            def on_ws_frame(self, transport, frame):
+                if frame.opcode < 8:
+                    child = os.fork()
+                    if not child:
+                        signal.pause()
+                        os._exit(0)
+                    os.kill(child, signal.SIGTERM)
+                    transport.send(1, str(-os.waitpid(child, 0)[1]).encode())
+    """
+    arguments = ("app:Forking", "--loop", loop_kind, *ANY_PORT, *NOW)
+    with Program(tmp_path, source, *arguments) as program:
+        name = program.wait_until_serving()
+        async with await RawClient.open(name) as client:
+            for _ in range(2):
+                client.write_frame(1, b"fork")
+                assert (await client.read_frame()).payload == b"-15"
+            program.send(signal.SIGTERM)
+            assert await client.read_close() == 1012
+            client.write_close(1012)
+        assert program.finish()[0] == 0
+
+
 async def test_sighup_without_certificates(tmp_path: Path, loop_kind: str) -> None:
     arguments = ("app:Chat", "--loop", loop_kind, *ANY_PORT, *NOW)
     with Program(tmp_path, SOURCE, *arguments) as program:

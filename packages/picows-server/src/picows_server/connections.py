@@ -219,6 +219,16 @@ class Connections(ProtocolOwner):
         """All connections, half-open ones included."""
         return [*self._connecting, *self._connected]
 
+    def descriptors(self) -> List[int]:
+        """The numbers of their sockets, but for those whose TLS handshake is not finished."""
+        found = []
+        for protocol in self._connected:
+            below = None if protocol.transport is None else protocol.transport.underlying_transport
+            sock = None if below is None else below.get_extra_info("socket")
+            if sock is not None and sock.fileno() >= 0:
+                found.append(sock.fileno())
+        return found
+
     def half_open(self) -> Set[ServerProtocol]:
         """Those that may not have finished their opening handshake."""
         return {*self._connecting, *self._upgrading}

@@ -140,6 +140,11 @@ class WSServer(asyncio.AbstractServer):
             return ()
         return tuple(TransportSocket(sock) for sock in self._listening.sockets)
 
+    def descriptors(self) -> List[int]:
+        """The numbers of the sockets, both those that listen and those of connections."""
+        listening = (sock.fileno() for sock in self._listening.sockets)
+        return [*(each for each in listening if each >= 0), *self._connections.descriptors()]
+
     @property
     def backend(self) -> str:
         """What carries the connections: ``"stream"``, ``"aiofastnet"`` or ``"loop"``.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -95,6 +96,33 @@ def test_a_worker_that_dies_is_replaced_and_keeps_its_socket(
 def _pid_of_new_client(service: Service) -> int:
     with WorkerClient(service.address) as client:
         return client.pid
+
+
+@pytest.mark.parametrize("loop", LOOP_KINDS)
+def test_what_the_application_forks_keeps_nothing(tmp_path: Path, loop: str) -> None:
+    new_loop(loop).close()
+    with Service(tmp_path, settings={"loop": loop}) as service, ExitStack() as stack:
+        ready = service.wait_ready().wait_for_ready(2)
+        client = stack.enter_context(WorkerClient(service.address))
+        while client.pid != ready[1]:
+            client = stack.enter_context(WorkerClient(service.address))
+        children = []
+        for _ in range(2):
+            client.send(b"fork")
+            children.append(int(client.read()[1]))
+        stack.callback(os.kill, children[1], signal.SIGKILL)
+        os.kill(children[0], signal.SIGTERM)
+        service.wait_gone(children[:1])
+        assert service.ready() == ready  # it was no signal to the worker
+        service.send(signal.SIGTTOU)
+        assert client.read_close() == 1012
+        assert client.sock.recv(1) == b""
+        service.wait_for_ready(1)
+        assert {_pid_of_new_client(service) for _ in range(20)} == {ready[0]}
+        assert service.stop() == 0
+        assert is_alive(children[1])
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(service.address)
 
 
 def test_clients_wait_while_no_worker_is_there(tmp_path: Path) -> None:
@@ -510,6 +538,22 @@ def test_numbers_do_not_go_down_when_workers_die(tmp_path: Path) -> None:
         assert service.stop() == 0
 
 
+def test_metrics_among_the_routes(tmp_path: Path) -> None:
+    pytest.importorskip("prometheus_client")
+    definitions = (
+        "from picows_server import metrics\n"
+        f"from {APPLICATIONS} import Pid\n\nroutes = {{'/': Pid, '/metrics': metrics}}\n"
+    )
+    with Service(tmp_path, "routes", workers=1, definitions=definitions) as service:
+        service.wait_ready()
+        with WorkerClient(service.address), socket.create_connection(service.address) as sock:
+            sock.sendall(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n")
+            with sock.makefile("r", encoding="utf-8") as response:
+                lines = response.read().splitlines()
+        assert "picows_connections_opened_total 1.0" in lines
+        assert service.stop() == 0
+
+
 def test_the_admin_address_is_taken(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -587,6 +631,34 @@ def test_the_command_line(tmp_path: Path) -> None:
             service.send(signal.SIGINT)
             assert client.read_close() == 1012
         assert service.wait_status() == 0
+
+
+def test_the_command_line_configures_logging_everywhere(tmp_path: Path) -> None:
+    config = {
+        "version": 1,
+        "formatters": {"marked": {"format": "<%(process)d %(name)s> %(message)s"}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "marked"}},
+        "root": {"level": "INFO", "handlers": ["stderr"]},
+    }
+    file = tmp_path / "logging.json"
+    file.write_text(json.dumps(config), encoding="utf-8")
+    words = (
+        f"-m picows_server {APPLICATIONS}:Pid --url ws://127.0.0.1:0 --workers 2"
+        " --admin-url http://127.0.0.1:0 --drain-grace 0 --drain-spread 0"
+        " --log-config logging.json --logger mine"
+    )
+    with Service(tmp_path, command=words.split()) as service:
+        ready = service.wait_ready().wait_for_ready(2)
+        assert f"<{service.process.pid} picows.mine> all workers are ready" in service.log
+        for pid in ready.values():
+            assert f"<{pid} picows.mine> serving ws://127.0.0.1:" in service.log
+        file.write_text("{", encoding="utf-8")
+        service.send(signal.SIGHUP)
+        service.wait_log("so the others are not replaced")
+        says = service.log[service.log.index(" says:") :]
+        assert "is no JSON file for logging.config.dictConfig" in says
+        assert service.ready() == ready
+        assert service.stop() == 0
 
 
 def test_the_command_line_passes_sockets_on(tmp_path: Path) -> None:

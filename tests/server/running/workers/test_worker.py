@@ -26,6 +26,7 @@ from picows_server.running.workers.messages import (
 )
 from picows_server.running.workers.worker import _work
 from tests.support.services import WorkerClient
+from tests.support.worker_applications import failing_loop
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="workers need POSIX")
 
@@ -148,6 +149,20 @@ def test_signals_are_the_supervisors(worker: Worker) -> None:
 )
 def test_an_application_that_cannot_be_imported(worker: Worker, factory: str, error: str) -> None:
     worker.start(RunSettings("ws://127.0.0.1:1", factory))
+    (failed,) = [each for each in worker.rest() if isinstance(each, Failed)]
+    assert error in failed.traceback
+    assert worker.status() == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "error"),
+    [
+        ({"log_config": "/no/such/file"}, "No such file"),
+        ({"loop": failing_loop}, "ValueError: no loop"),
+    ],
+)
+def test_what_fails_before_there_is_a_loop(worker: Worker, settings: Any, error: str) -> None:
+    worker.start(RunSettings("ws://127.0.0.1:1", APPLICATION, **settings))
     (failed,) = [each for each in worker.rest() if isinstance(each, Failed)]
     assert error in failed.traceback
     assert worker.status() == 1

@@ -13,6 +13,7 @@ from typing import Any, AsyncIterator, Optional, Sequence
 
 from picows_server.certificates.files import known_files
 from picows_server.create import ws_create_server
+from picows_server.running.forked_children import ForkHook, give_up_descriptors
 from picows_server.running.settings import RunSettings, options_of, resolve_settings
 from picows_server.server import WSServer
 
@@ -131,6 +132,7 @@ class _Process:
             server = await ws_create_server(
                 settings.url, settings.factory_or_routes, start_serving=False, **options
             )
+        forks = ForkHook(lambda: give_up_descriptors(server.descriptors()))
         try:
             async with _lifespan(settings.lifespan, server) as state:
                 server.state = state
@@ -147,8 +149,11 @@ class _Process:
             if self._certificates is not None:
                 self._certificates.close()
             server.end_now(settings.drain.code, settings.drain.reason)
-            if self._waits_for_tasks:
-                await server.wait_closed()
+            try:
+                if self._waits_for_tasks:
+                    await server.wait_closed()
+            finally:
+                forks.close()
 
     def _watch_certificates(self, settings: RunSettings) -> None:
         if settings.ssl_context is None:

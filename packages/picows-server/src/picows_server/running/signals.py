@@ -8,6 +8,7 @@ from types import FrameType
 from typing import Any, Callable, Dict, Optional
 
 from picows_server.logs import Logger
+from picows_server.running.forked_children import ForkHook, give_up_signals
 from picows_server.running.process import Commands, Control
 from picows_server.running.service_manager import ServiceManager
 from picows_server.server import WSServer
@@ -20,6 +21,8 @@ _ENDING = ("SIGINT", "SIGTERM", "SIGBREAK")
 
 class ProcessSignals:
     """Handlers of signals in the loop of the main thread; :meth:`close` puts back those before.
+
+    Forked children have those before, too.
 
     ``handlers``: functions without arguments, by the name of the signal. A signal that the platform
     does not have is left out.
@@ -36,6 +39,7 @@ class ProcessSignals:
             if number is not None:
                 self._previous[number] = signal.getsignal(number)
                 self._has_handler[number] = self._set(number, handler)
+        self._forks = ForkHook(lambda: give_up_signals(self._previous), self._previous)
 
     def _set(self, number: int, handler: Callable[[], object]) -> bool:
         try:
@@ -52,6 +56,7 @@ class ProcessSignals:
 
     def close(self) -> None:
         """Put back the handlers from before."""
+        self._forks.close()
         for number, previous in self._previous.items():
             if self._has_handler[number]:
                 self._loop.remove_signal_handler(number)

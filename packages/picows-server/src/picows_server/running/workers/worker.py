@@ -8,7 +8,14 @@ import signal
 import socket
 import sys
 import traceback
+from types import FrameType
+from typing import List, Optional
 
+from picows_server.running.forked_children import (
+    ForkHook,
+    give_up_descriptors,
+    give_up_signals,
+)
 from picows_server.running.workers.channel import receive_blocking, send_blocking
 from picows_server.running.workers.main_module import import_main_module
 from picows_server.running.workers.messages import Failed, StartWorker
@@ -27,8 +34,11 @@ def run_worker(channel: int, parent: int) -> None:
     ``channel`` is the descriptor of the pipe; ``parent`` is the supervisor's process id.
     """
     die_with_parent(parent)
-    for name in _FOR_THE_SUPERVISOR:
-        signal.signal(getattr(signal, name), signal.SIG_IGN)
+    numbers = [getattr(signal, name) for name in _FOR_THE_SUPERVISOR]
+    for number in numbers:
+        signal.signal(number, _leave_to_supervisor)
+    usual = {**dict.fromkeys(numbers, signal.SIG_DFL), signal.SIGINT: signal.default_int_handler}
+    ForkHook(lambda: give_up_signals(usual), numbers)
     _show_stack_on_sigquit()
     sock = _own(channel)
     try:
@@ -38,6 +48,10 @@ def run_worker(channel: int, parent: int) -> None:
     if not isinstance(message, StartWorker):
         sys.exit(f"unexpected message: {message!r}")
     sys.exit(_work(sock, message))
+
+
+def _leave_to_supervisor(_: int, __: Optional[FrameType]) -> None:
+    """Do nothing. Not SIG_IGN, which programs that the application starts would inherit."""
 
 
 def _show_stack_on_sigquit() -> None:
@@ -50,19 +64,26 @@ def _show_stack_on_sigquit() -> None:
 
 def _work(sock: socket.socket, start: StartWorker) -> int:
     sockets = [_own(descriptor) for descriptor in start.sockets]
+    ForkHook(lambda: give_up_descriptors(_open_ones(sock, *sockets)))
     try:
         sys.path[:] = start.sys_path
         sys.argv[:] = start.argv
         if start.main_module is not None:
             import_main_module(*start.main_module)
         settings = pickle.loads(start.settings)  # noqa: S301 - from the supervisor
-    except BaseException:  # noqa: BLE001 - whatever user code raises, sys.exit() included
+        # After the user's modules, which may install what makes loops, or change logging.
+        from picows_server.running.workers.serving_worker import serve_worker  # noqa: PLC0415
+
+        return serve_worker(sock, start.heartbeat_interval, settings, sockets)
+    except BaseException:  # whatever user code raises, sys.exit() included
+        if sock.fileno() < 0:
+            raise  # after its last words
         send_blocking(sock, Failed(traceback.format_exc()))
         return 1
-    # After the user's modules, which may install what makes loops, or change logging.
-    from picows_server.running.workers.serving_worker import serve_worker  # noqa: PLC0415
 
-    return serve_worker(sock, start.heartbeat_interval, settings, sockets)
+
+def _open_ones(*sockets: socket.socket) -> List[int]:
+    return [sock.fileno() for sock in sockets if sock.fileno() >= 0]
 
 
 def _own(descriptor: int) -> socket.socket:
