@@ -84,6 +84,22 @@ def _backlog_of(sock: socket.socket) -> int:
     return int.from_bytes(info[28:32], sys.byteorder)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="others do not let two bind it")
+async def test_another_process_is_quicker_to_listen() -> None:
+    loop = asyncio.get_running_loop()
+    slow = await bind_tcp(loop, "127.0.0.1", 0)
+    port = slow.sockets[0].getsockname()[1]
+    quick = await bind_tcp(loop, "127.0.0.1", port)
+    try:
+        quick.listen(1)
+        with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1:{port}") as caught:
+            slow.listen(1)
+        assert caught.value.errno == errno.EADDRINUSE
+    finally:
+        slow.close()
+        quick.close()
+
+
 async def test_ipv6_sockets_leave_ipv4_alone() -> None:
     listening = await bind_tcp(asyncio.get_running_loop(), "::", 0)
     (sock,) = listening.sockets

@@ -68,10 +68,17 @@ class ListeningSockets:
 
         A socket that listens keeps the length of its queue: whoever made it listen has chosen that,
         such as a service manager or a supervisor.
+
+        Raises :class:`OSError` naming the address if another process was quicker: Linux lets
+        several bind it with SO_REUSEADDR as long as none of them listens.
         """
         for sock in self.sockets:
-            if not _is_listening(sock):
+            if _is_listening(sock):
+                continue
+            try:
                 sock.listen(backlog)
+            except OSError as error:
+                raise _explain(error, format_address(sock.getsockname())) from None
 
     def close(self) -> None:
         for sock in self.sockets:

@@ -12,6 +12,7 @@ from typing import Any, List
 import pytest
 
 from picows_server import WSInvalidOptionError
+from picows_server.listen import bind_tcp
 from picows_server.running.workers import slot_sockets
 from picows_server.running.workers.slot_sockets import SlotSockets, open_slot_sockets
 from picows_server.url import parse_server_url
@@ -164,6 +165,24 @@ async def test_a_port_that_is_taken() -> None:
             await opened(slots.places[0])
     finally:
         slots.close()
+
+
+async def test_two_services_that_start_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def bind(*arguments: Any, **options: Any) -> Any:
+        """Both bind before one of them listens, as Linux lets them."""
+        first = await bind_tcp(*arguments, **options)
+        url = f"ws://127.0.0.1:{first.sockets[0].getsockname()[1]}"
+        monkeypatch.undo()
+        others.append(await opened(url))
+        return first
+
+    others: List[SlotSockets] = []
+    monkeypatch.setattr(slot_sockets, "bind_tcp", bind)
+    before = open_descriptors()
+    with pytest.raises(OSError, match=r"cannot listen on 127\.0\.0\.1"):
+        await opened()
+    others[0].close()
+    assert not leaked_since(before)
 
 
 async def test_no_socket_is_left_when_a_slot_cannot_be_added() -> None:

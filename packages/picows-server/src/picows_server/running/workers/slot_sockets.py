@@ -218,7 +218,7 @@ async def open_slot_sockets(
     reuse_address: Optional[bool] = None,
     reuse_port: bool = False,
 ) -> SlotSockets:
-    """Bind what the workers will listen on.
+    """Bind what the workers will listen on, and listen on what no other process may share.
 
     With port 0 the first slot gets a free port, and the others the same. Without ``reuse_port`` an
     address that another process listens on is refused, although SO_REUSEPORT would let processes
@@ -242,10 +242,16 @@ async def open_slot_sockets(
         first = await bind_tcp(loop, url.host, url.port, reuse_address=reuse_address)
         because = f"{sys.platform} does not balance between sockets of one port"
         return SharedSockets(first, url, backlog, because)
-    # The option comes after bind(), which with it would not notice that the port is taken.
+    # The option comes after bind() and listen(), which with it would not notice that the port is
+    # taken.
     first = await bind_tcp(
         loop, url.host, url.port, reuse_address=reuse_address, reuse_port=reuse_port
     )
-    for sock in first.sockets:
-        sock.setsockopt(socket.SOL_SOCKET, _REUSE_PORT, 1)
+    try:
+        first.listen(backlog)
+        for sock in first.sockets:
+            sock.setsockopt(socket.SOL_SOCKET, _REUSE_PORT, 1)
+    except BaseException:
+        first.close()
+        raise
     return SeparateSockets(first, url, backlog, logger, has_others=reuse_port)
