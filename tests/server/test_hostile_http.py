@@ -57,6 +57,8 @@ HOSTILE: Sequence[Tuple[bytes, int]] = [
     (b"GET /#a HTTP/1.1\r\n" + HOST + b"\r\n", 400),
     (b"GET \\ HTTP/1.1\r\n" + HOST + b"\r\n", 400),
     (b"GET * HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+    (b"HEAD * HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+    (b"HEAD ftp://a/ HTTP/1.1\r\n" + HOST + b"\r\n", 400),
     (b"GET ftp://a/ HTTP/1.1\r\n" + HOST + b"\r\n", 400),
     (b"GET /\xff HTTP/1.1\r\n" + HOST + b"\r\n", 400),
     (b"GET /%ff HTTP/1.1\r\n" + HOST + b"\r\n", 404),
@@ -82,7 +84,8 @@ async def test_hostile_requests(backend: str, routes: Any, data: bytes, status: 
         client.writer.write(data)
         received = await asyncio.wait_for(client.reader.read(-1), TIMEOUT)
     connection = h11.Connection(h11.CLIENT)
-    connection.send(h11.Request(method="GET", target="/", headers=[("Host", "a")]))
+    method = "HEAD" if data.startswith(b"HEAD ") else "GET"
+    connection.send(h11.Request(method=method, target="/", headers=[("Host", "a")]))
     connection.send(h11.EndOfMessage())
     response = judge(connection, received)
     assert response.status == status

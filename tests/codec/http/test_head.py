@@ -283,6 +283,9 @@ def test_request_line(line: bytes, parsed: tuple) -> None:
         b"GET ftp://a/ HTTP/1.1",
         b"GET http:/a HTTP/1.1",
         b"POST /#a HTTP/1.1",
+        b"HEAD * HTTP/1.1",
+        b"HEAD ../a HTTP/1.1",
+        b"HEAD ftp://a/ HTTP/1.1",
     ],
 )
 def test_malformed_request_line(line: bytes) -> None:

@@ -7,7 +7,7 @@ The class and the functions in the second half are the Python face of the C ones
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.unicode cimport PyUnicode_DecodeUTF8
-from libc.string cimport memchr, memset
+from libc.string cimport memchr, memcmp, memset
 
 from picows_codec.http.grammar cimport (
     WS_CR,
@@ -83,6 +83,11 @@ cdef inline int parse_version(const uint8_t* data, Py_ssize_t size) noexcept nog
     return -1
 
 
+cdef bint is_get_or_head(const uint8_t* method, Py_ssize_t size) noexcept nogil:
+    return (size == 3 and memcmp(method, b"GET", 3) == 0) or (
+        size == 4 and memcmp(method, b"HEAD", 4) == 0)
+
+
 cdef int ws_parse_request_line(
     const uint8_t* line, Py_ssize_t size, ws_request_line* out
 ) noexcept nogil:
@@ -104,10 +109,10 @@ cdef int ws_parse_request_line(
     out.method = ws_make_span(0, method_size)
     if ws_find_path(line + target, end - target, &out.path):
         ws_move_span(&out.path, target)
-    elif method_size == 3 and line[0] == c'G' and line[1] == c'E' and line[2] == c'T':
+    elif is_get_or_head(line, method_size):
         return WS_HEAD_BAD_TARGET
     else:
-        # CONNECT and OPTIONS have targets of their own; no other method is served anyway.
+        # CONNECT, OPTIONS and M-SEARCH have targets of their own.
         if not ws_has_target_bytes(line + target, end - target):
             return WS_HEAD_BAD_TARGET
         out.path = ws_make_span(target, end - target)
