@@ -434,6 +434,7 @@ async def test_options_reach_the_connections(monkeypatch: pytest.MonkeyPatch) ->
         ({"when_full": "refuse"}, "when_full='refuse' needs max_connections"),
         ({"when_full": "refuse", "max_pending_handshakes": 5}, "needs max_connections"),
         ({"backlog": 0}, "backlog"),
+        ({"backlog": 2**31}, "backlog must be at most"),
         ({"backend": "fast"}, "backend"),
         ({"sock": []}, "no socket"),
         ({"unix_path": "/nowhere", "reuse_port": True}, "reuse_port"),

@@ -316,6 +316,7 @@ def test_connections_that_open_meanwhile() -> None:
         ({"grace": -1}, "grace must be at least 0 and finite, not -1"),
         ({"spread": float("nan")}, "spread must be at least 0"),
         ({"timeout": float("inf")}, "timeout must be at least 0 and finite"),
+        ({"timeout": 10**400}, "timeout must be at least 0 and finite"),  # beyond a float
         ({"grace": 31}, r"31 \+ 30 seconds are more than 60"),
         ({"timeout": 34.5}, r"grace and spread must end within timeout.* more than 34.5"),
         ({"prefix": "drain_", "timeout": 34.5}, "drain_grace and drain_spread must end within"),

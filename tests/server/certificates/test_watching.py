@@ -445,6 +445,7 @@ def _wrong() -> List[Tuple[Any, Any, str]]:
         ({"interval": -1.0}, WSInvalidOptionError, "interval must be a positive number"),
         ({"interval": float("inf")}, WSInvalidOptionError, "interval must be a positive number"),
         ({"interval": float("nan")}, WSInvalidOptionError, "interval must be a positive number"),
+        ({"interval": 10**400}, WSInvalidOptionError, "interval must be a positive number"),
         ({"interval": "60"}, TypeError, "interval must be a number of seconds, not str"),
         ({"interval": True}, TypeError, "interval must be a number of seconds, not bool"),
         ({"sighup": 1}, TypeError, "sighup must be a bool"),

@@ -37,6 +37,8 @@ def test_what_needs_one(options: Dict[str, Any]) -> None:
         ({"workers": True}, "workers must be an int, not bool"),
         ({"worker_timeout": 0}, "worker_timeout must be positive and finite, not 0"),
         ({"worker_timeout": 0.999}, "worker_timeout must be at least 1 second, not 0.999: "),
+        ({"worker_timeout": float("nan")}, "worker_timeout must be positive and finite, not nan"),
+        ({"worker_timeout": 10**400}, "worker_timeout must be positive and finite"),
         ({"worker_timeout": None}, "worker_timeout must be a number of seconds, not NoneType"),
         ({"start_timeout": -1.0}, "start_timeout must be positive"),
         ({"max_lifetime": float("inf")}, "max_lifetime must be positive and finite"),

@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ws_create_server"]
 
+# A C int, which listen() takes
+_LONGEST_BACKLOG = 2**31 - 1
+
 
 def _returns_call(
     function: Callable[_P, Coroutine[Any, Any, WSServer]],
@@ -211,7 +214,7 @@ async def ws_create_server(
         _check_flag("reuse_address", reuse_address, is_optional=True)
         _check_flag("reuse_port", reuse_port)
         _check_flag("start_serving", start_serving)
-        _check_count("backlog", backlog)
+        _check_count("backlog", backlog, most=_LONGEST_BACKLOG)
         for name, limit in (
             ("max_connections", max_connections),
             ("max_pending_handshakes", max_pending_handshakes),
@@ -399,8 +402,10 @@ def _check_flag(name: str, value: object, *, is_optional: bool = False) -> None:
     raise TypeError(f"{name} must be {wanted}, not {type(value).__name__}")
 
 
-def _check_count(name: str, value: object) -> None:
+def _check_count(name: str, value: object, most: Optional[int] = None) -> None:
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{name} must be an int, not {type(value).__name__}")
     if value < 1:
         raise WSInvalidOptionError(f"{name} must be at least 1, not {value}")
+    if most is not None and value > most:
+        raise WSInvalidOptionError(f"{name} must be at most {most}, not {value}")

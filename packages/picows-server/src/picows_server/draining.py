@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from math import isclose, isfinite
+from math import isclose
 from random import Random
+from sys import float_info
 from typing import Any, Callable, List, Optional, Set
 
 from picows_codec import WSCloseCode, WSInvalidOptionError, encode_close_payload
@@ -52,7 +53,7 @@ class DrainPlan:
 def _check_seconds(name: str, value: object) -> None:
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         raise TypeError(f"{name} must be a number of seconds, not {type(value).__name__}")
-    if not isfinite(value) or value < 0:
+    if not 0 <= value <= float_info.max:
         raise WSInvalidOptionError(f"{name} must be at least 0 and finite, not {value}")
 
 

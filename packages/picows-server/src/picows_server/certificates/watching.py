@@ -6,6 +6,7 @@ import asyncio
 import signal
 import ssl
 from collections import abc
+from sys import float_info
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Union
 from weakref import WeakKeyDictionary
 
@@ -72,7 +73,7 @@ def watch_certificates(
     logger = resolve_logger(logger_name)
     if isinstance(interval, bool) or not isinstance(interval, (int, float)):
         raise TypeError(f"interval must be a number of seconds, not {type(interval).__name__}")
-    if not 0 < interval < float("inf"):
+    if not 0 < interval <= float_info.max:
         raise WSInvalidOptionError(f"interval must be a positive number of seconds, not {interval}")
     if not isinstance(sighup, bool):
         raise TypeError(f"sighup must be a bool, not {type(sighup).__name__}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from math import isfinite
+from sys import float_info
 from typing import Optional
 
 from picows_codec import WSInvalidOptionError, WSInvalidURL
@@ -66,7 +66,7 @@ def _check_count(name: str, value: object) -> None:
 def _check_seconds(name: str, value: object) -> None:
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         raise TypeError(f"{name} must be a number of seconds, not {type(value).__name__}")
-    if not isfinite(value) or value <= 0:
+    if not 0 < value <= float_info.max:
         raise WSInvalidOptionError(f"{name} must be positive and finite, not {value}")
 
 
