@@ -13,11 +13,11 @@ cdef enum:
     KINDS = 11                  # of WSDisconnectKind
 
 cdef class Totals:
-    cdef uint64_t frames_received
     cdef uint64_t messages_received     # of which the first frame has arrived
+    cdef uint64_t not_begun_received    # frames that do not begin a message
     cdef uint64_t bytes_received
     cdef uint64_t frames_sent
-    cdef uint64_t not_begun_sent        # of these, frames that do not begin a message
+    cdef uint64_t not_begun_sent        # of these, those that do not begin a message
     cdef uint64_t bytes_sent
     cdef uint64_t opened
     cdef uint64_t pings_lost
@@ -34,13 +34,12 @@ cdef class Totals:
 
 # Each first argument is a Totals; as an object it would cost a reference count.
 
-cdef inline void count_run(void* totals, Py_ssize_t messages) noexcept:
-    (<Totals> totals).frames_received += messages
+cdef inline void count_received(void* totals, Py_ssize_t messages) noexcept:
     (<Totals> totals).messages_received += messages
 
-cdef inline void count_received_frame(void* totals, bint begins) noexcept:
-    (<Totals> totals).frames_received += 1
-    (<Totals> totals).messages_received += begins
+# A frame that does not begin a message.
+cdef inline void count_received_rest(void* totals) noexcept:
+    (<Totals> totals).not_begun_received += 1
 
 cdef inline void count_received_bytes(void* totals, Py_ssize_t size) noexcept:
     (<Totals> totals).bytes_received += size

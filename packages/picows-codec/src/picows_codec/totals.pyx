@@ -90,7 +90,7 @@ cdef class Totals:
             "responses": dict(self._responses),
             "messages_received": self.messages_received,
             "messages_sent": self.frames_sent - self.not_begun_sent,
-            "frames_received": self.frames_received,
+            "frames_received": self.messages_received + self.not_begun_received,
             "frames_sent": self.frames_sent,
             "bytes_received": self.bytes_received,
             "bytes_sent": self.bytes_sent,

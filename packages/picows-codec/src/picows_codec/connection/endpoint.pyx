@@ -15,7 +15,7 @@ from picows_codec.buffers cimport ReadBuffer, keep_view
 from picows_codec.connection.closing cimport drop_tracebacks
 from picows_codec.connection.keepalive cimport KeepAlive, new_keepalive
 from picows_codec.connection.progress cimport DataWatch, StallWatch
-from picows_codec.connection.receiver cimport set_witness
+from picows_codec.connection.receiver cimport COUNTS, set_witness
 from picows_codec.connection.record cimport Record, record_end
 from picows_codec.connection.state cimport (
     CLOSED,
@@ -275,6 +275,7 @@ cdef class WSEndpoint(Handshaking):
                         "the connection was closed without a closing handshake"))
             error = self._cause.exception
         self._opening_failed(error)
+        self._settle()
         self._count_end()
         self._advance(ENDS)
         self._end_age(True)
@@ -318,7 +319,7 @@ cdef class WSEndpoint(Handshaking):
 
     def keep_record(self):
         """Keep what :meth:`outcome` and :meth:`counts` give. Call it before ``connection_made``."""
-        self._begin_record()
+        self._begin_counts()
 
     def outcome(self):
         """The request, and the status of its response; None for what there was not."""
@@ -335,8 +336,9 @@ cdef class WSEndpoint(Handshaking):
 
         cdef Record record = self._record
         cdef double now
-        if record is None:
+        if not self._read_flags & COUNTS:
             raise WSStateError("nothing is recorded of the connection, or it has not begun")
+        self._settle()
         now = record.ended or self._now()
         return WSConnectionStats(
             age=self._age(),

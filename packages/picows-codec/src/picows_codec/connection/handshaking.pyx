@@ -108,7 +108,7 @@ cdef class Handshaking(Closing):
         deadline = self._began
         self._began = self._now()
         if self._options.collect_stats:
-            self._begin_record()
+            self._begin_counts()
         if self._record is not None:
             record_heard(<void*> self._record, self._began)
         if deadline:

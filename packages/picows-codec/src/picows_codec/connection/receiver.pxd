@@ -19,6 +19,12 @@ cdef enum:
     HEARD_FOR_DATA = 4          # data_timeout
     HEARD = 7
 
+    # Bits of Receiver._read_flags. Nothing is set for most connections.
+    SHOWS = 1                   # _witness sees what is received
+    TIMES = 2                   # _record has the time of it
+    COUNTS = 4                  # _record has counts of it
+    BATCHES = 8                 # the listener keeps the messages of a read, and hears of its end
+
     # Bits of Receiver._long_way.
     GATHERS = 1                 # the listener keeps the fragments of a message
     INFLATES = 2                # permessage-deflate was negotiated
@@ -35,8 +41,9 @@ cdef class Receiver(Sender):
         WSListener _listener        # None before it opens and once it has ended
         object _on_frame            # a Python listener's on_ws_frame, else None
         bint _on_frame_is_method    # it is a function that takes the listener first
+        unsigned int _arrived       # messages that have begun and are not in _totals yet
         Py_ssize_t _taken           # bytes that were received
-        Witness _witness            # is shown what is received; None: nobody is
+        Witness _witness            # is shown what is received, or None
         bytes _block                # payload of a frame that is incomplete, else None
         Py_ssize_t _block_size      # bytes of it that are there
         ws_frame_header _header     # of that frame
@@ -44,7 +51,7 @@ cdef class Receiver(Sender):
         uint8_t _head_size
         bint _expects_pong          # a ping of the library waits for its pong
         uint8_t _long_way           # GATHERS, INFLATES: why data frames take it
-        uint8_t _is_batching        # the listener keeps the messages of a read, too
+        uint8_t _read_flags         # SHOWS, TIMES, COUNTS, BATCHES
         uint8_t _heard              # HEARD_*: bytes came since the last look
         uint8_t _late               # LATE_*: what has not come since before the last look
 
@@ -52,6 +59,10 @@ cdef class Receiver(Sender):
     cdef int _begin_compression(self, Compression compression) except -1
     cdef int _set_listener(self, WSListener listener) except -1
     cdef int _look_up_callbacks(self) except -1
+    # From now on, or once it begins, the connection has a record with counts.
+    cdef int _begin_counts(self) except -1
+    # Add what has arrived to the counts now, not at the end of the read.
+    cdef int _settle(self) noexcept
     cdef int _drop_block(self) noexcept
     cdef int _release_receiver(self) except -1
     cdef int _expect_pongs(self, bint expected) noexcept
@@ -66,7 +77,7 @@ cdef class Receiver(Sender):
     cdef uint8_t* block_room(self, Py_ssize_t* room) noexcept
     cdef int received(self, ReadBuffer buffer, Py_ssize_t block_size, Py_ssize_t size) except -1
 
-    cdef int _show(self, ReadBuffer buffer, Py_ssize_t block_size, Py_ssize_t size) except -1
+    cdef int _note_read(self, ReadBuffer buffer, Py_ssize_t block_size, Py_ssize_t size) except -1
     cdef int _take_rest(self, ReadBuffer buffer, Py_ssize_t block_size, Py_ssize_t size) except -1
     cdef int _consume(self, ReadBuffer buffer, uint8_t* data, Py_ssize_t size) except -1
     cdef int _begin_block(
@@ -103,3 +114,4 @@ cdef class Receiver(Sender):
 
 cdef inline void set_witness(Receiver self, Witness witness) noexcept:
     self._witness = witness
+    self._read_flags = self._read_flags & ~SHOWS | (SHOWS if witness is not None else 0)

@@ -22,7 +22,14 @@ from picows_codec.buffers cimport (
 from picows_codec.connection.record cimport record_heard, record_received
 from picows_codec.connection.sender cimport Compression
 from picows_codec.connection.state cimport CONNECTING, DELIVERS, READS
-from picows_codec.connection.writer cimport begin_read, end_read, expect_more, reraise
+from picows_codec.connection.writer cimport (
+    RECORDS,
+    begin_read,
+    end_read,
+    expect_more,
+    reraise,
+    set_send_flags,
+)
 from picows_codec.constants cimport (
     WS_MAX_HEADER_SIZE,
     WS_OP_CLOSE,
@@ -60,7 +67,7 @@ from picows_codec.parser cimport (
     ws_parser,
     ws_parser_init,
 )
-from picows_codec.totals cimport count_received_bytes, count_received_frame, count_run
+from picows_codec.totals cimport count_received, count_received_bytes, count_received_rest
 from picows_codec.transport cimport WSTransport, _new_transport
 from picows_codec.utf8 cimport ws_utf8_valid
 
@@ -92,7 +99,7 @@ cdef int _take_in(
         self._take_rest(buffer, block_size, size)
     else:
         self._consume(buffer, buffer.data, size)
-    return self._is_batching
+    return self._read_flags & (COUNTS | BATCHES)
 
 
 cdef int _hand_over(Receiver self, WSFrame frame) except -1:
@@ -136,22 +143,22 @@ cdef int _report(Receiver self) except -1:
 
 
 cdef int _end_read(Receiver self) except -1:
+    self._settle()
     return self._end_batch()
 
 
-cdef inline int _count_run(Receiver self, Py_ssize_t count) noexcept:
-    count_run(<void*> self._totals, count)
-    if self._record is not None:
-        record_received(<void*> self._record, count, count)
-    return 0
+cdef inline void _add_arrived(Receiver self) noexcept:
+    count_received(<void*> self._totals, self._arrived)
+    self._arrived = 0
 
 
-cdef inline int _count_frame(Receiver self, const ws_frame_header* header) noexcept:
-    cdef bint begins = 1 <= header.opcode <= 2
-    count_received_frame(<void*> self._totals, begins)
-    if self._record is not None:
-        record_received(<void*> self._record, 1, begins)
-    return 0
+cdef inline void _count_frame(Receiver self, const ws_frame_header* header) noexcept:
+    if 1 <= header.opcode <= 2:
+        self._arrived += 1
+        return
+    count_received_rest(<void*> self._totals)
+    if self._read_flags & COUNTS:
+        record_received(<void*> self._record, 1, 0)
 
 
 cdef Py_ssize_t _take_run(
@@ -175,7 +182,6 @@ cdef Py_ssize_t _take_run(
     cdef object callback
     cdef bint is_method
     cdef bint is_last
-    cdef Py_ssize_t count = 0
     length = _whole_message(data, size, mask_bit, limit, &header_size)
     if (
             length < 0 or parser.message_opcode != 0 or not self._state & DELIVERS
@@ -198,10 +204,9 @@ cdef Py_ssize_t _take_run(
         if mask_bit:
             ws_mask(data + header_size, length, data + header_size - 4, 0)
         if data[0] == 0x80 | WS_OP_TEXT and not ws_utf8_valid(data + header_size, length):
-            _count_run(self, count)
             self._violated(WS_VIOLATION_INVALID_UTF8)
             return data - start + size
-        count += 1
+        self._arrived += 1
         _set_payload(frame, data[0] & 0x0F, data + header_size, length)
         data += header_size + length
         size -= header_size + length
@@ -213,7 +218,6 @@ cdef Py_ssize_t _take_run(
         if (
                 _call(callback, is_method, listener, transport, frame) < 0
                 and (<reporting> _report)(self) < 0):
-            _count_run(self, count)
             self._hand_over_raised(frame)
         if picows_references(frame) != 2 or frame._exports != 0:
             self._frame_was_kept(frame)
@@ -223,7 +227,6 @@ cdef Py_ssize_t _take_run(
                 length < 0 or self._state & (READS | DELIVERS) != READS | DELIVERS
                 or self._expects_pong):
             break
-    _count_run(self, count)
     return data - start
 
 
@@ -290,7 +293,8 @@ cdef class Receiver(Sender):
         cdef bint gathers = isinstance(self._listener, WSMessageListener)
         if gathers:
             self._long_way |= GATHERS
-        self._is_batching = gathers and (<WSMessageListener> self._listener)._is_batching()
+        if gathers and (<WSMessageListener> self._listener)._is_batching():
+            self._read_flags |= BATCHES
         if _is_compiled(callback) and not (gathers and _sees_frames(self._listener)):
             self._on_frame = None
         elif type(callback) is MethodType and callback.__self__ is self._listener:
@@ -300,6 +304,18 @@ cdef class Receiver(Sender):
             self._on_frame = callback
         return 0
 
+    cdef int _begin_counts(self) except -1:
+        self._begin_record()
+        set_send_flags(self, self._send_flags | RECORDS)
+        self._read_flags |= COUNTS | TIMES if self._options.collect_stats else COUNTS
+        return 0
+
+    cdef int _settle(self) noexcept:
+        if self._read_flags & COUNTS:
+            record_received(<void*> self._record, self._arrived, self._arrived)
+        _add_arrived(self)
+        return 0
+
     cdef int _drop_block(self) noexcept:
         self._block = None
         return 0
@@ -307,7 +323,8 @@ cdef class Receiver(Sender):
     cdef int _release_receiver(self) except -1:
         with cython.critical_section(self):
             self._transport = self._listener = None
-        self._on_frame = self._block = self._witness = None
+        self._on_frame = self._block = None
+        set_witness(self, None)
         return 0
 
     # For those who watch the peer
@@ -353,28 +370,31 @@ cdef class Receiver(Sender):
         count_read(<void*> self._buffers)
         self._taken += block_size + size
         count_received_bytes(<void*> self._totals, block_size + size)
-        if self._witness is not None:
-            self._show(buffer, block_size, size)
-        if self._record is not None and self._options.collect_stats:
-            record_heard(<void*> self._record, self._now())
+        if self._read_flags & (SHOWS | TIMES):
+            self._note_read(buffer, block_size, size)
         if not self._state & READS:
             return 0
         begin_read(self)
         result = (<taking_in> _take_in)(self, buffer, block_size, size)
         if result != 0 and (result < 0 or (<ending> _end_read)(self) < 0):
             self._read_raised()
+        _add_arrived(self)
         end_read(self)
         if self._pending is not None and self._corks == 0:
             self._flush_after_read()
         return 0
 
-    cdef int _show(self, ReadBuffer buffer, Py_ssize_t block_size, Py_ssize_t size) except -1:
+    cdef int _note_read(
+            self, ReadBuffer buffer, Py_ssize_t block_size, Py_ssize_t size) except -1:
         """The witness sees the bytes before the payloads are unmasked in place."""
-        if block_size:
-            self._witness.saw(
-                False, <uint8_t*> PyBytes_AS_STRING(self._block) + self._block_size, block_size)
-        if size:
-            self._witness.saw(False, buffer.data, size)
+        if self._witness is not None:
+            if block_size:
+                self._witness.saw(
+                    False, <uint8_t*> PyBytes_AS_STRING(self._block) + self._block_size, block_size)
+            if size:
+                self._witness.saw(False, buffer.data, size)
+        if self._read_flags & TIMES:
+            record_heard(<void*> self._record, self._now())
         return 0
 
     cdef int _flush_after_read(self) except -1:
@@ -388,6 +408,7 @@ cdef class Receiver(Sender):
         try:
             reraise()
         except BaseException as error:
+            self._settle()
             end_read(self)
             try:
                 if self._pending is not None and self._corks == 0:
@@ -515,7 +536,7 @@ cdef class Receiver(Sender):
         """A complete and valid frame. ``owner`` is its block, or None if it lies in ``buffer``."""
         cdef Py_ssize_t size = <Py_ssize_t> header.payload_size
         if header.opcode & 0x08:
-            if self._is_batching and (
+            if self._read_flags & BATCHES and (
                     header.opcode == WS_OP_CLOSE or (
                         self._on_frame is not None and not (
                             header.opcode == WS_OP_PING and self._options.enable_auto_pong))):
@@ -566,7 +587,7 @@ cdef class Receiver(Sender):
         _deliver_frame(
             self, buffer, &plain, <const uint8_t*> PyBytes_AS_STRING(inflated), inflated, tail,
             tail_size)
-        if self._is_batching and compression.fills_batch(
+        if self._read_flags & BATCHES and compression.fills_batch(
                 PyBytes_GET_SIZE(inflated), self._buffers.reads):
             return self._end_batch()
         return 0
@@ -618,7 +639,9 @@ cdef class Receiver(Sender):
 
     cdef int _end_batch(self) except -1:
         """The read is over, or something comes that the messages before it must not wait for."""
-        if not self._is_batching or self._listener is None or not self._state & DELIVERS:
+        if (
+                not self._read_flags & BATCHES or self._listener is None
+                or not self._state & DELIVERS):
             return 0
         try:
             (<WSMessageListener> self._listener)._end_batch(self._transport)

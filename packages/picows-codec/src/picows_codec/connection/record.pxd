@@ -23,7 +23,6 @@ cdef inline void record_received(
     (<Record> record).frames_received += frames
     (<Record> record).messages_received += messages
 
-# No inline function, because its code would be in the path of a frame, where few have a record.
 cdef void record_sent(void* record, uint8_t first_byte, Py_ssize_t frames) noexcept
 
 cdef inline void record_heard(void* record, double now) noexcept:

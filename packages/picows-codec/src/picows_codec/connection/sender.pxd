@@ -54,6 +54,9 @@ cdef class Sender(Writer):
 
     cdef int _check_frame(
         self, int opcode, bint fin, const uint8_t* payload, Py_ssize_t size) except -1
+    cdef int _send_checked(
+        self, int opcode, bint fin, int rsv, const uint8_t* payload, Py_ssize_t size,
+        object owner) except -1
     cdef int _send_deflated(
         self, int opcode, bint fin, int rsv, const uint8_t* payload, Py_ssize_t size,
         object owner) except -1

@@ -14,6 +14,7 @@ from picows_codec.connection.writer cimport (
     DEFLATES,
     FRAGMENTED,
     MANY,
+    RECORDS,
     WRITING,
     Writer,
     count_sent,
@@ -30,7 +31,7 @@ from picows_codec.constants cimport (
     ws_opcode_member,
     ws_violation_text,
 )
-from picows_codec.totals cimport count_sent_rest
+from picows_codec.totals cimport count_sent_frames, count_sent_rest
 
 from picows_codec.errors import WSInvalidCloseError, WSInvalidFrameError, WSStateError
 
@@ -137,15 +138,26 @@ cdef class Sender(Writer):
             self, int opcode, bint fin, int rsv, const uint8_t* payload, Py_ssize_t size,
             object owner) except -1:
         if not _is_in_order(self, opcode):
-            self._check_frame(opcode, fin, payload, size)
-            if opcode == WS_OP_CLOSE:
-                return self._send_close(SENDS_CLOSE, payload, size)
-            if self._send_flags & DEFLATES and not opcode & 0x08:
-                return self._send_deflated(opcode, fin, rsv, payload, size, owner)
-            if not 1 <= opcode <= 2:
-                count_sent_rest(<void*> self._totals)
+            return self._send_checked(opcode, fin, rsv, payload, size, owner)
+        set_send_flags(self, not fin)
+        count_sent_frames(<void*> self._totals, 1)
+        return self._emit(
+            <uint8_t> ((0x80 if fin else 0) | (rsv & 7) << 4 | opcode), payload, size,
+            owner)
+
+    cdef int _send_checked(
+            self, int opcode, bint fin, int rsv, const uint8_t* payload, Py_ssize_t size,
+            object owner) except -1:
+        """Send a frame that needs all checks, or more than to be sent."""
+        self._check_frame(opcode, fin, payload, size)
+        if opcode == WS_OP_CLOSE:
+            return self._send_close(SENDS_CLOSE, payload, size)
         if not opcode & 0x08:
-            set_send_flags(self, not fin)
+            if self._send_flags & DEFLATES:
+                return self._send_deflated(opcode, fin, rsv, payload, size, owner)
+            set_send_flags(self, self._send_flags & RECORDS | (not fin))
+        if not 1 <= opcode <= 2:
+            count_sent_rest(<void*> self._totals)
         count_sent(self, <uint8_t> opcode, 1)
         return self._emit(
             <uint8_t> ((0x80 if fin else 0) | (rsv & 7) << 4 | opcode), payload, size,
@@ -161,7 +173,7 @@ cdef class Sender(Writer):
                 return self._send_deflated(opcode, fin, rsv, payload, size, None)
             if not 1 <= opcode <= 2:
                 count_sent_rest(<void*> self._totals)
-        set_send_flags(self, not fin)
+        set_send_flags(self, self._send_flags & RECORDS | (not fin))
         count_sent(self, <uint8_t> opcode, 1)
         return self._emit_in_place(
             <uint8_t> ((0x80 if fin else 0) | (rsv & 7) << 4 | opcode), payload, size)
@@ -195,7 +207,7 @@ cdef class Sender(Writer):
                 rsv |= 4
         else:
             size = plain_size
-        set_send_flags(self, DEFLATES | self._send_flags & MANY)
+        set_send_flags(self, DEFLATES | self._send_flags & (MANY | RECORDS))
         if not fin:
             set_send_flags(self, self._send_flags | FRAGMENTED | (DEFLATED if is_deflated else 0))
         if not first:

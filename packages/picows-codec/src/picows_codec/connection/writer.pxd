@@ -62,6 +62,7 @@ cdef enum:
     DEFLATED = 4        # the fragmented message is compressed
     MANY = 8            # send_all deflates: the listener hears of a pause when all is sent
     WRITING = 16        # a write is under way: nothing else may be sent
+    RECORDS = 32        # _record has counts of what is sent
 
 cdef inline const uint8_t* payload_of(object message, Py_ssize_t* size) except NULL:
     """Where the bytes of a payload lie: that of a bytes, a str or a contiguous memoryview."""
@@ -95,7 +96,7 @@ cdef class Writer(ConnectionState):
         bint _is_client
         bint _write_paused
         uint8_t _pause_due          # call the listener's pause_writing when the frame is complete
-        uint8_t _send_flags         # FRAGMENTED, DEFLATES, DEFLATED, MANY, WRITING
+        uint8_t _send_flags         # FRAGMENTED, DEFLATES, DEFLATED, MANY, WRITING, RECORDS
         uint8_t _unlimited          # the queue's limit does not count: the library sends a ping
         Py_ssize_t _counted_queue   # bytes of the write queue that _totals has
         Py_ssize_t _written         # bytes that the transport was given
@@ -149,10 +150,10 @@ cdef class Writer(ConnectionState):
     cdef int _report_pause(self) except -1
 
 # Frames are about to be sent. In the functions that send them this takes fewer instructions than in
-# those that emit them.
+# those that emit them; where _send_flags are known to be 0, count_sent_frames is all of it.
 cdef inline void count_sent(Writer self, uint8_t first_byte, Py_ssize_t frames) noexcept:
     count_sent_frames(<void*> self._totals, frames)
-    if self._record is not None:
+    if self._send_flags & RECORDS:
         record_sent(<void*> self._record, first_byte, frames)
 
 cdef inline void count_written(Writer self, Py_ssize_t size) noexcept:
