@@ -32,43 +32,43 @@ cdef class Totals:
     cdef int count_closed(self, object kind) except -1
     cdef int count_response(self, object status, bint is_refusal) except -1
 
-# Each first argument is a Totals; as an object it would cost a reference count.
+# Each first argument is a Totals; as an object it would cost a reference count, and so would +=.
 
 cdef inline void count_received(void* totals, Py_ssize_t messages) noexcept:
-    (<Totals> totals).messages_received += messages
+    (<Totals> totals).messages_received = (<Totals> totals).messages_received + messages
 
 # A frame that does not begin a message.
 cdef inline void count_received_rest(void* totals) noexcept:
-    (<Totals> totals).not_begun_received += 1
+    (<Totals> totals).not_begun_received = (<Totals> totals).not_begun_received + 1
 
 cdef inline void count_received_bytes(void* totals, Py_ssize_t size) noexcept:
-    (<Totals> totals).bytes_received += size
+    (<Totals> totals).bytes_received = (<Totals> totals).bytes_received + size
 
 cdef inline void count_sent_frames(void* totals, Py_ssize_t frames) noexcept:
-    (<Totals> totals).frames_sent += frames
+    (<Totals> totals).frames_sent = (<Totals> totals).frames_sent + frames
 
 # The frame that is counted as sent next, or was last, does not begin a message.
 cdef inline void count_sent_rest(void* totals) noexcept:
-    (<Totals> totals).not_begun_sent += 1
+    (<Totals> totals).not_begun_sent = (<Totals> totals).not_begun_sent + 1
 
 cdef inline void count_sent_bytes(void* totals, Py_ssize_t size) noexcept:
-    (<Totals> totals).bytes_sent += size
+    (<Totals> totals).bytes_sent = (<Totals> totals).bytes_sent + size
 
 cdef inline void count_opened(void* totals) noexcept:
-    (<Totals> totals).opened += 1
+    (<Totals> totals).opened = (<Totals> totals).opened + 1
 
 cdef inline void count_lost_ping(void* totals) noexcept:
-    (<Totals> totals).pings_lost += 1
+    (<Totals> totals).pings_lost = (<Totals> totals).pings_lost + 1
 
 cdef inline void count_slow_consumer(void* totals) noexcept:
-    (<Totals> totals).slow_consumers += 1
+    (<Totals> totals).slow_consumers = (<Totals> totals).slow_consumers + 1
 
 # place: the negative of a violation, UNFINISHED or NO_MEMORY.
 cdef inline void count_violation(void* totals, int place) noexcept:
-    (<Totals> totals).violations[place] += 1
+    (<Totals> totals).violations[place] = (<Totals> totals).violations[place] + 1
 
 # The write queue of a connection has grown by so many bytes.
 cdef inline void move_queue(void* totals, Py_ssize_t growth) noexcept:
-    (<Totals> totals).queued += growth
+    (<Totals> totals).queued = (<Totals> totals).queued + growth
     if (<Totals> totals).queued > (<Totals> totals).most_queued:
         (<Totals> totals).most_queued = (<Totals> totals).queued

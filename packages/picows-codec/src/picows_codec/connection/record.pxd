@@ -20,8 +20,8 @@ cdef class Record:
 
 cdef inline void record_received(
         void* record, Py_ssize_t frames, Py_ssize_t messages) noexcept:
-    (<Record> record).frames_received += frames
-    (<Record> record).messages_received += messages
+    (<Record> record).frames_received = (<Record> record).frames_received + frames
+    (<Record> record).messages_received = (<Record> record).messages_received + messages
 
 cdef void record_sent(void* record, uint8_t first_byte, Py_ssize_t frames) noexcept
 
