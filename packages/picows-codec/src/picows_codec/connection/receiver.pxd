@@ -80,6 +80,8 @@ cdef class Receiver(Sender):
     cdef int _note_read(self, ReadBuffer buffer, Py_ssize_t block_size, Py_ssize_t size) except -1
     cdef int _take_rest(self, ReadBuffer buffer, Py_ssize_t block_size, Py_ssize_t size) except -1
     cdef int _consume(self, ReadBuffer buffer, uint8_t* data, Py_ssize_t size) except -1
+    cdef Py_ssize_t _take_frame(
+        self, ReadBuffer buffer, uint8_t* data, Py_ssize_t size) except -1
     cdef int _begin_block(
         self, const ws_frame_header* header, uint8_t* data, Py_ssize_t size) except -1
     cdef int _end_block(

@@ -450,57 +450,70 @@ cdef class Receiver(Sender):
 
     cdef int _consume(self, ReadBuffer buffer, uint8_t* data, Py_ssize_t size) except -1:
         """Take frames off data[0:size]; keep what is incomplete."""
-        cdef ws_frame_header header
         cdef Py_ssize_t used
-        cdef int result
         while size > 0 and self._state & READS:
-            if self._head_size == 0:
-                used = _take_run(self, buffer, data, size)
-                if used:
-                    data += used
-                    size -= used
-                    continue
-            if self._head_size:
-                used = WS_MAX_HEADER_SIZE - self._head_size
-                if used > size:
-                    used = size
-                memcpy(&self._head[self._head_size], data, used)
-                result = _check_header(&self._parser, self._head, self._head_size + used, &header)
-                if result == 0:
-                    self._head_size += <uint8_t> used
-                    return self._watch_stalls()
-                used = result - self._head_size
-                self._head_size = 0
-            else:
-                result = _check_header(&self._parser, data, size, &header)
-                if result == 0:
-                    memcpy(self._head, data, size)
-                    self._head_size = <uint8_t> size
-                    return self._watch_stalls()
-                used = result
-            if result < 0:
-                return self._violated(result)
-            data += used
-            size -= used
-            if header.payload_size > <size_t> size:
-                return self._begin_block(&header, data, size)
-            used = <Py_ssize_t> header.payload_size
-            result = _take_payload(&self._parser, &header, data, used, 0)
-            if result == 0:
-                result = _end_frame(&self._parser, &header, data)
-            if result < 0:
-                return self._violated(result)
-            _count_frame(self, &header)
-            if (
-                    header.opcode & 0x08 or self._long_way or not self._state & DELIVERS
-                    or self._expects_pong):
-                self._frame_arrived(buffer, &header, data, None, data + used, size - used)
-            else:
-                self._late = 0
-                _deliver_frame(self, buffer, &header, data, None, data + used, size - used)
+            used = _take_run(self, buffer, data, size) if self._head_size == 0 else 0
+            if used == 0:
+                used = self._take_frame(buffer, data, size)
             data += used
             size -= used
         return 0
+
+    cdef Py_ssize_t _take_frame(
+            self, ReadBuffer buffer, uint8_t* data, Py_ssize_t size) except -1:
+        """Take one frame that belongs to no run; return how many bytes that were, which are all if
+        it is incomplete or breaks a rule. A method of its own, because in ``_consume`` its values
+        would drive those of a run out of the processor's registers."""
+        cdef ws_frame_header header
+        cdef uint8_t* payload = data
+        cdef Py_ssize_t used
+        cdef Py_ssize_t rest = size
+        cdef int result
+        if self._head_size:
+            used = WS_MAX_HEADER_SIZE - self._head_size
+            if used > size:
+                used = size
+            memcpy(&self._head[self._head_size], data, used)
+            result = _check_header(&self._parser, self._head, self._head_size + used, &header)
+            if result == 0:
+                self._head_size += <uint8_t> used
+                self._watch_stalls()
+                return size
+            used = result - self._head_size
+            self._head_size = 0
+        else:
+            result = _check_header(&self._parser, data, size, &header)
+            if result == 0:
+                memcpy(self._head, data, size)
+                self._head_size = <uint8_t> size
+                self._watch_stalls()
+                return size
+            used = result
+        if result < 0:
+            self._violated(result)
+            return size
+        payload += used
+        rest -= used
+        if header.payload_size > <size_t> rest:
+            self._begin_block(&header, payload, rest)
+            return size
+        used = <Py_ssize_t> header.payload_size
+        result = _take_payload(&self._parser, &header, payload, used, 0)
+        if result == 0:
+            result = _end_frame(&self._parser, &header, payload)
+        if result < 0:
+            self._violated(result)
+            return size
+        rest -= used
+        _count_frame(self, &header)
+        if (
+                header.opcode & 0x08 or self._long_way or not self._state & DELIVERS
+                or self._expects_pong):
+            self._frame_arrived(buffer, &header, payload, None, payload + used, rest)
+        else:
+            self._late = 0
+            _deliver_frame(self, buffer, &header, payload, None, payload + used, rest)
+        return size - rest
 
     cdef int _begin_block(
             self, const ws_frame_header* header, uint8_t* data, Py_ssize_t size) except -1:
