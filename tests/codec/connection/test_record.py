@@ -5,22 +5,26 @@ from __future__ import annotations
 import logging
 import pickle
 import re
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Tuple
 
 import pytest
 
 from picows_codec import (
     ServerHandshake,
+    WSBatchListener,
     WSConnectionStats,
     WSEndpoint,
+    WSFrame,
     WSListener,
     WSMsgType,
     WSOptions,
     WSStateError,
     WSThreadError,
+    WSTransport,
 )
 from picows_codec.testing import FakeLoop
-from tests.support.connection import Connection, Log
+from tests.support.connection import Connection, Log, Recorder
+from tests.support.frames import BINARY, CONTINUATION, PING, PONG, TEXT, close_payload
 from tests.support.threads import Threads
 
 # What logging itself puts into a record, on any version.
@@ -75,6 +79,68 @@ def test_stats(role: str) -> None:
     assert pickle.loads(pickle.dumps(stats)) == stats
     with pytest.raises(AttributeError):
         stats.age = 1.0  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("role", ["client", "server"])
+def test_within_a_callback_frames_count_up_to_its_own(role: str) -> None:
+    counts: List[Tuple[int, int]] = []
+
+    def look(transport: WSTransport, _: WSFrame) -> None:
+        stats = transport.stats()
+        counts.append((stats.frames_received, stats.messages_received))
+
+    connection = Connection(role, Recorder().act("on_ws_frame", look), collect_stats=True)
+    before = connection.ws.stats().bytes_received
+    read = [
+        connection.build(TEXT, b"a"),
+        connection.build(BINARY, b"b"),
+        connection.build(TEXT, b"c", fin=False),
+        connection.build(PING),  # answered by the library
+        connection.build(PONG),
+        connection.build(CONTINUATION, b"d"),
+        connection.build(TEXT, b"e" * 70_000),
+        connection.build(TEXT, b"f"),
+    ]
+    connection.feed(b"".join(read))
+    assert counts == [(1, 1), (2, 2), (3, 3), (5, 3), (6, 3), (7, 4), (8, 5)]
+    stats = connection.ws.stats()
+    assert (stats.frames_received, stats.messages_received) == (8, 5)
+    assert stats.bytes_received - before == sum(map(len, read))
+
+
+def test_within_a_batch_all_of_it_counts() -> None:
+    counts: List[Tuple[int, int]] = []
+
+    class Batches(WSBatchListener):
+        def on_ws_batch(self, transport: WSTransport, messages: List[Any]) -> None:
+            stats = transport.stats()
+            counts.append((stats.frames_received, stats.messages_received))
+
+    connection = Connection("server", Batches(), collect_stats=True)
+    connection.feed(b"".join([connection.build(TEXT, b"a")] * 3 + [connection.build(PING)]))
+    connection.feed(connection.build(BINARY, b"b"))
+    assert counts == [(4, 3), (5, 4)]
+
+
+@pytest.mark.parametrize("role", ["client", "server"])
+def test_sent_fragments_and_control_frames(role: str) -> None:
+    connection = Connection(role, collect_stats=True)
+    counts: List[Tuple[int, int]] = []
+
+    def send(opcode: WSMsgType, payload: bytes, fin: bool = True) -> None:
+        connection.ws.send(opcode, payload, fin)
+        stats = connection.ws.stats()
+        counts.append((stats.frames_sent, stats.messages_sent))
+
+    send(WSMsgType.TEXT, b"a", fin=False)
+    send(WSMsgType.PING, b"b")
+    send(WSMsgType.CONTINUATION, b"c", fin=False)
+    send(WSMsgType.PONG, b"d")
+    send(WSMsgType.CONTINUATION, b"e")
+    send(WSMsgType.BINARY, b"f")
+    send(WSMsgType.CLOSE, close_payload(1000))
+    assert counts == [(1, 1), (2, 1), (3, 1), (4, 1), (5, 1), (6, 2), (7, 2)]
+    assert [frame.opcode for frame in connection.sent()] == [1, 9, 0, 10, 0, 2, 8]
 
 
 @pytest.mark.parametrize("option", [False, True])

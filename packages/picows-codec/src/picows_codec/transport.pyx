@@ -415,9 +415,10 @@ cdef class WSTransport:
     def stats(self):
         """A :class:`WSConnectionStats` of what the connection has done, also after its end.
 
-        Needs the option ``collect_stats=True``, else it raises :class:`WSStateError`. Frames that
-        were received count at the end of their read. Raises :class:`WSThreadError` on another
-        thread than the event loop's.
+        Needs the option ``collect_stats=True``, else it raises :class:`WSStateError`. Within a
+        callback, what has been received counts up to the frame or batch that it is called for; the
+        bytes are those of the whole read. Raises :class:`WSThreadError` on another thread than the
+        event loop's.
         """
         return self._connection.stats()
 
