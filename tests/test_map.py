@@ -70,6 +70,7 @@ FURTHER: Dict[str, Dict[str, str]] = {
     "client": {"link_ending": "link: how it ends"},
     "server": {
         "asgi.uvicorn_closing": "asgi.uvicorn_protocol: pings, and how connections end",
+        "drained_servers": "draining: servers, and what becomes of their connections",
         "running.workers.supervise_in_process": "running.workers.supervise: in this process",
         "shutdown": "server: closing, and what becomes of the connections",
     },
