@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
-import re
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any
 
 import pytest
 
@@ -18,6 +18,7 @@ from picows_server import (
     serve,
     ws_create_server,
 )
+from tests.support.access_lines import Access
 from tests.support.certificates import Certificates
 from tests.support.judge import ask
 from tests.support.leaks import eventually
@@ -31,37 +32,6 @@ from tests.support.servers import (
     sockname,
     tls_backends,
 )
-
-LINE = re.compile(
-    r"peer=(?P<peer>\S+) id=(?P<id>\S+) method=(?P<method>\S+)"
-    r' path=(?P<path>-|"(?:[^"\\]|\\.)*") status=(?P<status>\S+) cause=(?P<cause>\S+)'
-    r" code=(?P<code>\S+) seconds=(?P<seconds>\d+\.\d{3}) received=(?P<received>\d+)"
-    r" sent=(?P<sent>\d+) messages_received=(?P<messages_received>\d+)"
-    r' messages_sent=(?P<messages_sent>\d+) agent=(?P<agent>-|"(?:[^"\\]|\\.)*")'
-)
-
-
-class Access(logging.Handler):
-    """The records of an access log."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.records: List[Any] = []
-        self.logger = logging.Logger("picows.test.access")
-        self.logger.addHandler(self)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.records.append(record)
-
-    async def line(self) -> Dict[str, str]:
-        """The next line, taken apart."""
-        await eventually(lambda: self.records)
-        text = self.records.pop(0).getMessage()
-        assert text.isascii()
-        assert text.isprintable()
-        found = LINE.fullmatch(text)
-        assert found, text
-        return found.groupdict()
 
 
 async def check_connection(context: Any = None, **options: Any) -> None:
@@ -153,6 +123,23 @@ async def test_refused_and_lost() -> None:
             assert (await client.read_response()).status == 400
         line = await access.line()
         assert (line["status"], line["method"], line["path"]) == ("400", "-", "-")
+
+
+async def test_a_client_that_leaves_before_the_response() -> None:
+    access = Access()
+
+    async def route(request: object) -> None:
+        await asyncio.sleep(60)
+
+    async with serving(route, access_log=access.logger, logger_name=quiet_logger()) as server:
+        async with await RawClient.connect(sockname(server)) as client:
+            client.writer.write(b"GET /x HTTP/1.1\r\nHost: a\r\nUser-Agent: me\r\n\r\n")
+            await eventually(lambda: server.connections or server.pending_handshakes)
+            await asyncio.sleep(0.05)
+            client.reset()
+        line = await access.line()
+        assert (line["method"], line["path"], line["agent"]) == ("GET", '"/x"', '"me"')
+        assert (line["status"], line["cause"]) == ("-", "handshake_failure")
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,15 @@ from typing import Any, List, Tuple
 
 import pytest
 
-from picows_server import WSUpgradeResponse, create_ssl_context, files, ws_create_server
+from picows_server import (
+    WSServer,
+    WSUpgradeResponse,
+    create_ssl_context,
+    files,
+    ws_create_server,
+)
 from picows_server.http.download import PIECE, FileDownload
+from tests.support.access_lines import Access
 from tests.support.certificates import Certificates
 from tests.support.judge import ask
 from tests.support.rawclient import RawClient
@@ -287,6 +294,70 @@ async def test_closing_the_server_ends_it(backend: str, large: Path, opened: Ope
     await opened.wait_until_closed()
 
 
+async def check_counts(server: WSServer, access: Access, cause: str) -> None:
+    line = await access.line()
+    assert (line["method"], line["path"]) == ("GET", '"/large"')
+    assert (line["status"], line["cause"], line["code"]) == ("200", cause, "-")
+    assert (int(line["sent"]) > SIZE) is (cause == "-")
+    stats = server.stats()
+    assert stats.responses == {200: 1}
+    assert stats.refused == {}
+    assert not any(stats.closed.values())
+    assert stats.slow_consumers == (cause == "slow_consumer")
+
+
+@plain_backends
+@pytest.mark.parametrize(
+    ("end", "cause"),
+    [("read", "-"), ("close", "connection_lost"), ("reset", "connection_lost")],
+)
+async def test_it_is_counted_by_its_status(backend: str, end: str, cause: str, large: Path) -> None:
+    access = Access()
+    starting = serving({"/": files(large.parent)}, backend=backend, access_log=access.logger)
+    async with starting as server, await RawClient.connect(sockname(server)) as client:
+        client.writer.write(REQUEST)
+        await client.reader.readuntil(b"\r\n\r\n")
+        if end == "read":
+            await client.read_to_end()
+        elif end == "reset":
+            client.reset()
+        await client.close()
+        await check_counts(server, access, cause)
+
+
+@tls_backends
+async def test_it_is_counted_by_its_status_over_tls(
+    backend: str, large: Path, certificates: Certificates
+) -> None:
+    access = Access()
+    starting = serving(
+        {"/": files(large.parent)},
+        "wss://127.0.0.1:0",
+        backend=backend,
+        ssl_context=create_ssl_context(certificates.server_chain, certificates.server_key),
+        access_log=access.logger,
+    )
+    async with starting as server:
+        client = await RawClient.connect(sockname(server), context=certificates.client_context())
+        async with client:
+            client.writer.write(REQUEST)
+            await client.reader.readuntil(b"\r\n\r\n")
+        await check_counts(server, access, "connection_lost")
+
+
+@plain_backends
+async def test_a_client_that_does_not_read_is_a_slow_consumer(backend: str, large: Path) -> None:
+    access = Access()
+    starting = serving(
+        {"/": files(large.parent)}, backend=backend, access_log=access.logger, stall_timeout=0.5
+    )
+    async with starting as server, await RawClient.connect(sockname(server)) as client:
+        client.writer.write(REQUEST)
+        await client.reader.readuntil(b"\r\n\r\n")
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await check_counts(server, access, "slow_consumer")
+
+
 async def test_a_file_that_becomes_shorter(
     large: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -297,10 +368,12 @@ async def test_a_file_that_becomes_shorter(
         return read(self)
 
     monkeypatch.setattr(FileDownload, "_read", shorten)
-    starting = serving({"/": files(large.parent)})
+    access = Access()
+    starting = serving({"/": files(large.parent)}, access_log=access.logger)
     async with starting as server, await RawClient.connect(sockname(server)) as client:
         client.writer.write(REQUEST)
         received = await client.reader.read()
+        await check_counts(server, access, "local_abort")
     assert b"Content-Length: 5000000\r\n" in received
     assert len(received) < SIZE
     assert "could not be sent: it has become shorter meanwhile" in caplog.text

@@ -52,10 +52,9 @@ class AccessLog:
             "messages_sent": counts.messages_sent,
             "agent": _agent_of(request),
         }
-        is_open = status == 101
-        if not is_open:
-            # Neither says anything of a connection that was no WebSocket.
-            fields["cause"] = fields["cause"] if status is None else None
+        if status != 101:
+            if status is not None and fields["cause"] == "handshake_failure":
+                fields["cause"] = None  # the response is complete
             fields["code"] = None
         self._logger.info(
             "peer=%s id=%s method=%s path=%s status=%s cause=%s code=%s seconds=%.3f"

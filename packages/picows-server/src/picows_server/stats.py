@@ -34,13 +34,14 @@ class WSServerStats:
     #: Connections whose opening handshake succeeded.
     opened: int = 0
     #: Open connections that have ended, by what ended them. ``HANDSHAKE_FAILURE`` counts those
-    #: that ended before there was a response: lost, too slow, or without TLS, for example.
+    #: that ended before a response began: lost, too slow, or without TLS, for example.
     closed: Mapping[WSDisconnectKind, int] = field(default_factory=dict)
     #: Opening handshakes that were refused, by the status of their response: those whose request
     #: has ``Upgrade: websocket``, and what could not be read as a request.
     refused: Mapping[int, int] = field(default_factory=dict)
     #: Responses to all other requests, by their status: health checks, pages, and a 426 for a path
-    #: that is for WebSocket, whatever the method.
+    #: that is for WebSocket, whatever the method. A file counts also if its client leaves in the
+    #: middle.
     responses: Mapping[int, int] = field(default_factory=dict)
     #: Messages, each counted with its first frame.
     messages_received: int = 0
@@ -59,8 +60,8 @@ class WSServerStats:
     write_queue_bytes: int = 0
     #: The most that ``write_queue_bytes`` has been.
     write_queue_bytes_highest: int = 0
-    #: Connections that ended because their peer did not read: see ``max_write_queue_size`` and
-    #: ``stall_timeout``.
+    #: Connections that ended because their peer did not read, files included: see
+    #: ``max_write_queue_size`` and ``stall_timeout``.
     slow_consumers: int = 0
     #: What peers did against RFC 6455 or beyond a limit, by kind, such as ``"invalid_utf8"``.
     violations: Mapping[str, int] = field(default_factory=dict)

@@ -311,7 +311,9 @@ cdef class WSEndpoint(Handshaking):
                 self._cause.kind if self._cause.kind is not _HANDSHAKE_FAILURE
                 else WSDisconnectKind.CONNECTION_LOST)
         elif self._handshake is not None:
-            self._totals.count_closed(_HANDSHAKE_FAILURE)
+            # Nobody gets what the handshake wants to say now.
+            self._count_refusal(
+                self._handshake.response if self._handshake.response_begun else None)
         return 0
 
     def record_ended(self):

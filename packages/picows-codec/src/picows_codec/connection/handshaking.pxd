@@ -28,12 +28,13 @@ cdef class Handshaking(Closing):
     cdef int _finish_handshake(self) except -1
     cdef int _open(self) except -1
     cdef int _refuse(self, object error, bint is_told=*) except -1
-    cdef int _count_refusal(self) except -1
+    cdef int _count_refusal(self, object response) except -1
 
     # Returns whether the transport stays open, because the response is still being sent.
     cdef bint _handshake_eof(self) except -1
     cdef int _response_may_go_on(self) except -1
-    cdef int _abort_response(self, object error) except -1
+    cdef int _abort_response(self, object kind, object error) except -1
+    cdef int _set_cause_of_failure(self, object error) except -1
     cdef int _handshake_time_is_up(self) except -1
     cdef object _handshake_lost(self, object exc)
 

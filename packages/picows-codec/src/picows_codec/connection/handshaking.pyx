@@ -16,10 +16,10 @@ from picows_codec.connection.record cimport record_heard, record_outcome
 from picows_codec.deadlines cimport SECOND_LOOK, time_left
 from picows_codec.http.upgrade cimport ws_remote_address
 from picows_codec.listener cimport WSListener
-from picows_codec.totals cimport count_opened
+from picows_codec.totals cimport count_opened, count_slow_consumer
 
 from picows_codec.deferred_response import DeferredResponse
-from picows_codec.disconnect import WSDisconnectKind
+from picows_codec.disconnect import WSDisconnectCause, WSDisconnectKind
 from picows_codec.errors import WSHandshakeError, WSHandshakeTimeout
 from picows_codec.listener_factory import await_result
 from picows_codec.log_text import one_line
@@ -215,7 +215,7 @@ cdef class Handshaking(Closing):
         self.check_thread()
         if self._state != CONNECTING or not self._waits_for_result:
             return False
-        self._handshake.begin_response()
+        self._handshake.begin_response(data)
         self._watch_anew(self._options.stall_timeout)
         self._write(<const uint8_t*> PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
         return not self._write_paused
@@ -231,14 +231,22 @@ cdef class Handshaking(Closing):
                 "%s: sending the response failed", self._peer(), exc_info=error,
                 extra=self._log_fields())
             drop_tracebacks(error)
-            return self._abort_response(error)
+            return self._abort_response(WSDisconnectKind.LOCAL_ABORT, error)
         return 0
 
-    cdef int _abort_response(self, object error) except -1:
+    cdef int _abort_response(self, object kind, object error) except -1:
         """Nothing can be said any more: it would be taken for a part of the response."""
-        self._set_cause(WSDisconnectKind.HANDSHAKE_FAILURE, error)
+        self._set_cause(kind, error)
         self._opening_failed(error)
         return self._abort()
+
+    cdef int _set_cause_of_failure(self, object error) except -1:
+        """A response that was cut is no failed handshake: it has a status, and is counted by it."""
+        if error is None or not self._handshake.response_begun:
+            return self._set_cause(WSDisconnectKind.HANDSHAKE_FAILURE, error)
+        if self._cause is None:
+            self._replace_cause(WSDisconnectCause(WSDisconnectKind.CONNECTION_LOST, error))
+        return 0
 
     cdef int _finish_handshake(self) except -1:
         """There is a result: send the response, and open the connection if that accepts."""
@@ -347,11 +355,11 @@ cdef class Handshaking(Closing):
                 else "%s: the opening handshake failed because of an error in picows",
                 self._peer(), exc_info=error, extra=self._log_fields())
             drop_tracebacks(error)
-        self._set_cause(WSDisconnectKind.HANDSHAKE_FAILURE, error)
+        self._set_cause_of_failure(error)
         if error is not None:
             self._opening_failed(error)
         self._advance(HANDSHAKE_FAILED)
-        self._count_refusal()
+        self._count_refusal(self._handshake.response)
         self._handshake = None
         if self._is_client:
             self._transport_below.close()   # which waits for the queue: the request, for one
@@ -362,14 +370,13 @@ cdef class Handshaking(Closing):
             self._watch(self._options.stall_timeout)
         return 0
 
-    cdef int _count_refusal(self) except -1:
-        """By the status of its response. The request alone decides what is counted: an opening
-        handshake that was refused, unless it could be read and asks for no upgrade.
+    cdef int _count_refusal(self, object response) except -1:
+        """By the status of the response, or None. The request alone decides what is counted: an
+        opening handshake that was refused, unless it could be read and asks for no upgrade.
         """
         cdef OpeningHandshake handshake = self._handshake
         if self._is_client:
             return 0
-        response = handshake.response
         if self._record is not None:
             record_outcome(self._record, handshake.request, response)
         if response is None:
@@ -400,7 +407,8 @@ cdef class Handshaking(Closing):
             error = WSHandshakeTimeout(
                 f"the peer did not read the response {self._within('stall_timeout')}")
             self._logger.info("%s: %s", self._peer(), error, extra=self._log_fields())
-            return self._abort_response(error)
+            count_slow_consumer(<void*> self._totals)
+            return self._abort_response(WSDisconnectKind.SLOW_CONSUMER, error)
         self._stop_waiting()
         self._handshake.feed_timeout()
         self._hold(self._handshake.take_to_send())
@@ -417,7 +425,7 @@ cdef class Handshaking(Closing):
                 "the connection was lost during the opening handshake"
                 + (f": {exc}" if exc is not None else ""))
             error.__cause__ = exc
-        self._set_cause(WSDisconnectKind.HANDSHAKE_FAILURE, error)
+        self._set_cause_of_failure(error)
         return error
 
     # What any thread may ask. Only the loop's thread writes the fields, in this object's critical

@@ -54,8 +54,8 @@ cdef class OpeningHandshake:
     cpdef resolve(self, object result)
     # Remember the task that runs what was deferred.
     cdef int set_deferred(self, object task) except -1
-    # What is deferred sends the response itself.
-    cdef int begin_response(self) except -1
+    # What is deferred sends the response itself. data: a part of it; the first one has its head.
+    cdef int begin_response(self, bytes data) except -1
     # Whether enough came behind the head while the result was waited for; and what came.
     cdef bint is_full(self) noexcept
     cdef bytes take_held(self)

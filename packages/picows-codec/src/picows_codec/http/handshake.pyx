@@ -25,7 +25,7 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.string cimport memcpy, memset
 
 from picows_codec.http.fields cimport ws_headers_of
-from picows_codec.http.grammar cimport ws_span
+from picows_codec.http.grammar cimport ws_span, ws_start_of
 from picows_codec.http.head cimport (
     WS_HEAD_BAD_BYTE,
     WS_HEAD_BAD_REQUEST_LINE,
@@ -36,9 +36,12 @@ from picows_codec.http.head cimport (
     ws_head_limits,
     ws_head_status_text,
     ws_make_head_limits,
+    ws_parse_status_line,
     ws_span_text,
+    ws_status_line,
+    ws_version_text,
 )
-from picows_codec.http.upgrade cimport ws_set_request_addresses
+from picows_codec.http.upgrade cimport ws_set_request_addresses, ws_wire_response
 from picows_codec.http.upgrade_head cimport ws_upgrade_head_feed
 
 from picows_codec.errors import (
@@ -209,8 +212,16 @@ cdef class OpeningHandshake:
         self.deferred = task
         return 0
 
-    cdef int begin_response(self) except -1:
+    cdef int begin_response(self, bytes data) except -1:
+        cdef Py_ssize_t size = data.find(b"\r\n")
+        cdef ws_status_line line
+        if self.response_begun:
+            return 0
         self.response_begun = True
+        if size >= 0 and ws_parse_status_line(ws_start_of(data), size, &line) == 0:
+            reason = data[line.reason.start:line.reason.start + line.reason.size]
+            self.response = ws_wire_response(
+                b"", line.status, reason.decode("latin-1"), ws_version_text(11), None)
         return 0
 
     cdef bint asks_for_upgrade(self) noexcept:
