@@ -203,6 +203,8 @@ SERVER_ROOMS = (
     "accept",
     "stats",
     "loop_lag",
+    "backplane.interface",
+    "backplane.__init__",
     "protocol",
     "access_log",
     "backend",
@@ -301,7 +303,7 @@ LAYERS = (
     " picows_server.http picows_server.proxies picows_server.sni"
     " picows_server.kernel_tls picows_server.certificates.reloading"
     " picows_server.certificates.watching"
-    " picows_server.draining picows_server.running"
+    " picows_server.draining picows_server.running picows_server.backplane"
 )
 # What unit tests use may know asyncio, and nothing that is not of its folder imports it. A waiter
 # asks it which task runs.
