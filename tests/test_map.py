@@ -44,6 +44,11 @@ ELSEWHERE: Dict[str, Dict[str, str]] = {
     "server": {
         "__main__": "server/running/test_main.py",
         "_version": "packaging/test_release.py",
+        "backplane.counting": "server/backplane/test_interface.py",
+        "backplane.redis_dialing": "server/backplane/test_redis_backplane.py",
+        "backplane.redis_pipe": "server/backplane/test_redis_backplane.py",
+        "backplane.redis_scripts": "server/backplane/test_redis_backplane.py",
+        "backplane.reconnecting": "server/backplane/test_redis_backplane.py",
         "running.run_options": "server/running/test_blocking.py",
         "running.workers.admin_metrics": "server/running/workers/test_admin.py",
         "running.workers.messages": "server/running/workers/test_channel.py",

@@ -153,7 +153,7 @@ def test_metadata(wheels: Dict[str, Path], name: str) -> None:
     extras = {
         "codec": set(),
         "client": {"compression", "socks", "uvloop"},
-        "server": {"compression", "metrics", "uvloop"},
+        "server": {"compression", "metrics", "nats", "redis", "uvloop"},
     }
     assert set(metadata.get_all("Provides-Extra", [])) == extras[name]
 

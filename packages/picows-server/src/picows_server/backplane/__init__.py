@@ -28,6 +28,9 @@ if TYPE_CHECKING:
         Position,
         Publication,
     )
+    from picows_server.backplane.nats_backplane import NatsBackplane
+    from picows_server.backplane.redis_backplane import RedisBackplane
+    from picows_server.backplane.sharded import ShardedBackplane
 else:
     __getattr__, __dir__ = lazy_names(
         __name__,
@@ -38,6 +41,9 @@ else:
             "BackplaneStats": "picows_server.backplane.interface",
             "History": "picows_server.backplane.interface",
             "HistoryRule": "picows_server.backplane.interface",
+            "NatsBackplane": "picows_server.backplane.nats_backplane",
+            "RedisBackplane": "picows_server.backplane.redis_backplane",
+            "ShardedBackplane": "picows_server.backplane.sharded",
             "Position": "picows_server.backplane.interface",
             "Publication": "picows_server.backplane.interface",
             "BackplaneReceiver": "picows_server.backplane.interface",
@@ -52,6 +58,9 @@ __all__ = [
     "BackplaneStats",
     "History",
     "HistoryRule",
+    "NatsBackplane",
     "Position",
     "Publication",
+    "RedisBackplane",
+    "ShardedBackplane",
 ]

@@ -1,0 +1,169 @@
+"""What comes from an engine, handed on once and in order; what is missing is fetched, or told."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Callable, Dict, List, NamedTuple, Optional
+
+from picows_server.backplane.counting import EngineCounts
+from picows_server.backplane.envelope import PublishedRecord, decode_envelope
+from picows_server.backplane.interface import (
+    BackplaneReceiver,
+    History,
+    HistoryRule,
+    Position,
+    Publication,
+)
+
+__all__ = ["Delivery", "Feed"]
+
+# Processes whose last sequence number is known, of one topic.
+_PRODUCERS_KNOWN = 1000
+# Messages of one topic that wait for those before them; more are read from the history again.
+_WAITING = 10_000
+
+
+class _Positioned(NamedTuple):
+    position: Position
+    producer: bytes
+    record: PublishedRecord
+
+
+class Feed:
+    """What has come of one topic."""
+
+    __slots__ = ("history", "is_confirmed", "is_filling", "last", "producers", "topic", "waiting")
+
+    def __init__(self, topic: str, history: Optional[HistoryRule]) -> None:
+        self.topic = topic
+        self.history = history
+        #: Where the topic was when the receiver had its last message; None: not known yet.
+        self.last: Optional[Position] = None
+        #: Whether messages wait until those before them have been fetched.
+        self.is_filling = False
+        self.waiting: List[_Positioned] = []
+        #: The last sequence number of each process.
+        self.producers: OrderedDict[bytes, int] = OrderedDict()
+        #: Whether the engine has confirmed the subscription, on the connection of now.
+        self.is_confirmed = False
+
+
+class Delivery:
+    """From one engine's messages to the receiver.
+
+    :param producer: how this process calls itself.
+    :param fetch: called when a feed needs what came after its ``last``; :meth:`filled` follows, or
+        the connection breaks and :meth:`refill` is called later.
+    """
+
+    def __init__(
+        self,
+        receiver: BackplaneReceiver,
+        producer: bytes,
+        counts: EngineCounts,
+        fetch: Callable[[Feed], None],
+    ) -> None:
+        self._receiver = receiver
+        self._producer = producer
+        self._counts = counts
+        self._fetch = fetch
+        self.feeds: Dict[str, Feed] = {}
+
+    def arrived(self, feed: Feed, data: bytes) -> None:
+        """Take an envelope from a subscription."""
+        try:
+            position, producer, records = decode_envelope(data)
+        except ValueError:
+            self._counts.malformed += 1
+            return
+        if position is None:
+            for record in records:
+                self._take_plain(feed, producer, record)
+            return
+        first, epoch = position
+        for index, record in enumerate(records):
+            self._take_positioned(
+                feed, _Positioned(Position(first + index, epoch), producer, record)
+            )
+
+    def refill(self, feed: Feed) -> None:
+        """Fetch what may have been missed while there was no connection."""
+        if feed.last is not None:
+            feed.is_filling = True
+            feed.waiting.clear()
+            self._fetch(feed)
+
+    def filled(self, feed: Feed, history: History) -> None:
+        """Take what was fetched for a feed, and what has waited for it."""
+        if self.feeds.get(feed.topic) is not feed:
+            return
+        if not history.recovered:
+            self.gap([feed.topic], "the engine does not have them any more")
+        self.filled_in_part(feed, history)
+        feed.is_filling = False
+        waiting, feed.waiting = feed.waiting, []
+        for each in waiting:
+            self._take_positioned(feed, each)
+
+    def filled_in_part(self, feed: Feed, history: History) -> None:
+        """Take a part of what is missing, complete up to its position."""
+        feed.last = history.position
+        for publication in history.publications:
+            self._counts.recovered += 1
+            self._hand_over(publication)
+
+    def gap(self, topics: Optional[List[str]], cause: str) -> None:
+        """Tell the receiver, and count."""
+        self._counts.gaps += 1
+        self._receiver.gap(topics, cause)
+
+    def _take_plain(self, feed: Feed, producer: bytes, record: PublishedRecord) -> None:
+        known = feed.producers
+        last = known.pop(producer, None)
+        if last is not None and record.sequence <= last:
+            known[producer] = last
+            self._counts.duplicates += 1
+            return
+        known[producer] = record.sequence
+        if last is None:
+            if len(known) > _PRODUCERS_KNOWN:
+                known.popitem(last=False)
+        elif record.previous > last:
+            self.gap([feed.topic], "the engine has dropped messages on their way")
+            if self.feeds.get(feed.topic) is not feed:
+                return
+        self._hand_over(self.publication(feed.topic, producer, record, None))
+
+    def _take_positioned(self, feed: Feed, each: _Positioned) -> None:
+        if self.feeds.get(feed.topic) is not feed:
+            return  # a callback has unsubscribed
+        if feed.is_filling:
+            if len(feed.waiting) >= _WAITING:
+                # All of them are in the history: the next one shows the hole.
+                feed.waiting.clear()
+            feed.waiting.append(each)
+            return
+        last, position = feed.last, each.position
+        if last is not None:
+            if position.epoch == last.epoch and position.offset <= last.offset:
+                self._counts.duplicates += 1
+                return
+            if position.epoch != last.epoch or position.offset != last.offset + 1:
+                feed.is_filling = True
+                feed.waiting.append(each)
+                self._fetch(feed)
+                return
+        feed.last = position
+        self._hand_over(self.publication(feed.topic, each.producer, each.record, position))
+
+    def publication(
+        self, topic: str, producer: bytes, record: PublishedRecord, position: Optional[Position]
+    ) -> Publication:
+        """Return a record as the receiver sees it."""
+        token = record.token if producer == self._producer else None
+        return Publication(topic, record.payload, record.opcode, record.key, position, token)
+
+    def _hand_over(self, publication: Publication) -> None:
+        self._counts.received += 1
+        self._counts.received_bytes += len(publication.payload)
+        self._receiver.received(publication)

@@ -1,0 +1,123 @@
+"""Publications as bytes: what is sent to an engine, and kept in its history.
+
+A record is one message. An envelope is what an engine carries at once: a version, the process that
+has published, and records of one topic. Where the engine counts offsets, its script puts its line
+before that.
+"""
+
+from __future__ import annotations
+
+from struct import Struct, error
+from typing import List, NamedTuple, Optional, Tuple
+
+from picows_server.backplane.interface import Position
+
+__all__ = [
+    "PRODUCER_SIZE",
+    "RECORD_OVERHEAD",
+    "PublishedRecord",
+    "decode_envelope",
+    "decode_records",
+    "encode_published",
+    "plain_envelope",
+]
+
+#: Bytes that name a process.
+PRODUCER_SIZE = 12
+
+# Sequence number, that of the topic's record before it, token, opcode, sizes of key and payload.
+_HEAD = Struct(">QQqBHI")
+_HEAD_SIZE = _HEAD.size
+_NO_KEY = 0xFFFF
+_NO_TOKEN = -1
+_PLAIN = b"\x01"
+_PLAIN_CODE = 1
+_POSITIONED_CODE = 2
+
+#: The most bytes that are sent with a payload, without its key and its topic.
+RECORD_OVERHEAD = _HEAD_SIZE + PRODUCER_SIZE + 64
+
+
+class PublishedRecord(NamedTuple):
+    """One message in an envelope."""
+
+    #: Grows with every message of a process.
+    sequence: int
+    #: That of the message before it, of the same process and topic; 0: not told.
+    previous: int
+    token: Optional[int]
+    opcode: int
+    key: Optional[str]
+    payload: bytes
+
+
+def encode_published(
+    sequence: int,
+    previous: int,
+    token: Optional[int],
+    opcode: int,
+    key: Optional[str],
+    payload: bytes,
+) -> bytes:
+    """Return one record; a key has less than 65,535 bytes."""
+    if key is None:
+        encoded, key_size = b"", _NO_KEY
+    else:
+        encoded = key.encode("utf-8", "surrogatepass")
+        key_size = len(encoded)
+    number = _NO_TOKEN if token is None else token
+    return b"%b%b%b" % (
+        _HEAD.pack(sequence, previous, number, opcode, key_size, len(payload)),
+        encoded,
+        payload,
+    )
+
+
+def plain_envelope(producer: bytes, records: List[bytes]) -> bytes:
+    """Return an envelope without an offset."""
+    return b"%b%b%b" % (_PLAIN, producer, b"".join(records))
+
+
+def decode_envelope(data: bytes) -> Tuple[Optional[Position], bytes, List[PublishedRecord]]:
+    """Return the position of the first record, who has published, and the records.
+
+    :raises ValueError: the bytes are not ours.
+    """
+    code = data[0] if data else 0
+    if code == _PLAIN_CODE:
+        return None, data[1 : 1 + PRODUCER_SIZE], decode_records(data, 1 + PRODUCER_SIZE)
+    if code == _POSITIONED_CODE:
+        end = data.index(b"\n")
+        epoch, _, offset = data[1:end].partition(b" ")
+        start = end + 1 + PRODUCER_SIZE
+        position = Position(int(offset), epoch.decode("ascii"))
+        return position, data[end + 1 : start], decode_records(data, start)
+    raise ValueError(f"an envelope of version {code}")
+
+
+def decode_records(data: bytes, start: int) -> List[PublishedRecord]:
+    """Return the records that follow each other from ``start`` on.
+
+    :raises ValueError: the bytes are not ours.
+    """
+    records = []
+    size = len(data)
+    while start < size:
+        try:
+            sequence, previous, token, opcode, key_size, payload_size = _HEAD.unpack_from(
+                data, start
+            )
+        except error:
+            raise ValueError("half a record") from None
+        start += _HEAD_SIZE
+        key = None
+        if key_size != _NO_KEY:
+            key = data[start : start + key_size].decode("utf-8", "surrogatepass")
+            start += key_size
+        end = start + payload_size
+        if end > size:
+            raise ValueError("half a record")
+        number = None if token == _NO_TOKEN else token
+        records.append(PublishedRecord(sequence, previous, number, opcode, key, data[start:end]))
+        start = end
+    return records

@@ -1,0 +1,464 @@
+"""``NatsBackplane``: topics over NATS core."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+from collections import deque
+from contextlib import suppress
+from typing import Any, Deque, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from urllib.parse import urlsplit
+
+from picows_server.backplane.counting import EngineCounts
+from picows_server.backplane.delivery import Delivery, Feed
+from picows_server.backplane.envelope import PRODUCER_SIZE, RECORD_OVERHEAD, plain_envelope
+from picows_server.backplane.interface import (
+    BackplaneError,
+    BackplaneReceiver,
+    BackplaneStats,
+    History,
+    HistoryRule,
+    Position,
+)
+from picows_server.backplane.outbox import Batch, Outbox
+from picows_server.backplane.reconnecting import KeptConnection
+
+__all__ = ["NatsBackplane", "nats_subject"]
+
+_LOGGER = logging.getLogger("picows.server.backplane")
+_NO_HISTORY = "NATS core keeps no history; RedisBackplane does"
+_PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
+_CHARACTERS = [chr(byte) if byte in _PLAIN else f"%{byte:02X}" for byte in range(256)]
+# What is sent ahead of its acknowledgement; the rest waits, and makes larger batches.
+_IN_FLIGHT_BYTES = 1_048_576
+
+
+def nats_subject(prefix: str, topic: str) -> str:
+    """Return the subject of a topic: dots stay, all else that is not plain is percent-encoded."""
+    tokens = topic.encode("utf-8", "surrogatepass").split(b".")
+    # A token may not be empty. No other one is a lone percent sign.
+    encoded = ["".join(map(_CHARACTERS.__getitem__, token)) or "%" for token in tokens]
+    return f"{prefix}.t.{'.'.join(encoded)}"
+
+
+class _Session:
+    """One connection of the client library, until it is lost."""
+
+    def __init__(self, client: Any, lost: asyncio.Future[str]) -> None:
+        self.client = client
+        self._lost = lost
+        self.tasks: List[asyncio.Task[None]] = []
+
+    async def lost(self) -> str:
+        return await asyncio.shield(self._lost)
+
+    def lose(self, cause: str) -> None:
+        if not self._lost.done():
+            self._lost.set_result(cause)
+
+    def run(self, coroutine: Any) -> None:
+        """Run a task of this connection, whose failure ends it."""
+        task = asyncio.get_running_loop().create_task(coroutine)
+        task.add_done_callback(self._ended)
+        self.tasks.append(task)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self.lose(str(error) or type(error).__name__)
+
+    async def close(self) -> None:
+        self.lose("it was closed")
+        tasks, self.tasks = {task for task in self.tasks if not task.done()}, []
+        while tasks:
+            # Again and again, because the client library swallows some cancellations.
+            for task in tasks:
+                task.cancel()
+            _, tasks = await asyncio.wait(tasks, timeout=0.05)
+        with suppress(Exception):  # whatever it says, it is over
+            await asyncio.wait_for(self.client.close(), 1.0)
+
+
+class NatsBackplane:
+    """Carries topics over NATS core; made in any thread, used in one loop.
+
+    Needs the extra ``nats``. Reconnects without end, to any of the servers. Messages are delivered
+    at most once: every possible loss is reported as a gap. There is no history, and no count of
+    subscribers.
+
+    :param url: ``nats://user:password@host:port`` or ``tls://``; or a sequence of them, servers of
+        one cluster.
+    :param prefix: first token of all subjects. Everybody with the same prefix shares topics.
+    :param credentials: path of a ``.creds`` file.
+    :param ssl_context: for ``tls://``.
+    :param connect_timeout: seconds for a connection with its authentication.
+    :param probe_interval: seconds between messages that the backplane sends to itself; if one has
+        not come back by the next, the connection is given up.
+    :param max_pending_messages: published and not acknowledged; above it ``publish`` raises
+        :class:`BackplaneFull`.
+    :param max_pending_bytes: likewise.
+    :param close_timeout: seconds that :meth:`close` waits for acknowledgements.
+    :param options: more options of ``nats.connect``, such as ``nkeys_seed``.
+    :raises ImportError: nats-py is not installed.
+    """
+
+    supports_history = False
+    supports_count = False
+
+    def __init__(
+        self,
+        url: Union[str, Sequence[str]],
+        *,
+        prefix: str = "picows",
+        credentials: Optional[str] = None,
+        ssl_context: Optional[Any] = None,
+        connect_timeout: float = 5.0,
+        probe_interval: float = 5.0,
+        max_pending_messages: int = 100_000,
+        max_pending_bytes: int = 67_108_864,
+        close_timeout: float = 5.0,
+        options: Optional[Mapping[str, Any]] = None,
+    ) -> None:
+        try:
+            import nats.aio.client  # noqa: PLC0415 - an extra
+        except ImportError:
+            raise ImportError(
+                "NatsBackplane needs nats-py: pip install 'picows-server[nats]'"
+            ) from None
+        self._library: Any = nats
+        self._urls = [url] if isinstance(url, str) else list(url)
+        self.name = ", ".join(map(_host_and_port, self._urls))
+        self._options: Dict[str, Any] = dict(options or {})
+        if credentials is not None:
+            self._options["user_credentials"] = credentials
+        if ssl_context is not None:
+            self._options["tls"] = ssl_context
+        self._prefix = prefix
+        self._timeout = connect_timeout
+        self._probe_interval = probe_interval
+        self._close_timeout = close_timeout
+        self._counts = EngineCounts()
+        self._producer = os.urandom(PRODUCER_SIZE)
+        self._probe_subject = f"{prefix}.probe.{self._producer.hex()}"
+        self._outbox = Outbox(self._counts, max_pending_messages, max_pending_bytes)
+        self._max_payload = 0
+        self._session: Optional[_Session] = None
+        self._subscriptions: Dict[str, Any] = {}
+        self._requests: Deque[Tuple[str, Optional[Feed]]] = deque()
+        self._unconfirmed: Dict[Feed, asyncio.Future[None]] = {}
+        self._lost_because: Optional[str] = None
+        self._is_started = self._is_closed = False
+        self._has_probe_returned = True
+        self._drained: Optional[asyncio.Future[None]] = None
+        self._probe_timer: Optional[asyncio.TimerHandle] = None
+
+    @property
+    def is_connected(self) -> bool:
+        return self._session is not None
+
+    async def start(self, receiver: BackplaneReceiver) -> None:
+        """Connect; once.
+
+        :raises BackplaneError: no server can be reached within ``connect_timeout``, or it refuses.
+        """
+        if self._is_started:
+            raise BackplaneError("a backplane is started once; make a new one")
+        self._is_started = True
+        self._loop = asyncio.get_running_loop()
+        self._has_requests, self._has_waiting = asyncio.Event(), asyncio.Event()
+        self._has_sent = asyncio.Event()
+        self._receiver = receiver
+        self._delivery = Delivery(receiver, self._producer, self._counts, _no_fetch)
+        self._kept = KeptConnection(
+            self._dial, (BackplaneError,), self._opened, self._lost, self._counts
+        )
+        try:
+            await self._kept.start()
+        except BaseException:
+            self._is_closed = True
+            raise
+        self._probe_due = self._loop.time() + self._probe_interval
+        self._probe_timer = self._loop.call_later(self._probe_interval, self._probe)
+
+    def subscribe(self, topic: str, history: Optional[HistoryRule]) -> None:
+        if history is not None:
+            raise BackplaneError(_NO_HISTORY)
+        feeds = self._delivery.feeds
+        if topic in feeds:
+            return
+        feed = feeds[topic] = Feed(topic, None)
+        self._unconfirmed[feed] = self._loop.create_future()
+        self._requests.append((topic, feed))
+        self._has_requests.set()
+
+    def unsubscribe(self, topic: str) -> None:
+        feed = self._delivery.feeds.pop(topic, None)
+        if feed is None:
+            return
+        self._requests.append((topic, None))
+        self._has_requests.set()
+        waiter = self._unconfirmed.pop(feed, None)
+        if waiter is not None:
+            waiter.cancel()
+
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        opcode: int,
+        *,
+        key: Optional[str],
+        history: Optional[HistoryRule],
+        token: Optional[int],
+    ) -> None:
+        if history is not None:
+            raise BackplaneError(_NO_HISTORY)
+        if self._is_closed:
+            raise BackplaneError("the backplane is closed")
+        size = len(payload) + RECORD_OVERHEAD + (0 if key is None else 4 * len(key))
+        if size > self._max_payload:
+            raise BackplaneError(
+                f"a payload of {len(payload)} bytes; the server's max_payload="
+                f"{self._max_payload} allows no more, with what is sent beside it"
+            )
+        self._outbox.add(topic, payload, opcode, key, None, token)
+        self._has_waiting.set()
+
+    async def history(self, topic: str, since: Optional[Position], rule: HistoryRule) -> History:
+        raise BackplaneError(_NO_HISTORY)
+
+    async def subscribed(self, topic: str) -> None:
+        feed = self._delivery.feeds.get(topic)
+        if feed is None:
+            raise BackplaneError(f"{topic!r} is not subscribed to")
+        waiter = self._unconfirmed.get(feed)
+        if waiter is None:
+            return
+        await asyncio.wait([waiter])
+        if waiter.cancelled():
+            raise BackplaneError(f"{topic!r} is not subscribed to any more")
+
+    async def count(self, topic: str) -> int:
+        raise BackplaneError(
+            "NATS counts no subscribers; RedisBackplane does, or ask each process by yourself"
+        )
+
+    def stats(self) -> BackplaneStats:
+        return self._counts.stats(
+            pending=self._outbox.messages,
+            pending_bytes=self._outbox.bytes,
+            subscriptions=len(self._delivery.feeds) if self._is_started else 0,
+        )
+
+    async def close(self) -> None:
+        """Wait for acknowledgements, at most ``close_timeout``, and disconnect."""
+        if self._is_closed or not self._is_started:
+            self._is_closed = True
+            return
+        self._is_closed = True
+        if self._outbox.messages:
+            self._drained = self._loop.create_future()
+            await asyncio.wait([self._drained], timeout=self._close_timeout)
+        if self._probe_timer is not None:
+            self._probe_timer.cancel()
+        await self._kept.stop()
+        self._session = None
+        self._outbox.clear()
+        for waiter in self._unconfirmed.values():
+            waiter.cancel()
+        self._unconfirmed.clear()
+
+    # The connection
+
+    async def _dial(self) -> _Session:
+        errors = []
+        for url in random.sample(self._urls, len(self._urls)):
+            try:
+                return await self._dial_one(url)
+            except BackplaneError as error:
+                errors.append(str(error))
+        raise BackplaneError("; ".join(errors))
+
+    async def _dial_one(self, url: str) -> _Session:
+        lost: asyncio.Future[str] = self._loop.create_future()
+        last: List[str] = []
+
+        async def on_error(error: Exception) -> None:
+            text = str(error) or type(error).__name__
+            last.append(text)
+            if self._session is not None and "permissions violation" in text.lower():
+                _LOGGER.warning("the engine %s refuses: %s", self.name, text)
+                self._delivery.gap(None, f"the engine refuses: {text}")
+
+        async def on_closed() -> None:
+            if not lost.done():
+                lost.set_result(last[-1] if last else "the server has closed it")
+
+        name = _host_and_port(url)
+        options = {
+            "name": "picows",
+            **self._options,
+            # One attempt, and one policy for further ones: ours.
+            "allow_reconnect": False,
+            "max_reconnect_attempts": 1,
+            "reconnect_time_wait": 0,
+            "connect_timeout": self._timeout,
+            "error_cb": on_error,
+            "closed_cb": on_closed,
+        }
+        client = self._library.aio.client.Client()
+        try:
+            await asyncio.wait_for(client.connect(url, **options), self._timeout)
+        except asyncio.TimeoutError:
+            await _release(client)
+            raise BackplaneError(
+                f"the engine {name} did not respond within {self._timeout} s"
+            ) from None
+        except (OSError, self._library.errors.Error, ValueError) as error:
+            await _release(client)
+            text = last[-1] if last else str(error) or type(error).__name__
+            password = urlsplit(url).password
+            if password:
+                text = text.replace(password, "***")
+            raise BackplaneError(f"the engine {name} cannot be used: {text}") from None
+        except BaseException:
+            await _release(client)
+            raise
+        return _Session(client, lost)
+
+    def _opened(self, session: _Session) -> None:
+        is_first = self._max_payload == 0
+        self._max_payload = session.client.max_payload
+        self._has_probe_returned = True
+        self._session = session
+        session.run(self._listen(session, None if is_first else self._lost_because))
+        session.run(self._send(session))
+        session.run(self._confirm(session))
+        self._receiver.connected(True, "the engine can be reached")
+
+    def _lost(self, cause: str) -> None:
+        self._session = None
+        self._lost_because = cause
+        self._subscriptions.clear()
+        self._outbox.rewind()
+        for feed in self._delivery.feeds.values():
+            if feed not in self._unconfirmed:
+                self._unconfirmed[feed] = self._loop.create_future()
+        self._receiver.connected(False, cause)
+
+    async def _listen(self, session: _Session, lost_because: Optional[str]) -> None:
+        client, feeds = session.client, self._delivery.feeds
+
+        async def on_probe(_: Any) -> None:
+            self._has_probe_returned = True
+
+        await client.subscribe(self._probe_subject, cb=on_probe)
+        self._requests.clear()
+        self._requests.extend(feeds.items())
+        while True:
+            confirmed = await self._request(client)
+            self._has_requests.clear()
+            await client.flush(self._timeout)
+            for feed in confirmed:
+                waiter = self._unconfirmed.pop(feed, None)
+                if waiter is not None and not waiter.done():
+                    waiter.set_result(None)
+            if lost_because is not None:
+                # Now, because the application's snapshot must precede what comes from now on.
+                if feeds:
+                    self._delivery.gap(
+                        list(feeds), f"the connection to the engine was lost: {lost_because}"
+                    )
+                lost_because = None
+            await self._has_requests.wait()
+
+    async def _request(self, client: Any) -> List[Feed]:
+        feeds, subscriptions, asked = self._delivery.feeds, self._subscriptions, []
+        while self._requests:
+            topic, feed = self._requests.popleft()
+            if feed is None:
+                subscription = subscriptions.pop(topic, None)
+                if subscription is not None:
+                    await subscription.unsubscribe()
+            elif feeds.get(topic) is feed and topic not in subscriptions:
+                subscriptions[topic] = await client.subscribe(
+                    nats_subject(self._prefix, topic), cb=self._callback(feed)
+                )
+                asked.append(feed)
+        return asked
+
+    def _callback(self, feed: Feed) -> Any:
+        delivery = self._delivery
+
+        async def on_message(message: Any) -> None:
+            if delivery.feeds.get(feed.topic) is feed:
+                delivery.arrived(feed, message.data)
+
+        return on_message
+
+    async def _send(self, session: _Session) -> None:
+        outbox, publish = self._outbox, session.client.publish
+        too_large = self._library.errors.MaxPayloadError
+        while True:
+            while outbox.has_waiting and outbox.bytes_in_flight < _IN_FLIGHT_BYTES:
+                batch = outbox.take()
+                envelope = plain_envelope(self._producer, batch.records)
+                try:
+                    await publish(nats_subject(self._prefix, batch.topic), envelope)
+                except too_large as error:
+                    outbox.fail(batch)
+                    self._delivery.gap([batch.topic], f"the engine refuses: {error}")
+            if outbox.in_flight:
+                self._has_sent.set()
+            self._has_waiting.clear()
+            await self._has_waiting.wait()
+
+    async def _confirm(self, session: _Session) -> None:
+        """Acknowledge what the server has processed: all that was sent before a PING."""
+        outbox = self._outbox
+        while True:
+            await self._has_sent.wait()
+            self._has_sent.clear()
+            batches: List[Batch] = outbox.sent()
+            # Silence is the probe's to notice; this ends with the connection.
+            await session.client.flush(3600)
+            for batch in batches:
+                outbox.acknowledge(batch)
+            if self._drained is not None and not outbox.messages:
+                self._drained.cancel()
+            if outbox.in_flight:
+                self._has_sent.set()
+            if outbox.has_waiting:
+                self._has_waiting.set()
+
+    def _probe(self) -> None:
+        self._probe_timer = self._loop.call_later(self._probe_interval, self._probe)
+        # A loop that was blocked has not read what may have come.
+        is_late = self._loop.time() - self._probe_due > self._probe_interval / 2
+        self._probe_due = self._loop.time() + self._probe_interval
+        session = self._session
+        if session is None or (is_late and not self._has_probe_returned):
+            return
+        if not self._has_probe_returned:
+            self._counts.silences += 1
+            session.lose(f"the engine {self.name} is silent for {self._probe_interval} s")
+            return
+        self._has_probe_returned = False
+        session.tasks = [task for task in session.tasks if not task.done()]
+        session.run(session.client.publish(self._probe_subject, b"probe"))
+
+
+async def _release(client: Any) -> None:
+    with suppress(Exception):  # it was never open
+        await asyncio.wait_for(client.close(), 1.0)
+
+
+def _host_and_port(url: str) -> str:
+    parts = urlsplit(url if "//" in url else f"nats://{url}")
+    return f"{parts.hostname}:{parts.port or 4222}"
+
+
+def _no_fetch(_: Feed) -> None:
+    """Nothing has positions here."""

@@ -1,0 +1,165 @@
+"""What is published until the engine has acknowledged it: bounded, in order, sent again if need be.
+
+Messages of one topic that follow each other before they are sent make one batch: a command of the
+engine, and one message to its subscribers.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from typing import Deque, Dict, List, Optional
+
+from picows_server.backplane.counting import EngineCounts
+from picows_server.backplane.envelope import encode_published
+from picows_server.backplane.interface import BackplaneFull, HistoryRule
+
+__all__ = ["Batch", "Outbox"]
+
+# A batch takes no more than this, unless one message is larger.
+_BATCH_BYTES = 65536
+_BATCH_RECORDS = 256
+# Topics whose last sequence number is known. Of others no hole can be seen.
+_TOPICS_KNOWN = 100_000
+
+
+class Batch:
+    """Messages of one topic that are sent, acknowledged and sent again together."""
+
+    __slots__ = ("history", "is_sent", "last", "records", "size", "topic")
+
+    def __init__(self, topic: str, history: Optional[HistoryRule]) -> None:
+        self.topic = topic
+        self.history = history
+        self.records: List[bytes] = []
+        #: Bytes of all records.
+        self.size = 0
+        #: Sequence number of the last record.
+        self.last = 0
+        #: Whether it was sent before, perhaps on another connection.
+        self.is_sent = False
+
+
+class Outbox:
+    """Batches of one process for one engine."""
+
+    def __init__(self, counts: EngineCounts, max_messages: int, max_bytes: int) -> None:
+        self._counts = counts
+        self._max_messages = max_messages
+        self._max_bytes = max_bytes
+        self._waiting: Deque[Batch] = deque()
+        # Insertion order is the order in which they were sent.
+        self._sent: Dict[int, Batch] = {}
+        self._sequence = 0
+        self._previous: OrderedDict[str, int] = OrderedDict()
+        self.messages = 0
+        self.bytes = 0
+        #: Bytes that are sent and not acknowledged.
+        self.bytes_in_flight = 0
+
+    def add(
+        self,
+        topic: str,
+        payload: bytes,
+        opcode: int,
+        key: Optional[str],
+        history: Optional[HistoryRule],
+        token: Optional[int],
+    ) -> None:
+        """Take a message.
+
+        :raises BackplaneFull: there is no room.
+        """
+        # One message always finds room, however large.
+        if self.messages and (
+            self.messages >= self._max_messages or self.bytes + len(payload) > self._max_bytes
+        ):
+            self._counts.refused += 1
+            raise BackplaneFull(
+                f"{self.messages} messages of {self.bytes} bytes are not acknowledged by the"
+                f" engine; max_pending_messages={self._max_messages} and"
+                f" max_pending_bytes={self._max_bytes} allow no more"
+            )
+        self._sequence = sequence = self._sequence + 1
+        previous = 0 if history is not None else self._follow(topic, sequence)
+        record = encode_published(sequence, previous, token, opcode, key, payload)
+        size = len(record)
+        waiting = self._waiting
+        batch = waiting[-1] if waiting else None
+        if (
+            batch is None
+            or batch.topic != topic
+            or batch.is_sent
+            or batch.history != history
+            or batch.size + size > _BATCH_BYTES
+            or len(batch.records) >= _BATCH_RECORDS
+        ):
+            batch = Batch(topic, history)
+            waiting.append(batch)
+        batch.records.append(record)
+        batch.last = sequence
+        batch.size += size
+        self.messages += 1
+        self.bytes += size
+        self._counts.published += 1
+        self._counts.published_bytes += len(payload)
+
+    def _follow(self, topic: str, sequence: int) -> int:
+        previous = self._previous.pop(topic, 0)
+        self._previous[topic] = sequence
+        if len(self._previous) > _TOPICS_KNOWN:
+            self._previous.popitem(last=False)
+        return previous
+
+    @property
+    def has_waiting(self) -> bool:
+        return bool(self._waiting)
+
+    @property
+    def in_flight(self) -> int:
+        """Batches that are sent and not acknowledged."""
+        return len(self._sent)
+
+    def sent(self) -> List[Batch]:
+        """Return them, in the order in which they were sent."""
+        return list(self._sent.values())
+
+    def take(self) -> Batch:
+        """Return the next batch to be sent, which must be there."""
+        batch = self._waiting.popleft()
+        self._sent[batch.last] = batch
+        self.bytes_in_flight += batch.size
+        if batch.is_sent:
+            self._counts.resent += len(batch.records)
+        batch.is_sent = True
+        return batch
+
+    def acknowledge(self, batch: Batch) -> None:
+        """The engine has it. A second acknowledgement, of an older connection, changes nothing."""
+        if self._remove(batch):
+            self._counts.acknowledged += len(batch.records)
+
+    def fail(self, batch: Batch) -> None:
+        """The engine does not want it."""
+        if self._remove(batch):
+            self._counts.failed += len(batch.records)
+
+    def rewind(self) -> None:
+        """The connection is lost: all that is not acknowledged is to be sent again, in order."""
+        self._waiting.extendleft(reversed(list(self._sent.values())))
+        self._sent.clear()
+        self.bytes_in_flight = 0
+
+    def clear(self) -> None:
+        """Give up; what is not acknowledged has failed."""
+        self._counts.failed += self.messages
+        self._waiting.clear()
+        self._sent.clear()
+        self.messages = self.bytes = self.bytes_in_flight = 0
+
+    def _remove(self, batch: Batch) -> bool:
+        if self._sent.pop(batch.last, None) is None:
+            return False
+        self.bytes_in_flight -= batch.size
+        self.bytes -= batch.size
+        self.messages -= len(batch.records)
+        return True

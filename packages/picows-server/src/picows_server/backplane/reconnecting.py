@@ -1,0 +1,101 @@
+"""Keeps a connection to an engine: opens it, and again whenever it is lost, without end."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Any, Awaitable, Callable, Optional, Protocol, Tuple, Type
+
+from picows_server.backplane.counting import EngineCounts
+
+__all__ = ["EngineConnection", "KeptConnection"]
+
+# Seconds: the second pause is drawn up to the first of these, each further one up to twice as much.
+_BASE = 0.1
+_LONGEST = 5.0
+# A connection that was open for so long was good: pauses begin anew.
+_GOOD_AFTER = 5.0
+
+
+class EngineConnection(Protocol):
+    """An open connection."""
+
+    async def lost(self) -> str:
+        """Return why, once it is lost."""
+
+    async def close(self) -> None:
+        """Release it; can be repeated."""
+
+
+class KeptConnection:
+    """One connection, and those that follow it.
+
+    :param dial: opens one.
+    :param errors: what it raises if it cannot.
+    :param on_open: called with each open one.
+    :param on_lost: called with the cause when it is lost, or when the first attempt has failed.
+    """
+
+    def __init__(
+        self,
+        dial: Callable[[], Awaitable[Any]],
+        errors: Tuple[Type[BaseException], ...],
+        on_open: Callable[[Any], None],
+        on_lost: Callable[[str], None],
+        counts: EngineCounts,
+    ) -> None:
+        self._dial = dial
+        self._errors = errors
+        self._on_open = on_open
+        self._on_lost = on_lost
+        self._counts = counts
+        self._task: Optional[asyncio.Task[None]] = None
+        self._connection: Optional[EngineConnection] = None
+
+    async def start(self) -> None:
+        """Open the first one; raises what ``dial`` raises."""
+        connection = await self._dial()
+        self._connection = connection
+        self._on_open(connection)
+        self._task = asyncio.get_running_loop().create_task(self._keep(connection))
+
+    async def stop(self) -> None:
+        """Open no more, and close what is open."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+
+    async def _keep(self, connection: EngineConnection) -> None:
+        clock = asyncio.get_running_loop().time
+        failures = 0
+        while True:
+            opened = clock()
+            cause = await connection.lost()
+            self._connection = None
+            self._on_lost(cause)
+            await connection.close()
+            if clock() - opened >= _GOOD_AFTER:
+                failures = 0
+            connection = await self._redial(failures)
+            failures += 1
+            self._connection = connection
+            self._counts.reconnects += 1
+            self._on_open(connection)
+
+    async def _redial(self, failures: int) -> EngineConnection:
+        while True:
+            if failures:
+                longest = min(_LONGEST, _BASE * 2.0 ** min(failures, 10))
+                # Processes that lost the same engine do not come back together.
+                await asyncio.sleep(random.uniform(0.0, longest))  # noqa: S311
+            try:
+                connection: EngineConnection = await self._dial()
+            except self._errors:
+                failures += 1
+                self._counts.failed_attempts += 1
+            else:
+                return connection

@@ -1,0 +1,161 @@
+"""Opens connections to Redis by its client library, which is imported here and nowhere else."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Dict, Optional, Sequence, Tuple
+
+from picows_server.backplane.interface import BackplaneError
+
+__all__ = ["RedisDialer", "encode_command", "import_redis"]
+
+
+def import_redis() -> Any:
+    """Return the module ``redis.asyncio``.
+
+    :raises ImportError: it is not installed, or too old.
+    """
+    try:
+        import hiredis  # noqa: F401, PLC0415 - an extra
+        import redis.asyncio  # noqa: PLC0415 - an extra
+    except ImportError:
+        raise ImportError(
+            "RedisBackplane needs redis and hiredis: pip install 'picows-server[redis]'"
+        ) from None
+    return redis.asyncio
+
+
+def encode_command(*parts: bytes) -> bytes:
+    """Return a command in Redis' protocol."""
+    pieces = [b"*%d\r\n" % len(parts)]
+    for part in parts:
+        pieces += (b"$%d\r\n" % len(part), part, b"\r\n")
+    return b"".join(pieces)
+
+
+class RedisDialer:
+    """Where an engine is, and how to open a connection to it.
+
+    :param url: ``redis://``, ``rediss://`` or ``unix://`` as redis-py reads it.
+    :param options: for redis-py's ``Connection``, in addition to what the URL says.
+    :param sentinels: host and port of each Sentinel; the host of the URL is the service's name.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        options: Dict[str, Any],
+        sentinels: Sequence[Tuple[str, int]],
+        timeout: float,
+    ) -> None:
+        self._library = library = import_redis()
+        parse_url = library.connection.parse_url
+        try:
+            given = dict(parse_url(url))
+        except ValueError as error:
+            # Its text may not hold the URL, which has a password.
+            raise BackplaneError(f"the URL of the engine cannot be read: {error}") from None
+        self._kind = given.pop("connection_class", library.Connection)
+        for pools_own in ("max_connections", "decode_responses"):
+            given.pop(pools_own, None)
+        given.update(options)
+        # We have our own pauses, deadlines and probes. In the old protocol, messages of
+        # subscriptions are plain lists, whose parsing costs less.
+        given.update(
+            protocol=2,
+            decode_responses=False,
+            socket_timeout=None,
+            health_check_interval=0,
+            retry=library.retry.Retry(_no_backoff(), 0),
+        )
+        self._options = given
+        self._sentinels = tuple(sentinels)
+        self.timeout = timeout
+        self._service = str(given.get("host", "localhost"))
+        #: For errors and logs; never the password.
+        self.name = str(
+            given["path"]
+            if "path" in given
+            else f"{given.setdefault('host', 'localhost')}:{given.setdefault('port', 6379)}"
+        )
+        if sentinels:
+            self.name = f"{self._service} of Sentinel"
+
+    @property
+    def refusal(self) -> Any:
+        """The class of what the engine says in place of a reply."""
+        return self._library.ResponseError
+
+    def is_passing(self, refusal: Any) -> bool:
+        """Tell whether the engine may accept the same later."""
+        import redis.exceptions as errors  # noqa: PLC0415 - an extra
+
+        kinds = (
+            errors.NoScriptError,
+            errors.ReadOnlyError,
+            errors.OutOfMemoryError,
+            errors.TryAgainError,
+            errors.ClusterDownError,
+            errors.MasterDownError,
+        )
+        return isinstance(refusal, kinds)
+
+    @property
+    def errors(self) -> Tuple[Any, ...]:
+        """What :meth:`open` raises if it cannot."""
+        return (BackplaneError,)
+
+    async def open(self) -> Any:
+        """Return a connection that is open and authenticated.
+
+        :raises BackplaneError: it cannot be had; names the engine, never the password.
+        """
+        connection = None
+        try:
+            options = self._options
+            if self._sentinels:
+                host, port = await asyncio.wait_for(self._master(), self.timeout)
+                options = {**options, "host": host, "port": port}
+            connection = self._kind(**options)
+            await asyncio.wait_for(connection.connect(), self.timeout)
+        except asyncio.TimeoutError:
+            await self.release(connection)
+            raise BackplaneError(
+                f"the engine {self.name} did not respond within {self.timeout} s"
+            ) from None
+        except (OSError, self._library.RedisError) as error:
+            await self.release(connection)
+            raise BackplaneError(
+                f"the engine {self.name} cannot be used: {self._safe(error)}"
+            ) from None
+        except BaseException:
+            await self.release(connection)
+            raise
+        return connection
+
+    async def _master(self) -> Tuple[str, int]:
+        wanted = {"socket_timeout": self.timeout, "socket_connect_timeout": self.timeout}
+        sentinel = self._library.Sentinel(list(self._sentinels), sentinel_kwargs=wanted)
+        try:
+            host, port = await sentinel.discover_master(self._service)
+        finally:
+            for each in sentinel.sentinels:
+                await each.aclose()
+        return str(host), int(port)
+
+    def _safe(self, error: BaseException) -> str:
+        text = str(error) or type(error).__name__
+        password = self._options.get("password")
+        return text.replace(password, "***") if password else text
+
+    @staticmethod
+    async def release(connection: Optional[Any]) -> None:
+        """Close a connection without waiting for its peer."""
+        if connection is not None:
+            await connection.disconnect(nowait=True)
+
+
+def _no_backoff() -> Any:
+    from redis.backoff import NoBackoff  # noqa: PLC0415 - an extra
+
+    return NoBackoff()

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+from typing import List, Optional, Tuple
+
+import pytest
+
+from picows_server.backplane import History, HistoryRule, Position, Publication
+from picows_server.backplane.counting import EngineCounts
+from picows_server.backplane.delivery import Delivery, Feed
+from picows_server.backplane.envelope import PRODUCER_SIZE, encode_published, plain_envelope
+from tests.support.receivers import Remembering
+
+ME, OTHER = bytes(PRODUCER_SIZE), b"o" * PRODUCER_SIZE
+
+
+def made(history: Optional[HistoryRule] = None) -> Tuple[Delivery, Feed, Remembering, List[Feed]]:
+    receiver, fetched = Remembering(), []  # type: Remembering, List[Feed]
+    delivery = Delivery(receiver, ME, EngineCounts(), fetched.append)
+    feed = delivery.feeds["a"] = Feed("a", history)
+    return delivery, feed, receiver, fetched
+
+
+def plain(sequence: int, previous: int, producer: bytes = OTHER) -> bytes:
+    record = encode_published(sequence, previous, 5, 1, None, b"%d" % sequence)
+    return plain_envelope(producer, [record])
+
+
+def positioned(*offsets: int, epoch: bytes = b"e") -> bytes:
+    records = [encode_published(offset, 0, None, 1, None, b"%d" % offset) for offset in offsets]
+    return b"\x02%b %d\n%b%b" % (epoch, offsets[0], OTHER, b"".join(records))
+
+
+def test_sequences() -> None:
+    delivery, feed, receiver, _ = made()
+    for data in (plain(7, 3), plain(9, 7), plain(9, 7), plain(7, 3), plain(1, 0, ME)):
+        delivery.arrived(feed, data)
+    assert receiver.payloads() == [b"7", b"9", b"1"]
+    assert [each.token for each in receiver.publications] == [None, None, 5]
+    assert not receiver.gaps
+    delivery.arrived(feed, plain(12, 10))
+    assert receiver.gaps[0][0] == ["a"]
+    assert receiver.payloads()[-1] == b"12"
+    # Its publisher no longer knew what was before it.
+    delivery.arrived(feed, plain(20, 0))
+    assert len(receiver.gaps) == 1
+    assert delivery._counts.duplicates == 2
+
+
+def test_processes_that_are_not_known_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("picows_server.backplane.delivery._PRODUCERS_KNOWN", 2)
+    delivery, feed, receiver, _ = made()
+    for number in range(5):
+        delivery.arrived(feed, plain(1, 0, bytes([number]) * PRODUCER_SIZE))
+    assert len(feed.producers) == 2
+    assert len(receiver.publications) == 5
+
+
+def test_not_ours() -> None:
+    delivery, feed, receiver, _ = made()
+    delivery.arrived(feed, b"hello")
+    assert not receiver.publications
+    assert delivery._counts.malformed == 1
+
+
+def test_hole_is_filled_before_what_follows() -> None:
+    delivery, feed, receiver, fetched = made(HistoryRule(5))
+    delivery.arrived(feed, positioned(3, 4))
+    delivery.arrived(feed, positioned(4))
+    delivery.arrived(feed, positioned(7))
+    delivery.arrived(feed, positioned(8))
+    assert receiver.payloads() == [b"3", b"4"]
+    assert fetched == [feed]
+    found = [Publication("a", b"%d" % n, 1, None, Position(n, "e")) for n in (5, 6, 7)]
+    delivery.filled(feed, History(found, Position(7, "e"), recovered=True))
+    assert receiver.payloads() == [b"3", b"4", b"5", b"6", b"7", b"8"]
+    assert not receiver.gaps
+    assert delivery._counts.duplicates == 2
+
+
+def test_what_cannot_be_filled_is_told() -> None:
+    delivery, feed, receiver, _ = made(HistoryRule(5))
+    delivery.arrived(feed, positioned(3))
+    delivery.arrived(feed, positioned(1, epoch=b"f"))
+    assert not receiver.gaps
+    delivery.filled(feed, History([], Position(1, "f"), recovered=False))
+    assert [topics for topics, _ in receiver.gaps] == [["a"]]
+    delivery.arrived(feed, positioned(2, epoch=b"f"))
+    assert receiver.payloads() == [b"3", b"2"]
+
+
+def test_many_that_wait_are_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("picows_server.backplane.delivery._WAITING", 2)
+    delivery, feed, receiver, fetched = made(HistoryRule(5))
+    delivery.arrived(feed, positioned(1))
+    for offset in (3, 4, 5, 6):
+        delivery.arrived(feed, positioned(offset))
+    found = [Publication("a", b"2", 1, None, Position(2, "e"))]
+    delivery.filled(feed, History(found, Position(2, "e"), recovered=True))
+    # 3 and 4 are gone: 5 shows the hole.
+    assert receiver.payloads() == [b"1", b"2"]
+    assert len(fetched) == 2
+    found = [Publication("a", b"%d" % n, 1, None, Position(n, "e")) for n in (3, 4)]
+    delivery.filled(feed, History(found, Position(4, "e"), recovered=True))
+    assert receiver.payloads() == [b"1", b"2", b"3", b"4", b"5", b"6"]
+
+
+def test_unsubscribed_meanwhile() -> None:
+    delivery, feed, receiver, fetched = made(HistoryRule(5))
+    delivery.refill(feed)
+    assert not fetched  # nothing has come yet
+    delivery.arrived(feed, positioned(1))
+    del delivery.feeds["a"]
+    delivery.arrived(feed, positioned(2))
+    delivery.filled(feed, History([], Position(2, "e"), recovered=False))
+    assert receiver.payloads() == [b"1"]
+    assert not receiver.gaps

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import pytest
+
+from picows_server.backplane.envelope import (
+    PRODUCER_SIZE,
+    RECORD_OVERHEAD,
+    PublishedRecord,
+    decode_envelope,
+    encode_published,
+    plain_envelope,
+)
+
+PRODUCER = bytes(range(PRODUCER_SIZE))
+RECORDS = [
+    PublishedRecord(1, 0, None, 1, None, b""),
+    PublishedRecord(2**63, 1, 0, 2, "", b"x" * 70_000),
+    PublishedRecord(3, 2, 2**62, 1, "kä\ud800", bytes(range(256))),
+]
+
+
+def test_round_trip() -> None:
+    data = plain_envelope(PRODUCER, [encode_published(*record) for record in RECORDS])
+    assert decode_envelope(data) == (None, PRODUCER, RECORDS)
+    position, producer, records = decode_envelope(b"\x02ab12 7\n" + data[1:])
+    assert position == (7, "ab12")
+    assert (producer, records) == (PRODUCER, RECORDS)
+
+
+def test_overhead() -> None:
+    assert len(plain_envelope(PRODUCER, [encode_published(*RECORDS[0])])) <= RECORD_OVERHEAD
+
+
+@pytest.mark.parametrize("data", [b"", b"\x00", b"hello", b"\x02abc", b"\x02a b\n"])
+def test_not_ours(data: bytes) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        decode_envelope(data)
+
+
+def test_half_a_record() -> None:
+    data = plain_envelope(PRODUCER, [encode_published(1, 0, None, 1, "key", b"payload")])
+    for size in range(1 + PRODUCER_SIZE + 1, len(data)):
+        with pytest.raises(ValueError, match="half a record"):
+            decode_envelope(data[:size])

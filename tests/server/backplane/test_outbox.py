@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+from typing import List
+
+import pytest
+
+from picows_server.backplane import BackplaneFull, HistoryRule
+from picows_server.backplane.counting import EngineCounts
+from picows_server.backplane.envelope import decode_records
+from picows_server.backplane.outbox import Batch, Outbox
+
+RULE = HistoryRule(5)
+
+
+def made(max_messages: int = 1000, max_bytes: int = 1_000_000) -> Outbox:
+    return Outbox(EngineCounts(), max_messages, max_bytes)
+
+
+def add(outbox: Outbox, topic: str, *payloads: bytes, history: object = None) -> None:
+    for payload in payloads:
+        outbox.add(topic, payload, 1, None, history, None)  # type: ignore[arg-type]
+
+
+def payloads(batch: Batch) -> List[bytes]:
+    return [record.payload for raw in batch.records for record in decode_records(raw, 0)]
+
+
+def taken(outbox: Outbox) -> List[Batch]:
+    batches = []
+    while outbox.has_waiting:
+        batches.append(outbox.take())
+    return batches
+
+
+def test_messages_of_a_topic_make_a_batch() -> None:
+    outbox = made()
+    add(outbox, "a", b"1", b"2")
+    add(outbox, "b", b"3")
+    add(outbox, "a", b"4")
+    add(outbox, "a", b"5", history=RULE)
+    batches = taken(outbox)
+    assert [(batch.topic, payloads(batch)) for batch in batches] == [
+        ("a", [b"1", b"2"]),
+        ("b", [b"3"]),
+        ("a", [b"4"]),
+        ("a", [b"5"]),
+    ]
+    records = [decode_records(raw, 0)[0] for batch in batches for raw in batch.records]
+    assert [(record.sequence, record.previous) for record in records] == [
+        (1, 0),
+        (2, 1),
+        (3, 0),
+        (4, 2),
+        (5, 0),
+    ]
+
+
+def test_batches_are_bounded() -> None:
+    outbox = made()
+    add(outbox, "a", *[b"x"] * 257, bytes(65_000), bytes(65_000))
+    assert [len(batch.records) for batch in taken(outbox)] == [256, 2, 1]
+
+
+def test_all_is_sent_again_in_order() -> None:
+    outbox = made()
+    add(outbox, "a", b"1")
+    add(outbox, "b", b"2")
+    first, second = taken(outbox)
+    add(outbox, "c", b"3")
+    assert outbox.sent() == [first, second]
+    outbox.acknowledge(first)
+    outbox.acknowledge(first)
+    outbox.rewind()
+    assert outbox.bytes_in_flight == outbox.in_flight == 0
+    # What was sent takes no more: the engine may have it.
+    add(outbox, "c", b"4")
+    again = taken(outbox)
+    assert again[0] is second
+    assert [payloads(batch) for batch in again] == [[b"2"], [b"3", b"4"]]
+    outbox.fail(second)
+    outbox.acknowledge(again[1])
+    assert outbox.messages == outbox.bytes == outbox.bytes_in_flight == 0
+    stats = outbox._counts.stats()
+    assert (stats.published, stats.acknowledged, stats.failed, stats.resent) == (4, 3, 1, 1)
+
+
+def test_a_batch_that_was_sent_takes_no_more() -> None:
+    outbox = made()
+    add(outbox, "a", b"1")
+    (batch,) = taken(outbox)
+    outbox.rewind()
+    add(outbox, "a", b"2")
+    assert [payloads(each) for each in taken(outbox)] == [[b"1"], [b"2"]]
+    assert batch.is_sent
+
+
+def test_bounds() -> None:
+    outbox = made(max_messages=2)
+    add(outbox, "a", b"1", b"2")
+    with pytest.raises(BackplaneFull, match="2 messages"):
+        add(outbox, "a", b"3")
+    outbox = made(max_bytes=100)
+    add(outbox, "a", bytes(1000))  # the first one always finds room
+    with pytest.raises(BackplaneFull, match="max_pending_bytes=100"):
+        add(outbox, "a", b"3")
+    assert outbox._counts.refused == 1
+    outbox.clear()
+    assert (outbox.messages, outbox.bytes, outbox._counts.failed) == (0, 0, 1)
+
+
+def test_topics_that_are_not_known_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("picows_server.backplane.outbox._TOPICS_KNOWN", 2)
+    outbox = made()
+    for topic in "abca":
+        add(outbox, topic, b"")
+    last = taken(outbox)[-1]
+    assert decode_records(last.records[0], 0)[0].previous == 0
