@@ -6,9 +6,10 @@ from cpython.object cimport PyObject
 
 from picows_codec.buffers cimport current_thread
 from picows_codec.connection.sender cimport Sender
-from picows_codec.connection.state cimport ABORTED, CLOSED, OPEN
-from picows_codec.connection.writer cimport FRAGMENTED, WRITING, reraise
+from picows_codec.connection.state cimport OPEN
+from picows_codec.connection.writer cimport FRAGMENTED, WRITING
 from picows_codec.constants cimport WS_OP_BINARY, WS_OP_TEXT
+from picows_codec.delivery cimport deliver, fetch_connection, fetch_wire
 from picows_codec.frames cimport WSFrame, WSMessage
 from picows_codec.listener cimport WSListener
 from picows_codec.prepared cimport WSPreparedMessage
@@ -16,18 +17,8 @@ from picows_codec.transport cimport WSTransport
 
 from picows_codec.errors import WSInvalidFrameError
 
-cdef extern from *:
-    """
-    #ifdef __GNUC__
-    #define picows_prefetch(object, line) __builtin_prefetch((const char *) (object) + 64 * (line))
-    #else
-    #define picows_prefetch(object, line) ((void) (object))
-    #endif
-    """
-    void picows_prefetch(void* object, int line) noexcept
+cdef extern from "Python.h":
     PyObject* PyList_GET_ITEM(list items, Py_ssize_t index)
-
-ctypedef int (*sending)(WSPreparedMessage, Sender) noexcept
 
 
 cpdef Py_ssize_t broadcast(object transports, object message) except -1:
@@ -62,41 +53,15 @@ cpdef Py_ssize_t broadcast(object transports, object message) except -1:
         connection = <Sender> connections[index]
         if connection._state != OPEN or connection._send_flags & (FRAGMENTED | WRITING):
             continue
-        if (<sending> _send)(prepared, connection) < 0:
-            _forget_error()
-        elif connection._state != ABORTED and connection._state != CLOSED:
-            count += 1
+        count += deliver(prepared, connection)
     return count
 
 
 cdef inline void _fetch_next(list connections, Py_ssize_t index) noexcept:
-    """Have the processor fetch what the next deliveries read, while the kernel does this one."""
-    cdef void* connection
-    cdef void* wire
     if index + 2 < len(connections):
-        connection = <void*> PyList_GET_ITEM(connections, index + 2)
-        picows_prefetch(connection, 0)
-        picows_prefetch(connection, 1)
-        picows_prefetch(connection, 2)
-        picows_prefetch(connection, 3)
+        fetch_connection(<void*> PyList_GET_ITEM(connections, index + 2))
     if index + 1 < len(connections):
-        wire = <void*> (<Sender> PyList_GET_ITEM(connections, index + 1))._wire
-        picows_prefetch(wire, 0)
-        picows_prefetch(wire, 1)
-        picows_prefetch(wire, 2)
-
-
-cdef int _send(WSPreparedMessage message, Sender connection) except -1:
-    return message._send_on(connection)
-
-
-cdef int _forget_error() except -1:
-    """A connection whose transport raises has been aborted, and says why itself."""
-    try:
-        reraise()
-    except Exception:
-        pass
-    return 0
+        fetch_wire(<void*> (<Sender> PyList_GET_ITEM(connections, index + 1))._wire)
 
 
 cdef WSPreparedMessage _prepare(object message):

@@ -36,6 +36,7 @@ cdef class ThreadBuffers:
     cdef object last_local
     cdef Totals totals          # of connections that belong to no server
     cdef object sweeper         # weak reference to the current loop's sweeper, or None
+    cdef list late_pauses       # connections whose pause is reported later, or None: at once
 
     cdef ReadBuffer take_read(self, Py_ssize_t size)
     cdef ReadBuffer lend_read(self, Py_ssize_t size)
@@ -69,6 +70,10 @@ cdef inline void pin(ReadBuffer buffer) noexcept:
 
 cdef inline void keep_sweeper(ThreadBuffers buffers, object sweeper) noexcept:
     buffers.sweeper = sweeper
+
+# Until None is set, listeners do not hear that writing is paused.
+cdef inline void keep_late_pauses(ThreadBuffers buffers, list connections) noexcept:
+    buffers.late_pauses = connections
 
 cdef ThreadBuffers thread_buffers()
 

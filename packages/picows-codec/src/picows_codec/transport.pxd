@@ -14,7 +14,7 @@ cdef class _Sendable:
 
 cdef class WSTransport:
     cdef object _connection
-    cdef object _reserved
+    cdef object _follower
     cdef object __weakref__
 
     cpdef send(
@@ -46,6 +46,9 @@ cdef class WSTransport:
 
 # For the receiver
 cdef WSTransport _new_transport(object connection)
+
+# For what follows connections
+cdef int _set_follower(WSTransport transport, object follower) except -1
 
 # For coroutines: send() without its arguments. opcode: TEXT or BINARY.
 cdef int _send_message_of(object connection, int opcode, object message) except -1

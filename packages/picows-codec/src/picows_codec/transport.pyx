@@ -556,3 +556,8 @@ cdef WSTransport _new_transport(object connection):
     cdef WSTransport transport = <WSTransport> WSTransport.__new__(WSTransport)
     transport._connection = connection
     return transport
+
+
+cdef int _set_follower(WSTransport transport, object follower) except -1:
+    transport._follower = follower
+    return 0

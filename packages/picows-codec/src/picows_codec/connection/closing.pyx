@@ -443,6 +443,9 @@ cdef class Closing(Receiver):
     cdef int _report_pause(self) except -1:
         if self._send_flags & MANY:
             return 0
+        if self._buffers.late_pauses is not None:
+            self._buffers.late_pauses.append(self)
+            return 0
         self._pause_is_reported()
         if self._listener is None or not self._state & DELIVERS:
             return 0

@@ -4,6 +4,7 @@ from picows_codec.buffers cimport ReadBuffer
 from picows_codec.connection.keepalive cimport KeepAlive
 from picows_codec.connection.handshaking cimport Handshaking
 from picows_codec.connection.progress cimport DataWatch, StallWatch
+from picows_codec.transport cimport WSTransport
 
 cdef class WSEndpoint(Handshaking):
     cdef:
@@ -21,6 +22,7 @@ cdef class WSEndpoint(Handshaking):
         bint _block_is_lent             # by the last get_buffer
         bint _shared_reads              # the loop fills buffers synchronously
 
+    cdef int _tell_followers(self, WSTransport transport, bint has_ended) except -1
     cdef int _count_end(self) except -1
     cdef int _release(self) except -1
 

@@ -13,6 +13,7 @@ from libc.string cimport memcpy
 
 from picows_codec.buffers cimport ReadBuffer, keep_view
 from picows_codec.connection.closing cimport drop_tracebacks
+from picows_codec.connection.following cimport Follower, first_follower, next_follower
 from picows_codec.connection.keepalive cimport KeepAlive, new_keepalive
 from picows_codec.connection.progress cimport DataWatch, StallWatch
 from picows_codec.connection.receiver cimport COUNTS, set_witness
@@ -28,7 +29,14 @@ from picows_codec.connection.state cimport (
     READS,
     RECEIVES_EOF,
 )
-from picows_codec.connection.writer cimport WRITING, Witness, count_sent
+from picows_codec.connection.writer cimport (
+    FRAGMENTED,
+    HOLDS,
+    WRITING,
+    Witness,
+    count_sent,
+    set_send_flags,
+)
 from picows_codec.constants cimport WS_OP_PONG
 from picows_codec.deadlines cimport is_due
 from picows_codec.frames cimport WSFrame
@@ -245,6 +253,8 @@ cdef class WSEndpoint(Handshaking):
             except BaseException as error:
                 self._dropped_by(error)
                 raise
+        if self._transport is not None:
+            self._tell_followers(self._transport, False)
         if self._pending_pong is not None and self._state & MAY_SEND:
             payload = self._pending_pong
             self._pending_pong = None
@@ -303,6 +313,36 @@ cdef class WSEndpoint(Handshaking):
                 self.record_ended()
             if witness is not None:
                 witness.saw_end(self._complete_cause())
+            if transport is not None:
+                self._tell_followers(transport, True)
+
+    cdef int _tell_followers(self, WSTransport transport, bint has_ended) except -1:
+        cdef Follower follower = first_follower(transport, has_ended)
+        while follower is not None:
+            try:
+                if has_ended:
+                    follower._ended()
+                else:
+                    follower._may_send()
+            except Exception as error:
+                self._logger.error(
+                    "%s: what follows the connection raised an exception", self._peer(),
+                    exc_info=error, extra=self._log_fields())
+            except BaseException as error:
+                self._dropped_by(error)
+                raise
+            follower = next_follower(follower)
+        return 0
+
+    cdef int _release_held(self) except -1:
+        if self._send_flags & (FRAGMENTED | WRITING) or not self._send_flags & HOLDS:
+            return 0        # it is called again, or was called before
+        set_send_flags(self, self._send_flags & ~HOLDS)
+        return self._tell_followers(self._transport, False) if self._transport is not None else 0
+
+    def release_held(self):
+        """Messages had to wait for the end of a write."""
+        self._release_held()
 
     cdef int _count_end(self) except -1:
         """What was refused has been counted by the status of its response."""

@@ -62,6 +62,9 @@ cdef class Sender(Writer):
         object owner) except -1
     cdef int _send_all_deflated(self, int opcode, tuple payloads) except -1
     cdef int _send_close(self, ws_event event, const uint8_t* payload, Py_ssize_t size) except -1
+    cdef int _send_fragment(
+        self, bint fin, int rsv, const uint8_t* payload, Py_ssize_t size, object owner) except -1
 
-    # Hook of a room above
+    # Hooks of the rooms above
     cdef int _close_was_sent(self) except -1
+    cdef int _release_held(self) except -1

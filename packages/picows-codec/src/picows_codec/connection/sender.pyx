@@ -13,6 +13,7 @@ from picows_codec.connection.writer cimport (
     DEFLATED,
     DEFLATES,
     FRAGMENTED,
+    HOLDS,
     MANY,
     RECORDS,
     WRITING,
@@ -95,6 +96,10 @@ cdef class Sender(Writer):
             raise WSStateError(
                 f"cannot send {ws_opcode_member(opcode)!r} while another frame is being written: a"
                 " finalizer, a signal handler or a logging handler must not send")
+        if (
+                self._send_flags & HOLDS and not self._send_flags & FRAGMENTED
+                and 1 <= opcode <= 2):
+            self._release_held()
         if not self._state & MAY_SEND:
             if (
                     opcode == WS_OP_CLOSE and self._was_close_sent()
@@ -152,6 +157,8 @@ cdef class Sender(Writer):
         self._check_frame(opcode, fin, payload, size)
         if opcode == WS_OP_CLOSE:
             return self._send_close(SENDS_CLOSE, payload, size)
+        if self._send_flags & HOLDS and opcode == WS_OP_CONTINUATION:
+            return self._send_fragment(fin, rsv, payload, size, owner)
         if not opcode & 0x08:
             if self._send_flags & DEFLATES:
                 return self._send_deflated(opcode, fin, rsv, payload, size, owner)
@@ -169,6 +176,8 @@ cdef class Sender(Writer):
             return self.send_frame(opcode, fin, rsv, payload, size, None)
         if not _is_in_order(self, opcode):
             self._check_frame(opcode, fin, payload, size)
+            if self._send_flags & HOLDS:
+                return self._send_fragment(fin, rsv, payload, size, None)
             if self._send_flags & DEFLATES:
                 return self._send_deflated(opcode, fin, rsv, payload, size, None)
             if not 1 <= opcode <= 2:
@@ -207,7 +216,7 @@ cdef class Sender(Writer):
                 rsv |= 4
         else:
             size = plain_size
-        set_send_flags(self, DEFLATES | self._send_flags & (MANY | RECORDS))
+        set_send_flags(self, DEFLATES | self._send_flags & (MANY | RECORDS | HOLDS))
         if not fin:
             set_send_flags(self, self._send_flags | FRAGMENTED | (DEFLATED if is_deflated else 0))
         if not first:
@@ -215,6 +224,21 @@ cdef class Sender(Writer):
         first_byte = <uint8_t> ((0x80 if fin else 0) | (rsv & 7) << 4 | opcode)
         count_sent(self, first_byte, 1)
         return self._emit(first_byte, payload, size, owner)
+
+    cdef int _send_fragment(
+            self, bint fin, int rsv, const uint8_t* payload, Py_ssize_t size,
+            object owner) except -1:
+        """Send a CONTINUATION frame of a message whose end others wait for."""
+        if self._send_flags & DEFLATES:
+            self._send_deflated(WS_OP_CONTINUATION, fin, rsv, payload, size, owner)
+        else:
+            set_send_flags(
+                self, self._send_flags & RECORDS | HOLDS | (0 if fin else FRAGMENTED))
+            count_sent_rest(<void*> self._totals)
+            count_sent(self, WS_OP_CONTINUATION, 1)
+            self._emit(
+                <uint8_t> ((0x80 if fin else 0) | (rsv & 7) << 4), payload, size, owner)
+        return self._release_held() if fin else 0
 
     cdef int send_all(self, int opcode, tuple payloads) except -1:
         if not _is_in_order(self, opcode):
@@ -261,7 +285,10 @@ cdef class Sender(Writer):
         self._emit(0x80 | WS_OP_CLOSE, payload, size, None)
         return self._close_was_sent()
 
-    # Hook
+    # Hooks
 
     cdef int _close_was_sent(self) except -1:
+        raise NotImplementedError
+
+    cdef int _release_held(self) except -1:
         raise NotImplementedError

@@ -52,18 +52,19 @@ cdef class GuardedTap(Witness):
     """A tap that does not raise, and that knows what time it is."""
 
     cdef int saw(self, bint is_sent, const uint8_t* data, Py_ssize_t size) except -1:
-        cdef uint8_t flags
+        cdef uint8_t was_writing
         if self._tap is None:
             return 0
-        flags = self._connection._send_flags
-        set_send_flags(self._connection, flags | WRITING)
+        was_writing = self._connection._send_flags & WRITING
+        set_send_flags(self._connection, self._connection._send_flags | WRITING)
         try:
             self._tap.on_bytes(
                 WS_SENT if is_sent else WS_RECEIVED, data, size, now_ns())
         except BaseException as error:
             self._failed(error)
         finally:
-            set_send_flags(self._connection, flags)
+            # What a publish of the tap holds back stays marked.
+            set_send_flags(self._connection, self._connection._send_flags & ~WRITING | was_writing)
         return 0
 
     cdef int saw_end(self, object cause) except -1:

@@ -63,6 +63,7 @@ cdef enum:
     MANY = 8            # send_all deflates: the listener hears of a pause when all is sent
     WRITING = 16        # a write is under way: nothing else may be sent
     RECORDS = 32        # _record has counts of what is sent
+    HOLDS = 64          # messages of a follower wait for the end of a fragmented message or a write
 
 cdef inline const uint8_t* payload_of(object message, Py_ssize_t* size) except NULL:
     """Where the bytes of a payload lie: that of a bytes, a str or a contiguous memoryview."""
@@ -96,7 +97,7 @@ cdef class Writer(ConnectionState):
         bint _is_client
         bint _write_paused
         uint8_t _pause_due          # call the listener's pause_writing when the frame is complete
-        uint8_t _send_flags         # FRAGMENTED, DEFLATES, DEFLATED, MANY, WRITING, RECORDS
+        uint8_t _send_flags         # FRAGMENTED, DEFLATES, DEFLATED, MANY, WRITING, RECORDS, HOLDS
         uint8_t _unlimited          # the queue's limit does not count: the library sends a ping
         Py_ssize_t _counted_queue   # bytes of the write queue that _totals has
         Py_ssize_t _written         # bytes that the transport was given
