@@ -6,6 +6,7 @@ from typing import Any, Dict
 
 import pytest
 
+from picows_codec import WSTransport
 from tests.support.asgi import accept, fronts, served
 from tests.support.rawclient import RawClient
 
@@ -30,6 +31,7 @@ async def test_every_key(front: str, root_path: str) -> None:
             name = client.writer.get_extra_info("sockname")
     (scope,) = scopes
     headers = scope.pop("headers")
+    assert isinstance(scope.pop("picows.transport"), WSTransport)
     assert headers[:2] == [(b"host", b"localhost"), (b"upgrade", b"websocket")]
     assert [value for key, value in headers if key == b"x-twice"] == [b"1", b"2"]
     assert scope == {

@@ -20,6 +20,7 @@ from picows_codec import (
     WSUpgradeResponse,
     WSUpgradeResponseWithListener,
 )
+from picows_codec.connection.endpoint import WSEndpoint
 from picows_codec.coroutines.events import EventListener
 from picows_codec.deferred_response import DeferredResponse, SentResponse
 from picows_server.asgi.refusal import StreamedResponse, checked_fields
@@ -31,6 +32,8 @@ __all__ = ["ASGIApplication", "ASGIConnection", "ASGIHost", "ClientDisconnected"
 Event = Dict[str, Any]
 ASGIApplication = Callable[..., Any]
 
+# The WSTransport of an endpoint, also where a subclass has another ``transport``: uvicorn's has.
+_transport_of: Any = vars(WSEndpoint)["transport"].__get__
 
 # Reading goes on beyond the first message that waits, for a pong or a CLOSE behind it, while less
 # than this waits: messages; bytes and characters.
@@ -144,6 +147,7 @@ class ASGIConnection(EventListener):
             asgi_version=host.asgi_version,
             state=host.lifespan_state(),
         )
+        self.scope["picows.transport"] = _transport_of(endpoint)
         self.begin_events(self._loop)
         self.put_event({"type": "websocket.connect"})
         self.task = task = host.start_application(self)
