@@ -88,6 +88,7 @@ CODEC_ROOMS = (
     "callbacks",
     "connection.receiver",
     "connection.closing",
+    "connection.following",
     "connection.progress",
     "connection.keepalive",
     "connection.handshaking",
@@ -95,7 +96,9 @@ CODEC_ROOMS = (
     "connection.endpoint",
     "batch",
     "prepared",
+    "delivery",
     "broadcasting",
+    "fan_out",
     "coroutines.__init__",
     "coroutines.ending",
     "coroutines.turns",
@@ -216,6 +219,16 @@ SERVER_ROOMS = (
     "backplane.nats_backplane",
     "backplane.sharded",
     "backplane.__init__",
+    "topics.names",
+    "topics.stats",
+    "topics.rules",
+    "topics.retention",
+    "topics.history",
+    "topics.membership",
+    "topics.local",
+    "topics.relay",
+    "topics.topics",
+    "topics.__init__",
     "protocol",
     "access_log",
     "backend",
@@ -315,6 +328,7 @@ LAYERS = (
     " picows_server.kernel_tls picows_server.certificates.reloading"
     " picows_server.certificates.watching"
     " picows_server.draining picows_server.running picows_server.backplane"
+    " picows_server.topics picows_codec.fan_out"
 )
 # What unit tests use may know asyncio, and nothing that is not of its folder imports it. A waiter
 # asks it which task runs.

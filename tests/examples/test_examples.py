@@ -187,6 +187,21 @@ def test_broadcast(examples: Examples) -> None:
     )
 
 
+def test_topics(examples: Examples) -> None:
+    lines = examples.run("topics.py")
+    refused = lines.pop(4)
+    assert refused.startswith("refused: topic 'xxx")
+    assert "max_topic_length is 255" in refused
+    assert lines == [
+        "BTC 64000",
+        "subscribed to price.BTC",
+        *["subscribed to trades.BTC"] * 2,
+        "BTC 64100",
+        *["0.5 BTC for 64100"] * 2,
+        "delivered: 2 trades",
+    ]
+
+
 GOODBYES = [
     "Shutting down 2 connections",
     *["client: the server closed with code 1001"] * 2,

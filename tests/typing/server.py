@@ -53,6 +53,7 @@ from picows_server import (
 )
 from picows_server.asgi import ClientDisconnected, UvicornProtocol, asgi_listener
 from picows_server.http.metrics import exposition
+from picows_server.topics import Position, Subscribed, Topics, TopicsStats
 
 
 class ServerClientListener(WSListener):
@@ -337,3 +338,22 @@ async def asgi(app: Callable[..., Any]) -> None:
     error: OSError = ClientDisconnected()
     del error
     assert_type(UvicornProtocol.close_timeout, Optional[float])
+
+
+async def publish(transport: WSTransport, connection: WSConnection, listener: WSListener) -> None:
+    async with Topics(on_gap=print, max_topics=None) as topics:
+        topics.configure("a", when_slow="latest", envelope=lambda topic, payload, position: payload)
+        assert_type(topics.subscribe(transport, "a"), bool)
+        topics.subscribe(connection, "a")
+        topics.subscribe(listener, "a")
+        topics.subscribe("a", transport)  # type: ignore[arg-type]
+        assert_type(topics.publish("a", "text", exclude=connection), int)
+        topics.publish("a", b"", WSMsgType.BINARY, key=5)  # type: ignore[arg-type]
+        found = await topics.subscribe_from(transport, "b", (5, "epoch"), last=3)
+        assert_type(found, Subscribed)
+        assert_type(found.position, Position)
+        assert_type(topics.subscribers("a"), List[WSTransport])
+        assert_type(topics.of(transport), List[str])
+        assert_type(topics.stats(), TopicsStats)
+    with topics.batch():
+        topics.publish("a", memoryview(b""))

@@ -1,0 +1,430 @@
+"""Topics over a backplane: what goes to the engine, and what comes from it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import OrderedDict
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
+
+from picows_codec import WSPreparedMessage, WSStateError, WSTransport
+from picows_server.backplane.interface import (
+    Backplane,
+    BackplaneError,
+    HistoryRule,
+    Position,
+    Publication,
+)
+from picows_server.logs import Logger
+from picows_server.topics.local import Excluded, LocalTopics, Subscribed, check_is_new, wrapped
+from picows_server.topics.membership import Key, Subscriber, Topic
+from picows_server.topics.names import checked_name
+
+__all__ = ["OnGap", "Relay"]
+
+#: Called with the topics of which messages were lost, or may have been.
+OnGap = Callable[[List[str]], object]
+
+# Messages of this process on their way through the engine of which something is remembered.
+_MOST_ON_THEIR_WAY = 65_536
+
+
+class _OnItsWay(NamedTuple):
+    """A message that was published here and will come back."""
+
+    excluded: Optional[WSTransport]
+    #: Whether the subscribers of this process have it.
+    was_echoed: bool
+
+
+class _Arrived(NamedTuple):
+    """A live message that waits until a subscriber has those before it."""
+
+    position: Optional[Position]
+    key: Key
+    message: WSPreparedMessage
+
+
+class _Joining:
+    """A connection that is being subscribed: its history is being read."""
+
+    def __init__(self) -> None:
+        self.arrived: List[_Arrived] = []
+        self.has_gap = False
+
+
+class _Ahead:
+    """A connection that has what is still to arrive as live messages, up to a position.
+
+    :param former_epoch: that of the live messages so far, "" if there were none.
+    """
+
+    __slots__ = ("former_epoch", "position")
+
+    def __init__(self, position: Position, former_epoch: str) -> None:
+        self.position = position
+        self.former_epoch = former_epoch
+
+    def has(self, position: Position) -> bool:
+        """Whether it has the message at a position, or one that replaces its whole epoch."""
+        if position.epoch == self.position.epoch:
+            return position.offset <= self.position.offset
+        if not self.former_epoch:
+            self.former_epoch = position.epoch
+        return position.epoch == self.former_epoch
+
+    def is_reached_by(self, position: Position) -> bool:
+        """Whether what comes after the message at a position is new to it."""
+        if position.epoch == self.position.epoch:
+            return position.offset >= self.position.offset
+        return position.epoch != self.former_epoch
+
+
+class Relay:
+    """The receiver of a backplane. A topic that there is here is subscribed to at the engine.
+
+    :param grace: seconds for which a topic without subscribers stays so.
+    """
+
+    def __init__(
+        self,
+        local: LocalTopics,
+        backplane: Backplane,
+        *,
+        local_echo: bool,
+        on_gap: Optional[OnGap],
+        grace: float,
+        logger: Logger,
+    ) -> None:
+        self.backplane = backplane
+        self._local = local
+        self._local_echo = local_echo
+        self._on_gap = on_gap
+        self._grace = grace
+        self._logger = logger
+        self._loop: Any = None
+        self._is_closed = False
+        self._numbers = itertools.count(1)
+        self._on_their_way: OrderedDict[int, _OnItsWay] = OrderedDict()
+        self._joining: Dict[str, List[_Joining]] = {}
+        # By topic: connections that got from the history what is still to arrive as live messages.
+        self._ahead: Dict[str, Dict[WSTransport, _Ahead]] = {}
+        # Topics without subscribers, and when they end.
+        self._resting: OrderedDict[str, float] = OrderedDict()
+        self._timer: Optional[asyncio.TimerHandle] = None
+        self.received_count = 0
+        self.gaps = 0
+        self.invalid = 0
+
+    async def start(self) -> None:
+        """Connect to the engine."""
+        if self._loop is not None:
+            raise WSStateError("these topics have been started already")
+        self._loop = asyncio.get_running_loop()
+        try:
+            await self.backplane.start(self)
+        except BaseException:
+            self._loop = None
+            raise
+
+    async def close(self) -> None:
+        """Disconnect from the engine, when it has what was published."""
+        self._is_closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        await self.backplane.close()
+
+    def check_is_running(self) -> None:
+        """Refuse what nobody would ever deliver."""
+        if self._loop is None:
+            raise WSStateError("start the topics first: async with topics: ..., or await start()")
+        if self._is_closed:
+            raise WSStateError("these topics are closed")
+
+    # To the engine
+
+    def publish(
+        self, name: str, message: WSPreparedMessage, key: Key, excluded: Optional[WSTransport]
+    ) -> int:
+        """Send a message to all processes; return how many connections of this one have it."""
+        self._local.fan_out.is_under_way()  # on this thread?
+        self.check_is_running()
+        topic = self._local.get(name)
+        if topic is None:
+            checked_name(name, self._local.limits.topic_length)
+        history = self._local.rules.of(name).history if topic is None else topic.rule.history
+        is_echoed = self._local_echo and history is None
+        token = None
+        if topic is not None and (is_echoed or excluded is not None):
+            token = next(self._numbers)
+            self._on_their_way[token] = _OnItsWay(excluded, is_echoed)
+            if len(self._on_their_way) > _MOST_ON_THEIR_WAY:
+                self._on_their_way.popitem(last=False)
+        try:
+            self.backplane.publish(
+                name,
+                message.payload,
+                int(message.opcode),
+                key=key,
+                history=history,
+                token=token,
+            )
+        except BaseException:
+            if token is not None:
+                self._on_their_way.pop(token, None)
+            raise
+        if not is_echoed:
+            return 0
+        return self._local.publish(name, message, key, excluded)
+
+    def began(self, topic: Topic) -> None:
+        """Subscribe at the engine."""
+        self.check_is_running()
+        self.backplane.subscribe(topic.name, topic.rule.history)
+
+    def changed(self, topic: Topic) -> None:
+        """Subscribe anew."""
+        self.backplane.unsubscribe(topic.name)
+        self.backplane.subscribe(topic.name, topic.rule.history)
+
+    def rests(self, topic: Topic) -> None:
+        """Stay subscribed for a while, because subscribers come and go."""
+        self._resting[topic.name] = self._loop.time() + self._grace
+        self._resting.move_to_end(topic.name)
+        if self._timer is None and not self._is_closed:
+            self._timer = self._loop.call_later(self._grace, self._end_resting)
+
+    def _end_resting(self) -> None:
+        self._timer = None
+        now = self._loop.time()
+        while self._resting:
+            name, due = next(iter(self._resting.items()))
+            topic = self._local.get(name)
+            if topic is not None and len(topic) == 0:
+                if due > now:
+                    self._timer = self._loop.call_at(due, self._end_resting)
+                    return
+                if name not in self._joining:
+                    self._local.forget_topic(topic)
+            self._resting.pop(name, None)
+
+    def ended(self, topic: Topic) -> None:
+        """Unsubscribe at the engine."""
+        self._resting.pop(topic.name, None)
+        self._ahead.pop(topic.name, None)
+        if not self._is_closed:
+            self.backplane.unsubscribe(topic.name)
+
+    # From the engine
+
+    def received(self, publication: Publication) -> None:
+        """Deliver a message."""
+        self.received_count += 1
+        on_its_way = None
+        if publication.token is not None:
+            on_its_way = self._on_their_way.pop(publication.token, None)
+        topic = self._local.get(publication.topic)
+        if topic is None or (on_its_way is not None and on_its_way.was_echoed):
+            return
+        history = topic.history
+        position = publication.position
+        if (
+            history is not None
+            and position is not None
+            and position.epoch == history.epoch
+            and position.offset <= history.offset
+        ):
+            return  # everybody has it
+        excluded: Excluded = None if on_its_way is None else on_its_way.excluded
+        if topic.name in self._ahead and position is not None:
+            those = self._those_ahead(topic.name, position)
+            if on_its_way is not None and on_its_way.excluded is not None:
+                those.add(on_its_way.excluded)
+            excluded = those
+        try:
+            message = WSPreparedMessage(publication.opcode, publication.payload)
+            for joining in self._joining.get(publication.topic, ()):
+                arrived = _Arrived(position, publication.key, wrapped(topic, message, position))
+                joining.arrived.append(arrived)
+            self._local.publish(topic.name, message, publication.key, excluded, position)
+        except Exception:  # of an envelope, or TEXT of another program that is not UTF-8
+            self.invalid += 1
+            self._logger.exception(
+                "topic %r: a message of the backplane cannot be delivered", publication.topic
+            )
+
+    def _those_ahead(self, name: str, position: Position) -> Set[WSTransport]:
+        """The connections that have the message at a position."""
+        ahead = self._ahead[name]
+        found = set()
+        for transport, each in list(ahead.items()):
+            if each.has(position):
+                found.add(transport)
+            if each.is_reached_by(position):
+                del ahead[transport]
+        if not ahead:
+            del self._ahead[name]
+        return found
+
+    def gap(self, topics: Optional[Sequence[str]], cause: str) -> None:
+        """Messages are lost, or may be: drop what is kept, and tell the application."""
+        if topics is None:
+            topics = [
+                name
+                for name in self._local.names_of_all()
+                if self._local.rules.of(name).history is None
+            ]
+        concerned = [name for name in topics if self._has_gap(name)]
+        if not concerned:
+            return
+        self.gaps += len(concerned)
+        self._logger.warning(
+            "messages of %d topics may be lost, %r among them: %s",
+            len(concerned),
+            concerned[0],
+            cause,
+        )
+        if self._on_gap is None:
+            return
+        try:
+            self._on_gap(concerned)
+        except Exception:
+            self._logger.exception("on_gap raised an exception")
+
+    def _has_gap(self, name: str) -> bool:
+        """Forget what is kept of a topic; return whether somebody has to know."""
+        topic = self._local.get(name)
+        if topic is None:
+            return False
+        self._local.forget_messages(topic)
+        if topic.history is not None:
+            topic.history.epoch = ""
+        for joining in self._joining.get(name, ()):
+            joining.has_gap = True
+        ahead = self._ahead.get(name, {})
+        for transport in [each for each in ahead if not ahead[each].former_epoch]:
+            del ahead[transport]
+        return len(topic) > 0 or name in self._joining
+
+    def local_count(self, topic: str) -> int:
+        """How many connections of this process are subscribed."""
+        found = self._local.get(topic)
+        return 0 if found is None else len(found)
+
+    def connected(self, is_connected: bool, cause: str) -> None:
+        """Log that the engine is there, or not."""
+        if is_connected:
+            self._logger.info("the backplane is connected: %s", cause)
+        else:
+            self._logger.warning("the backplane is not connected: %s", cause)
+
+    # History
+
+    async def subscribe_from(
+        self, transport: WSTransport, name: str, since: Optional[Position], last: int
+    ) -> Subscribed:
+        """Subscribe a connection and send what it has missed."""
+        self.check_is_running()
+        subscriber = self._local.subscriber(transport, name)
+        rule = self._local.history_rule(name)
+        if subscriber is None:
+            return Subscribed(since or Position(0, ""), False)
+        check_is_new(subscriber, name)
+        topic = self._local.topic_for(subscriber, name)
+        if self._has_all(topic, since, last):
+            return self._local.subscribe_since(transport, name, since, last)
+        joining = _Joining()
+        self._joining.setdefault(name, []).append(joining)
+        try:
+            await self.backplane.subscribed(name)
+            position, kept, recovered = await self._read(name, since, last, rule)
+            if not recovered and not last:
+                return self._join_late(subscriber, topic, joining, position)
+            return self._join(subscriber, topic, joining, position, kept, recovered)
+        finally:
+            self._joining[name].remove(joining)
+            if not self._joining[name]:
+                del self._joining[name]
+                if self._local.get(name) is topic and len(topic) == 0:
+                    self._local.rest(topic)
+
+    def _has_all(self, topic: Topic, since: Optional[Position], last: int) -> bool:
+        """Whether no engine needs to be asked."""
+        history = topic.history
+        if history is None or not history.epoch or topic.name in self._joining:
+            return False
+        if since is not None and since.epoch == history.epoch:
+            return history.since(since) is not None
+        return last <= len(history.kept)
+
+    async def _read(
+        self, name: str, since: Optional[Position], last: int, rule: HistoryRule
+    ) -> Tuple[Position, List[Publication], bool]:
+        found = await self.backplane.history(name, since, rule)
+        recovered = found.recovered and since is not None
+        if not recovered and last and found.position.offset:
+            first = max(0, found.position.offset - min(last, rule.size))
+            later = await self.backplane.history(name, Position(first, found.position.epoch), rule)
+            if later.recovered:
+                return later.position, later.publications, False
+        return found.position, found.publications if recovered else [], recovered
+
+    def _join(
+        self,
+        subscriber: Subscriber,
+        topic: Topic,
+        joining: _Joining,
+        position: Position,
+        kept: List[Publication],
+        recovered: bool,
+    ) -> Subscribed:
+        """Send what the engine had, then what has come meanwhile."""
+        self._check_is_there(subscriber, topic)
+        messages: List[Tuple[Key, WSPreparedMessage]] = []
+        for each in kept:
+            message = WSPreparedMessage(each.opcode, each.payload)
+            messages.append((each.key, wrapped(topic, message, each.position)))
+        for arrived in joining.arrived:
+            if arrived.position is not None:
+                if arrived.position.epoch != position.epoch:
+                    recovered = False
+                elif arrived.position.offset <= position.offset:
+                    continue
+                position = arrived.position
+            messages.append((arrived.key, arrived.message))
+        self._begin(subscriber, topic, messages, position)
+        return Subscribed(position, recovered and not joining.has_gap)
+
+    def _join_late(
+        self, subscriber: Subscriber, topic: Topic, joining: _Joining, position: Position
+    ) -> Subscribed:
+        """Send what is retained, which has what has come meanwhile."""
+        self._check_is_there(subscriber, topic)
+        messages = list(topic.retained.items())
+        for arrived in joining.arrived:
+            position = arrived.position or position
+            if not topic.rule.retain:
+                messages.append((arrived.key, arrived.message))
+        self._begin(subscriber, topic, messages, position)
+        return Subscribed(position, False)
+
+    def _begin(
+        self,
+        subscriber: Subscriber,
+        topic: Topic,
+        messages: List[Tuple[Key, WSPreparedMessage]],
+        position: Position,
+    ) -> None:
+        if not subscriber.is_open:
+            return
+        history = topic.history
+        if history is None or history.epoch != position.epoch or history.offset < position.offset:
+            epoch = "" if history is None else history.epoch
+            self._ahead.setdefault(topic.name, {})[subscriber.transport] = _Ahead(position, epoch)
+        self._local.subscribe_after(subscriber, topic, messages)
+
+    def _check_is_there(self, subscriber: Subscriber, topic: Topic) -> None:
+        if self._local.get(topic.name) is not topic:
+            raise BackplaneError(f"topic {topic.name!r} was dropped meanwhile, see max_topics")
+        check_is_new(subscriber, topic.name)

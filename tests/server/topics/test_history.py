@@ -1,0 +1,101 @@
+"""Histories: what is missed since a position, and what makes room for what."""
+
+from __future__ import annotations
+
+from typing import List, Optional
+
+from picows_codec import WSMsgType, WSPreparedMessage
+from picows_server.backplane.interface import HistoryRule, Position
+from picows_server.topics.history import Histories, Kept, TopicHistory
+from picows_server.topics.retention import KEPT_OVERHEAD
+
+
+def publish(histories: Histories, history: TopicHistory, rule: HistoryRule, count: int = 1) -> None:
+    for _ in range(count):
+        history.offset += 1
+        message = WSPreparedMessage(WSMsgType.BINARY, bytes(10))
+        histories.keep(history, rule, None, message)
+
+
+def offsets(kept: Optional[List[Kept]]) -> Optional[List[int]]:
+    return None if kept is None else [each.offset for each in kept]
+
+
+def test_what_was_missed() -> None:
+    histories, rule = Histories(None), HistoryRule(3)
+    history = histories.new()
+    epoch = history.epoch
+    assert offsets(history.since(Position(0, epoch))) == []
+    publish(histories, history, rule, 5)
+    assert history.position == Position(5, epoch)
+    found = [offsets(history.since(Position(offset, epoch))) for offset in range(-1, 7)]
+    assert found == [None, None, None, [3, 4, 5], [4, 5], [5], [], None]
+    assert history.since(Position(4, "another")) is None
+    assert offsets(history.last(2)) == [4, 5]
+    assert offsets(history.last(9)) == [3, 4, 5]
+
+
+def test_a_new_life_has_another_epoch() -> None:
+    histories = Histories(None)
+    first = histories.new()
+    assert histories.new().epoch == first.epoch
+    publish(histories, first, HistoryRule(3), 2)
+    histories.end(first)
+    assert histories.new().epoch != first.epoch
+    assert (len(histories), histories.size) == (0, 0)
+    assert Histories(None).new().epoch != first.epoch
+
+
+def test_age() -> None:
+    histories, rule, other = Histories(None), HistoryRule(10, 5.0), HistoryRule(10)
+    now = [100.0]
+    histories.clock = lambda: now[0]
+    old, new, ageless = histories.new(), histories.new(), histories.new()
+    publish(histories, ageless, other, 2)
+    publish(histories, old, rule, 2)
+    now[0] += 4.9
+    publish(histories, new, rule)
+    assert len(histories) == 5
+    now[0] += 0.2
+    publish(histories, new, rule)
+    assert [len(each.kept) for each in (old, new, ageless)] == [0, 2, 2]
+    assert histories.evicted == 0
+    now[0] += 100
+    histories.expire(rule)
+    histories.expire(other)
+    histories.expire(HistoryRule(1))
+    assert [len(each.kept) for each in (old, new, ageless)] == [0, 0, 2]
+
+
+def test_bytes() -> None:
+    """The oldest of all rules makes room."""
+    histories = Histories(4 * (KEPT_OVERHEAD + 10))
+    now = [100.0]
+    histories.clock = lambda: now[0]
+    rules = [HistoryRule(10), HistoryRule(20)]
+    topics = [histories.new(), histories.new()]
+    for number in range(6):
+        now[0] += 1
+        publish(histories, topics[number % 2], rules[number % 2])
+    assert [offsets(history.last(9)) for history in topics] == [[2, 3], [2, 3]]
+    assert (len(histories), histories.evicted) == (4, 2)
+
+
+def test_what_is_dropped_early_does_not_gather() -> None:
+    """One topic that is quiet keeps its message for ever, while others go on."""
+    histories, rule = Histories(None), HistoryRule(2)
+    quiet, busy = histories.new(), histories.new()
+    publish(histories, quiet, rule)
+    publish(histories, busy, rule, 10_000)
+    (queue,) = histories._queues.values()
+    assert len(queue.entries) < 200
+    assert len(histories) == 3
+
+
+def test_a_rule_that_changes() -> None:
+    histories = Histories(None)
+    history = histories.new()
+    publish(histories, history, HistoryRule(5), 5)
+    publish(histories, history, HistoryRule(2), 1)
+    assert offsets(history.last(9)) == [5, 6]
+    assert len(histories) == 2

@@ -1,0 +1,496 @@
+"""Topics over a backplane: what goes to an engine in memory, what comes, and what is lost."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Awaitable, Callable, List
+
+import pytest
+
+from picows_codec import WSInvalidOptionError, WSStateError, WSTransport
+from picows_server.backplane.interface import (
+    BackplaneError,
+    BackplaneFull,
+    BackplaneStats,
+    HistoryRule,
+    Position,
+    Publication,
+)
+from picows_server.topics import Topics
+from tests.support.backplanes import FakeBackplane, FakeEngine
+from tests.support.connection import Connection
+from tests.support.frames import BINARY, TEXT
+from tests.support.leaks import eventually
+
+
+def texts(connection: Connection) -> List[str]:
+    return [frame.payload.decode() for frame in connection.sent()]
+
+
+class Gateways:
+    """Two processes with one engine, and connections of each."""
+
+    def __init__(self, **options: Any) -> None:
+        self.engine = FakeEngine()
+        self.gaps: List[List[str]] = []
+        self.backplane = FakeBackplane(self.engine)
+        self.topics = Topics(self.backplane, on_gap=self.gaps.append, **options)
+        self.others = Topics(FakeBackplane(self.engine))
+        for each in (self.topics, self.others):
+            each.configure("h", history=3, envelope=numbered)
+        self.links = [Connection("server") for _ in range(2)]
+        self.other_links = [Connection("server") for _ in range(2)]
+
+    def subscribe(self, topic: str) -> None:
+        for topics, links in ((self.topics, self.links), (self.others, self.other_links)):
+            for link in links:
+                assert topics.subscribe(link.ws, topic)
+
+    def received(self) -> List[List[str]]:
+        self.engine.run()
+        return [texts(link) for link in (*self.links, *self.other_links)]
+
+
+def numbered(topic: str, payload: bytes, position: Any) -> str:
+    return f"{position.offset}:{payload.decode()}"
+
+
+def with_gateways(test: Callable[[Gateways], Awaitable[None]], **options: Any) -> None:
+    async def main() -> None:
+        gateways = Gateways(**options)
+        async with gateways.topics, gateways.others:
+            await test(gateways)
+
+    asyncio.run(main())
+
+
+def test_everybody_gets_it_through_the_engine() -> None:
+    async def test(gateways: Gateways) -> None:
+        gateways.subscribe("a")
+        assert gateways.topics.publish("a", "1") == 0
+        assert gateways.others.publish("a", b"2", BINARY, key="k") == 0
+        assert [texts(link) for link in gateways.links] == [[], []]
+        assert gateways.received() == [["1", "2"]] * 4
+        assert gateways.topics.stats().rules[""].delivered == 4
+        assert gateways.topics.stats().received == 2
+        assert gateways.topics.stats().backplane == BackplaneStats(subscriptions=1)
+        assert await gateways.topics.count_everywhere("a") == 4
+        assert await gateways.topics.count_everywhere("b") == 0
+
+    with_gateways(test)
+
+
+def test_the_one_who_is_excluded() -> None:
+    async def test(gateways: Gateways) -> None:
+        gateways.subscribe("a")
+        gateways.topics.publish("a", "1", exclude=gateways.links[0].ws)
+        gateways.topics.publish("nobody", "1", exclude=gateways.links[0].ws)
+        assert gateways.received() == [[], ["1"], ["1"], ["1"]]
+
+    with_gateways(test)
+
+
+def test_local_echo() -> None:
+    async def test(gateways: Gateways) -> None:
+        gateways.topics.configure("kept", retain=True)
+        gateways.subscribe("a")
+        gateways.subscribe("kept")
+        assert gateways.topics.publish("a", "1", exclude=gateways.links[0].ws) == 1
+        assert gateways.topics.publish("kept", "2") == 2
+        assert [texts(link) for link in gateways.links] == [["2"], ["1", "2"]]
+        assert gateways.received() == [[], [], ["1", "2"], ["1", "2"]]
+        assert gateways.topics.stats().retained == 1
+        gateways.subscribe("h")
+        assert gateways.topics.publish("h", "3") == 0  # the engine gives it its position
+        assert gateways.received() == [["1:3"]] * 4
+        assert gateways.topics.publish("nobody", "4") == 0
+
+    with_gateways(test, local_echo=True)
+
+
+def test_what_the_engine_does_not_take() -> None:
+    async def test(gateways: Gateways) -> None:
+        gateways.subscribe("a")
+        gateways.backplane.room = 0
+        for exclude in (None, gateways.links[0].ws):
+            with pytest.raises(BackplaneFull):
+                gateways.topics.publish("a", "1", exclude=exclude)
+        assert gateways.received() == [[]] * 4
+
+    with_gateways(test, local_echo=True)
+
+
+def test_first_one_in_last_one_out() -> None:
+    async def test(gateways: Gateways) -> None:
+        topics, calls = gateways.topics, gateways.backplane.calls
+        first, second = (link.ws for link in gateways.links)
+        topics.subscribe(first, "a")
+        topics.subscribe(second, "a")
+        topics.unsubscribe(first, "a")
+        topics.unsubscribe(second, "a")
+        topics.subscribe(second, "a")  # within the grace
+        assert calls == [("subscribe", "a", None)]
+        await asyncio.sleep(0.06)
+        assert calls == [("subscribe", "a", None)]
+        topics.subscribe(first, "h")
+        gateways.links[1].lose()
+        gateways.links[1].loop.run_ready()
+        topics.unsubscribe(first, "h")
+        await eventually(lambda: len(calls) == 4)
+        assert calls[1:] == [
+            ("subscribe", "h", HistoryRule(3)),
+            ("unsubscribe", "a"),
+            ("unsubscribe", "h"),
+        ]
+        assert topics.stats().topics == 0
+
+    with_gateways(test, unsubscribe_grace=0.02)
+
+
+def test_a_topic_that_makes_room() -> None:
+    async def test(gateways: Gateways) -> None:
+        ws = gateways.links[0].ws
+        for topic in ("a", "b"):
+            gateways.topics.subscribe(ws, topic)
+            gateways.topics.unsubscribe(ws, topic)
+        assert gateways.backplane.calls[-2:] == [
+            ("unsubscribe", "a"),
+            ("subscribe", "b", None),
+        ] or (gateways.backplane.calls[-2:] == [("subscribe", "b", None), ("unsubscribe", "a")])
+
+    with_gateways(test, max_topics=1)
+
+
+def test_what_comes_for_nobody() -> None:
+    async def test(gateways: Gateways) -> None:
+        gateways.topics._relay.received(Publication("a", b"x", TEXT))  # type: ignore[union-attr]
+        assert gateways.topics.stats().invalid == 0
+
+    with_gateways(test)
+
+
+def test_what_cannot_be_delivered(caplog: pytest.LogCaptureFixture) -> None:
+    async def test(gateways: Gateways) -> None:
+        gateways.subscribe("a")
+        relay: Any = gateways.topics._relay
+        relay.received(Publication("a", b"\xff", TEXT))
+        assert gateways.topics.stats().invalid == 1
+        gateways.topics.publish("a", "fine")
+        assert gateways.received() == [["fine"]] * 4
+
+    with_gateways(test)
+    assert "topic 'a': a message of the backplane cannot be delivered" in caplog.text
+
+
+def test_retained_messages_of_this_process() -> None:
+    async def test(gateways: Gateways) -> None:
+        topics = gateways.topics
+        topics.configure("kept", retain=True)
+        topics.publish("kept", "nobody is subscribed")
+        gateways.engine.run()
+        topics.subscribe(gateways.links[0].ws, "kept")
+        topics.publish("kept", "1")
+        gateways.engine.run()
+        topics.subscribe(gateways.links[1].ws, "kept")
+        assert [texts(link) for link in gateways.links] == [["1"], ["1"]]
+
+    with_gateways(test)
+
+
+# History
+
+
+def test_history_of_the_engine() -> None:
+    async def test(gateways: Gateways) -> None:
+        for number in range(5):
+            gateways.others.publish("h", str(number))
+        gateways.engine.run()
+        epoch = gateways.engine.epoch
+        first, second = gateways.links
+        found = await gateways.topics.subscribe_from(first.ws, "h", (3, epoch))
+        assert found == (Position(5, epoch), True)
+        assert await gateways.topics.subscribe_from(second.ws, "h", (1, epoch)) == (
+            Position(5, epoch),
+            False,
+        )
+        gateways.others.publish("h", "5")
+        assert gateways.received()[:2] == [["4:3", "5:4", "6:5"], ["6:5"]]
+
+    with_gateways(test)
+
+
+def test_history_of_this_process() -> None:
+    """What is known here is not asked for."""
+
+    async def test(gateways: Gateways) -> None:
+        first, second = gateways.links
+        await gateways.topics.subscribe_from(first.ws, "h")
+        for number in range(5):
+            gateways.others.publish("h", str(number))
+        gateways.engine.run()
+        asked = len(gateways.backplane.calls)
+        found = await gateways.topics.subscribe_from(second.ws, "h", (3, gateways.engine.epoch))
+        assert found.recovered
+        assert len(gateways.backplane.calls) == asked
+        gateways.topics.unsubscribe(second.ws, "h")
+        await gateways.topics.subscribe_from(second.ws, "h", last=2)
+        assert texts(second) == ["4:3", "5:4"] * 2
+        assert len(gateways.backplane.calls) == asked
+
+    with_gateways(test)
+
+
+@pytest.mark.parametrize("are_delivered", [True, False])
+@pytest.mark.parametrize("since", [None, 2])
+def test_messages_while_the_history_is_read(since: Any, are_delivered: bool) -> None:
+    """Each comes once, whether the engine's history had it, or it came live, or both."""
+
+    async def test(gateways: Gateways) -> None:
+        engine, (first, second) = gateways.engine, gateways.links
+        for number in range(3):
+            gateways.others.publish("h", str(number))
+        engine.run()
+
+        def meanwhile() -> None:
+            gateways.backplane.meanwhile = lambda: None
+            gateways.others.publish("h", "meanwhile")
+            if are_delivered:
+                engine.run()
+
+        gateways.backplane.meanwhile = meanwhile
+        position = None if since is None else (since, engine.epoch)
+        found = await gateways.topics.subscribe_from(first.ws, "h", position, last=2)
+        assert found == (Position(4, engine.epoch), since is not None)
+        await gateways.topics.subscribe_from(second.ws, "h", found.position)
+        gateways.topics.publish("h", "end", exclude=second.ws)
+        engine.run()
+        assert texts(first) == ["3:2", "4:meanwhile", "5:end"]
+        assert texts(second) == []
+
+    with_gateways(test)
+
+
+def test_a_new_life_while_the_history_is_read() -> None:
+    async def test(gateways: Gateways) -> None:
+        engine, first = gateways.engine, gateways.links[0]
+        gateways.others.publish("h", "1")
+        position = engine.position("h")
+
+        def meanwhile() -> None:
+            engine.lose_everything()
+            gateways.others.publish("h", "2")
+
+        gateways.backplane.meanwhile = meanwhile
+        found = await gateways.topics.subscribe_from(first.ws, "h", position)
+        assert found == (Position(1, "first'"), False)
+        engine.run()
+        gateways.others.publish("h", "3")
+        engine.run()
+        assert texts(first) == ["2:3"]
+
+    with_gateways(test)
+
+
+def test_retained_messages_instead_of_history() -> None:
+    async def test(gateways: Gateways) -> None:
+        topics = gateways.topics
+        topics.configure("h", history=3, retain=True)
+        first, second = gateways.links
+        topics.subscribe(first.ws, "h")
+        for number in range(5):
+            topics.publish("h", str(number), key=str(number % 2))
+        gateways.engine.run()
+        found = await topics.subscribe_from(second.ws, "h", (1, gateways.engine.epoch))
+        assert found == (Position(5, gateways.engine.epoch), False)
+        assert texts(second) == ["3", "4"]
+
+    with_gateways(test)
+
+
+def test_history_that_cannot_be_read() -> None:
+    async def test(gateways: Gateways) -> None:
+        ws = gateways.links[0].ws
+        gateways.backplane.fails = True
+        with pytest.raises(BackplaneError):
+            await gateways.topics.subscribe_from(ws, "h")
+        assert gateways.topics.of(ws) == []
+        await eventually(lambda: gateways.topics.stats().topics == 0)
+        gateways.backplane.fails = False
+        await gateways.topics.subscribe_from(ws, "h")
+        with pytest.raises(WSStateError, match="subscribed to 'h' already"):
+            await gateways.topics.subscribe_from(ws, "h")
+
+    with_gateways(test, unsubscribe_grace=0)
+
+
+def test_subscribing_that_is_cancelled() -> None:
+    async def test(gateways: Gateways) -> None:
+        ws = gateways.links[0].ws
+        task = asyncio.ensure_future(gateways.topics.subscribe_from(ws, "h"))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await eventually(lambda: gateways.topics.stats().topics == 0)
+
+    with_gateways(test, unsubscribe_grace=0)
+
+
+def test_a_connection_that_ends_while_the_history_is_read() -> None:
+    async def test(gateways: Gateways) -> None:
+        link = gateways.links[0]
+
+        def end() -> None:
+            link.lose()
+            link.loop.run_ready()
+
+        gateways.backplane.meanwhile = end
+        await gateways.topics.subscribe_from(link.ws, "h")
+        assert not (await gateways.topics.subscribe_from(link.ws, "h")).recovered
+        assert gateways.topics.stats().subscriptions == 0
+
+    with_gateways(test)
+
+
+def test_two_subscriptions_at_once() -> None:
+    async def test(gateways: Gateways) -> None:
+        ws = gateways.links[0].ws
+        results = await asyncio.gather(
+            gateways.topics.subscribe_from(ws, "h"),
+            gateways.topics.subscribe_from(ws, "h"),
+            return_exceptions=True,
+        )
+        assert [type(result).__name__ for result in results] == ["Subscribed", "WSStateError"]
+
+    with_gateways(test)
+
+
+# Gaps
+
+
+def test_gaps(caplog: pytest.LogCaptureFixture) -> None:
+    async def test(gateways: Gateways) -> None:
+        relay: Any = gateways.topics._relay
+        gateways.topics.configure("kept", retain=True)
+        for topic in ("a", "h", "kept"):
+            gateways.subscribe(topic)
+        gateways.topics.publish("kept", "old")
+        gateways.engine.run()
+        relay.gap(None, "as asked for")
+        relay.gap(["h", "unknown"], "as asked for")
+        relay.gap(["unknown"], "as asked for")
+        assert gateways.gaps == [["a", "kept"], ["h"]]
+        stats = gateways.topics.stats()
+        assert (stats.gaps, stats.retained) == (3, 0)
+
+    with_gateways(test)
+    assert "messages of 2 topics may be lost, 'a' among them: as asked for" in caplog.text
+
+
+def test_a_gap_while_the_history_is_read() -> None:
+    async def test(gateways: Gateways) -> None:
+        relay: Any = gateways.topics._relay
+        gateways.backplane.meanwhile = lambda: relay.gap(["h"], "as asked for")
+        position = Position(0, gateways.engine.epoch)
+        found = await gateways.topics.subscribe_from(gateways.links[0].ws, "h", position)
+        assert found == (position, False)
+        assert gateways.gaps == [["h"]]
+
+    with_gateways(test)
+
+
+def test_a_function_for_gaps_that_raises(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        def fail(topics: List[str]) -> None:
+            raise ValueError("as asked for")
+
+        backplane = FakeBackplane(FakeEngine())
+        async with Topics(backplane, on_gap=fail) as topics:
+            topics.subscribe(Connection("server").ws, "a")
+            backplane.receiver.gap(None, "test")
+        async with Topics(FakeBackplane(FakeEngine())) as topics:
+            topics.subscribe(Connection("server").ws, "a")
+            topics._relay.gap(None, "nobody is told")  # type: ignore[union-attr]
+
+    asyncio.run(main())
+    assert "on_gap raised an exception" in caplog.text
+
+
+def test_the_connection_to_the_engine(caplog: pytest.LogCaptureFixture) -> None:
+    async def test(gateways: Gateways) -> None:
+        assert gateways.topics.is_connected
+        gateways.backplane.receiver.connected(False, "as asked for")
+        gateways.backplane.receiver.connected(True, "again")
+        gateways.backplane.is_connected = False
+        assert not gateways.topics.is_connected
+        gateways.backplane.is_connected = True
+
+    caplog.set_level("INFO")
+    with_gateways(test)
+    assert "the backplane is not connected: as asked for" in caplog.text
+    assert "the backplane is connected: again" in caplog.text
+    assert Topics().is_connected
+
+
+# Beginning and end
+
+
+def test_before_and_after() -> None:
+    async def main() -> None:
+        topics = Topics(FakeBackplane(FakeEngine()))
+        ws: WSTransport = Connection("server").ws
+        with pytest.raises(WSStateError, match="start the topics first"):
+            topics.subscribe(ws, "a")
+        with pytest.raises(WSStateError, match="start the topics first"):
+            topics.publish("a", "x")
+        async with topics:
+            with pytest.raises(WSStateError, match="started already"):
+                await topics.start()
+            topics.subscribe(ws, "a")
+        topics.unsubscribe(ws, "a")
+        for call in (lambda: topics.subscribe(ws, "b"), lambda: topics.publish("a", "x")):
+            with pytest.raises(WSStateError, match="are closed"):
+                call()
+
+    asyncio.run(main())
+
+
+def test_an_engine_that_cannot_be_reached() -> None:
+    async def main() -> None:
+        backplane = FakeBackplane(FakeEngine())
+        backplane.fails = True
+        topics = Topics(backplane)
+        with pytest.raises(BackplaneError):
+            await topics.start()
+        backplane.fails = False
+        await topics.start()
+        await topics.close()
+        assert backplane.is_closed
+
+    asyncio.run(main())
+
+
+def test_an_engine_without_history() -> None:
+    class Forgetful(FakeBackplane):
+        supports_history = False
+
+    topics = Topics(Forgetful(FakeEngine()))
+    topics.configure("a", retain=True)
+    with pytest.raises(WSInvalidOptionError, match="history=3: Forgetful keeps no history"):
+        topics.configure("a", history=3)
+
+
+def test_a_rule_that_changes() -> None:
+    async def test(gateways: Gateways) -> None:
+        gateways.subscribe("a")
+        gateways.topics.configure("a", history=3, envelope=numbered)
+        gateways.topics.configure("a", history=3, retain=True, envelope=numbered)
+        assert gateways.backplane.calls == [
+            ("subscribe", "a", None),
+            ("unsubscribe", "a"),
+            ("subscribe", "a", HistoryRule(3)),
+        ]
+        gateways.topics.publish("a", "x")
+        assert gateways.received() == [["1:x"], ["1:x"], ["x"], ["x"]]
+
+    with_gateways(test)

@@ -1,0 +1,46 @@
+"""Retained messages: one for each key, in order, within their bytes."""
+
+from __future__ import annotations
+
+from typing import List
+
+from picows_codec import WSMsgType, WSPreparedMessage
+from picows_server.topics.retention import KEPT_OVERHEAD, Retained, Retention
+
+
+def message(size: int) -> WSPreparedMessage:
+    return WSPreparedMessage(WSMsgType.BINARY, bytes(size))
+
+
+def test_the_last_one_of_each_key() -> None:
+    retention = Retention(None)
+    retained: Retained = {}
+    first, second, third = message(1), message(2), message(3)
+    retention.keep(retained, "a", first)
+    retention.keep(retained, None, second)
+    retention.keep(retained, "a", third)
+    assert list(retained.items()) == [(None, second), ("a", third)]
+    assert (len(retention), retention.size) == (2, 5 + 2 * KEPT_OVERHEAD)
+
+
+def test_the_oldest_one_of_all_topics_makes_room() -> None:
+    retention = Retention(3 * (KEPT_OVERHEAD + 10))
+    topics: List[Retained] = [{}, {}]
+    for number in range(4):
+        retention.keep(topics[number % 2], str(number), message(10))
+    assert [list(retained) for retained in topics] == [["2"], ["1", "3"]]
+    assert (len(retention), retention.evicted) == (3, 1)
+    retention.keep(topics[0], "large", message(5000))
+    assert topics == [{}, {}]
+    assert (retention.size, retention.evicted) == (0, 5)
+
+
+def test_forgetting() -> None:
+    retention = Retention(None)
+    retained: Retained = {}
+    for key in ("a", "b", "c"):
+        retention.keep(retained, key, message(1))
+    assert retention.forget(retained, "a")
+    assert not retention.forget(retained, "a")
+    retention.forget_all(retained)
+    assert (retained, len(retention), retention.size, retention.evicted) == ({}, 0, 0, 0)
