@@ -103,6 +103,7 @@ TOGETHER: Dict[str, Dict[str, str]] = {
         "tls_failures": "what a failed TLS handshake says",
     },
     "server": {
+        "backplane.gateways": "topics of three processes over an engine that fails in every way",
         "addresses": "addresses of requests and transports",
         "batches": "batches, prepared messages and broadcast over every backend",
         "connection_log": "what the log says of a connection",

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Any, Dict, List
+
+import pytest
+
+from picows_client import WSFrame, WSListener, WSTransport, ws_connect
+from tests.support.engines import Engine, free_port
+from tests.support.gateway import WITHOUT_HISTORY
+from tests.support.receivers import until
+
+GATEWAYS, CONNECTIONS, SECONDS = 3, 300, 12.0
+
+
+class Subscriber(WSListener):
+    def __init__(self) -> None:
+        self.positioned: List[bytes] = []
+        self.plain: List[bytes] = []
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        payload = frame.get_payload_as_bytes()
+        (self.positioned if b" " in payload else self.plain).append(payload)
+
+
+class Gateway:
+    """One of the processes."""
+
+    def __init__(self, process: Any, port: int) -> None:
+        self.process = process
+        self.port = port
+
+    @classmethod
+    async def start(cls, engine: Engine, name: str) -> Gateway:
+        port = free_port()
+        arguments = ["-m", "tests.support.gateway", str(port), engine.url, name, str(SECONDS)]
+        pipe = asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, *arguments, stdin=pipe, stdout=pipe, cwd=Path(__file__).parents[3]
+        )
+        gateway = cls(process, port)
+        assert await gateway.line() == b"up\n"
+        return gateway
+
+    async def line(self) -> bytes:
+        line: bytes = await self.process.stdout.readline()
+        return line
+
+    async def said(self) -> Dict[str, Any]:
+        said: Dict[str, Any] = json.loads(await self.line())
+        return said
+
+    def go_on(self) -> None:
+        self.process.stdin.write(b"\n")
+
+
+async def disturb(engine: Engine) -> None:
+    """All that happens to an engine, one after the other."""
+    loop = asyncio.get_running_loop()
+    if engine.name != "nats":
+        for kind in ("pubsub", "normal"):
+            command = ("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
+            await loop.run_in_executor(None, engine.command, *command)
+            await asyncio.sleep(1)
+    engine.kill()
+    await asyncio.sleep(0.7)
+    await loop.run_in_executor(None, engine.start)
+    await asyncio.sleep(1.5)
+    engine.pause()
+    await asyncio.sleep(1.5)
+    engine.resume()
+
+
+async def complete(subscribers: List[Subscriber], total: int) -> None:
+    """Every subscriber gets all that was published, once, in one order."""
+    await until(lambda: all(len(each.positioned) >= total for each in subscribers))
+    first = subscribers[0].positioned
+    assert [int(each.split(b" ")[0]) for each in first] == list(range(1, total + 1))
+    assert {each.split(b" ")[1] for each in first} == {
+        b"g%d:%d" % (number, count)
+        for number in range(GATEWAYS)
+        for count in range(1, total // GATEWAYS + 1)
+    }
+    assert all(each.positioned == first for each in subscribers)
+
+
+async def all_told(gateway: Gateway, subscribers: List[Subscriber]) -> None:
+    """Without history nobody receives twice, and the losses of connections are told."""
+    gateway.go_on()
+    gaps = (await gateway.said())["gaps"]
+    assert gaps
+    assert all(names == [WITHOUT_HISTORY] for names in gaps)
+    assert all(len(set(each.plain)) == len(each.plain) for each in subscribers)
+    assert all(each.plain == subscribers[0].plain for each in subscribers)
+
+
+async def served(engine: Engine, gateways: List[Gateway]) -> None:
+    for number in range(GATEWAYS):
+        gateways.append(await Gateway.start(engine, f"g{number}"))  # noqa: PERF401
+    transports, subscribers = [], []
+    for number in range(CONNECTIONS):
+        url = f"ws://127.0.0.1:{gateways[number % GATEWAYS].port}"
+        transport, subscriber = await ws_connect(url, Subscriber)
+        transports.append(transport)
+        subscribers.append(subscriber)
+    await asyncio.sleep(0.5)  # subscribed at the engine
+    for gateway in gateways:
+        gateway.go_on()
+    await asyncio.sleep(1)
+    await disturb(engine)
+    total = sum([(await gateway.said())["published"] for gateway in gateways])
+    if engine.name != "nats":
+        await complete(subscribers, total)
+    await asyncio.sleep(1)
+    for number, gateway in enumerate(gateways):
+        await all_told(gateway, subscribers[number::GATEWAYS])
+    for transport in transports:
+        transport.disconnect()
+        await transport.wait_disconnected()
+    for gateway in gateways:
+        await gateway.process.wait()
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("name", ["valkey", "redis", "nats"])
+def test_three_gateways_and_a_bad_engine(name: str, tmp_path: Path) -> None:
+    persists = () if name == "nats" else ("--appendonly", "yes", "--appendfsync", "always")
+    engine = Engine(name, tmp_path, *persists).start()
+    gateways: List[Gateway] = []
+    try:
+        asyncio.run(served(engine, gateways))
+    finally:
+        for gateway in gateways:
+            if gateway.process.returncode is None:
+                gateway.process.kill()
+        engine.kill()

@@ -1,0 +1,68 @@
+"""A gateway with topics over an engine, as a process that tests start and kill.
+
+Arguments: port, URL of the engine, name, seconds of publishing. It says "up" when it serves, and at
+the end how much it has published and which gaps it was told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from typing import Any, List, Optional, Sequence
+
+from picows_server import WSListener, WSMsgType, WSTransport, ws_create_server
+from picows_server.backplane import NatsBackplane, Position, RedisBackplane
+from picows_server.topics import Topics
+
+__all__ = ["WITHOUT_HISTORY", "WITH_HISTORY"]
+
+WITH_HISTORY = "history.a"
+WITHOUT_HISTORY = "plain.a"
+
+
+def envelope(topic: str, payload: bytes, position: Optional[Position]) -> bytes:
+    return payload if position is None else b"%d %b" % (position.offset, payload)
+
+
+def say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+async def main(port: int, url: str, name: str, seconds: float) -> None:
+    gaps: List[List[str]] = []
+
+    def on_gap(names: Sequence[str]) -> None:
+        gaps.append(list(names))
+
+    make: Any = NatsBackplane if url.startswith("nats") else RedisBackplane
+    topics = Topics(make(url, probe_interval=0.5), on_gap=on_gap)
+    names = [WITHOUT_HISTORY]
+    if make is RedisBackplane:
+        topics.configure("history.", history=100_000, envelope=envelope)
+        names.append(WITH_HISTORY)
+
+    class Listener(WSListener):
+        def on_ws_connected(self, transport: WSTransport) -> None:
+            for each in names:
+                topics.subscribe(transport, each)
+
+    await topics.start()
+    async with ws_create_server(f"ws://127.0.0.1:{port}", Listener):
+        say("up")
+        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
+        published = 0
+        for _ in range(int(seconds / 0.2)):
+            published += 1
+            for each in names:
+                topics.publish(each, b"%b:%d" % (name.encode(), published), WSMsgType.BINARY)
+            await asyncio.sleep(0.2)
+        say(json.dumps({"published": published}))
+        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
+        say(json.dumps({"gaps": gaps}))
+    await topics.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(int(sys.argv[1]), sys.argv[2], sys.argv[3], float(sys.argv[4])))
