@@ -1,6 +1,8 @@
 # Two commands set up everything that they need, in private virtual environments:
 #   make test   lint, types, tests, C-level API and packaging on the default Python
 #   make demo   a server and a client, plain and TLS: round trips per second and latencies
+# And one serves something to look at:
+#   make market a synthetic market, live at http://127.0.0.1:8080/
 # Every other interpreter found, after the first `make test`: .venv-build/bin/tox
 
 PYTHON ?= python3
@@ -8,7 +10,7 @@ TOX := .venv-build/bin/tox
 # The same requirements as in tox.ini, so that tox has no need to install itself again.
 TOX_REQUIREMENTS := "tox>=4.23" "virtualenv<21.5"
 
-.PHONY: test demo clean
+.PHONY: test demo market clean
 
 test: $(TOX)
 	$(TOX) run -e lint,types,py,abi,packaging
@@ -22,6 +24,11 @@ demo: .venv-demo/bin/python
 	.venv-demo/bin/python tools/install_wheels.py .venv-demo/wheels
 	.venv-demo/bin/python -m pip install --quiet -r examples/requirements.txt
 	.venv-demo/bin/python -m examples.demo
+
+# For example: make market ARGS="--url ws://0.0.0.0:8080"
+market: .venv-demo/bin/python
+	.venv-demo/bin/python tools/install_wheels.py .venv-demo/wheels
+	.venv-demo/bin/python -m examples.market $(ARGS)
 
 .venv-demo/bin/python:
 	$(PYTHON) -m venv .venv-demo
