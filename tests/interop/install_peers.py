@@ -1,9 +1,9 @@
-"""Install the peers that no Python package brings: npm's ws, and the browsers.
+"""Install the peers that no Python package brings: npm's ws and axe-core, and the browsers.
 
     python tests/interop/install_peers.py DIRECTORY
 
-npm's ws goes into DIRECTORY, once for each state of node/package-lock.json, and needs Node.js with
-npm on PATH. Chromium and Firefox are Debian's packages: a root installs those that are missing,
+npm's go into DIRECTORY, once for each state of node/package-lock.json, and need Node.js with npm on
+PATH. Chromium and Firefox are Debian's packages: a root installs those that are missing,
 anybody else is told to.
 """
 

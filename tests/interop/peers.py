@@ -13,7 +13,7 @@ from typing import Dict, NoReturn, Tuple
 
 import pytest
 
-__all__ = ["environment", "find_program", "find_ws"]
+__all__ = ["environment", "find_axe", "find_program", "find_ws"]
 
 
 def environment(**more: str) -> Dict[str, str]:
@@ -27,10 +27,22 @@ def find_ws() -> Tuple[str, Path]:
     node = shutil.which("node")
     if node is None:
         _absent("Node.js")
-    modules = Path(os.environ.get("PICOWS_NODE_MODULES", "node_modules")).resolve()
+    modules = _modules()
     if not (modules / "ws" / "package.json").is_file():
         _absent("npm's ws")
     return node, modules
+
+
+def find_axe() -> Path:
+    """The script of npm's axe-core, which judges how accessible a page is; skips without it."""
+    script = _modules() / "axe-core" / "axe.min.js"
+    if not script.is_file():
+        _absent("npm's axe-core")
+    return script
+
+
+def _modules() -> Path:
+    return Path(os.environ.get("PICOWS_NODE_MODULES", "node_modules")).resolve()
 
 
 def find_program(*names: str) -> str:
