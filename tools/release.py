@@ -2,12 +2,13 @@
 
     python tools/release.py picows-codec 0.2.0
     python tools/release.py picows-codec --check picows-codec-v0.2.0
+    python tools/release.py picows-codec --notes
 
 The first command checks that the changelog is not empty, that the version is the next one, and
 that the codec's C-level API needs no higher one. Then it writes the version and the date, and
 prints which other packages need a new lower bound, and how to tag. It writes nothing if a check
-fails, and commits nothing. The second command is for the release job. Needs the package
-``packaging``.
+fails, and commits nothing. The others are for the release job: the third one prints what the
+changelog says of the newest release. Needs the package ``packaging``.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from packaging.version import InvalidVersion, Version
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tools import abi  # noqa: E402
+from tools import abi, urls  # noqa: E402
 
 PACKAGES = ("picows-codec", "picows-client", "picows-server")
 HEADING = re.compile(
@@ -50,9 +51,13 @@ def main(arguments: List[str]) -> None:
     parser.add_argument("package", choices=PACKAGES)
     parser.add_argument("version", nargs="?")
     parser.add_argument("--check", metavar="TAG", help="check that TAG is of a prepared release")
+    parser.add_argument("--notes", action="store_true", help="print the newest changes")
     options = parser.parse_args(arguments)
-    if (options.version is None) == (options.check is None):
-        parser.error("give a version, or --check and a tag")
+    if sum(map(bool, (options.version, options.check, options.notes))) != 1:
+        parser.error("give a version, or --check and a tag, or --notes")
+    if options.notes:
+        print(sections(ROOT, options.package)[0].text.strip())
+        return
     if options.check:
         problems = check(ROOT, options.package, options.check)
     else:
@@ -99,7 +104,7 @@ def check(root: Path, package: str, tag: str) -> List[str]:
     if newest.version != version or newest.date == "unreleased":
         problems.append(f"the changelog begins with {newest.version} ({newest.date})")
     problems.extend(line for line in advice(root, package, Version(version)) if "must" in line)
-    return problems
+    return problems + urls.problems(root)
 
 
 def changelog_problems(root: Path, package: str, version: Version) -> List[str]:

@@ -14,6 +14,11 @@ from tests.packaging.building import ROOT
 from tools import abi, release
 
 TODAY = "2030-01-31"
+ADDRESSES = """\
+[tool.picows.urls]
+repository = "https://example.org/picows"
+site = "https://example.org/docs"
+"""
 
 
 class Repository:
@@ -23,6 +28,7 @@ class Repository:
         self.root = root
         derived = shutil.ignore_patterns("*.so", "*.pyd", "__pycache__", "native", "*.pyx")
         shutil.copytree(str(ROOT / "packages"), str(root / "packages"), ignore=derived)
+        (root / "pyproject.toml").write_text(ADDRESSES, "utf-8")
         for package in release.PACKAGES:
             note = "- C-level API, epoch 1, level 1\n" if package == "picows-codec" else "- All\n"
             self.write_changelog(package, f"## 0.1.0 (2029-01-01)\n\n{note}")
@@ -77,6 +83,20 @@ def test_a_release(repository: Repository, capsys: pytest.CaptureFixture[str]) -
     assert release.check(repository.root, "picows-client", "picows-client-v0.2.0") == []
     [problem] = release.check(repository.root, "picows-client", "picows-client-v0.3.0")
     assert problem == "the tag is picows-client-v0.3.0, but picows-client is 0.2.0"
+
+
+def test_a_release_needs_addresses(repository: Repository) -> None:
+    """Those that a checkout has until somebody publishes it belong to nobody."""
+    path = repository.root / "pyproject.toml"
+    path.write_text(ADDRESSES.replace("example.org/docs", "picows.example/docs"), "utf-8")
+    problems = release.check(repository.root, "picows-client", "picows-client-v0.1.0")
+    assert problems == ["pyproject.toml has no site yet: https://picows.example/docs"]
+
+
+def test_notes_of_a_release(capsys: pytest.CaptureFixture[str]) -> None:
+    release.main(["picows-client", "--notes"])
+    newest = release.sections(ROOT, "picows-client")[0]
+    assert capsys.readouterr().out == f"{newest.text.strip()}\n"
 
 
 @pytest.mark.parametrize(
@@ -174,13 +194,3 @@ def test_command() -> None:
         outcome = subprocess.run([*command, *arguments], capture_output=True, check=False)
         assert outcome.returncode == 2
         assert b"give a version, or --check and a tag" in outcome.stderr
-
-
-@pytest.mark.parametrize("package", release.PACKAGES)
-def test_every_package_has_its_workflow(package: str) -> None:
-    name = package.partition("-")[2]
-    text = (ROOT / ".github" / "workflows" / f"release-{name}.yml").read_text("utf-8")
-    assert f'tags: ["{package}-v*"]' in text
-    assert f"tools/release.py {package} --check" in text
-    others = [other for other in release.PACKAGES if other != package]
-    assert not any(other in text for other in others)
