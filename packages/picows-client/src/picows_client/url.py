@@ -20,9 +20,10 @@ _HTTP_TWINS = {"ws": "http", "wss": "https"}
 class WSURL:
     """The parts of a URL: of a server (``ws``, ``wss``) or, in ``socket_factory``, of a proxy.
 
-    ``host`` is a name in its ASCII (IDNA) form, an IPv4 address, or an IPv6 address without
-    brackets, with its zone if it has one. ``path`` and ``query`` are percent-encoded; there is
-    no query if it is empty. ``username`` and ``password`` are decoded.
+    ``scheme`` is in lower case. ``port`` is that of the scheme if the URL has none. ``host`` is a
+    name in its ASCII (IDNA) form, an IPv4 address, or an IPv6 address without brackets, with its
+    zone if it has one. ``path`` and ``query`` are percent-encoded; there is no query if it is
+    empty. ``username`` and ``password`` are decoded.
     """
 
     scheme: str

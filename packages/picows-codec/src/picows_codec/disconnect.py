@@ -47,7 +47,7 @@ class WSCloseInfo:
     """Code and reason of a CLOSE frame (RFC 6455, 5.5.1).
 
     ``code`` is a :class:`WSCloseCode` where it has a name, ``NO_STATUS_RECEIVED`` for an empty
-    frame.
+    frame. ``reason`` is "" if there is none.
     """
 
     code: int
@@ -64,12 +64,13 @@ class WSCloseInfo:
 class WSDisconnectCause:
     """Why a connection ended.
 
-    ``exception`` is the error behind it, if there is one. ``unsent_bytes`` is how much of what
-    was sent (frames, headers included) had not been handed to the operating system; 0 after an
-    orderly close. It is exact on ``picows_codec.stream``. Other transports (TLS, an event loop's
-    own) drop their queues before they report a lost connection: what they held then is counted
-    only where this side dropped the connection. ``close`` is the CLOSE frame that ended it, if one
-    did: the peer's (PEER_CLOSE), else the one that this side sent.
+    ``kind`` says who or what ended it. ``exception`` is the error behind it, if there is one.
+    ``unsent_bytes`` is how much of what was sent (frames, headers included) had not been handed to
+    the operating system; 0 after an orderly close. It is exact on ``picows_codec.stream``. Other
+    transports (TLS, an event loop's own) drop their queues before they report a lost connection:
+    what they held then is counted only where this side dropped the connection. ``close`` is the
+    CLOSE frame that ended it, if one did: the peer's (PEER_CLOSE), else the one that this side
+    sent.
     """
 
     kind: WSDisconnectKind
@@ -106,9 +107,10 @@ class WSDisconnectCause:
 
 @dataclass(frozen=True)
 class WSCloseHandshake:
-    """The CLOSE frames of a connection: received, sent (None if there was none).
+    """The CLOSE frames of a connection.
 
-    ``recv_then_sent``: the received one came first.
+    ``recv`` was received and ``sent`` was sent; None if there was none. ``recv_then_sent``: the
+    received one came first.
     """
 
     recv: Optional[WSCloseInfo]

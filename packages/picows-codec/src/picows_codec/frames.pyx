@@ -74,7 +74,7 @@ cdef class WSMessage:
     Its payload lies in the receive buffer or in a block of its own, not in a Python object:
     the getters make one when they are called. A message, or a memoryview of it, may be kept after
     the callback: it stays valid and then owns its bytes. Any thread may use it, also during the
-    callback.
+    callback. ``payload_size``: bytes. ``wire_opcode``: the opcode as an int.
     """
 
     def __cinit__(self):

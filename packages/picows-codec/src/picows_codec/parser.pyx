@@ -42,7 +42,7 @@ cdef class WSFrameParser:
     as tuples ``(opcode, fin, payload)`` with ``payload`` as bytes, unmasked. It checks all that
     an endpoint checks and raises :class:`WSProtocolError` with the close code; frames that were
     complete before the violation are in the exception's ``frames``. After an error, or after a
-    CLOSE frame (RFC 6455, 5.5.1: nothing follows it), further bytes are ignored.
+    CLOSE frame (RFC 6455, 5.5.1: nothing follows it), further bytes are ignored: ``finished``.
 
     :param is_server: True expects masked frames, False unmasked ones (RFC 6455, 5.1).
     :param max_frame_size: bytes; 0 means unlimited, as for the other limits.

@@ -63,7 +63,7 @@ cdef class WSPreparedMessage(_Sendable):
     :raises BufferError: a buffer that is not contiguous.
     :raises UnicodeEncodeError: a str with surrogates.
 
-    ``payload_size``: bytes.
+    ``payload_size``: bytes. ``wire_opcode``: the opcode as an int.
     """
 
     def __cinit__(self, opcode=_MISSING, payload=_MISSING):

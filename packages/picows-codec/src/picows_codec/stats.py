@@ -23,9 +23,12 @@ class WSConnectionStats:
     last_heard: float
     #: Seconds of the last round trip that was measured, by a ping of the library; None: none was.
     rtt: Optional[float]
+    #: Messages, each counted with its first frame.
     messages_received: int
     messages_sent: int
+    #: Frames, with PING, PONG and CLOSE.
     frames_received: int
     frames_sent: int
+    #: Bytes of frames with their headers, and of the opening handshake.
     bytes_received: int
     bytes_sent: int

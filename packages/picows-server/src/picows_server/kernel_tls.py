@@ -16,7 +16,7 @@ _MODULE = "/sys/module/tls"
 
 
 class WSKernelTls(NamedTuple):
-    """Which directions of a connection the kernel encrypts."""
+    """Which directions of a connection the kernel encrypts: ``sends``, ``receives``."""
 
     sends: bool
     receives: bool

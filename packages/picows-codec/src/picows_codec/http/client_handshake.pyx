@@ -65,7 +65,7 @@ cdef class ClientHandshake(OpeningHandshake):
     ``extra_headers``: mapping or pairs. ``subprotocols``: names to offer, best first.
 
     A bad argument raises :exc:`WSInvalidOptionError` or :exc:`TypeError`; no argument can add a
-    line to the request.
+    line to the request. ``request`` is the :class:`WSUpgradeRequest`, from the beginning on.
     """
 
     def __init__(

@@ -56,7 +56,7 @@ cdef tuple _WITHOUT_BODY = (204, 205, 304)
 cdef class WSUpgradeRequest:
     """The request that opens a connection (RFC 6455, 4.1), as it was sent or received.
 
-    Read-only. Only the bytes of the head are kept until ``headers`` is used.
+    Read-only. Only the bytes of the head are kept until ``headers`` is used: ``raw_header``.
 
     ``remote_address`` and ``local_address`` are those of the connection's sockets, known before
     the listener factory is called: ``(host, port)``, four items for IPv6, a path for Unix sockets
@@ -221,6 +221,10 @@ cdef class WSUpgradeResponse:
     one thread at a time. The library adds the headers that decide about the upgrade or the length
     of the message (Upgrade, Connection, Sec-WebSocket-..., Content-Length, Transfer-Encoding) when
     it sends the response; they cannot be passed.
+
+    ``status``, ``reason`` and ``version`` are those of the status line, ``subprotocol`` the chosen
+    one or None. ``body`` is None if there is none. ``raw_header`` has the bytes of the head, as
+    received or sent.
     """
 
     def __init__(self):

@@ -47,6 +47,8 @@ class Record:
 
     ``kind``: ``"open"``, ``"data"`` or ``"end"``. ``connection``: a number in this file.
     ``time_ns``: wall time, as ``time.time_ns()``; ``monotonic_ns``: as ``time.monotonic_ns()``.
+    Of ``"data"``: ``direction``, ``data``, and whether these are the head of an opening handshake
+    (``is_handshake``), which has no secrets. Of ``"open"`` and ``"end"``: ``facts``.
     """
 
     kind: str

@@ -38,7 +38,11 @@ _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
 
 @dataclass(frozen=True)
 class Frame:
-    """A frame as it was on the wire, its payload unmasked."""
+    """A frame as it was on the wire, its payload unmasked.
+
+    ``opcode``, ``payload`` and ``fin`` are those of RFC 6455, 5.2. ``rsv`` has the reserved bits:
+    RSV1 is 4, RSV2 is 2, RSV3 is 1. ``key`` is the masking key, None if the frame was not masked.
+    """
 
     opcode: int
     payload: bytes = b""

@@ -71,7 +71,8 @@ class UvicornProtocol(ASGIHost, WSEndpoint, asyncio.BufferedProtocol):
     ``close_timeout``: seconds that a peer has to answer our CLOSE; None: no limit. May be set on an
     object or a subclass. ``compression``: parameters of permessage-deflate, which a subclass may
     set; below 256 bytes nothing is compressed, because that takes several times as long as all the
-    rest and saves no packet. All methods belong to the thread of the event loop.
+    rest and saves no packet. ``transport``: asyncio's, for uvicorn. All methods belong to the
+    thread of the event loop.
     """
 
     transport: Any = None
