@@ -1,6 +1,7 @@
 # Each command sets up everything that it needs, in a private virtual environment:
 #   make test   lint, types, tests, C-level API and packaging on the default Python
 #   make demo   a server and a client, plain and TLS: round trips per second and latencies
+#   make docs   the documentation site, in site/; every warning is an error
 #   make dev    .venv-dev: wheels of this checkout, what the tests import, linters (CONTRIBUTING.md)
 #   make market a synthetic market, live at http://127.0.0.1:8080/
 # Every other interpreter found, after the first `make test`: .venv-build/bin/tox
@@ -33,6 +34,11 @@ market: .venv-demo/bin/python
 .venv-demo/bin/python:
 	$(PYTHON) -m venv .venv-demo
 
+# The wheels are those of the tests; site/index.html can be opened without a web server.
+.PHONY: docs
+docs: $(TOX)
+	$(TOX) run -e docs
+
 .PHONY: dev
 dev: .venv-dev/bin/python
 	.venv-dev/bin/python tools/install_wheels.py .venv-dev/wheels
@@ -42,7 +48,7 @@ dev: .venv-dev/bin/python
 	$(PYTHON) -m venv .venv-dev
 
 clean:
-	rm -rf .venv-build .venv-demo .venv-dev .tox .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv-build .venv-demo .venv-dev .tox .mypy_cache .ruff_cache .pytest_cache .hypothesis site docs/reference/*.rst
 	find packages tests tools examples -name __pycache__ -type d -prune -exec rm -rf {} +
 	rm -f packages/*/src/*/*.c packages/*/src/*/*.so packages/*/src/*/*.pyd
 

@@ -61,11 +61,14 @@ def test_readme_of_a_wheel_has_no_relative_link(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [*SHOWN_ON_THE_INDEX, *COMMUNITY])
-def test_links_to_the_repository_lead_somewhere(name: str) -> None:
-    repository, _ = urls.addresses(ROOT)
+def test_links_to_repository_and_site_lead_somewhere(name: str) -> None:
+    repository, site = urls.addresses(ROOT)
     for groups in links(name):
         link = "".join(groups).partition("#")[0]
-        if link.startswith(f"{repository}/"):
+        if link.startswith(f"{site}/"):
+            page = link[len(site) + 1 :] or "index.html"
+            assert (ROOT / "docs" / page).with_suffix(".md").is_file(), link
+        elif link.startswith(f"{repository}/"):
             kind, _, rest = link[len(repository) + 1 :].partition("/")
             if kind in {"blob", "tree"}:
                 assert (ROOT / rest.partition("/")[2]).exists(), link

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import List
+from typing import Iterator, List, Tuple
 
 from picows_codec.connection.state import TRANSITIONS, allows
 
@@ -17,15 +17,18 @@ BEGIN, END = "<!-- states: begin -->\n", "<!-- states: end -->\n"
 EVERYWHERE = {"ABORTS": "ABORTED", "ENDS": "CLOSED", "FAILS": "FAILING"}
 
 
+def drawn_transitions() -> Iterator[Tuple[str, str, str]]:
+    """Yield a state, an event and the state that follows, for each arrow that is drawn."""
+    for state, events in TRANSITIONS.items():
+        drawn = [event for event in events if event not in EVERYWHERE]
+        for event in drawn or sorted(events.keys() & {"ENDS"}):
+            yield state, event.lower().replace("_", " "), events[event]
+
+
 def diagram() -> str:
     """Return the lines between the markers: the arrows, and what each state allows."""
     lines = ["```mermaid", "stateDiagram-v2", "    [*] --> CONNECTING"]
-    for state, events in TRANSITIONS.items():
-        drawn = [event for event in events if event not in EVERYWHERE]
-        lines += [
-            f"    {state} --> {events[event]}: {event.lower().replace('_', ' ')}"
-            for event in drawn or sorted(events.keys() & {"ENDS"})
-        ]
+    lines += [f"    {state} --> {then}: {event}" for state, event, then in drawn_transitions()]
     lines += ["    CLOSED --> [*]", "```", ""]
     lines += ["Possible nearly everywhere, and drawn only where no other arrow leads on:", ""]
     for event, following in EVERYWHERE.items():

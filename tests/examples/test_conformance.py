@@ -1,4 +1,4 @@
-"""docs/conformance.md names tests that exist, and results and options that are so."""
+"""docs/conformance.md and security.md name tests that exist, and options that are so."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from picows_server import ws_create_server
 from tests.examples.conftest import ROOT
 
 DOCUMENT = (ROOT / "docs" / "conformance.md").read_text("utf-8")
-NAMED = sorted(set(re.findall(r"`([\w/]+\.py)::(\w+)`", DOCUMENT)))
+SECURITY = (ROOT / "docs" / "security.md").read_text("utf-8")
+NAMED = sorted(set(re.findall(r"`([\w/]+\.py)::(\w+)`", DOCUMENT + SECURITY)))
 
 UNITS = {"": 1, " MiB": 1 << 20, " KiB": 1 << 10, " s": 1}
 

@@ -16,7 +16,7 @@ from tests.examples.conftest import ROOT, Examples
 
 DOCUMENTS = sorted(
     path
-    for pattern in ("*.md", "docs/*.md", "*/README.md", "*/*/README.md")
+    for pattern in ("*.md", "docs/**/*.md", "*/README.md", "*/*/README.md")
     for path in ROOT.glob(pattern)
 )
 
@@ -99,22 +99,30 @@ def blocks(document: Path) -> List[str]:
     return re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
+def programs_at_9001(document: Path) -> List[str]:
+    """The programs that are one half of a pair, which meet at this port."""
+    return [
+        block
+        for block in blocks(document)
+        if "asyncio.run(main(" in block and "ws://127.0.0.1:9001" in block
+    ]
+
+
 def quick_starts() -> Dict[str, List[str]]:
     """Client and server, as the documents have them."""
     found: Dict[str, List[str]] = {"client": [], "server": []}
     for document in DOCUMENTS:
-        for block in blocks(document):
-            if "asyncio.run(main(" in block and "class ClientListener" in block:
+        for block in programs_at_9001(document):
+            if "class ClientListener" in block:
                 found["client"].append(block)
-            elif "asyncio.run(main(" in block and "class ServerClientListener" in block:
+            elif "class ServerClientListener" in block:
                 found["server"].append(block)
     return found
 
 
 def coroutine_starts() -> Dict[str, List[str]]:
     """Client and server with coroutines."""
-    every = [block for document in DOCUMENTS for block in blocks(document)]
-    programs = [block for block in every if "asyncio.run(main(" in block]
+    programs = [block for document in DOCUMENTS for block in programs_at_9001(document)]
     return {
         "client": [block for block in programs if "picows_client import connect\n" in block],
         "server": [block for block in programs if "picows_server import serve\n" in block],
@@ -148,13 +156,16 @@ def test_quick_starts_are_shown() -> None:
     shown = {path.relative_to(ROOT).as_posix(): "".join(blocks(path)) for path in DOCUMENTS}
     assert "class ClientListener(WSListener)" in shown["README.md"]
     assert "class ServerClientListener(WSListener)" in shown["README.md"]
-    assert len(PROGRAMS["client"]) == len(PROGRAMS["server"]) == 2
+    assert {kind: len(programs) for kind, programs in PROGRAMS.items()} == {
+        "client": 4,
+        "server": 3,
+    }
     for programs in (*PROGRAMS.values(), *COROUTINES.values()):
         for program in programs:
             assert same_program(program, programs[0])
             assert "._transport" not in program
     assert "def echo(ws)" in shown["README.md"]
-    assert len(COROUTINES["client"]) == len(COROUTINES["server"]) == 2
+    assert {kind: len(found) for kind, found in COROUTINES.items()} == {"client": 4, "server": 3}
 
 
 def write_program(directory: Path, name: str, program: str, port: int, loop_kind: str) -> Path:
