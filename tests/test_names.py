@@ -109,4 +109,11 @@ def test_words_to_avoid() -> None:
 
 def test_texts_are_found() -> None:
     names = {path.name for path in texts()}
-    assert {"README.md", "guide.md", "sender.pyx", "frame_header.pxd", "cpu.c", "tox.ini"} <= names
+    assert {
+        "README.md",
+        "sending.md",
+        "sender.pyx",
+        "frame_header.pxd",
+        "cpu.c",
+        "tox.ini",
+    } <= names

@@ -21,7 +21,7 @@ from typing import Any, Dict, List, Sequence
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "packages" / "picows-codec" / "src"
 ROOM = SOURCE / "picows_codec"
-GUIDE = ROOT / "docs" / "guide.md"
+GUIDE = ROOT / "docs" / "guide" / "options.md"
 
 C_TYPES = {
     "Deflate": "object",

@@ -46,7 +46,7 @@ def test_a_new_row_is_written_everywhere(path: Path) -> None:
         "options.pyi": "    def later(self) -> float | None: ...\n",
         "option_types.py": "    later: Optional[float]\n"
         '    """Seconds of ``it``. Default: 1.5; server: None."""\n',
-        "guide.md": "| `later` | 1.5; server: None | seconds of `it` | none | none |\n",
+        "options.md": "| `later` | 1.5; server: None | seconds of `it` | none | none |\n",
     }
     assert expected[path.name] in text
     assert "max_frame_size" not in text.partition("later")[2].partition("\n\n")[0]

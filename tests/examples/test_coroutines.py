@@ -18,12 +18,11 @@ from tests.examples.conftest import ROOT
 ANY_PORT = "ws://127.0.0.1:0"
 
 
-def programs(document: str, heading: str) -> List[Dict[str, Any]]:
-    """What each program below a heading defines."""
+def programs(document: str) -> List[Dict[str, Any]]:
+    """What each program of a page defines."""
     text = (ROOT / "docs" / document).read_text("utf-8")
-    section = text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     found = []
-    for block in re.findall(r"^```python\n(.*?)^```$", section, re.MULTILINE | re.DOTALL):
+    for block in re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
         names: Dict[str, Any] = {"__name__": document}
         exec(compile(block, document, "exec"), names)
         found.append(names)
@@ -34,9 +33,9 @@ def the_one_with(name: str, names: List[Dict[str, Any]], which: int = 0) -> Any:
     return [each for each in names if name in each][which][name]
 
 
-GUIDE = programs("guide.md", "Coroutines")
-OF_WEBSOCKETS = programs("migrating.md", "websockets")
-OF_AIOHTTP = programs("migrating.md", "aiohttp")
+GUIDE = programs("guide/coroutines.md")
+OF_WEBSOCKETS = programs("coming-from/websockets.md")
+OF_AIOHTTP = programs("coming-from/aiohttp.md")
 echo = the_one_with("echo", GUIDE)
 
 

@@ -1,4 +1,4 @@
-"""Every public name of picows 2.3.1 is the same, or docs/migrating.md has a line on it.
+"""Every public name of picows 2.3.1 is the same, or docs/coming-from/picows.md has a line.
 
 What picows 2.3.1 has is written down below: names, and of functions the parameters with defaults.
 """
@@ -17,7 +17,7 @@ from picows_client import WSURL, WSCloseInfo
 from picows_codec import WSAutoPingStrategy, WSCloseHandshake
 from tests.examples.conftest import ROOT
 
-TEXT = (ROOT / "docs" / "migrating.md").read_text("utf-8")
+TEXT = (ROOT / "docs" / "coming-from" / "picows.md").read_text("utf-8")
 
 REQUIRED = inspect.Parameter.empty
 IDLE = WSAutoPingStrategy.PING_WHEN_IDLE

@@ -1,4 +1,4 @@
-"""docs/migrating.md has every name of websockets and aiohttp, and only names of ours that exist."""
+"""docs/coming-from has every name of websockets and aiohttp, and only names of ours that exist."""
 
 from __future__ import annotations
 
@@ -35,7 +35,10 @@ aiohttp = pytest.importorskip("aiohttp")
 web = pytest.importorskip("aiohttp.web")
 websockets = pytest.importorskip("websockets")
 
-TEXT = (ROOT / "docs" / "migrating.md").read_text("utf-8")
+TEXT = "".join(
+    (ROOT / "docs" / "coming-from" / f"{library}.md").read_text("utf-8")
+    for library in ("websockets", "aiohttp", "picows")
+)
 
 
 def tables() -> Iterator[Tuple[str, str, str]]:
