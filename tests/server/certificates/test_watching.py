@@ -122,7 +122,7 @@ async def test_files_that_were_replaced_before(authority: Authority, files: File
     context = files.context()
     files.replace("new.example")
     async with watched(context):
-        assert authority.name_shown(context) == "new.example"
+        await eventually(lambda: authority.name_shown(context) == "new.example")
 
 
 async def test_the_same_contents_written_again(
@@ -189,6 +189,27 @@ async def test_symbolic_links_of_kubernetes(authority: Authority, tmp_path: Path
         assert watch.check() == 0
 
 
+async def test_a_chain_that_is_still_written(authority: Authority, files: Files) -> None:
+    """A chain without its last certificates is a whole one for OpenSSL, but not for clients."""
+    context = files.context()
+    logger = logging.getLogger("picows.server")
+    async with watched(context) as watch:
+        (each,) = watch._watched
+        chain, key = authority.pair("new.example")
+        shutil.copy(key, files.keyfile)
+        shutil.copy(chain, files.certfile)
+        assert not each.look(logger)
+        assert each.is_unsettled
+        assert authority.name_shown(context) == "old.example"
+        intermediate, _ = authority.pair("intermediate.example")
+        files.certfile.write_bytes(chain.read_bytes() + intermediate.read_bytes())
+        assert not each.look(logger)
+        assert authority.name_shown(context) == "old.example"
+        assert each.look(logger)
+        assert not each.is_unsettled
+        assert authority.name_shown(context) == "new.example"
+
+
 async def test_half_of_a_pair(
     authority: Authority, files: Files, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -198,6 +219,7 @@ async def test_half_of_a_pair(
         (each,) = watch._watched
         chain, key = authority.pair("new.example")
         shutil.copy(key, files.keyfile)
+        each.look(logging.getLogger("picows.server"))
         each.look(logging.getLogger("picows.server"))
         assert each.is_doubtful
         shutil.copy(chain, files.certfile)

@@ -53,13 +53,15 @@ def watch_certificates(
 
     ``interval``: seconds between two looks. The contents are compared, so every way to replace
     files is seen: in place, by renaming, by symbolic links as in Kubernetes. New contents are
-    proven as by :func:`reload_certificate`. While they are no good (a file is missing, the
+    looked at again after a second, because somebody may be writing them; if they are the same then,
+    they are proven as by :func:`reload_certificate`. While they are no good (a file is missing, the
     certificate is new and the key still old) the old pair is used, and the log gets one warning
     for each reason. It gets a line for each certificate that was replaced.
 
-    ``sighup``: look also when the process gets SIGHUP, where that exists. A handler of yours is
-    left alone, and should call :meth:`WSCertificateWatch.check`. Without a watch SIGHUP ends the
-    process, and does so again after the last one of a loop was closed.
+    ``sighup``: look also when the process gets SIGHUP, where that exists, and take what is found at
+    once. A handler of yours is left alone, and should call :meth:`WSCertificateWatch.check`.
+    Without a watch SIGHUP ends the process, and does so again after the last one of a loop was
+    closed.
 
     ``logger_name``: a name below ``picows.``, or a logger; None is ``"server"``.
 
@@ -144,6 +146,7 @@ class WSCertificateWatch:
     def check(self) -> int:
         """Look at the files now; returns how many certificates were replaced.
 
+        They must be complete: what is found is used at once.
         Errors are logged, also those that were logged before, and not raised.
         """
         if self._is_closed:
@@ -171,7 +174,7 @@ class WSCertificateWatch:
         for each in self._watched:
             each.look(self._logger)
         delay = self._interval
-        if any(each.is_doubtful for each in self._watched):
+        if any(each.is_doubtful or each.is_unsettled for each in self._watched):
             delay = min(delay, _SECOND_LOOK)
         self._timer = self._loop.call_later(delay, self._look)
 
@@ -185,15 +188,24 @@ class _Watched:
         # The last problem. One that is seen the first time may be over soon.
         self._problem: Optional[str] = None
         self.is_doubtful = False
+        # New contents that were seen once may be half-written: a chain without its last
+        # certificates looks like a whole one.
+        self._seen: Optional[int] = None
+        self.is_unsettled = False
 
     def look(self, logger: Logger, *, is_asked: bool = False) -> bool:
         """Replace the certificate if the files have another one; returns whether they had."""
         files = self._files
         try:
             contents = files.read()
-            if hash(contents) == files.mark:
+            mark = hash(contents)
+            if mark == files.mark:
                 self._problem = None
-                self.is_doubtful = False
+                self.is_doubtful = self.is_unsettled = False
+                return False
+            self.is_unsettled = mark != self._seen and not is_asked
+            self._seen = mark
+            if self.is_unsettled:
                 return False
             kind = files.kind
             expiry = replace_certificate(self._context, files, contents)
