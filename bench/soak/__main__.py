@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import sys
 import time
 
@@ -12,12 +11,14 @@ from bench.soak import __doc__ as package_doc
 from bench.soak.kinds import KINDS
 from bench.soak.listeners import THINK_TIME
 from bench.soak.messages import Tally
-from bench.soak.process import allow_descriptors, descriptors, memory, watched_log
+from bench.soak.process import (
+    allow_descriptors,
+    check_remains,
+    descriptors,
+    memory,
+    watched_log,
+)
 from bench.soak.run import Soak
-from picows_codec import WSTransport
-
-# How many more descriptors may be open at the end: logging, the loop's own.
-DESCRIPTORS_LEFT = 3
 
 
 async def soak_once(connections: int, seconds: float, seed: int) -> Tally:
@@ -26,14 +27,7 @@ async def soak_once(connections: int, seconds: float, seed: int) -> Tally:
     before = descriptors()
     with watched_log(soak.tally):
         await soak.run()
-    await asyncio.sleep(THINK_TIME[1] + 0.2)  # timers of clients that were about to send
-    gc.collect()
-    left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-    soak.tally.check(not left, "tasks left:", left[:3])
-    transports = sum(type(found) is WSTransport for found in gc.get_objects())
-    soak.tally.check(not transports, "transports left:", transports)
-    more = descriptors() - before
-    soak.tally.check(more <= DESCRIPTORS_LEFT, "descriptors left:", more)
+    await check_remains(soak.tally, before, THINK_TIME[1])
     return soak.tally
 
 

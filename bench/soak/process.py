@@ -1,14 +1,20 @@
-"""What this process has: memory, descriptors, a log."""
+"""What this process has: memory, descriptors, a log; what a soak test leaves of them."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import gc
 import logging
 import os
 import sys
-from typing import Iterator
+from typing import Callable, Iterator, NamedTuple
 
 from bench.soak.messages import Tally
+from picows_codec import WSTransport
+
+# How many more descriptors may be open at the end: logging, the loop's own.
+DESCRIPTORS_LEFT = 3
 
 
 def memory() -> float:
@@ -39,22 +45,45 @@ def allow_descriptors(wanted: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-class ErrorLog(logging.Handler):
-    """Counts what picows logs as an error."""
+class Remains(NamedTuple):
+    """What there is more than before a soak test."""
 
-    def __init__(self, tally: Tally) -> None:
+    tasks: int
+    descriptors: int
+
+
+async def check_remains(tally: Tally, descriptors_before: int, longest_pause: float) -> Remains:
+    """Note what is left of a soak test whose clients pause for up to so many seconds."""
+    await asyncio.sleep(longest_pause + 0.2)  # timers of clients that were about to send
+    gc.collect()
+    left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    tally.check(not left, "tasks left:", left[:3])
+    transports = sum(type(found) is WSTransport for found in gc.get_objects())
+    tally.check(not transports, "transports left:", transports)
+    more = descriptors() - descriptors_before
+    tally.check(more <= DESCRIPTORS_LEFT, "descriptors left:", more)
+    return Remains(len(left), more)
+
+
+class WarningLog(logging.Handler):
+    """Notes what picows logs as a warning or an error, unless it is expected."""
+
+    def __init__(self, tally: Tally, is_expected: Callable[[logging.LogRecord], bool]) -> None:
         super().__init__(logging.WARNING)
         self._tally = tally
+        self._is_expected = is_expected
 
     def emit(self, record: logging.LogRecord) -> None:
         """Note it."""
-        self._tally.check(False, "logged:", record.getMessage())
+        self._tally.check(self._is_expected(record), "logged:", record.getMessage())
 
 
 @contextlib.contextmanager
-def watched_log(tally: Tally) -> Iterator[None]:
-    """Errors that are logged within are violations."""
-    handler = ErrorLog(tally)
+def watched_log(
+    tally: Tally, is_expected: Callable[[logging.LogRecord], bool] = lambda _: False
+) -> Iterator[None]:
+    """Warnings and errors that are logged within are violations."""
+    handler = WarningLog(tally, is_expected)
     logger = logging.getLogger("picows")
     logger.addHandler(handler)
     try:

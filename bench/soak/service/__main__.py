@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import json
 import logging
 import sys
@@ -14,28 +13,13 @@ from pathlib import Path
 from typing import Any, Dict
 
 from bench.soak.messages import Tally
-from bench.soak.process import allow_descriptors, descriptors
+from bench.soak.process import allow_descriptors, check_remains, descriptors, watched_log
 from bench.soak.service import __doc__ as package_doc
 from bench.soak.service.clients import THINK_TIME
 from bench.soak.service.run import ServiceSoak
-from picows_codec import WSTransport
 
 OUTPUT = Path(__file__).resolve().parents[2] / "results" / "soak.json"
 SPARE = 500  # descriptors beyond the connections
-DESCRIPTORS_LEFT = 3
-
-
-class ClientLog(logging.Handler):
-    """What the clients log as a warning is a violation unless the service is stopped."""
-
-    def __init__(self, soak: ServiceSoak) -> None:
-        super().__init__(logging.WARNING)
-        self._soak = soak
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Note it."""
-        is_expected = self._soak.is_stopped and record.levelno == logging.WARNING
-        self._soak.tally.check(is_expected, "a client logs:", record.getMessage())
 
 
 async def soak_once(arguments: argparse.Namespace, folder: Path) -> Dict[str, Any]:
@@ -47,21 +31,11 @@ async def soak_once(arguments: argparse.Namespace, folder: Path) -> Dict[str, An
     before = descriptors()
     seconds = arguments.minutes * 60
     soak = ServiceSoak(arguments.connections, seconds, arguments.period * 60, folder, tally)
-    handler = ClientLog(soak)
-    logging.getLogger("picows").addHandler(handler)
     started = time.monotonic()
-    try:
+    # Clients may warn of a service that is stopped.
+    with watched_log(tally, lambda record: soak.is_stopped and record.levelno == logging.WARNING):
         await soak.run()
-    finally:
-        logging.getLogger("picows").removeHandler(handler)
-    await asyncio.sleep(THINK_TIME[1] + 0.2)  # timers of clients that were about to send
-    gc.collect()
-    left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-    tally.check(not left, "tasks left:", left[:3])
-    transports = sum(type(found) is WSTransport for found in gc.get_objects())
-    tally.check(not transports, "transports left:", transports)
-    more = descriptors() - before
-    tally.check(more <= DESCRIPTORS_LEFT, "descriptors left:", more)
+    remains = await check_remains(tally, before, THINK_TIME[1])
     soak.check_memory()
     return {
         "when": time.strftime("%Y-%m-%d", time.gmtime()),
@@ -71,8 +45,8 @@ async def soak_once(arguments: argparse.Namespace, folder: Path) -> Dict[str, An
         "seconds": round(time.monotonic() - started, 1),
         "counts": dict(sorted(tally.counts.items())),
         "memory": soak.series.figures(),
-        "descriptors_left": more,
-        "tasks_left": len(left),
+        "descriptors_left": remains.descriptors,
+        "tasks_left": remains.tasks,
         "events": soak.events,
         "violations": tally.violations[:100],
         "violation_count": len(tally.violations),
