@@ -18,6 +18,7 @@ import re
 import sys
 from copy import deepcopy
 from functools import lru_cache
+from itertools import takewhile
 from pathlib import Path
 from textwrap import indent
 from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Set, Tuple
@@ -36,6 +37,8 @@ MODULES = (
     "picows_client.testing",
     "picows_server.testing",
     "picows_server.asgi",
+    "picows_server.topics",
+    "picows_server.backplane",
 )
 
 
@@ -73,6 +76,17 @@ PAGES = (
         "HTTP on the same port",
         "Handlers for a mapping of paths, beside listener factories.",
         ("files", "page", "health", "ready", "metrics", "metrics_page", "MetricsCollector"),
+    ),
+    Page(
+        "topics",
+        "Topics and backplanes",
+        "Messages for all connections that have subscribed to a name, in one process or in many.",
+        (
+            *("Topics", "Subscribed", "Position", "TopicsStats", "RuleStats", "SubscriberStats"),
+            *("Envelope", "WSTopicError", "RedisBackplane", "NatsBackplane", "ShardedBackplane"),
+            *("Backplane", "BackplaneReceiver", "HistoryRule", "History", "Publication"),
+            *("BackplaneStats", "BackplaneError", "BackplaneFull"),
+        ),
     ),
     Page(
         "asgi",
@@ -162,6 +176,8 @@ MADE_BY_LIBRARY = frozenset(
         *("WSLink", "WSServer", "WSServerStats"),
     }
 )
+# What these classes have of another one is described there.
+INTERFACES = dict.fromkeys(("RedisBackplane", "NatsBackplane", "ShardedBackplane"), "Backplane")
 # Files of the C-level API, in the order of the tiers.
 STABLE = ("constants", "enums", "mask", "utf8", "close", "frame_header")
 GATED = ("parser", "frames", "transport", "listener", "batch", "prepared", "broadcasting", "tap")
@@ -259,6 +275,11 @@ class Documented:
             directive = self._class(body)
         elif inspect.isroutine(self.object):
             directive = self._function(body)
+        elif is_alias(self.object):
+            alias = aliases()[self.name]
+            directive = block(
+                "py:type", [self.name], f":canonical: {alias.type}", body + alias.about
+            )
         else:
             body += documentation(type(self.object))
             directive = block("py:data", [self.name], "", body)
@@ -280,6 +301,8 @@ class Documented:
             f":class:`{base}`" if base in public_names() else f"``{base}``" for base in public
         )
         body += f"Bases: {shown}\n\n" if shown else ""
+        if self.name in INTERFACES:
+            body += f"A :class:`{INTERFACES[self.name]}`, which says what its methods do.\n\n"
         body += documentation(self.object)
         body += "".join(self._members())
         kind = "py:exception" if issubclass(self.object, BaseException) else "py:class"
@@ -311,12 +334,23 @@ class Documented:
         about = inspect.getdoc(self.object) or ""
         for name in [*methods, *(name for name in comments if name not in methods)]:
             is_listed = re.search(rf"^``{name}`` \(", about, re.MULTILINE)  # of WSOptions
-            if not name.startswith("_") and not is_listed:
+            if not name.startswith("_") and not is_listed and not self._is_of_interface(name):
                 yield self._member(name, methods.get(name, []), comments.get(name, ""))
+
+    def _is_of_interface(self, name: str) -> bool:
+        """Return whether the member says nothing beyond what its interface says."""
+        if self.name not in INTERFACES:
+            return False
+        interface = getattr(importlib.import_module(self.homes[0]), INTERFACES[self.name])
+        return hasattr(interface, name) and not documentation(getattr(self.object, name))
 
     def undocumented(self) -> Iterator[str]:
         """Yield what neither has a docstring nor is named by that of its class."""
-        if not documentation(self.object) and not documentation(type(self.object)):
+        if is_alias(self.object):
+            about = aliases()[self.name].about
+        else:
+            about = documentation(self.object) or documentation(type(self.object))
+        if not about:
             yield self.name
         if inspect.isclass(self.object) and not issubclass(self.object, enum.Enum):
             about = inspect.getdoc(self.object) or ""
@@ -502,25 +536,52 @@ def types_page(text: str) -> str:
     """Return the page about the types that signatures of other pages name and no module exports."""
     signatures = "\n".join(re.findall(r"^ *(?:\.\. py:|:type:).*", text, re.MULTILINE))
     named = set(re.findall(r"\w+", signatures))
-    found = {name: value for name, value in aliases() if name in named}
+    found = {name: each.type for name, each in aliases().items() if name in named}
     parts = [
         heading(TYPES[1], "="),
         "Names for what stands behind them; no module exports them.\n\n",
     ]
-    parts += [block("py:type", [name], f":canonical: {found[name]}", "") for name in sorted(found)]
+    parts += [
+        block("py:type", [name], f":canonical: {found[name]}", "")
+        for name in sorted(found.keys() - public_names().keys())
+    ]
     return "".join(parts)
 
 
-def aliases() -> Iterator[Tuple[str, str]]:
-    """Yield the types that the three packages have named, and what each stands for."""
+class Alias(NamedTuple):
+    """What a name of a type stands for, and the comment (``#:``) above it."""
+
+    type: str
+    about: str
+
+
+def is_alias(value: object) -> bool:
+    """Return whether an object is a type such as ``Callable[[str], bytes]``."""
+    return hasattr(value, "__origin__")
+
+
+@lru_cache(maxsize=None)
+def aliases() -> Dict[str, Alias]:
+    """Return the types that the three packages have named."""
+    found: Dict[str, Alias] = {}
     for package in ("picows_codec", "picows_client", "picows_server"):
         module = importlib.import_module(package)
         for path in sorted(Path(module.__path__[0]).rglob("*.py")):
-            for node in ast.parse(path.read_text("utf-8")).body:
+            text = path.read_text("utf-8")
+            for node in ast.parse(text).body:
                 if isinstance(node, ast.Assign) and isinstance(node.value, ast.Subscript):
                     target = node.targets[0]
                     if isinstance(target, ast.Name) and not target.id.startswith("_"):
-                        yield target.id, ast.unparse(node.value).replace("'", "")
+                        named = ast.unparse(node.value).replace("'", "")
+                        found[target.id] = Alias(named, comment_above(text, node.lineno))
+    return found
+
+
+def comment_above(text: str, line: int) -> str:
+    """Return what the comment with a colon (``#:``) above a line says."""
+    above = text.splitlines()[: line - 1]
+    lines = list(takewhile(lambda each: each.startswith("#:"), reversed(above)))
+    return "".join(f"{each[2:].strip()}\n" for each in reversed(lines))
 
 
 def cython_page() -> str:

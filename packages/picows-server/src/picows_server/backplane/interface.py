@@ -52,6 +52,7 @@ class HistoryRule(NamedTuple):
 class Publication(NamedTuple):
     """A message as it comes from an engine."""
 
+    #: As in :meth:`Backplane.publish`.
     topic: str
     payload: bytes
     opcode: int
@@ -157,16 +158,17 @@ class BackplaneReceiver(Protocol):
 class Backplane(Protocol):
     """An engine as ``Topics`` uses it."""
 
-    #: Whether topics may have history.
     @property
-    def supports_history(self) -> bool: ...
-
-    #: Whether :meth:`count` works.
-    @property
-    def supports_count(self) -> bool: ...
+    def supports_history(self) -> bool:
+        """Whether topics may have history."""
 
     @property
-    def is_connected(self) -> bool: ...
+    def supports_count(self) -> bool:
+        """Whether :meth:`count` works."""
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the engine can be reached now; of several engines, all of them."""
 
     async def start(self, receiver: BackplaneReceiver) -> None:
         """Connect; once.
@@ -214,7 +216,8 @@ class Backplane(Protocol):
         :raises BackplaneError: the engine cannot be reached, or does not count.
         """
 
-    def stats(self) -> BackplaneStats: ...
+    def stats(self) -> BackplaneStats:
+        """Return what was counted so far."""
 
     async def close(self) -> None:
         """Send what is buffered, for a bounded time, and disconnect; can be repeated."""
