@@ -36,7 +36,11 @@ def programs() -> List[Any]:
 
 def fragments() -> List[Tuple[str, str]]:
     """What is no program: definitions. Of the guide all, with a main that nobody calls here."""
-    guide = [*sorted(DOCS.glob("guide*/*.md")), *sorted(DOCS.glob("coming-from/*.md"))]
+    guide = [
+        *sorted(DOCS.glob("guide/*.md")),
+        DOCS / "topics.md",
+        *sorted(DOCS.glob("coming-from/*.md")),
+    ]
     return [
         (page.name, re.sub(r"^asyncio\.run\(main\(\)\)$", "", match[1], flags=re.MULTILINE))
         for page in dict.fromkeys([*PAGES, *guide])
