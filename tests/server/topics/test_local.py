@@ -7,7 +7,7 @@ from typing import Any, List
 
 import pytest
 
-from picows_codec import WSMsgType, WSPreparedMessage, WSStateError
+from picows_codec import WSMsgType, WSPreparedMessage
 from picows_server.topics import Position, Subscribed, Topics, WSTopicError
 from tests.support.connection import Connection
 
@@ -107,7 +107,7 @@ def test_history_is_not_there_twice() -> None:
     topics.configure("h", history=3)
     connection = Connection("server")
     subscribe_from(topics, connection, "h")
-    with pytest.raises(WSStateError, match="subscribed to 'h' already: unsubscribe it first"):
+    with pytest.raises(WSTopicError, match="subscribed to 'h' already: unsubscribe it first"):
         subscribe_from(topics, connection, "h")
     with pytest.raises(WSTopicError, match=r"'x' has no history: configure\('', history=1000\)"):
         subscribe_from(topics, connection, "x")

@@ -16,7 +16,7 @@ from picows_server.backplane.interface import (
     Position,
     Publication,
 )
-from picows_server.topics import Topics
+from picows_server.topics import Topics, WSTopicError
 from tests.support.backplanes import FakeBackplane, FakeEngine
 from tests.support.connection import Connection
 from tests.support.frames import BINARY, TEXT
@@ -317,7 +317,7 @@ def test_history_that_cannot_be_read() -> None:
         await eventually(lambda: gateways.topics.stats().topics == 0)
         gateways.backplane.fails = False
         await gateways.topics.subscribe_from(ws, "h")
-        with pytest.raises(WSStateError, match="subscribed to 'h' already"):
+        with pytest.raises(WSTopicError, match="subscribed to 'h' already"):
             await gateways.topics.subscribe_from(ws, "h")
 
     with_gateways(test, unsubscribe_grace=0)
@@ -360,7 +360,7 @@ def test_two_subscriptions_at_once() -> None:
             gateways.topics.subscribe_from(ws, "h"),
             return_exceptions=True,
         )
-        assert [type(result).__name__ for result in results] == ["Subscribed", "WSStateError"]
+        assert [type(result).__name__ for result in results] == ["Subscribed", "WSTopicError"]
 
     with_gateways(test)
 

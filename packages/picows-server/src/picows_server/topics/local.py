@@ -6,7 +6,7 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass
 from typing import Deque, Dict, List, NamedTuple, Optional, Protocol, Sequence, Set, Tuple, Union
 
-from picows_codec import WSPreparedMessage, WSState, WSStateError, WSTransport
+from picows_codec import WSPreparedMessage, WSState, WSTransport
 from picows_codec.fan_out import FanOut
 from picows_server.backplane.interface import HistoryRule, Position
 from picows_server.topics.history import Histories, TopicHistory
@@ -424,7 +424,7 @@ class LocalTopics:
 def check_is_new(subscriber: Subscriber, name: str) -> None:
     """Refuse what would send messages again to a connection that has them."""
     if name in subscriber.topics:
-        raise WSStateError(
+        raise WSTopicError(
             f"the connection is subscribed to {shown(name)} already: unsubscribe it first"
         )
 

@@ -12,7 +12,10 @@ _MOST_SHOWN = 100  # characters
 
 
 class WSTopicError(WSUsageError, ValueError):
-    """A name that no topic can have, a limit of topics, or a topic without what was asked for."""
+    """A name that no topic can have, a limit of topics, or a topic without what was asked for.
+
+    So what a peer asks for and does not get is one error, which a handler can tell the peer.
+    """
 
 
 def checked_name(name: str, limit: Optional[int]) -> str:

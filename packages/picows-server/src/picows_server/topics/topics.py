@@ -215,8 +215,8 @@ class Topics:
 
         :param since: a :class:`Position`, as a pair of offset and epoch: that of the last message
             that the client has. None if it has none.
-        :raises WSTopicError: as :meth:`subscribe`; or the topic has no history.
-        :raises WSStateError: the connection is subscribed to the topic already.
+        :raises WSTopicError: as :meth:`subscribe`; or the topic has no history, or the connection
+            is subscribed to it already.
         :raises BackplaneError: the engine cannot be reached. The connection is not subscribed.
         :raises TypeError: ``since`` or ``last`` is something else.
         """
