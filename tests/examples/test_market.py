@@ -6,6 +6,7 @@ import asyncio
 import functools
 import json
 import math
+import os
 import re
 import signal
 import statistics
@@ -336,6 +337,7 @@ def started(*arguments: str) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
         [sys.executable, "-u", "-m", "examples.market", *arguments],
         cwd=str(ROOT),
+        env={**os.environ, "PYTHONPATH": str(ROOT)},  # where examples is; the rest is installed
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         encoding="utf-8",

@@ -159,7 +159,7 @@ function takeBook(book, age) {
   const skipped = lastBook?.by === book.by ? book.number - lastBook.number - 1 : 0
   lastBook = { by: book.by, number: book.number }
   totals.conflated += skipped
-  latencies.push(age)
+  latencies.push(Math.max(0, age)) // the clocks are compared only as well as a round trip allows
   news.book = book
   if (!stall) return
   stall.books += 1
@@ -174,7 +174,7 @@ function takeTrade(trade, of) {
   if (asked.has(of)) {
     asked.get(of).trades += 1
   } else {
-    latencies.push(serverNow() - trade.time)
+    latencies.push(Math.max(0, serverNow() - trade.time))
     if (stall) stall.trades += 1
     // After a failure of the backplane, for example
     if (last?.epoch === trade.epoch && !isNext) totals.missed += trade.offset - last.offset - 1

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any, Dict, List
@@ -39,7 +40,12 @@ class Gateway:
         arguments = ["-m", "tests.support.gateway", str(port), engine.url, name, str(SECONDS)]
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(
-            sys.executable, *arguments, stdin=pipe, stdout=pipe, cwd=Path(__file__).parents[3]
+            sys.executable,
+            *arguments,
+            stdin=pipe,
+            stdout=pipe,
+            # Where tests is; the rest is installed.
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
         )
         gateway = cls(process, port)
         assert await gateway.line() == b"up\n"
