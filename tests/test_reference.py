@@ -9,7 +9,7 @@ from typing import Set
 
 import pytest
 
-from tools import reference
+from tools import reference, reference_pages
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXTS = ("README.md", "docs/**/*.md", "examples/**/*.py", "packages/*/README.md")
@@ -18,8 +18,8 @@ needs_unparse = pytest.mark.skipif(sys.version_info < (3, 9), reason="ast.unpars
 
 
 def test_every_public_name_has_its_place() -> None:
-    assert reference.missing() == set()
-    assert reference.superfluous() == set()
+    assert reference_pages.missing() == set()
+    assert reference_pages.superfluous() == set()
 
 
 def imported_modules() -> Set[str]:
@@ -39,7 +39,7 @@ MENTIONED = {"picows_codec.coroutines.inbox", "picows_codec.mask"}
 def test_every_module_that_users_import_from_is_in_it() -> None:
     found = imported_modules()
     assert {"picows_client", "picows_server", "picows_server.asgi"} <= found
-    assert found - set(reference.MODULES) <= MENTIONED
+    assert found - set(reference_pages.MODULES) <= MENTIONED
 
 
 @needs_unparse
@@ -51,7 +51,7 @@ def test_something_is_said_about_every_name_and_member() -> None:
 def test_pages(tmp_path: Path) -> None:
     reference.main([str(tmp_path)])
     text = "".join(path.read_text("utf-8") for path in tmp_path.glob("*.rst"))
-    for page in reference.PAGES:
+    for page in reference_pages.PAGES:
         for name in page.names:
             assert re.search(rf"^\.\. py:\w+:: {name}\b", text, re.MULTILINE), name
     connect = re.findall(r"^\.\. py:function:: connect(\(.*)", text, re.MULTILINE)[0]
