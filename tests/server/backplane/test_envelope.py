@@ -16,6 +16,7 @@ RECORDS = [
     PublishedRecord(1, 0, None, 1, None, b""),
     PublishedRecord(2**63, 1, 0, 2, "", b"x" * 70_000),
     PublishedRecord(3, 2, 2**62, 1, "kä\ud800", bytes(range(256))),
+    PublishedRecord(4, 3, 1, 1, "k" * 70_000, b"x"),
 ]
 
 

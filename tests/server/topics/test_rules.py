@@ -65,6 +65,7 @@ def test_what_a_caller_writes() -> None:
     ("wrong", "text"),
     [
         ({"when_slow": "wait"}, 'when_slow must be "disconnect", "drop" or "latest", not \'wait\''),
+        ({"prefix": "a\n"}, r"prefix 'a\\n' has characters that cannot be printed"),
         ({"history": -1}, "at least 0 messages, not -1"),
         ({"history": 5, "history_seconds": 0}, "more than 0, not 0"),
         ({"history": 5, "history_seconds": float("nan")}, "more than 0, not nan"),

@@ -24,6 +24,7 @@ from picows_codec import (
 from picows_server import WSConnection, serve, ws_create_server
 from picows_server.asgi import asgi_listener
 from picows_server.topics import SubscriberStats, Topics, TopicsStats, WSTopicError
+from tests.support.backplanes import FakeBackplane, FakeEngine
 from tests.support.connection import Connection
 from tests.support.deflate import DeflateConnection
 from tests.support.frames import BINARY, TEXT
@@ -351,17 +352,64 @@ def test_a_coroutine_function_for_gaps() -> None:
         Topics(on_gap=on_gap)
 
 
-@pytest.mark.parametrize("since", [1, (1,), ("1", "x"), (1, 2), (True, "x"), "1x"])
-def test_wrong_positions(since: Any) -> None:
+# As a handler gets it from a peer's JSON.
+GARBAGE: List[Any] = [None, 1, -1.5, True, ["a"], {"a": "b"}, [[["a"]]], "x" * 300, "a\n", ""]
+
+
+@pytest.mark.parametrize("has_backplane", [False, True])
+@pytest.mark.parametrize("wrong", GARBAGE, ids=repr)
+def test_topics_of_peers(wrong: Any, has_backplane: bool) -> None:
+    async def main() -> None:
+        connection = Connection("server").ws
+        async with Topics(FakeBackplane(FakeEngine()) if has_backplane else None) as topics:
+            topics.configure("", history=3)
+            for ask in (
+                lambda: topics.subscribe(connection, wrong),
+                lambda: topics.unsubscribe(connection, wrong),
+                lambda: topics.publish(wrong, "payload"),
+                lambda: topics.forget(wrong),
+                lambda: topics.subscribers(wrong),
+            ):
+                with pytest.raises(WSTopicError, match=r"topic .*(must|max_topic_length|printed)"):
+                    ask()
+            with pytest.raises(WSTopicError, match="topic "):
+                await topics.subscribe_from(connection, wrong)
+            with pytest.raises(WSTopicError, match="topic "):
+                await topics.count_everywhere(wrong)
+            assert topics.stats().topics == 0
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("wrong", [*GARBAGE[1:6], "x" * 300], ids=repr)
+def test_keys_of_peers(wrong: Any) -> None:
     topics = Topics()
-    with pytest.raises(TypeError, match="since must be a Position"):
-        asyncio.run(topics.subscribe_from(Connection("server").ws, "a", since))
+    topics.configure("", retain=True)
+    with pytest.raises(WSTopicError, match=r"key .*(must|max_topic_length)"):
+        topics.publish("a", "payload", key=wrong)
+    with pytest.raises(WSTopicError, match=r"key .*(must|max_topic_length)"):
+        topics.forget("a", key=wrong)
+    assert topics.stats().retained == 0
 
 
-@pytest.mark.parametrize(("last", "error"), [(-1, WSInvalidOptionError), (1.5, TypeError)])
-def test_wrong_numbers_of_messages(last: Any, error: Any) -> None:
-    with pytest.raises(error, match="last must be"):
-        asyncio.run(Topics().subscribe_from(Connection("server").ws, "a", last=last))
+@pytest.mark.parametrize("wrong", [*GARBAGE[1:], [5, None], [-1, "x"], [1, "x", "y"]], ids=repr)
+def test_positions_of_peers(wrong: Any) -> None:
+    topics = Topics()
+    topics.configure("", history=3)
+    connection = Connection("server").ws
+    with pytest.raises(WSTopicError, match="since must be a Position"):
+        asyncio.run(topics.subscribe_from(connection, "a", wrong))
+    assert topics.of(connection) == []
+
+
+@pytest.mark.parametrize("wrong", [None, -1, 1.5, True, "1", [1]], ids=repr)
+def test_numbers_of_messages_of_peers(wrong: Any) -> None:
+    topics = Topics()
+    topics.configure("", history=3)
+    connection = Connection("server").ws
+    with pytest.raises(WSTopicError, match="last must be a number of messages"):
+        asyncio.run(topics.subscribe_from(connection, "a", last=wrong))
+    assert topics.of(connection) == []
 
 
 def test_without_a_backplane() -> None:

@@ -26,9 +26,9 @@ __all__ = [
 PRODUCER_SIZE = 12
 
 # Sequence number, that of the topic's record before it, token, opcode, sizes of key and payload.
-_HEAD = Struct(">QQqBHI")
+_HEAD = Struct(">QQqBII")
 _HEAD_SIZE = _HEAD.size
-_NO_KEY = 0xFFFF
+_NO_KEY = 0xFFFFFFFF
 _NO_TOKEN = -1
 _PLAIN = b"\x01"
 _PLAIN_CODE = 1
@@ -59,7 +59,7 @@ def encode_published(
     key: Optional[str],
     payload: bytes,
 ) -> bytes:
-    """Return one record; a key has less than 65,535 bytes."""
+    """Return one record."""
     if key is None:
         encoded, key_size = b"", _NO_KEY
     else:

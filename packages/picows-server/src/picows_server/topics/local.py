@@ -279,6 +279,7 @@ class LocalTopics:
     def unsubscribe(self, transport: WSTransport, name: str) -> bool:
         """Unsubscribe a connection; return whether it was subscribed."""
         self.fan_out.is_under_way()
+        checked_name(name, self.limits.topic_length)
         subscriber = self._subscribers.get(transport)
         topic = None if subscriber is None else subscriber.topics.pop(name, None)
         if subscriber is None or topic is None:
@@ -353,6 +354,7 @@ class LocalTopics:
     def forget(self, name: str, key: Key) -> bool:
         """Drop a retained message; return whether there was one."""
         self.fan_out.is_under_way()
+        checked_name(name, self.limits.topic_length)
         topic = self._topics.get(name)
         return topic is not None and self._retention.forget(topic.retained, key)
 
@@ -390,6 +392,7 @@ class LocalTopics:
     def transports(self, name: str) -> List[WSTransport]:
         """The connections that are subscribed."""
         self.fan_out.is_under_way()
+        checked_name(name, self.limits.topic_length)
         topic = self._topics.get(name)
         return [] if topic is None else [recipient.transport for recipient in topic]
 

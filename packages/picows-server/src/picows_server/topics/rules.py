@@ -115,6 +115,11 @@ def checked_rule(
     """Make a rule of what a caller of ``configure`` wrote."""
     if not isinstance(prefix, str):
         raise TypeError(f"prefix must be a str, not {type(prefix).__name__}: {prefix!r}")
+    if not prefix.isprintable():
+        raise WSInvalidOptionError(
+            f"prefix {prefix!r} has characters that cannot be printed, so that no topic begins"
+            " with it"
+        )
     if when_slow not in _POLICIES:
         raise WSInvalidOptionError(
             f'when_slow must be "disconnect", "drop" or "latest", not {when_slow!r}'

@@ -18,6 +18,12 @@ from picows_server.backplane.interface import Backplane, Position
 from picows_server.logs import Logger, resolve_logger
 from picows_server.topics.local import Limits, LocalTopics, Subscribed
 from picows_server.topics.membership import Key
+from picows_server.topics.names import (
+    checked_count,
+    checked_key,
+    checked_name,
+    checked_position,
+)
 from picows_server.topics.relay import OnGap, Relay
 from picows_server.topics.rules import Envelope, checked_rule
 from picows_server.topics.stats import SubscriberStats, TopicsStats
@@ -53,6 +59,9 @@ class Topics:
     :class:`WSTransport`, or what has one as ``transport``, as a :class:`WSConnection` and a
     :class:`WSListener` have.
 
+    Topics, keys, positions and numbers of messages may come from peers as they are: what cannot be
+    one, whatever its type, raises :class:`WSTopicError`, as a limit does that is reached.
+
     A connection gets everything in the order in which it was published and sent, across topics and
     with ``transport.send``. What ``"latest"`` holds back goes when the connection may be sent to
     again.
@@ -65,7 +74,7 @@ class Topics:
         application should send or publish what is true now. Not a coroutine function.
     :param unsubscribe_grace: seconds for which the engine goes on sending a topic after its last
         subscriber here has gone.
-    :param max_topic_length: characters.
+    :param max_topic_length: characters of a topic, and of a key.
     :param max_topics: topics with subscribers or with messages that are kept. One without
         subscribers makes room; if there is none, ``subscribe`` raises :class:`WSTopicError`.
     :param max_topics_per_connection: beyond it ``subscribe`` raises :class:`WSTopicError`.
@@ -74,6 +83,7 @@ class Topics:
     :param max_history_bytes: the same for histories.
     :param logger_name: a name, or a ``logging.Logger`` or the like.
     :raises WSInvalidOptionError: a limit that is less than 1.
+    :raises TypeError: an option of another type.
     """
 
     def __init__(
@@ -215,16 +225,11 @@ class Topics:
 
         :param since: a :class:`Position`, as a pair of offset and epoch: that of the last message
             that the client has. None if it has none.
-        :raises WSTopicError: as :meth:`subscribe`; or the topic has no history, or the connection
-            is subscribed to it already.
+        :raises WSTopicError: as :meth:`subscribe`; or ``since`` or ``last`` is something else, the
+            topic has no history, or the connection is subscribed to it already.
         :raises BackplaneError: the engine cannot be reached. The connection is not subscribed.
-        :raises TypeError: ``since`` or ``last`` is something else.
         """
-        position = _checked_position(since)
-        if isinstance(last, bool) or not isinstance(last, int):
-            raise TypeError(f"last must be a number of messages, not {last!r}")
-        if last < 0:
-            raise WSInvalidOptionError(f"last must be at least 0 messages, not {last}")
+        position, last = checked_position(since), checked_count(last)
         found = _transport_of(transport)
         if found is None:
             return Subscribed(position or Position(0, ""), False)
@@ -236,6 +241,7 @@ class Topics:
         """Unsubscribe a connection: it gets nothing of the topic from now on.
 
         :returns: whether it was subscribed.
+        :raises WSTopicError: the name cannot be a topic's.
         """
         found = _transport_of(transport)
         return found is not None and self._local.unsubscribe(found, topic)
@@ -258,17 +264,22 @@ class Topics:
         :param payload: str; bytes or another contiguous buffer, which must be UTF-8 for TEXT; or a
             :class:`WSPreparedMessage`, which has its own opcode.
         :param opcode: TEXT or BINARY.
-        :param key: what of the topic the message is about, for ``"latest"`` and ``retain``.
+        :param key: what of the topic the message is about, for ``"latest"`` and ``retain``: a str
+            of at most ``max_topic_length`` characters.
         :param exclude: a connection that does not get it, often the one that it came from.
         :returns: how many connections have taken it now. Those for which it waits and those that
             are spared are not counted. 0 if it returns through an engine, or if it is published
             by code that runs in the middle of another publish (a tap, a finalizer): then it
             follows that one.
         :raises WSInvalidFrameError: another opcode, or TEXT that is not UTF-8.
-        :raises WSTopicError: the name cannot be a topic's.
+        :raises WSTopicError: the name cannot be a topic's, or the key cannot be one.
         :raises BackplaneFull: the engine has not acknowledged what was published before.
         :raises BackplaneError: the message is over the engine's limit.
         """
+        if type(topic) is not str:
+            checked_name(topic, self._local.limits.topic_length)
+        if key is not None:
+            checked_key(key, self._local.limits.topic_length)
         message = (
             payload if type(payload) is WSPreparedMessage else WSPreparedMessage(opcode, payload)
         )
@@ -289,23 +300,28 @@ class Topics:
         """Drop the retained message of a topic and key; return whether there was one.
 
         With a backplane, those of this process.
+
+        :raises WSTopicError: the name cannot be a topic's, or the key cannot be one.
         """
-        return self._local.forget(topic, key)
+        return self._local.forget(topic, checked_key(key, self._local.limits.topic_length))
 
     # Who and what there is
 
     def subscribers(self, topic: str) -> List[WSTransport]:
-        """The connections of this process that are subscribed to a topic."""
+        """The connections of this process that are subscribed to a topic.
+
+        :raises WSTopicError: the name cannot be a topic's.
+        """
         return self._local.transports(topic)
 
     async def count_everywhere(self, topic: str) -> int:
         """How many connections of all processes are subscribed to a topic.
 
+        :raises WSTopicError: the name cannot be a topic's.
         :raises BackplaneError: the engine cannot be reached, or cannot count.
         """
-        if self._relay is None:
-            return len(self._local.transports(topic))
-        return await self._relay.backplane.count(topic)
+        count = len(self._local.transports(topic))
+        return count if self._relay is None else await self._relay.backplane.count(topic)
 
     def of(self, transport: _Connection) -> List[str]:
         """The topics that a connection is subscribed to, also in its ``on_ws_disconnected``."""
@@ -375,16 +391,6 @@ def _checked_grace(seconds: float) -> float:
 def _check_function(name: str, function: Any) -> None:
     if function is not None and (not callable(function) or inspect.iscoroutinefunction(function)):
         raise TypeError(f"{name} must be a function, and no coroutine function, not {function!r}")
-
-
-def _checked_position(since: Any) -> Optional[Position]:
-    if since is None:
-        return None
-    if isinstance(since, (tuple, list)) and len(since) == 2:
-        offset, epoch = since
-        if isinstance(offset, int) and not isinstance(offset, bool) and isinstance(epoch, str):
-            return Position(offset, epoch)
-    raise TypeError(f"since must be a Position, a pair of an int and a str, or None, not {since!r}")
 
 
 def _one_backplane(backplane: Any) -> Backplane:
