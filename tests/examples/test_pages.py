@@ -13,6 +13,7 @@ from typing import Any, List, Tuple
 import pytest
 
 from tests.examples.conftest import ROOT
+from tests.support.engines import Engine
 
 DOCS = ROOT / "docs"
 PAGES = [
@@ -39,6 +40,7 @@ def fragments() -> List[Tuple[str, str]]:
     guide = [
         *sorted(DOCS.glob("guide/*.md")),
         DOCS / "topics.md",
+        DOCS / "scaling.md",
         *sorted(DOCS.glob("coming-from/*.md")),
     ]
     return [
@@ -83,9 +85,28 @@ for page, fragment in json.load(open(sys.argv[1])):
 """
 
 
+def test_program_with_an_engine(tmp_path: Path) -> None:
+    """That of the page about scaling out, with an engine of its own."""
+    pytest.importorskip("hiredis")
+    page = (DOCS / "scaling.md").read_text("utf-8")
+    ((program, printed),) = [
+        match.groups() for match in BLOCK.finditer(page) if "asyncio.run(" in match[1]
+    ]
+    assert program.count("127.0.0.1:6379") == 1
+    engine = Engine("valkey", tmp_path).start()
+    try:
+        program = program.replace("127.0.0.1:6379", f"127.0.0.1:{engine.port}")
+        outcome = run_program(program, tmp_path)
+    finally:
+        engine.kill()
+    assert outcome.stdout == printed
+    assert outcome.returncode == 0
+
+
 def test_fragments(tmp_path: Path) -> None:
     """What they define can be defined."""
-    pytest.importorskip("msgspec")
+    for library in ("msgspec", "hiredis", "nats"):
+        pytest.importorskip(library)
     path = tmp_path / "fragments.json"
     path.write_text(json.dumps(fragments()), "utf-8")
     outcome = run_program(DEFINE, tmp_path, str(path))
