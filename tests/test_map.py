@@ -53,7 +53,6 @@ ELSEWHERE: Dict[str, Dict[str, str]] = {
         "running.workers.admin_metrics": "server/running/workers/test_admin.py",
         "running.workers.messages": "server/running/workers/test_channel.py",
         "testing": "codec/testing/test_connected.py",
-        "topics.stats": "server/topics/test_topics.py",
     },
 }
 

@@ -384,4 +384,4 @@ def test_it_is_frozen_and_can_be_pickled() -> None:
     assert pickle.loads(pickle.dumps(stats)) == stats
     with pytest.raises(AttributeError):
         stats.opened = 1  # type: ignore[misc]
-    assert all(each.default is not None for each in fields(stats))
+    assert all(each.default is not None for each in fields(stats) if each.name != "topics")

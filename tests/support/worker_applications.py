@@ -9,9 +9,18 @@ import time
 from contextlib import asynccontextmanager
 from typing import AsyncIterator
 
-from picows_server import WSFrame, WSListener, WSTransport
+from picows_server import WSFrame, WSListener, WSServer, WSTransport
+from picows_server.topics import Topics
 
-__all__ = ["Obedient", "Pid", "endless_lifespan", "failing_lifespan", "failing_loop"]
+__all__ = [
+    "Obedient",
+    "Pid",
+    "Subscriber",
+    "endless_lifespan",
+    "failing_lifespan",
+    "failing_loop",
+    "topics_lifespan",
+]
 
 
 class Pid(WSListener):
@@ -65,3 +74,24 @@ def failing_loop() -> asyncio.AbstractEventLoop:
 async def endless_lifespan() -> AsyncIterator[None]:
     await asyncio.sleep(1000)
     yield
+
+
+@asynccontextmanager
+async def topics_lifespan(server: WSServer) -> AsyncIterator[Topics]:
+    topics = Topics()
+    topics.configure("price.", retain=True)
+    server.topics = topics
+    yield topics
+
+
+class Subscriber(Pid):
+    """Is subscribed, and publishes what it receives."""
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        super().on_ws_connected(transport)
+        transport.request.server.state.subscribe(transport, "price.BTC")
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if frame.opcode < 8:
+            payload = frame.get_payload_as_bytes()
+            transport.request.server.state.publish("price.BTC", payload)

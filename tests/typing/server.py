@@ -355,5 +355,10 @@ async def publish(transport: WSTransport, connection: WSConnection, listener: WS
         assert_type(topics.subscribers("a"), List[WSTransport])
         assert_type(topics.of(transport), List[str])
         assert_type(topics.stats(), TopicsStats)
+        assert_type(topics.stats() + topics.stats(), TopicsStats)
+        server: WSServer = transport.request.server
+        server.topics = topics
+        server.topics = "topics"  # type: ignore[assignment]
+        assert_type(server.stats().topics, Optional[TopicsStats])
     with topics.batch():
         topics.publish("a", memoryview(b""))

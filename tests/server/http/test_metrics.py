@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 from threading import Thread
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Optional, Set, Tuple
 
 import pytest
 
@@ -22,7 +22,9 @@ from picows_server import (
     metrics_page,
     ws_create_server,
 )
+from picows_server.backplane import BackplaneStats
 from picows_server.http.metrics import CONTENT_TYPE, exposition
+from picows_server.topics import RuleStats, TopicsStats
 from tests.support.judge import Judged, ask
 from tests.support.leaks import eventually
 from tests.support.rawclient import RawClient
@@ -55,6 +57,41 @@ NAMES = {
     "picows_violations_total",
     "picows_loop_lag_seconds",
 }
+# Of servers with topics, and with a backplane.
+TOPICS_NAMES = {
+    "picows_topics",
+    "picows_topics_connections",
+    "picows_topics_subscriptions",
+    "picows_topics_retained_messages",
+    "picows_topics_retained_bytes",
+    "picows_topics_history_messages",
+    "picows_topics_history_bytes",
+    "picows_topics_evicted_total",
+    "picows_topics_published_total",
+    "picows_topics_delivered_total",
+    "picows_topics_dropped_total",
+    "picows_topics_replaced_total",
+    "picows_topics_disconnected_total",
+}
+BACKPLANE_NAMES = {
+    "picows_topics_gaps_total",
+    "picows_topics_invalid_total",
+    "picows_topics_backplane_up",
+    "picows_topics_backplane_subscriptions",
+    "picows_topics_backplane_messages_total",
+    "picows_topics_backplane_bytes_total",
+    "picows_topics_backplane_acknowledged_total",
+    "picows_topics_backplane_pending_messages",
+    "picows_topics_backplane_pending_bytes",
+    "picows_topics_backplane_resent_total",
+    "picows_topics_backplane_lost_total",
+    "picows_topics_backplane_recovered_total",
+    "picows_topics_backplane_ignored_total",
+    "picows_topics_backplane_reconnects_total",
+    "picows_topics_backplane_failed_attempts_total",
+    "picows_topics_backplane_silences_total",
+}
+ALL_NAMES = NAMES | TOPICS_NAMES | BACKPLANE_NAMES
 ROUTES = {"/ws": Echo, "/metrics": metrics}
 
 Samples = Dict[Tuple[str, Tuple[Tuple[str, str], ...]], float]
@@ -84,7 +121,7 @@ async def scrape(server: WSServer, accept: str = PROMETHEUS) -> Samples:
     return parsed(page)
 
 
-def all_counted() -> WSServerStats:
+def all_counted(topics: Optional[TopicsStats] = None) -> WSServerStats:
     """Something in every field, so that every metric has a sample."""
     return WSServerStats(
         connections=3,
@@ -96,12 +133,13 @@ def all_counted() -> WSServerStats:
         write_queue_bytes=10,
         write_queue_bytes_highest=100,
         loop_lag=0.25,
+        topics=topics,
     )
 
 
-def every_page() -> List[bytes]:
+def every_page(topics: Optional[TopicsStats] = None) -> List[bytes]:
     """A page of several workers in OpenMetrics, and one in the text format."""
-    collector = MetricsCollector(lambda: {"0": all_counted(), "1": all_counted()})
+    collector = MetricsCollector(lambda: {"0": all_counted(topics), "1": all_counted()})
     registry = prometheus_client.CollectorRegistry()
     registry.register(collector)
     return [exposition(collector), prometheus_client.generate_latest(registry)]
@@ -143,10 +181,22 @@ async def test_an_old_or_unknown_accept() -> None:
         assert (page.status, page.body) == (200, b"")
 
 
-def test_names_and_types() -> None:
-    page = every_page()[0].decode("utf-8")
+RULES = {"": RuleStats(published=3), "book.": RuleStats(5, 4, 3, 2, 1)}
+
+
+@pytest.mark.parametrize(
+    ("topics", "names"),
+    [
+        (None, NAMES),
+        (TopicsStats(rules=RULES), NAMES | TOPICS_NAMES),
+        (TopicsStats(rules=RULES, backplane=BackplaneStats()), ALL_NAMES),
+    ],
+    ids=["plain", "topics", "backplane"],
+)
+def test_names_and_types(topics: Optional[TopicsStats], names: Set[str]) -> None:
+    page = every_page(topics)[0].decode("utf-8")
     assert {name for name, _ in samples_of(openmetrics.text_string_to_metric_families(page))} == (
-        NAMES
+        names
     )
     for family in openmetrics.text_string_to_metric_families(page):
         is_counter = any(sample.name.endswith("_total") for sample in family.samples)
@@ -176,7 +226,7 @@ def test_promtool() -> None:
     """Debian's package prometheus has it; it reads the text format only."""
     subprocess.run(
         ["promtool", "check", "metrics"],
-        input=every_page()[1],
+        input=every_page(TopicsStats(rules=RULES, backplane=BackplaneStats()))[1],
         check=True,
     )
 
@@ -194,6 +244,9 @@ async def test_a_registry_of_the_applications_own() -> None:
         assert found["picows_connections", ()] == 0
         with pytest.raises(ValueError, match="Duplicated"):
             registry.register(MetricsCollector(server))
+        other: Any = prometheus_client.Counter("picows_topics_gaps", "Mine.", registry=None)
+        with pytest.raises(ValueError, match="Duplicated"):  # though there are no topics yet
+            registry.register(other)
 
 
 async def test_a_registry_that_is_collected_in_a_thread() -> None:
@@ -253,10 +306,12 @@ def test_the_dashboard_knows_every_metric() -> None:
     """And no other, nor a label that does not exist."""
     dashboard = json.loads(DASHBOARD.read_text(encoding="utf-8"))
     queries = " ".join(queries_of(dashboard))
-    assert set(re.findall(r"\bpicows_\w+", queries)) == NAMES
+    assert set(re.findall(r"\bpicows_\w+", queries)) == ALL_NAMES
     labels = set(re.findall(r"by \((\w+)\)", queries))
-    assert labels == {"kind", "status", "direction", "worker"}
+    assert labels == {"kind", "status", "direction", "worker", "rule"}
+    rows = [panel for panel in dashboard["panels"] if panel["type"] == "row"]
     panels = [panel for panel in dashboard["panels"] if panel["type"] != "row"]
+    panels += [panel for row in rows for panel in row["panels"]]
     assert len({panel["id"] for panel in panels}) == len(panels)
     places = [tuple(panel["gridPos"].values()) for panel in panels]
     assert len(set(places)) == len(places)

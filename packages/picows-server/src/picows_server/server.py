@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from picows_server.handlers import Handlers
     from picows_server.protocol import ServerProtocol
     from picows_server.stats import WSServerStats
+    from picows_server.topics.topics import Topics
 
 __all__ = ["WSServer"]
 
@@ -71,6 +72,9 @@ class WSServer(asyncio.AbstractServer):
         #: Whatever the program keeps for its handlers (``request.server.state``). With
         #: :func:`run` it is the value of ``lifespan``; None until somebody sets it.
         self.state: Any = None
+        #: A :class:`Topics` whose numbers are to be among those of :meth:`stats` and
+        #: :func:`metrics`. Set it at one server only if several share it.
+        self.topics: Optional[Topics] = None
         self._connections = make_connections(
             loop=loop,
             server=self,
@@ -192,11 +196,13 @@ class WSServer(asyncio.AbstractServer):
         from picows_server.stats import WSServerStats  # noqa: PLC0415
 
         values = self._connections.totals.values()
+        topics = self.topics
         ended = sum(values["closed"].values()) - values["closed"][_HANDSHAKE_FAILURE]
         return WSServerStats(
             connections=values["opened"] - ended,
             pending_handshakes=self.pending_handshakes,
             loop_lag=0.0 if self._is_closed.is_set() else self._lag.worst(),
+            topics=None if topics is None else topics.stats(),
             **values,
         )
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import Any, Dict, Mapping, TypeVar
+from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, TypeVar
 
 from picows_codec import WSDisconnectKind
+
+if TYPE_CHECKING:
+    from picows_server.topics.stats import TopicsStats
 
 __all__ = ["WSServerStats"]
 
@@ -68,6 +71,8 @@ class WSServerStats:
     #: Seconds by which the event loop called back late, the worst of the last 15 to 30 seconds. 0
     #: until the second after the first call of :meth:`WSServer.stats`, which starts to measure.
     loop_lag: float = 0.0
+    #: What ``server.topics`` counts; None without.
+    topics: Optional[TopicsStats] = None
 
     def __add__(self, other: object) -> WSServerStats:
         if not isinstance(other, WSServerStats):
@@ -77,6 +82,8 @@ class WSServerStats:
             mine, its = getattr(self, each.name), getattr(other, each.name)
             if isinstance(mine, Mapping):
                 values[each.name] = _sum_of(mine, its)
+            elif mine is None or its is None:
+                values[each.name] = its if mine is None else mine
             else:
                 values[each.name] = max(mine, its) if each.name in _HIGHEST else mine + its
         return WSServerStats(**values)
@@ -90,6 +97,8 @@ class WSServerStats:
         values = {each.name: getattr(self, each.name) for each in fields(self)}
         for name in _GAUGES:
             values[name] = type(values[name])(0)
+        if self.topics is not None:
+            values["topics"] = self.topics.of_ended()
         return WSServerStats(**values)
 
 

@@ -5,9 +5,16 @@ prometheus-client, the extra ``metrics``, is imported when somebody uses one of 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Mapping, Tuple, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Sequence, Tuple, Union
 
 from picows_codec import WSUpgradeRequest, WSUpgradeResponse
+from picows_server.http.topics_metrics import (
+    BACKPLANE_METRICS,
+    TOPICS_METRICS,
+    Labels,
+    Row,
+    Samples,
+)
 from picows_server.routing import MountedHandler, Route
 from picows_server.server import WSServer
 from picows_server.stats import WSServerStats
@@ -23,9 +30,6 @@ __all__ = ["CONTENT_TYPE", "MetricsCollector", "exposition", "metrics", "metrics
 
 #: Of what :func:`exposition` returns.
 CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
-
-Labels = Tuple[str, ...]
-Samples = Iterable[Tuple[Labels, float]]
 
 _PLAIN: Labels = ()
 _DIRECTION: Labels = ("direction",)
@@ -58,9 +62,8 @@ def _kinds_violated(stats: WSServerStats) -> Samples:
     return [((kind,), count) for kind, count in sorted(stats.violations.items())]
 
 
-# Name without a counter's "_total", whether it is a counter, help, labels, where its samples are.
 # No label comes from a peer: that would let peers fill the memory of those who keep metrics.
-_METRICS: Tuple[Tuple[str, bool, str, Labels, Callable[[WSServerStats], Samples]], ...] = (
+_METRICS: Tuple[Row, ...] = (
     ("picows_connections", False, "Open connections.", _PLAIN, _plain("connections")),
     (
         "picows_handshakes_pending",
@@ -166,15 +169,26 @@ class MetricsCollector(Collector):
 
     def describe(self) -> List[Metric]:
         """The metrics without values, for a registry that looks for names that are there twice."""
-        return self._families({})
+        return self._families((*_METRICS, *TOPICS_METRICS, *BACKPLANE_METRICS), {})
 
     def collect(self) -> List[Metric]:
         """The metrics with their values now."""
+        sources: Mapping[Labels, WSServerStats]
         if isinstance(self._sources, WSServer):
-            return self._families({_PLAIN: self._sources.stats()})
-        return self._families({(name,): stats for name, stats in self._sources().items()})
+            sources = {_PLAIN: self._sources.stats()}
+        else:
+            sources = {(name,): stats for name, stats in self._sources().items()}
+        rows = _METRICS
+        topics = [stats.topics for stats in sources.values() if stats.topics is not None]
+        if topics:
+            rows += TOPICS_METRICS
+        if any(each.backplane is not None for each in topics):
+            rows += BACKPLANE_METRICS
+        return self._families(rows, sources)
 
-    def _families(self, sources: Mapping[Labels, WSServerStats]) -> List[Metric]:
+    def _families(
+        self, rows: Sequence[Row], sources: Mapping[Labels, WSServerStats]
+    ) -> List[Metric]:
         from prometheus_client.core import (  # noqa: PLC0415 - an extra
             CounterMetricFamily,
             GaugeMetricFamily,
@@ -182,7 +196,7 @@ class MetricsCollector(Collector):
 
         worker = () if isinstance(self._sources, WSServer) else ("worker",)
         families: List[Metric] = []
-        for name, is_counter, text, labels, samples_of in _METRICS:
+        for name, is_counter, text, labels, samples_of in rows:
             make: Any = CounterMetricFamily if is_counter else GaugeMetricFamily
             family = make(name, text, labels=worker + labels)
             for source, stats in sources.items():

@@ -112,7 +112,7 @@ class Histories:
         self.evicted = 0
 
     def __len__(self) -> int:
-        return sum(queue.live for queue in self._queues.values())
+        return sum(queue.live for queue in list(self._queues.values()))  # on any thread
 
     def new(self) -> TopicHistory:
         """The history of a topic that has none. No earlier one of the topic has the same epoch."""

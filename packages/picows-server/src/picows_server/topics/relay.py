@@ -135,6 +135,11 @@ class Relay:
             self._timer = None
         await self.backplane.close()
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started, and is not closed."""
+        return self._loop is not None and not self._is_closed
+
     def check_is_running(self) -> None:
         """Refuse what nobody would ever deliver."""
         if self._loop is None:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Mapping, Optional
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Dict, Mapping, Optional
 
 from picows_server.backplane.interface import BackplaneStats
 
 __all__ = ["RuleStats", "SubscriberStats", "TopicsStats"]
+
+# What a process has now, and has no more when it has ended.
+_GAUGES = (
+    *("topics", "connections", "subscriptions", "retained", "retained_bytes"),
+    *("history", "history_bytes", "disconnected"),
+)
+_BACKPLANE_GAUGES = ("pending", "pending_bytes", "subscriptions")
 
 
 @dataclass(frozen=True)
@@ -25,6 +32,16 @@ class RuleStats:
     replaced: int = 0
     #: Connections that ended, because more waited for them than ``max_write_queue_size``.
     disconnected: int = 0
+
+    def __add__(self, other: object) -> RuleStats:
+        if not isinstance(other, RuleStats):
+            return NotImplemented
+        return RuleStats(
+            **{
+                each.name: getattr(self, each.name) + getattr(other, each.name)
+                for each in fields(self)
+            }
+        )
 
 
 @dataclass(frozen=True)
@@ -44,7 +61,10 @@ class SubscriberStats:
 
 @dataclass(frozen=True)
 class TopicsStats:
-    """Running totals of a :class:`Topics` since it was made, and what it has now."""
+    """Running totals of a :class:`Topics` since it was made, and what it has now.
+
+    ``stats + stats`` adds up those of several processes; so does ``sum``. Objects can be pickled.
+    """
 
     #: Topics that have subscribers, or messages that are kept.
     topics: int = 0
@@ -72,5 +92,34 @@ class TopicsStats:
     invalid: int = 0
     #: Gaps: one for each topic with subscribers of which messages were lost, or may have been.
     gaps: int = 0
+    #: 1 while the backplane cannot be reached, between ``start`` and ``close``; else 0.
+    disconnected: int = 0
     #: What the backplane counts; None without one.
     backplane: Optional[BackplaneStats] = None
+
+    def __add__(self, other: object) -> TopicsStats:
+        if not isinstance(other, TopicsStats):
+            return NotImplemented
+        values: Dict[str, Any] = {
+            each.name: getattr(self, each.name) + getattr(other, each.name)
+            for each in fields(self)
+            if each.name not in {"rules", "backplane"}
+        }
+        rules = dict(self.rules)
+        for prefix, stats in other.rules.items():
+            rules[prefix] = rules.get(prefix, RuleStats()) + stats
+        engines = [each for each in (self.backplane, other.backplane) if each is not None]
+        backplane = sum(engines, BackplaneStats()) if engines else None
+        return TopicsStats(**values, rules=rules, backplane=backplane)
+
+    def __radd__(self, other: object) -> TopicsStats:
+        # sum() begins with 0.
+        return self if other == 0 else NotImplemented
+
+    def of_ended(self) -> TopicsStats:
+        """The totals of a process that has ended: the same, and 0 for all that it has no more."""
+        backplane = self.backplane
+        if backplane is not None:
+            backplane = replace(backplane, **dict.fromkeys(_BACKPLANE_GAUGES, 0))
+        gone: Dict[str, Any] = dict.fromkeys(_GAUGES, 0)
+        return replace(self, **gone, backplane=backplane)

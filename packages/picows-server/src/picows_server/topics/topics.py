@@ -344,6 +344,7 @@ class Topics:
             received=relay.received_count,
             invalid=relay.invalid,
             gaps=relay.gaps,
+            disconnected=int(relay.is_running and not relay.backplane.is_connected),
             backplane=relay.backplane.stats(),
         )
 
