@@ -48,7 +48,7 @@ ELSEWHERE: Dict[str, Dict[str, str]] = {
         "backplane.redis_dialing": "server/backplane/test_redis_backplane.py",
         "backplane.redis_pipe": "server/backplane/test_redis_backplane.py",
         "backplane.redis_scripts": "server/backplane/test_redis_backplane.py",
-        "backplane.reconnecting": "server/backplane/test_redis_backplane.py",
+        "backplane.reconnecting": "server/backplane/test_engines.py",
         "running.run_options": "server/running/test_blocking.py",
         "running.workers.admin_metrics": "server/running/workers/test_admin.py",
         "running.workers.messages": "server/running/workers/test_channel.py",
@@ -102,6 +102,7 @@ TOGETHER: Dict[str, Dict[str, str]] = {
         "tls_failures": "what a failed TLS handshake says",
     },
     "server": {
+        "backplane.engines": "what every engine does alike",
         "backplane.gateways": "topics of three processes over an engine that fails in every way",
         "addresses": "addresses of requests and transports",
         "batches": "batches, prepared messages and broadcast over every backend",

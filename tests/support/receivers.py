@@ -1,4 +1,4 @@
-"""A receiver of a backplane that remembers."""
+"""Backplanes of tests, and a receiver that remembers what they tell."""
 
 from __future__ import annotations
 
@@ -6,7 +6,20 @@ import asyncio
 import time
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
-from picows_server.backplane import Publication
+import pytest
+
+from picows_server.backplane import (
+    HistoryRule,
+    NatsBackplane,
+    Publication,
+    RedisBackplane,
+)
+from tests.support.engines import Engine
+
+__all__ = ["NUMBERS", "RULE", "Remembering", "backplane_of", "publish", "started", "until"]
+
+RULE = HistoryRule(1000)
+NUMBERS = [b"%d" % number for number in range(1000)]
 
 
 class Remembering:
@@ -40,3 +53,25 @@ async def until(condition: Callable[[], Any], patience: float = 20.0) -> None:
     while not condition():
         assert time.monotonic() < end, "it does not happen"
         await asyncio.sleep(0.01)
+
+
+async def started(engine: Engine, **options: Any) -> Tuple[Any, Remembering]:
+    """Return a backplane that is connected to an engine, and what it tells."""
+    receiver = Remembering()
+    backplane = backplane_of(engine, **options)
+    await backplane.start(receiver)
+    return backplane, receiver
+
+
+def backplane_of(engine: Engine, url: str = "", **options: Any) -> Any:
+    """Return a backplane for an engine, or skip the test without its client library."""
+    pytest.importorskip("nats" if engine.name == "nats" else "hiredis")
+    kind = NatsBackplane if engine.name == "nats" else RedisBackplane
+    return kind(url or engine.url, **options)
+
+
+def publish(
+    backplane: Any, topic: str, payload: bytes, history: Optional[HistoryRule] = None
+) -> None:
+    """Publish without a key."""
+    backplane.publish(topic, payload, 1, key=None, history=history, token=None)
