@@ -215,6 +215,7 @@ SERVER_ROOMS = (
     "backplane.redis_pipe",
     "backplane.redis_scripts",
     "backplane.redis_backplane",
+    "backplane.nats_credentials",
     "backplane.nats_backplane",
     "backplane.sharded",
     "backplane.__init__",

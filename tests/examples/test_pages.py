@@ -105,7 +105,7 @@ def test_program_with_an_engine(tmp_path: Path) -> None:
 
 def test_fragments(tmp_path: Path) -> None:
     """What they define can be defined."""
-    for library in ("msgspec", "hiredis", "nats"):
+    for library in ("msgspec", "hiredis", "nats", "nkeys"):
         pytest.importorskip(library)
     path = tmp_path / "fragments.json"
     path.write_text(json.dumps(fragments()), "utf-8")

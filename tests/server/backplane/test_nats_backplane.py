@@ -28,6 +28,26 @@ def test_subjects() -> None:
     assert not [each for each in subjects if "" in each.split(".")]
 
 
+def test_long_topics(run: Any, engine: Engine) -> None:
+    """A server would disconnect the process, and again whenever the topic was sent again."""
+    longest, long = "a" * 3990, "\U0001f600" * 340
+
+    async def main() -> None:
+        backplane, receiver = await started(engine)
+        backplane.subscribe(longest, None)
+        await backplane.subscribed(longest)
+        publish(backplane, longest, b"1")
+        await until(lambda: receiver.payloads() == [b"1"])
+        with pytest.raises(BackplaneError, match="NATS takes 4000"):
+            backplane.subscribe(long, None)
+        with pytest.raises(BackplaneError, match="NATS takes 4000"):
+            publish(backplane, long, b"1")
+        assert backplane.stats().reconnects == 0
+        await backplane.close()
+
+    run(main)
+
+
 def test_no_history_and_no_count(run: Any, engine: Engine) -> None:
     async def main() -> None:
         backplane, _ = await started(engine)

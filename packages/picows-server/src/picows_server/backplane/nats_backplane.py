@@ -22,6 +22,7 @@ from picows_server.backplane.interface import (
     HistoryRule,
     Position,
 )
+from picows_server.backplane.nats_credentials import check_credentials, import_nkeys
 from picows_server.backplane.outbox import Batch, Outbox
 from picows_server.backplane.reconnecting import KeptConnection
 
@@ -33,6 +34,8 @@ _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456
 _CHARACTERS = [chr(byte) if byte in _PLAIN else f"%{byte:02X}" for byte in range(256)]
 # What is sent ahead of its acknowledgement; the rest waits, and makes larger batches.
 _IN_FLIGHT_BYTES = 1_048_576
+# A server disconnects whoever sends a longer line than its max_control_line, 4,096 by default.
+_MAX_SUBJECT = 4000
 
 
 def nats_subject(prefix: str, topic: str) -> str:
@@ -88,10 +91,11 @@ class NatsBackplane:
     at most once: every possible loss is reported as a gap. There is no history, and no count of
     subscribers.
 
-    :param url: ``nats://user:password@host:port`` or ``tls://``; or a sequence of them, servers of
-        one cluster.
+    :param url: ``nats://user:password@host:port``, ``nats://token@host`` or ``tls://``; or a
+        sequence of them, servers of one cluster.
     :param prefix: first token of all subjects. Everybody with the same prefix shares topics.
-    :param credentials: path of a ``.creds`` file.
+    :param credentials: path of a ``.creds`` file, which is read anew for each connection. Needs
+        ``nats-py[nkeys]``.
     :param ssl_context: for ``tls://``.
     :param connect_timeout: seconds for a connection with its authentication.
     :param probe_interval: seconds between messages that the backplane sends to itself; if one has
@@ -101,7 +105,7 @@ class NatsBackplane:
     :param max_pending_bytes: likewise.
     :param close_timeout: seconds that :meth:`close` waits for acknowledgements.
     :param options: more options of ``nats.connect``, such as ``nkeys_seed``.
-    :raises ImportError: nats-py is not installed.
+    :raises ImportError: nats-py is not installed, or nkeys, and the options need it.
     """
 
     supports_history = False
@@ -135,6 +139,7 @@ class NatsBackplane:
             self._options["user_credentials"] = credentials
         if ssl_context is not None:
             self._options["tls"] = ssl_context
+        self._nkeys = import_nkeys(self._options)
         self._prefix = prefix
         self._timeout = connect_timeout
         self._probe_interval = probe_interval
@@ -188,6 +193,7 @@ class NatsBackplane:
         feeds = self._delivery.feeds
         if topic in feeds:
             return
+        self._check_length(topic)
         feed = feeds[topic] = Feed(topic, None)
         self._unconfirmed[feed] = self._loop.create_future()
         self._requests.append((topic, feed))
@@ -217,6 +223,7 @@ class NatsBackplane:
             raise BackplaneError(_NO_HISTORY)
         if self._is_closed:
             raise BackplaneError("the backplane is closed")
+        self._check_length(topic)
         size = len(payload) + RECORD_OVERHEAD + (0 if key is None else 4 * len(key))
         if size > self._max_payload:
             raise BackplaneError(
@@ -225,6 +232,17 @@ class NatsBackplane:
             )
         self._outbox.add(topic, payload, opcode, key, None, token)
         self._has_waiting.set()
+
+    def _check_length(self, topic: str) -> None:
+        # A character takes at most 12 bytes.
+        if len(self._prefix) + 12 * len(topic) < _MAX_SUBJECT:
+            return
+        size = len(nats_subject(self._prefix, topic))
+        if size > _MAX_SUBJECT:
+            raise BackplaneError(
+                f"a topic whose subject has {size} bytes; NATS takes {_MAX_SUBJECT}: lower"
+                " max_topic_length"
+            )
 
     async def history(self, topic: str, since: Optional[Position], rule: HistoryRule) -> History:
         raise BackplaneError(_NO_HISTORY)
@@ -310,18 +328,20 @@ class NatsBackplane:
         }
         client = self._library.aio.client.Client()
         try:
+            check_credentials(self._nkeys, self._options)
             await asyncio.wait_for(client.connect(url, **options), self._timeout)
         except asyncio.TimeoutError:
             await _release(client)
             raise BackplaneError(
                 f"the engine {name} did not respond within {self._timeout} s"
             ) from None
-        except (OSError, self._library.errors.Error, ValueError) as error:
+        except (OSError, self._library.errors.Error, ValueError, BackplaneError) as error:
             await _release(client)
             text = last[-1] if last else str(error) or type(error).__name__
-            password = urlsplit(url).password
-            if password:
-                text = text.replace(password, "***")
+            parts = urlsplit(url)
+            secret = parts.password or parts.username  # which is a token without a password
+            if secret:
+                text = text.replace(secret, "***")
             raise BackplaneError(f"the engine {name} cannot be used: {text}") from None
         except BaseException:
             await _release(client)
