@@ -15,7 +15,6 @@ from picows_codec import WSBatchListener, WSListener, WSMessageListener
 from tests.support.connection import Connection, both_roles
 from tests.support.extensions import compile_extension
 from tests.support.frames import CONTINUATION, TEXT
-from tests.support.leaks import classes_are_freed
 from tests.support.listeners import CALLBACKS
 
 ARGUMENTS = {
@@ -184,7 +183,6 @@ def test_it_is_refused_every_time(role: str) -> None:
         refused(role, mine)
 
 
-@classes_are_freed
 def test_a_class_that_passed_is_not_kept() -> None:
     mine = type("Mine", (WSListener,), {"__slots__": ()})
     Connection("client", mine()).lose()

@@ -7,19 +7,13 @@ import contextlib
 import gc
 import os
 import sys
-import sysconfig
 import time
 from collections import Counter
 from typing import Callable, List, Type
 
 import pytest
 
-__all__ = ["classes_are_freed", "count_instances", "eventually", "leaked_since", "open_descriptors"]
-
-classes_are_freed = pytest.mark.skipif(
-    bool(sysconfig.get_config_var("Py_GIL_DISABLED")) and sys.version_info < (3, 14),
-    reason="free-threaded CPython 3.13 never frees a class once a second thread was started",
-)
+__all__ = ["count_instances", "eventually", "leaked_since", "open_descriptors"]
 
 
 def open_descriptors() -> Counter[str]:
