@@ -38,9 +38,10 @@ from tests.support.deflate import DeflateConnection, Peer
 from tests.support.frames import BINARY, CLOSE, CONTINUATION, TEXT
 from tests.support.threads import Threads, look_at
 
+CODEC = Path(picows_codec.__file__).parent
 EXTENSIONS = sorted(
-    path.name.partition(".")[0]
-    for path in Path(picows_codec.__file__).parent.iterdir()
+    ".".join([*path.parent.relative_to(CODEC.parent).parts, path.name.partition(".")[0]])
+    for path in CODEC.rglob("*")
     if path.suffix in {".so", ".pyd"}
 )
 
@@ -49,7 +50,7 @@ EXTENSIONS = sorted(
     not sysconfig.get_config_var("Py_GIL_DISABLED"), reason="needs a free-threaded interpreter"
 )
 def test_the_gil_stays_off() -> None:
-    program = "\n".join(f"import picows_codec.{name}" for name in EXTENSIONS)
+    program = "\n".join(f"import {name}" for name in EXTENSIONS)
     program += "\nimport sys; sys.exit(sys._is_gil_enabled())"
     # PYTHON_GIL=0 would keep it off, whatever a module says about itself.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHON_GIL"}

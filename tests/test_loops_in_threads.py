@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
 import queue
+import subprocess
+import sys
+import sysconfig
 import threading
 from typing import Any, List, Optional
 
@@ -100,6 +104,19 @@ class Crowd:
             assert bytes(frame) == payload == payload[:1] * len(payload)
             for transport in list(self.transports):
                 look_at(transport)
+
+
+@pytest.mark.skipif(
+    not sysconfig.get_config_var("Py_GIL_DISABLED"), reason="needs a free-threaded interpreter"
+)
+def test_the_gil_stays_off(loop_kind: str) -> None:
+    """What is imported for the backends included: aiofastnet, and the loop."""
+    if loop_kind == "uvloop":
+        pytest.importorskip("uvloop")
+    program = f"import sys, {loop_kind}, picows_client.backend, picows_server.backend\n"
+    program += "sys.exit(sys._is_gil_enabled())"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHON_GIL"}
+    subprocess.run([sys.executable, "-W", "error", "-c", program], check=True, env=environment)
 
 
 @pytest.mark.parametrize("backend", PLAIN_BACKENDS)
