@@ -1,0 +1,142 @@
+"""Build the wheels on aarch64 and run tests on them, in a Debian root under qemu-user.
+
+    python tools/run_aarch64.py DIRECTORY [ARGUMENTS OF PYTEST]
+
+mmdebstrap makes the root once, in DIRECTORY. What comes from the package index is downloaded by
+this interpreter's pip, so the root needs no network. Its programs are of aarch64, and the kernel
+starts each under qemu; only the compiler is this machine's, because that is ten times as fast.
+Needs Linux and root's rights.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Dict, List, Optional
+
+ROOT = Path(__file__).resolve().parents[1]
+SUITE = "trixie"
+# Debian's Python calls the compiler by the name that the cross compiler has.
+PACKAGES = ["gcc-aarch64-linux-gnu:amd64", "netbase", "python3-dev", "python3-venv"]
+BINFMT = Path("/proc/sys/fs/binfmt_misc")
+# What is needed outside the root: packages of Debian, with a command of each.
+NEEDED = {
+    "mmdebstrap": "mmdebstrap",
+    "qemu-user-static": "qemu-aarch64-static",
+    "binfmt-support": "update-binfmts",
+}
+# What is copied into the root: the wheels' sources, and what its tests read.
+COPIED = ("packages", "tests", "tools", "pyproject.toml")
+WHEELS = ("manylinux_2_28_aarch64", "manylinux_2_17_aarch64", "manylinux2014_aarch64")
+ENVIRONMENT = {
+    "HOME": "/root",
+    "LANG": "C.UTF-8",
+    "PATH": "/usr/bin:/bin:/usr/sbin:/sbin",
+    "PIP_FIND_LINKS": "/downloads",
+    "PIP_NO_INDEX": "1",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "PYTHONSAFEPATH": "1",
+}
+PASSED_ON = ("CI", "PICOWS_")
+
+
+def main(arguments: List[str]) -> None:
+    """Make the root, build and install the wheels, run pytest."""
+    if not arguments:
+        sys.exit(__doc__)
+    check_machine()
+    directory = Path(arguments[0]).resolve()
+    root = directory / "root"
+    make_root(root)
+    download(root)
+    copy_sources(root)
+    python = "/venv/bin/python"
+    if not (root / "venv/bin/python").exists():
+        inside(root, "python3", "-m", "venv", "/venv")
+    inside(root, python, "tools/install_wheels.py", "/wheels")
+    inside(root, python, "-m", "pip", "install", "--quiet", "-r", "tests/requirements.txt")
+    inside(root, python, "-m", "pytest", *arguments[1:])
+
+
+def check_machine() -> None:
+    """End the program, with what to do, if something is missing."""
+    if sys.platform != "linux":
+        sys.exit(f"qemu-user runs programs of Linux on Linux, not on {sys.platform}")
+    if platform.machine() == "aarch64":
+        sys.exit("this machine needs no qemu: tox -e py runs the tests on its aarch64")
+    if platform.machine() != "x86_64":
+        sys.exit(f"the compiler in the root is of x86_64, and this machine is {platform.machine()}")
+    if os.geteuid() != 0:
+        sys.exit("only root makes and enters a root of Debian: run this with sudo")
+    missing = [package for package, name in NEEDED.items() if shutil.which(name) is None]
+    steps = [f"apt-get install {' '.join(missing)}"] if missing else []
+    if not (BINFMT / "register").exists():
+        steps.append(f"mount -t binfmt_misc binfmt_misc {BINFMT}")
+    if not (BINFMT / "qemu-aarch64").exists():
+        steps.append("update-binfmts --enable qemu-aarch64")
+    if steps:
+        sys.exit(f"programs of aarch64 do not run here yet; as root: {' && '.join(steps)}")
+
+
+def make_root(root: Path) -> None:
+    """Let mmdebstrap make the root, unless it did."""
+    options = ["--quiet", "--mode=root", "--variant=minbase", "--architectures=arm64,amd64"]
+    command = ["mmdebstrap", *options, f"--include={','.join(PACKAGES)}", SUITE, str(root)]
+    # Written when the root is complete.
+    stamp = root.with_name("root-is-made-by")
+    if stamp.is_file() and stamp.read_text("utf-8") == " ".join(command):
+        return
+    shutil.rmtree(str(root), ignore_errors=True)
+    root.parent.mkdir(parents=True, exist_ok=True)
+    # In a namespace, so that what it mounts in the root is gone however it ends.
+    run(["unshare", "--mount", *command])
+    stamp.write_text(" ".join(command), "utf-8")
+
+
+def download(root: Path) -> None:
+    """Get the wheels that building, the packages and the tests require, for the root's Python."""
+    version = (root / "usr/bin/python3").resolve().name.partition("python")[2]
+    backend = ["hatchling>=1.27", "cython>=3.1,<4", "setuptools>=70"]
+    required = ["-r", str(ROOT / "tests/requirements.txt"), *backend]
+    required += ["aiofastnet", "multidict", "python-socks[asyncio]", "uvloop"]
+    target = ["--python-version", version, "--only-binary", ":all:"]
+    for tag in WHEELS:
+        target += ["--platform", tag]
+    pip = [sys.executable, "-m", "pip", "--quiet", "download", "--dest", str(root / "downloads")]
+    run([*pip, *target, *required])
+
+
+def copy_sources(root: Path) -> None:
+    """Replace the checkout in the root by the present one."""
+    checkout = root / "checkout"
+    shutil.rmtree(str(checkout), ignore_errors=True)
+    checkout.mkdir()
+    derived = shutil.ignore_patterns("*.so", "*.o", "__pycache__")
+    for name in COPIED:
+        source, copy = ROOT / name, checkout / name
+        if source.is_dir():
+            shutil.copytree(str(source), str(copy), ignore=derived)
+        else:
+            shutil.copy(str(source), str(copy))
+
+
+def inside(root: Path, *command: str) -> None:
+    """Run a command in the root, with processes and mounts of its own that end with it."""
+    passed = {name: text for name, text in os.environ.items() if name.startswith(PASSED_ON)}
+    enter = ["unshare", "--mount", "--pid", "--fork", "--kill-child", f"--root={root}"]
+    run([*enter, "--mount-proc", "--wd=/checkout", *command], {**ENVIRONMENT, **passed})
+
+
+def run(command: List[str], environment: Optional[Dict[str, str]] = None) -> None:
+    """Run a command; its failure ends the program."""
+    status = subprocess.run(command, env=environment, check=False).returncode
+    if status:
+        sys.exit(f"failed with status {status}: {' '.join(command)}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
