@@ -46,6 +46,7 @@ def build_wheels(cache: Path) -> List[str]:
     room = cache / f"{abi}-{kind}"
     kept = room / source_digest()
     if not kept.is_dir():
+        print("Building the three wheels of these sources, once: it takes minutes.", flush=True)
         room.mkdir(parents=True, exist_ok=True)
         # Renamed when complete: an interrupted build leaves nothing that looks finished.
         with tempfile.TemporaryDirectory(dir=str(room)) as temporary:
@@ -84,11 +85,17 @@ def source_digest() -> str:
 def pip(*arguments: str) -> None:
     """Run pip in this environment, quietly unless it fails."""
     command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments]
-    outcome = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", check=False
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8"
     )
-    if outcome.returncode:
-        sys.exit(f"{outcome.stdout}\nfailed: {' '.join(command)}")
+    try:
+        output, _ = process.communicate()
+    except KeyboardInterrupt:
+        # Ctrl-C has reached pip, too, which still removes what it has written.
+        process.communicate()
+        sys.exit(130)
+    if process.returncode:
+        sys.exit(f"{output}\nfailed: {' '.join(command)}")
 
 
 if __name__ == "__main__":

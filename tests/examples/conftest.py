@@ -23,12 +23,12 @@ def _default_interrupt() -> None:
 class Program:
     """A running program; leaving the context ends it."""
 
-    def __init__(self, path: Path, arguments: List[str], environment: Dict[str, str]) -> None:
+    def __init__(self, words: List[str], environment: Dict[str, str]) -> None:
         options: Dict[str, Any] = {}
         if sys.platform != "win32":
             options["preexec_fn"] = _default_interrupt
         self.process: subprocess.Popen[str] = subprocess.Popen(
-            [sys.executable, "-u", str(path), *arguments],
+            [sys.executable, "-u", *words],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -69,7 +69,12 @@ class Examples:
         self._environment = environment
 
     def start(self, path: Path, *arguments: str) -> Program:
-        return Program(path, list(arguments), self._environment)
+        return Program([str(path), *arguments], self._environment)
+
+    def run_module(self, name: str, *arguments: str) -> List[str]:
+        """Run an example that is a package; ``python_path`` must lead to it."""
+        with Program(["-m", name, *arguments], self._environment) as program:
+            return program.finish()
 
     def run(self, name: str, *arguments: str) -> List[str]:
         """Run an example to its end; returns the lines that it prints."""

@@ -227,24 +227,6 @@ def test_graceful_shutdown_by_a_signal(examples: Examples) -> None:
     assert last == "Nothing is left"
 
 
-def test_demo(examples: Examples) -> None:
-    pytest.importorskip("trustme")
-    versions, what, blank, head, *table = examples.run("demo.py", "0.05")
-    assert versions.startswith("picows ")
-    assert what == "one connection, one message at a time, client and server on this machine"
-    assert blank == ""
-    assert head.split() == ["payload", "round", "trips/s", "p50", "p90", "p99", "max"]
-    assert len(table) == 8
-    for line, size in zip(table, ["64 B", "256 B", "8,192 B", "100,000 B"] * 2):
-        assert len(line) == len(head)
-        name, rate, *times = re.split(r"\s{2,}", line.replace(f" {size}", "", 1))
-        assert name == ("plain TCP" if line in table[:4] else "TLS")
-        assert int(rate.replace(",", "")) > 0
-        latencies = [float(time.replace(" us", "").replace(",", "")) for time in times]
-        assert len(latencies) == 4
-        assert latencies == sorted(latencies)
-
-
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with the compiled examples, built against the installed codec."""
