@@ -20,8 +20,8 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from bench.figures import figure
 from bench.peers.catalogue import PEERS
-from bench.report import figure
 from bench.results import Results, ScenarioResult
 
 __all__ = ["CHARTS", "draw_charts"]

@@ -13,6 +13,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from bench.figures import figure
 from bench.goals import GOALS, MEMORY_GOALS, SIZE_GOALS, Goal
 from bench.peers.catalogue import PEERS
 from bench.results import Ratio, Results, Sample, ScenarioResult
@@ -31,17 +32,6 @@ METHOD = (
     " lowest and the highest); figures are medians of the rounds. CPU time is that of the process"
     " under test. Measurements during which other processes used the cores are repeated."
 )
-
-
-def figure(value: float, unit: str) -> str:
-    """Return a figure as people read it."""
-    if unit in {"bytes/connection", "us"}:
-        return f"{value:,.0f}"
-    if value >= 1e6:
-        return f"{value / 1e6:,.2f} M"
-    if value >= 1e4:
-        return f"{value / 1e3:,.1f} k"
-    return f"{value:,.0f}"
 
 
 def ratio_text(ratio: Optional[Ratio]) -> str:

@@ -33,6 +33,7 @@ from bench.peers.catalogue import OURS, PEERS, C, Peer, choose_peers
 from bench.peers.install import Installation, Installed, NotAvailable, Ours
 from bench.processes import Failed
 from bench.quiet import Observer
+from bench.readme import README, RESULTS, updated
 from bench.report import DEFAULT_BASES, method_text, new_console, print_scenario, write_markdown
 from bench.results import Results, Sample, ScenarioResult
 from bench.scenarios import Scenario, choose_scenarios
@@ -101,8 +102,9 @@ def parse_arguments() -> argparse.Namespace:
     where.add_argument(
         "--output",
         type=Path,
-        default=ROOT / "bench" / "results" / "results.json",
-        help="scenarios of other runs stay in it; tables (.md) and charts go beside it",
+        default=RESULTS,
+        help="scenarios of other runs stay in it; tables (.md) and charts go beside it, and of the"
+        " default file some figures into the project's README",
     )
     where.add_argument("--no-charts", action="store_true", help="tables only")
     where.add_argument("--renew", action="store_true", help="install the peers' latest releases")
@@ -172,6 +174,9 @@ def main() -> None:
 
         draw_charts(results, arguments.output.parent)
     console.print(f"written: {os.path.relpath(arguments.output)}, tables and charts beside it")
+    if arguments.output.resolve() == RESULTS:
+        README.write_text(updated(README.read_text("utf-8"), results), "utf-8")
+        console.print(f"written: {os.path.relpath(README)}")
 
 
 def run_plan(

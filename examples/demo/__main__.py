@@ -12,6 +12,7 @@ import platform
 import ssl
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Dict
 
@@ -48,7 +49,7 @@ async def measure(urls: Dict[str, str], authority: Path, seconds: float, display
     display.head()
     display.expect(len(SCENES) * (seconds + WARM_UP))
     for name, scene in SCENES.items():
-        window = Window(seconds, lambda name=name: display.progress(name))
+        window = Window(seconds, partial(display.progress, name))
         note = await scene(urls[name], context if urls[name].startswith("wss:") else None, window)
         display.row(name, window.per_second, window.percentile(50), window.percentile(99), note)
     display.finish(NEXT)

@@ -1,4 +1,4 @@
-"""Every program of the pages for beginners and of the how-tos prints what stands below it."""
+"""Every program of README, pages for beginners and how-tos prints what stands below it."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from tests.support.engines import Engine
 
 DOCS = ROOT / "docs"
 PAGES = [
+    ROOT / "README.md",
     *sorted(DOCS.glob("start/*.md")),
     *sorted(DOCS.glob("how-to/*.md")),
     DOCS / "coming-from" / "socketify.md",
