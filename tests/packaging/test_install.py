@@ -48,16 +48,22 @@ def test_server_alone(
     assert answer == "Echo reply: Hello world\n"
 
 
-def test_codec_from_its_source_distribution(
+def test_source_distributions(
     fresh_environment: Callable[[], FreshEnvironment], sdists: Dict[str, Path]
 ) -> None:
+    """All three build with nothing but a compiler, and run the first program of the README."""
     environment = fresh_environment()
-    environment.pip_install(str(sdists["codec"]), environment={"PICOWS_BUILD": "debug"})
-    assert set(environment.distributions()) <= CODEC_NEEDS
+    files = (str(sdists[name]) for name in ("codec", "client", "server"))
+    environment.pip_install(*files, environment={"PICOWS_BUILD": "debug"})
+    names = {"picows-client", "picows-server"}
+    assert set(environment.distributions()) <= CONNECTION_NEEDS | names
     output = environment.run(
         "import picows_codec as c; print(c.__version__, int(c.WSMsgType.TEXT))"
     )
     assert output.split() == [declared_version("codec"), "1"]
+    readme = (ROOT / "README.md").read_text("utf-8")
+    program = readme.partition("```python\n")[2].partition("```")[0]
+    assert environment.run(program) == "Echo: Hello world\n"
 
 
 def test_editable_install(
