@@ -144,6 +144,9 @@ def test_a_peer_that_sends_no_more_over_tls() -> None:
     assert parts.events == ["lost"]
     assert connection.transport.lost
     assert not parts.endpoint.send_response(b"body")
+    cut = "the peer closed the connection before the end of the response"
+    assert cut in str(failure_of(connection))
+    assert any(f"the response was cut off: {cut}" in line for line in connection.log.lines)
 
 
 def test_a_peer_that_sends_no_more_before_the_first_part() -> None:

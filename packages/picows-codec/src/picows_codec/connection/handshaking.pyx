@@ -342,8 +342,9 @@ cdef class Handshaking(Closing):
         elif isinstance(error, WSHandshakeError) and not self._handshake.factory_failed:
             log = self._logger.debug if is_told else self._logger.info
             log(
-                "%s: the opening handshake failed: %s", self._peer(), error,
-                extra=self._log_fields())
+                "%s: the response was cut off: %s" if was_sent_in_parts
+                else "%s: the opening handshake failed: %s",
+                self._peer(), error, extra=self._log_fields())
         elif isinstance(error, WSHandshakeError) and error.__traceback__ is None:
             # Nothing was raised: the task was too slow, or was cancelled.
             self._logger.error(

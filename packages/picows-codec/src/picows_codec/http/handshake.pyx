@@ -157,7 +157,9 @@ cdef class OpeningHandshake:
             return
         if self.deferred is not None:
             self._end(WSHandshakeError(
-                "the peer closed the connection before the listener factory had decided"))
+                "the peer closed the connection before "
+                + ("the end of the response" if self.response_begun
+                   else "the listener factory had decided")))
             return
         whose = "request" if self._is_server else "response"
         arrived = bytes(self._pieces or b"")
