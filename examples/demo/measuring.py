@@ -88,6 +88,16 @@ class Pinger(WSListener):
         transport.send(self._opcode, self._sent)
 
 
+class CountingPinger(Pinger):
+    """Notes what the opening handshake has sent; needs ``collect_stats=True``."""
+
+    handshake_bytes = 0
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self.handshake_bytes = transport.stats().bytes_sent
+        super().on_ws_connected(transport)
+
+
 class BurstPinger(WSBatchListener):
     """Sends many messages in one write; the next ones leave when all of them are back."""
 
@@ -155,13 +165,13 @@ async def coroutines(url: str, _context: Optional[SSLContext], window: Window) -
 
 async def compressed(url: str, _context: Optional[SSLContext], window: Window) -> str:
     payloads = quotes()
-    pinger = Pinger(WSMsgType.TEXT, payloads, window)
+    pinger = CountingPinger(WSMsgType.TEXT, payloads, window)
     deflate = WSPermessageDeflate(client_compresses=True)
     connection = ws_connect(url, pinger, compression=deflate, collect_stats=True)
     async with connection as (transport, _):
         await finished(transport)
         stats = transport.stats()
-    size = stats.bytes_sent // stats.messages_sent
+    size = (stats.bytes_sent - pinger.handshake_bytes) // stats.messages_sent
     return f"{len(payloads[0])} B of JSON, {size} B on the wire"
 
 
