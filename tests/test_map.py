@@ -103,6 +103,8 @@ TOGETHER: Dict[str, Dict[str, str]] = {
     },
     "server": {
         "backplane.engines": "what every engine does alike",
+        "backplane.killed_gateways": "processes that are killed, and clients that come back",
+        "backplane.redis_faults": "engines that come back with older data, or have no memory left",
         "backplane.gateways": "topics of three processes over an engine that fails in every way",
         "addresses": "addresses of requests and transports",
         "batches": "batches, prepared messages and broadcast over every backend",

@@ -1,7 +1,8 @@
 """A gateway with topics over an engine, as a process that tests start and kill.
 
 Arguments: port, URL of the engine, name, seconds of publishing. It says "up" when it serves, and at
-the end how much it has published and which gaps it was told.
+the end how much it has published and which gaps it was told. Whoever connects to ``/follow`` says
+first where it was, or nothing, and gets the topic with history from there.
 """
 
 from __future__ import annotations
@@ -11,7 +12,14 @@ import json
 import sys
 from typing import Any, List, Optional, Sequence
 
-from picows_server import WSListener, WSMsgType, WSTransport, ws_create_server
+from picows_server import (
+    WSFrame,
+    WSListener,
+    WSMsgType,
+    WSTransport,
+    WSUpgradeRequest,
+    ws_create_server,
+)
 from picows_server.backplane import NatsBackplane, Position, RedisBackplane
 from picows_server.topics import Topics
 
@@ -22,12 +30,38 @@ WITHOUT_HISTORY = "plain.a"
 
 
 def envelope(topic: str, payload: bytes, position: Optional[Position]) -> bytes:
-    return payload if position is None else b"%d %b" % (position.offset, payload)
+    if position is None:
+        return payload
+    return b"%d %b %b" % (position.offset, position.epoch.encode("ascii"), payload)
 
 
 def say(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
+
+
+class Client(WSListener):
+    """Gets all topics; on ``/follow`` that with history, from where it was."""
+
+    def __init__(self, topics: Topics, names: Sequence[str], *, follows: bool) -> None:
+        self._topics = topics
+        self._names = () if follows else names
+        self._task: Optional[asyncio.Future[None]] = None
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        for each in self._names:
+            self._topics.subscribe(transport, each)
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if frame.opcode is WSMsgType.TEXT:
+            offset, _, epoch = frame.get_payload_as_utf8_text().partition(" ")
+            since = Position(int(offset), epoch) if offset else None
+            self._task = asyncio.ensure_future(self._follow(transport, since))
+
+    async def _follow(self, transport: WSTransport, since: Optional[Position]) -> None:
+        found = await self._topics.subscribe_from(transport, WITH_HISTORY, since)
+        is_complete = since is None or found.recovered
+        transport.send(WSMsgType.TEXT, b"complete" if is_complete else b"lost")
 
 
 async def main(port: int, url: str, name: str, seconds: float) -> None:
@@ -43,13 +77,11 @@ async def main(port: int, url: str, name: str, seconds: float) -> None:
         topics.configure("history.", history=100_000, envelope=envelope)
         names.append(WITH_HISTORY)
 
-    class Listener(WSListener):
-        def on_ws_connected(self, transport: WSTransport) -> None:
-            for each in names:
-                topics.subscribe(transport, each)
+    def client(request: WSUpgradeRequest) -> Client:
+        return Client(topics, names, follows=request.path == "/follow")
 
     await topics.start()
-    async with ws_create_server(f"ws://127.0.0.1:{port}", Listener):
+    async with ws_create_server(f"ws://127.0.0.1:{port}", client):
         say("up")
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
         published = 0

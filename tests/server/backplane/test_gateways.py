@@ -1,17 +1,15 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import sys
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import List
 
 import pytest
 
 from picows_client import WSFrame, WSListener, WSTransport, ws_connect
-from tests.support.engines import Engine, free_port
+from tests.support.engines import Engine
 from tests.support.gateway import WITHOUT_HISTORY
+from tests.support.gateway_processes import Gateway
 from tests.support.receivers import until
 
 GATEWAYS, CONNECTIONS, SECONDS = 3, 300, 12.0
@@ -25,42 +23,6 @@ class Subscriber(WSListener):
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         payload = frame.get_payload_as_bytes()
         (self.positioned if b" " in payload else self.plain).append(payload)
-
-
-class Gateway:
-    """One of the processes."""
-
-    def __init__(self, process: Any, port: int) -> None:
-        self.process = process
-        self.port = port
-
-    @classmethod
-    async def start(cls, engine: Engine, name: str) -> Gateway:
-        port = free_port()
-        arguments = ["-m", "tests.support.gateway", str(port), engine.url, name, str(SECONDS)]
-        pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *arguments,
-            stdin=pipe,
-            stdout=pipe,
-            # Where tests is; the rest is installed.
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
-        )
-        gateway = cls(process, port)
-        assert await gateway.line() == b"up\n"
-        return gateway
-
-    async def line(self) -> bytes:
-        line: bytes = await self.process.stdout.readline()
-        return line
-
-    async def said(self) -> Dict[str, Any]:
-        said: Dict[str, Any] = json.loads(await self.line())
-        return said
-
-    def go_on(self) -> None:
-        self.process.stdin.write(b"\n")
 
 
 async def disturb(engine: Engine) -> None:
@@ -85,7 +47,7 @@ async def complete(subscribers: List[Subscriber], total: int) -> None:
     await until(lambda: all(len(each.positioned) >= total for each in subscribers))
     first = subscribers[0].positioned
     assert [int(each.split(b" ")[0]) for each in first] == list(range(1, total + 1))
-    assert {each.split(b" ")[1] for each in first} == {
+    assert {each.split(b" ")[2] for each in first} == {
         b"g%d:%d" % (number, count)
         for number in range(GATEWAYS)
         for count in range(1, total // GATEWAYS + 1)
@@ -106,7 +68,7 @@ async def all_told(gateway: Gateway, subscribers: List[Subscriber]) -> None:
 
 async def served(engine: Engine, gateways: List[Gateway]) -> None:
     for number in range(GATEWAYS):
-        gateways.append(await Gateway.start(engine, f"g{number}"))  # noqa: PERF401
+        gateways.append(await Gateway.start(engine, f"g{number}", SECONDS))  # noqa: PERF401
     transports, subscribers = [], []
     for number in range(CONNECTIONS):
         url = f"ws://127.0.0.1:{gateways[number % GATEWAYS].port}"
@@ -141,6 +103,5 @@ def test_three_gateways_and_a_bad_engine(name: str, tmp_path: Path) -> None:
         asyncio.run(served(engine, gateways))
     finally:
         for gateway in gateways:
-            if gateway.process.returncode is None:
-                gateway.process.kill()
+            gateway.kill()
         engine.kill()

@@ -34,8 +34,9 @@ local ms = time[1] * 1000 + math.floor(time[2] / 1000)
 local state = redis.call('HMGET', m, 'o', 'e', 'r', 'p:' .. process, 'c')
 local offset, epoch, chain = tonumber(state[1] or '0'), state[2], state[5] or ''
 local function int(number) return string.format('%.0f', number) end
-if not epoch or (run ~= '' and state[3] ~= run) then
-  if epoch then
+local is_new = not epoch
+if is_new or (run ~= '' and state[3] ~= run) then
+  if not is_new then
     chain = epoch .. ':' .. int(offset) .. ' ' .. chain
     local kept, last = 0, #chain
     for at in string.gmatch(chain, '() ') do
@@ -43,11 +44,11 @@ if not epoch or (run ~= '' and state[3] ~= run) then
       if kept == 16 then last = at end
     end
     chain = string.sub(chain, 1, last)
-  else
-    redis.call('DEL', s)
   end
   epoch = string.format('%x%05x', time[1], time[2]) .. string.sub(process, 1, 6)
+  -- First, because an engine without memory refuses no write of a script after its first one.
   redis.call('HSET', m, 'o', int(offset), 'e', epoch, 'r', run, 'c', chain)
+  if is_new then redis.call('DEL', s) end
 end
 """
 

@@ -1,0 +1,178 @@
+"""Redis and Valkey that come back with older data, or have no memory left."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any, Iterator
+
+import pytest
+
+from picows_server.backplane import BackplaneFull, Position
+from tests.support.engines import Engine
+from tests.support.receivers import NUMBERS, RULE, publish, started, until
+
+
+@pytest.fixture(params=["valkey", "redis"])
+def engine(request: Any, tmp_path: Path) -> Iterator[Engine]:
+    """Keeps nothing but what the command SAVE writes."""
+    engine = Engine(request.param, tmp_path).start()
+    yield engine
+    engine.kill()
+
+
+async def publish_all(backplane: Any, payloads: Any) -> None:
+    for payload in payloads:
+        publish(backplane, "a", payload, RULE)
+    await until(lambda: backplane.is_connected and not backplane.stats().pending)
+
+
+def test_older_snapshot(run: Any, engine: Engine) -> None:
+    """What came after it is a gap for everybody who had it, and nothing else is lost."""
+
+    async def main() -> None:
+        ahead, to_ahead = await started(engine)
+        publisher, _ = await started(engine)
+        ahead.subscribe("a", RULE)
+        await ahead.subscribed("a")
+        await publish_all(publisher, NUMBERS[:500])
+        engine.command("SAVE")
+        await publish_all(publisher, NUMBERS[500:600])
+        await until(lambda: len(to_ahead.publications) == 600)
+        first = to_ahead.publications[0].position
+        assert first is not None
+        engine.kill()
+        engine.start()  # as it was after 500
+        await until(lambda: ahead.is_connected and publisher.is_connected)
+        await until(lambda: bool(to_ahead.gaps))
+        assert to_ahead.gaps[0][0] == ["a"]
+        await publish_all(publisher, NUMBERS[600:700])
+        await until(lambda: to_ahead.payloads() == NUMBERS[:700])
+        positions = [each.position for each in to_ahead.publications if each.position]
+        assert [each.offset for each in positions] == [*range(1, 601), *range(501, 601)]
+        assert positions[-1].epoch != first.epoch
+        # Those who come back with a position of the time before.
+        now = positions[-1].epoch
+        for offset, recovered in ((400, True), (500, True), (501, False), (600, False)):
+            found = await publisher.history("a", Position(offset, first.epoch), RULE)
+            assert found.recovered == recovered
+            assert found.position == Position(600, now)
+            expected = [*NUMBERS[offset:500], *NUMBERS[600:700]] if recovered else []
+            assert [each.payload for each in found.publications] == expected
+        await ahead.close()
+        await publisher.close()
+
+    run(main)
+
+
+def test_older_snapshot_that_others_have_overtaken(run: Any, engine: Engine) -> None:
+    """The same offsets, and other messages: nobody may take these for those that it has."""
+
+    def let_in() -> None:
+        engine.command("ACL", "SETUSER", "me", "on", ">pw", "~*", "&*", "+@all")
+
+    async def main() -> None:
+        let_in()
+        url = engine.url.replace("//", "//me:pw@")
+        ahead, to_ahead = await started(engine, url=url)
+        publisher, _ = await started(engine)
+        ahead.subscribe("a", RULE)
+        await ahead.subscribed("a")
+        await publish_all(publisher, NUMBERS[:100])
+        engine.command("SAVE")
+        await publish_all(publisher, NUMBERS[100:200])
+        await until(lambda: len(to_ahead.publications) == 200)
+        engine.kill()
+        engine.start()  # which does not know the user any more
+        await until(lambda: publisher.is_connected)
+        await publish_all(publisher, NUMBERS[200:400])
+        assert not ahead.is_connected
+        let_in()
+        await until(lambda: bool(to_ahead.gaps))
+        assert to_ahead.gaps[0][0] == ["a"]
+        await until(lambda: ahead.is_connected)
+        await publish_all(publisher, [b"end"])
+        await until(lambda: to_ahead.payloads()[-1] == b"end")
+        last = to_ahead.publications[-1].position
+        assert last is not None
+        assert last.offset == 301
+        await ahead.close()
+        await publisher.close()
+
+    run(main)
+
+
+def test_publisher_that_the_snapshot_does_not_know(run: Any, engine: Engine) -> None:
+    """What was acknowledged and then lost is not sent again; what was not, is, and once."""
+
+    async def main() -> None:
+        publisher, _ = await started(engine)
+        engine.command("SAVE")
+        await publish_all(publisher, NUMBERS[:10])
+        engine.kill()
+        for number in NUMBERS[10:20]:
+            publish(publisher, "a", number, RULE)
+        await until(lambda: not publisher.is_connected)
+        engine.start()
+        await publish_all(publisher, NUMBERS[20:30])
+        now = (await publisher.history("a", None, RULE)).position
+        found = await publisher.history("a", Position(0, now.epoch), RULE)
+        assert [each.payload for each in found.publications] == NUMBERS[10:30]
+        await publisher.close()
+
+    run(main)
+
+
+def test_no_memory(run: Any, engine: Engine) -> None:
+    """Publishers wait as long as their buffers last, and everything arrives when there is some."""
+
+    async def main() -> None:
+        backplane, receiver = await started(engine, max_pending_messages=100)
+        for topic, rule in (("a", RULE), ("b", None)):
+            backplane.subscribe(topic, rule)
+            await backplane.subscribed(topic)
+        await publish_all(backplane, NUMBERS[:10])
+        engine.command("CONFIG", "SET", "maxmemory-policy", "noeviction")
+        engine.command("CONFIG", "SET", "maxmemory", "100kb")
+        for number in NUMBERS[10:100]:
+            publish(backplane, "a", number, RULE)
+        for number in NUMBERS[:10]:
+            publish(backplane, "b", number)
+        with pytest.raises(BackplaneFull, match="max_pending_messages=100"):
+            publish(backplane, "a", b"x", RULE)
+        await until(lambda: len(receiver.states) > 3)
+        causes = {cause for is_connected, cause in receiver.states if not is_connected}
+        assert all("refuses for now" in cause and "maxmemory" in cause for cause in causes)
+        stats = backplane.stats()
+        assert (stats.pending, stats.refused) == (100, 1)
+        assert stats.reconnects
+        await asyncio.sleep(0.5)
+        engine.command("CONFIG", "SET", "maxmemory", "0")
+        await until(lambda: not backplane.stats().pending)
+        await until(lambda: receiver.payloads("a") == NUMBERS[:100])
+        await until(lambda: receiver.payloads("b") == NUMBERS[:10])
+        assert backplane.is_connected
+        assert backplane.stats().failed == 0
+        assert not receiver.gaps
+        await backplane.close()
+
+    run(main)
+
+
+def test_no_memory_for_a_new_topic(run: Any, engine: Engine) -> None:
+    """Nobody is told to be subscribed before it is so."""
+
+    async def main() -> None:
+        backplane, receiver = await started(engine)
+        engine.command("CONFIG", "SET", "maxmemory", "100kb")
+        backplane.subscribe("a", RULE)
+        subscribed = asyncio.ensure_future(backplane.subscribed("a"))
+        await until(lambda: backplane.stats().reconnects > 1)
+        assert not subscribed.done()
+        engine.command("CONFIG", "SET", "maxmemory", "0")
+        await subscribed
+        await publish_all(backplane, [b"1"])
+        await until(lambda: receiver.payloads() == [b"1"])
+        await backplane.close()
+
+    run(main)
