@@ -16,7 +16,7 @@ from picows_server.backplane.interface import (
     Position,
     Publication,
 )
-from picows_server.topics import Topics, WSTopicError
+from picows_server.topics import Topics, WSTopicError, relay
 from tests.support.backplanes import FakeBackplane, FakeEngine
 from tests.support.connection import Connection
 from tests.support.frames import BINARY, TEXT
@@ -348,6 +348,26 @@ def test_a_connection_that_ends_while_the_history_is_read() -> None:
         await gateways.topics.subscribe_from(link.ws, "h")
         assert not (await gateways.topics.subscribe_from(link.ws, "h")).recovered
         assert gateways.topics.stats().subscriptions == 0
+
+    with_gateways(test)
+
+
+def test_engine_that_does_not_confirm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for an engine that is not there for longer than some seconds."""
+    monkeypatch.setattr(relay, "_CONFIRMATION_TIMEOUT", 0.01)
+
+    async def never(topic: str) -> None:
+        await asyncio.sleep(1000)
+
+    async def test(gateways: Gateways) -> None:
+        ws = gateways.links[0].ws
+        monkeypatch.setattr(gateways.backplane, "subscribed", never)
+        with pytest.raises(BackplaneError, match=r"not confirmed .* 'h' within 0\.01 s"):
+            await gateways.topics.subscribe_from(ws, "h")
+        assert gateways.topics.of(ws) == []
+        monkeypatch.undo()
+        assert not (await gateways.topics.subscribe_from(ws, "h")).recovered
+        assert gateways.topics.of(ws) == ["h"]
 
     with_gateways(test)
 

@@ -18,7 +18,7 @@ from picows_server.backplane.interface import (
 from picows_server.logs import Logger
 from picows_server.topics.local import Excluded, LocalTopics, Subscribed, check_is_new, wrapped
 from picows_server.topics.membership import Key, Subscriber, Topic
-from picows_server.topics.names import checked_name
+from picows_server.topics.names import checked_name, shown
 
 __all__ = ["OnGap", "Relay"]
 
@@ -27,6 +27,8 @@ OnGap = Callable[[List[str]], object]
 
 # Messages of this process on their way through the engine of which something is remembered.
 _MOST_ON_THEIR_WAY = 65_536
+# Seconds for which subscribe_from waits until the engine has confirmed the topic.
+_CONFIRMATION_TIMEOUT = 10.0
 
 
 class _OnItsWay(NamedTuple):
@@ -342,7 +344,7 @@ class Relay:
         joining = _Joining()
         self._joining.setdefault(name, []).append(joining)
         try:
-            await self.backplane.subscribed(name)
+            await self._confirmed(name)
             position, kept, recovered = await self._read(name, since, last, rule)
             if not recovered and not last:
                 return self._join_late(subscriber, topic, joining, position)
@@ -353,6 +355,15 @@ class Relay:
                 del self._joining[name]
                 if self._local.get(name) is topic and len(topic) == 0:
                     self._local.rest(topic)
+
+    async def _confirmed(self, name: str) -> None:
+        try:
+            await asyncio.wait_for(self.backplane.subscribed(name), _CONFIRMATION_TIMEOUT)
+        except asyncio.TimeoutError:
+            raise BackplaneError(
+                f"the engine has not confirmed the subscription to {shown(name)} within"
+                f" {_CONFIRMATION_TIMEOUT:g} s"
+            ) from None
 
     def _has_all(self, topic: Topic, since: Optional[Position], last: int) -> bool:
         """Whether no engine needs to be asked."""
@@ -431,5 +442,5 @@ class Relay:
 
     def _check_is_there(self, subscriber: Subscriber, topic: Topic) -> None:
         if self._local.get(topic.name) is not topic:
-            raise BackplaneError(f"topic {topic.name!r} was dropped meanwhile, see max_topics")
+            raise BackplaneError(f"topic {shown(topic.name)} was dropped meanwhile, see max_topics")
         check_is_new(subscriber, topic.name)

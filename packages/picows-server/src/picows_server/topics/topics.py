@@ -227,7 +227,8 @@ class Topics:
             that the client has. None if it has none.
         :raises WSTopicError: as :meth:`subscribe`; or ``since`` or ``last`` is something else, the
             topic has no history, or the connection is subscribed to it already.
-        :raises BackplaneError: the engine cannot be reached. The connection is not subscribed.
+        :raises BackplaneError: the engine has not confirmed the topic within 10 seconds, or its
+            history cannot be read. The connection is not subscribed.
         """
         position, last = checked_position(since), checked_count(last)
         found = _transport_of(transport)
