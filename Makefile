@@ -14,10 +14,11 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
 
+# -W: cryptography, which makes the certificate, announces the end of old interpreters.
 demo: .venv-demo/bin/python ## a server and a client: plain, TLS, coroutines, compressed, a burst
 	@.venv-demo/bin/python tools/install_wheels.py .venv-demo/wheels
 	@.venv-demo/bin/python -m pip install --quiet -r examples/requirements.txt
-	@.venv-demo/bin/python -m examples.demo
+	@.venv-demo/bin/python -W ignore -m examples.demo
 
 # For example: make market ARGS="--url ws://0.0.0.0:8080"
 market: .venv-demo/bin/python ## a synthetic market by topics, live at http://127.0.0.1:8080/
