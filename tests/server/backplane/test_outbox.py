@@ -7,13 +7,13 @@ import pytest
 from picows_server.backplane import BackplaneFull, HistoryRule
 from picows_server.backplane.counting import EngineCounts
 from picows_server.backplane.envelope import decode_records
-from picows_server.backplane.outbox import Batch, Outbox
+from picows_server.backplane.outbox import Batch, Outbox, OutboxBounds
 
 RULE = HistoryRule(5)
 
 
 def made(max_messages: int = 1000, max_bytes: int = 1_000_000) -> Outbox:
-    return Outbox(EngineCounts(), max_messages, max_bytes)
+    return Outbox(EngineCounts(), OutboxBounds(max_messages, max_bytes))
 
 
 def add(outbox: Outbox, topic: str, *payloads: bytes, history: object = None) -> None:
@@ -79,7 +79,7 @@ def test_all_is_sent_again_in_order() -> None:
     assert [payloads(batch) for batch in again] == [[b"2"], [b"3", b"4"]]
     outbox.fail(second)
     outbox.acknowledge(again[1])
-    assert outbox.messages == outbox.bytes == outbox.bytes_in_flight == 0
+    assert outbox.bounds.messages == outbox.bounds.bytes == outbox.bytes_in_flight == 0
     stats = outbox._counts.stats()
     assert (stats.published, stats.acknowledged, stats.failed, stats.resent) == (4, 3, 1, 1)
 
@@ -105,7 +105,7 @@ def test_bounds() -> None:
         add(outbox, "a", b"3")
     assert outbox._counts.refused == 1
     outbox.clear()
-    assert (outbox.messages, outbox.bytes, outbox._counts.failed) == (0, 0, 1)
+    assert (outbox.bounds.messages, outbox.bounds.bytes, outbox._counts.failed) == (0, 0, 1)
 
 
 def test_topics_that_are_not_known_any_more(monkeypatch: pytest.MonkeyPatch) -> None:

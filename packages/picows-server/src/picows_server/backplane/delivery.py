@@ -32,7 +32,16 @@ class _Positioned(NamedTuple):
 class Feed:
     """What has come of one topic."""
 
-    __slots__ = ("history", "is_confirmed", "is_filling", "last", "producers", "topic", "waiting")
+    __slots__ = (
+        "has_more",
+        "history",
+        "is_confirmed",
+        "is_filling",
+        "last",
+        "producers",
+        "topic",
+        "waiting",
+    )
 
     def __init__(self, topic: str, history: Optional[HistoryRule]) -> None:
         self.topic = topic
@@ -42,6 +51,8 @@ class Feed:
         #: Whether messages wait until those before them have been fetched.
         self.is_filling = False
         self.waiting: List[_Positioned] = []
+        #: Whether more may be missing than what is being fetched.
+        self.has_more = False
         #: The last sequence number of each process.
         self.producers: OrderedDict[bytes, int] = OrderedDict()
         #: Whether the engine has confirmed the subscription, on the connection of now.
@@ -77,6 +88,8 @@ class Delivery:
             self._counts.malformed += 1
             return
         if position is None:
+            if not records:
+                self.look(feed)
             for record in records:
                 self._take_plain(feed, producer, record)
             return
@@ -90,8 +103,16 @@ class Delivery:
         """Fetch what may have been missed while there was no connection."""
         if feed.last is not None:
             feed.is_filling = True
+            feed.has_more = False
             feed.waiting.clear()
             self._fetch(feed)
+
+    def look(self, feed: Feed) -> None:
+        """Fetch what may have been missed, also after what is being fetched already."""
+        if feed.is_filling:
+            feed.has_more = True
+        elif feed.history is not None:
+            self.refill(feed)
 
     def filled(self, feed: Feed, history: History) -> None:
         """Take what was fetched for a feed, and what has waited for it."""
@@ -104,6 +125,8 @@ class Delivery:
         waiting, feed.waiting = feed.waiting, []
         for each in waiting:
             self._take_positioned(feed, each)
+        if feed.has_more and not feed.is_filling:
+            self.refill(feed)
 
     def filled_in_part(self, feed: Feed, history: History) -> None:
         """Take a part of what is missing, complete up to its position."""

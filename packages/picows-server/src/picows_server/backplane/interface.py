@@ -88,7 +88,8 @@ class BackplaneStats:
     acknowledged: int = 0
     #: Refused with :class:`BackplaneFull`.
     refused: int = 0
-    #: Sent again because the connection broke before they were acknowledged.
+    #: Sent again because the connection broke before they were acknowledged, or the topic was on
+    #: another server.
     resent: int = 0
     #: Those that the engine refused, or that no connection could be found for before the end.
     failed: int = 0
@@ -112,6 +113,11 @@ class BackplaneStats:
     silences: int = 0
     #: Topics that the process is subscribed to.
     subscriptions: int = 0
+    #: Subscriptions that had to go to another server of a cluster, because the topic was there.
+    moved: int = 0
+    #: Servers that have the topics, and those of them that can be reached now.
+    servers: int = 0
+    servers_connected: int = 0
 
     def __add__(self, other: object) -> BackplaneStats:
         if not isinstance(other, BackplaneStats):

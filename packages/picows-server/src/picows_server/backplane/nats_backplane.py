@@ -23,7 +23,7 @@ from picows_server.backplane.interface import (
     Position,
 )
 from picows_server.backplane.nats_credentials import check_credentials, import_nkeys
-from picows_server.backplane.outbox import Batch, Outbox
+from picows_server.backplane.outbox import Batch, Outbox, OutboxBounds
 from picows_server.backplane.reconnecting import KeptConnection
 
 __all__ = ["NatsBackplane", "nats_subject"]
@@ -147,7 +147,7 @@ class NatsBackplane:
         self._counts = EngineCounts()
         self._producer = os.urandom(PRODUCER_SIZE)
         self._probe_subject = f"{prefix}.probe.{self._producer.hex()}"
-        self._outbox = Outbox(self._counts, max_pending_messages, max_pending_bytes)
+        self._outbox = Outbox(self._counts, OutboxBounds(max_pending_messages, max_pending_bytes))
         self._max_payload = 0
         self._session: Optional[_Session] = None
         self._subscriptions: Dict[str, Any] = {}
@@ -265,9 +265,11 @@ class NatsBackplane:
 
     def stats(self) -> BackplaneStats:
         return self._counts.stats(
-            pending=self._outbox.messages,
-            pending_bytes=self._outbox.bytes,
+            pending=self._outbox.bounds.messages,
+            pending_bytes=self._outbox.bounds.bytes,
             subscriptions=len(self._delivery.feeds) if self._is_started else 0,
+            servers=1 if self._is_started else 0,
+            servers_connected=1 if self.is_connected else 0,
         )
 
     async def close(self) -> None:
@@ -276,7 +278,7 @@ class NatsBackplane:
             self._is_closed = True
             return
         self._is_closed = True
-        if self._outbox.messages:
+        if self._outbox.bounds.messages:
             self._drained = self._loop.create_future()
             await asyncio.wait([self._drained], timeout=self._close_timeout)
         if self._probe_timer is not None:
@@ -446,7 +448,7 @@ class NatsBackplane:
             await session.client.flush(3600)
             for batch in batches:
                 outbox.acknowledge(batch)
-            if self._drained is not None and not outbox.messages:
+            if self._drained is not None and not outbox.bounds.messages:
                 self._drained.cancel()
             if outbox.in_flight:
                 self._has_sent.set()

@@ -7,13 +7,13 @@ engine, and one message to its subscribers.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from typing import Deque, Dict, List, Optional
+from typing import Deque, Dict, List, Optional, Set
 
 from picows_server.backplane.counting import EngineCounts
 from picows_server.backplane.envelope import encode_published
 from picows_server.backplane.interface import BackplaneFull, HistoryRule
 
-__all__ = ["Batch", "Outbox"]
+__all__ = ["Batch", "Outbox", "OutboxBounds"]
 
 # A batch takes no more than this, unless one message is larger.
 _BATCH_BYTES = 65536
@@ -39,20 +39,40 @@ class Batch:
         self.is_sent = False
 
 
-class Outbox:
-    """Batches of one process for one engine."""
+class OutboxBounds:
+    """What the outboxes of one process have in common: how much they hold, and the numbering."""
 
-    def __init__(self, counts: EngineCounts, max_messages: int, max_bytes: int) -> None:
+    __slots__ = ("bytes", "max_bytes", "max_messages", "messages", "previous", "sequence")
+
+    def __init__(self, max_messages: int, max_bytes: int) -> None:
+        self.max_messages = max_messages
+        self.max_bytes = max_bytes
+        #: Not acknowledged, and their bytes.
+        self.messages = 0
+        self.bytes = 0
+        #: Of the last message.
+        self.sequence = 0
+        #: By topic: the sequence number of its last message.
+        self.previous: OrderedDict[str, int] = OrderedDict()
+
+    def follow(self, topic: str, sequence: int) -> int:
+        """Return the sequence number of the message before this one."""
+        previous = self.previous.pop(topic, 0)
+        self.previous[topic] = sequence
+        if len(self.previous) > _TOPICS_KNOWN:
+            self.previous.popitem(last=False)
+        return previous
+
+
+class Outbox:
+    """Batches of one process for one server of an engine."""
+
+    def __init__(self, counts: EngineCounts, bounds: OutboxBounds) -> None:
         self._counts = counts
-        self._max_messages = max_messages
-        self._max_bytes = max_bytes
+        self.bounds = bounds
         self._waiting: Deque[Batch] = deque()
         # Insertion order is the order in which they were sent.
         self._sent: Dict[int, Batch] = {}
-        self._sequence = 0
-        self._previous: OrderedDict[str, int] = OrderedDict()
-        self.messages = 0
-        self.bytes = 0
         #: Bytes that are sent and not acknowledged.
         self.bytes_in_flight = 0
 
@@ -69,18 +89,19 @@ class Outbox:
 
         :raises BackplaneFull: there is no room.
         """
+        bounds = self.bounds
         # One message always finds room, however large.
-        if self.messages and (
-            self.messages >= self._max_messages or self.bytes + len(payload) > self._max_bytes
+        if bounds.messages and (
+            bounds.messages >= bounds.max_messages or bounds.bytes + len(payload) > bounds.max_bytes
         ):
             self._counts.refused += 1
             raise BackplaneFull(
-                f"{self.messages} messages of {self.bytes} bytes are not acknowledged by the"
-                f" engine; max_pending_messages={self._max_messages} and"
-                f" max_pending_bytes={self._max_bytes} allow no more"
+                f"{bounds.messages} messages of {bounds.bytes} bytes are not acknowledged by the"
+                f" engine; max_pending_messages={bounds.max_messages} and"
+                f" max_pending_bytes={bounds.max_bytes} allow no more"
             )
-        self._sequence = sequence = self._sequence + 1
-        previous = 0 if history is not None else self._follow(topic, sequence)
+        bounds.sequence = sequence = bounds.sequence + 1
+        previous = 0 if history is not None else bounds.follow(topic, sequence)
         record = encode_published(sequence, previous, token, opcode, key, payload)
         size = len(record)
         waiting = self._waiting
@@ -98,17 +119,10 @@ class Outbox:
         batch.records.append(record)
         batch.last = sequence
         batch.size += size
-        self.messages += 1
-        self.bytes += size
+        bounds.messages += 1
+        bounds.bytes += size
         self._counts.published += 1
         self._counts.published_bytes += len(payload)
-
-    def _follow(self, topic: str, sequence: int) -> int:
-        previous = self._previous.pop(topic, 0)
-        self._previous[topic] = sequence
-        if len(self._previous) > _TOPICS_KNOWN:
-            self._previous.popitem(last=False)
-        return previous
 
     @property
     def has_waiting(self) -> bool:
@@ -151,15 +165,47 @@ class Outbox:
 
     def clear(self) -> None:
         """Give up; what is not acknowledged has failed."""
-        self._counts.failed += self.messages
+        for batch in (*self._sent.values(), *self._waiting):
+            self._counts.failed += len(batch.records)
+            self._forget(batch)
         self._waiting.clear()
         self._sent.clear()
-        self.messages = self.bytes = self.bytes_in_flight = 0
+        self.bytes_in_flight = 0
 
     def _remove(self, batch: Batch) -> bool:
+        is_there = self.withdraw(batch)
+        if is_there:
+            self._forget(batch)
+        return is_there
+
+    def _forget(self, batch: Batch) -> None:
+        self.bounds.bytes -= batch.size
+        self.bounds.messages -= len(batch.records)
+
+    # From one server to another
+
+    def topics(self) -> Set[str]:
+        """Return those of all batches."""
+        return {batch.topic for batch in (*self._sent.values(), *self._waiting)}
+
+    def has_sent(self, topic: str) -> bool:
+        """Whether batches of a topic are sent and not acknowledged."""
+        return any(batch.topic == topic for batch in self._sent.values())
+
+    def withdraw(self, batch: Batch) -> bool:
+        """Take a batch out that was sent; return whether it was there."""
         if self._sent.pop(batch.last, None) is None:
             return False
         self.bytes_in_flight -= batch.size
-        self.bytes -= batch.size
-        self.messages -= len(batch.records)
         return True
+
+    def take_topic(self, topic: str) -> List[Batch]:
+        """Take all batches of a topic out that are not sent, in order."""
+        found = [batch for batch in self._waiting if batch.topic == topic]
+        if found:
+            self._waiting = deque(batch for batch in self._waiting if batch.topic != topic)
+        return found
+
+    def put(self, batches: List[Batch]) -> None:
+        """Take batches of a topic of which nothing waits here, in order."""
+        self._waiting.extend(batches)

@@ -59,6 +59,15 @@ class KeptConnection:
         self._on_open(connection)
         self._task = asyncio.get_running_loop().create_task(self._keep(connection))
 
+    def start_soon(self) -> None:
+        """Open the first one like those after it: again and again, until it can be opened."""
+        self._task = asyncio.get_running_loop().create_task(self._keep(None))
+
+    def cancel(self) -> None:
+        """Open no more, and call nobody."""
+        if self._task is not None:
+            self._task.cancel()
+
     async def stop(self) -> None:
         """Open no more, and close what is open."""
         task, self._task = self._task, None
@@ -69,15 +78,19 @@ class KeptConnection:
         if connection is not None:
             await connection.close()
 
-    async def _keep(self, connection: EngineConnection) -> None:
+    async def _keep(self, connection: Optional[EngineConnection]) -> None:
         clock = asyncio.get_running_loop().time
         failures = 0
+        if connection is None:
+            connection = await self._redial(failures)
+            self._connection = connection
+            self._on_open(connection)
         while True:
             opened = clock()
             cause = await connection.lost()
-            self._connection = None
             self._on_lost(cause)
             await connection.close()
+            self._connection = None
             if clock() - opened >= _GOOD_AFTER:
                 failures = 0
             connection = await self._redial(failures)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import suppress
 from functools import partial
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from picows_server.backplane.counting import EngineCounts
 from picows_server.backplane.delivery import Delivery, Feed
-from picows_server.backplane.envelope import PRODUCER_SIZE, decode_records, plain_envelope
+from picows_server.backplane.envelope import PRODUCER_SIZE, decode_records
 from picows_server.backplane.interface import (
     BackplaneError,
     BackplaneReceiver,
@@ -20,40 +19,36 @@ from picows_server.backplane.interface import (
     Position,
     Publication,
 )
-from picows_server.backplane.outbox import Batch, Outbox
-from picows_server.backplane.reconnecting import KeptConnection
-from picows_server.backplane.redis_dialing import RedisDialer, encode_command
-from picows_server.backplane.redis_pipe import RedisPipe, RedisSubscription
-from picows_server.backplane.redis_scripts import ANNOUNCE, COUNT, HISTORY, PUBLISH, RedisScript
+from picows_server.backplane.outbox import Batch, Outbox, OutboxBounds
+from picows_server.backplane.redis_cluster import RedisCluster
+from picows_server.backplane.redis_commands import RedisCommands
+from picows_server.backplane.redis_dialing import Redirection, RedisDialer, encode_command
+from picows_server.backplane.redis_node import RedisNode
 
 __all__ = ["RedisBackplane"]
 
-# What is sent ahead of its acknowledgement; the rest waits, and makes larger batches.
-_IN_FLIGHT = 256
-_IN_FLIGHT_BYTES = 1_048_576
-# Entries of a history in one reply.
-_PAGE = 1000
-# What the engine says of a state that passes. The connection is made anew, and all is sent again.
-_PASSING = frozenset(
-    {"BUSY", "LOADING", "MISCONF", "NOREPLICAS", "NOSCRIPT", "OOM", "PICOWSORDER", "READONLY"}
-)
+# How often a question follows the topic from server to server.
+_MOST_REDIRECTIONS = 20
 
 
 class RedisBackplane:
     """Carries topics over Redis 6 or newer, or Valkey; made in any thread, used in one loop.
 
-    Needs the extra ``redis``. Reconnects without end. Topics with history lose nothing as long as
-    the engine keeps its data and the buffer of publishers lasts; other topics are delivered at most
-    once, and every possible loss is reported as a gap.
+    Needs the extra ``redis``. If the server is a node of a cluster (Redis 7 or newer, or Valkey),
+    all primaries are used, and topics are spread over them. Reconnects without end. Topics with
+    history lose nothing as long as the engine keeps its data and the buffer of publishers lasts;
+    other topics are delivered at most once, and every possible loss is reported as a gap.
 
     :param url: ``redis://user:password@host:port/0``, ``rediss://`` for TLS, ``unix:///path``; with
         ``sentinels`` its host is the name of the service.
     :param prefix: of all keys and channels. Everybody with the same prefix shares topics.
     :param sentinels: ``(host, port)`` of each Sentinel.
+    :param startup_nodes: ``(host, port)`` of more servers of a cluster, in case that of the URL
+        cannot be reached when the process starts.
     :param connect_timeout: seconds for a connection with its authentication, and for the first
         start.
     :param probe_interval: seconds between messages that the backplane sends to itself; if one has
-        not come back by the next, both connections are given up.
+        not come back by the next, both connections to that server are given up.
     :param max_pending_messages: published and not acknowledged; above it ``publish`` raises
         :class:`BackplaneFull`.
     :param max_pending_bytes: likewise; a little more memory is used per message.
@@ -77,6 +72,7 @@ class RedisBackplane:
         *,
         prefix: str = "picows:",
         sentinels: Sequence[Tuple[str, int]] = (),
+        startup_nodes: Sequence[Tuple[str, int]] = (),
         connect_timeout: float = 5.0,
         probe_interval: float = 5.0,
         max_pending_messages: int = 100_000,
@@ -89,28 +85,24 @@ class RedisBackplane:
         options: Optional[Mapping[str, Any]] = None,
     ) -> None:
         self._dialer = RedisDialer(url, dict(options or {}), sentinels, connect_timeout)
-        self._prefix = prefix.encode("utf-8")
+        self._seeds = [self._dialer, *(self._dialer.at(*address) for address in startup_nodes)]
+        self._prefix = prefix
         self._max_payload = max_payload
         self._probe_interval = probe_interval
-        self._topic_ttl = _seconds(topic_ttl)
-        self._producer_ttl = _seconds(producer_ttl)
         self._presence_ttl = presence_ttl
         self._close_timeout = close_timeout
         self._counts = EngineCounts()
         self._producer = os.urandom(PRODUCER_SIZE)
-        self._process = self._producer.hex().encode("ascii")
-        self._probe_channel = self._prefix + b"probe:" + self._process
-        self._outbox = Outbox(self._counts, max_pending_messages, max_pending_bytes)
-        self._run = b""
-        self._pipe: Optional[RedisPipe] = None
-        self._subscription: Optional[RedisSubscription] = None
-        self._in_flight_last: Dict[str, int] = {}
-        self._feeds_by_channel: Dict[bytes, Feed] = {}
-        self._unconfirmed: Dict[Feed, asyncio.Future[None]] = {}
+        self._commands = RedisCommands(
+            self._producer, prefix.encode("utf-8"), topic_ttl, producer_ttl, presence_ttl
+        )
+        self._bounds = OutboxBounds(max_pending_messages, max_pending_bytes)
+        # Either one server, or those of a cluster.
+        self._node: Optional[RedisNode] = None
+        self._cluster: Optional[RedisCluster] = None
+        self._waiters: Dict[Feed, asyncio.Future[None]] = {}
         self._announced: Dict[str, int] = {}
-        self._is_flushing = False
         self._is_started = self._is_closed = self._was_connected = False
-        self._has_probe_returned = True
         self._timers: List[asyncio.TimerHandle] = []
         self._drained: Optional[asyncio.Future[None]] = None
 
@@ -120,7 +112,8 @@ class RedisBackplane:
 
     @property
     def is_connected(self) -> bool:
-        return self._pipe is not None and self._subscription is not None
+        where = self._node or self._cluster
+        return where is not None and where.is_connected
 
     async def start(self, receiver: BackplaneReceiver) -> None:
         """Connect; once.
@@ -133,18 +126,14 @@ class RedisBackplane:
         self._loop = asyncio.get_running_loop()
         self._receiver = receiver
         self._delivery = Delivery(receiver, self._producer, self._counts, self._fetch)
-        make = partial(KeptConnection, errors=self._dialer.errors, counts=self._counts)
-        self._pipes = make(self._dial_pipe, on_open=self._piped, on_lost=self._unpiped)
-        self._subscriptions = make(
-            self._dial_subscription, on_open=self._listening, on_lost=self._not_listening
-        )
         try:
-            await self._pipes.start()
-            await self._subscriptions.start()
+            await self._connect()
         except BaseException:
             self._is_closed = True
-            await self._pipes.stop()
+            await self._disconnect()
             raise
+        if not self.is_connected:
+            receiver.connected(False, "some servers of the cluster cannot be reached")
         self._probe_due = self._loop.time() + self._probe_interval
         self._every(self._probe_interval, self._probe)
         if self._presence_ttl is not None:
@@ -156,19 +145,20 @@ class RedisBackplane:
         if topic in feeds:
             return
         feed = feeds[topic] = Feed(topic, history)
-        self._feeds_by_channel[self._channel(topic)] = feed
-        self._unconfirmed[feed] = self._loop.create_future()
-        self._request(feed)
+        if self._cluster is not None:
+            self._cluster.subscribe(feed)
+        elif self._node is not None:
+            self._node.add(feed)
 
     def unsubscribe(self, topic: str) -> None:
         feed = self._delivery.feeds.pop(topic, None)
         if feed is None:
             return
-        channel = self._channel(topic)
-        del self._feeds_by_channel[channel]
-        if self._subscription is not None:
-            self._subscription.write(encode_command(b"UNSUBSCRIBE", channel))
-        waiter = self._unconfirmed.pop(feed, None)
+        if self._cluster is not None:
+            self._cluster.unsubscribe(feed)
+        elif self._node is not None:
+            self._node.remove(feed)
+        waiter = self._waiters.pop(feed, None)
         if waiter is not None:
             waiter.cancel()
 
@@ -188,19 +178,25 @@ class RedisBackplane:
             raise BackplaneError(
                 f"a payload of {len(payload)} bytes; max_payload={self._max_payload} allows no more"
             )
-        self._outbox.add(topic, payload, opcode, key, history, token)
-        if not self._is_flushing and self._pipe is not None:
-            self._is_flushing = True
-            self._loop.call_soon(self._flush)
+        node = self._node
+        if node is not None:
+            outbox = node.outbox
+        elif self._cluster is not None:
+            outbox, node = self._cluster.publishing(topic)
+        else:
+            raise BackplaneError("the backplane is not started")
+        outbox.add(topic, payload, opcode, key, history, token)
+        if node is not None:
+            node.flush_soon()
 
     async def history(self, topic: str, since: Optional[Position], rule: HistoryRule) -> History:
-        pipe = self._pipe
-        if pipe is None:
-            raise BackplaneError(f"the engine {self._dialer.name} is not connected")
         publications: List[Publication] = []
         while True:
-            reply = await pipe.ask(self._history_command(topic, since, rule))
-            page = self._history_page(topic, since, reply)
+            page = self._page(
+                topic,
+                since,
+                await self._ask(topic, partial(self._commands.history, topic, since, rule)),
+            )
             publications += page.publications
             if not page.recovered:
                 return page._replace(publications=[])
@@ -214,9 +210,11 @@ class RedisBackplane:
         feed = self._delivery.feeds.get(topic)
         if feed is None:
             raise BackplaneError(f"{topic!r} is not subscribed to")
-        waiter = self._unconfirmed.get(feed)
-        if waiter is None:
+        if feed.is_confirmed:
             return
+        waiter = self._waiters.get(feed)
+        if waiter is None:
+            waiter = self._waiters[feed] = self._loop.create_future()
         await asyncio.wait([waiter])
         if waiter.cancelled():
             raise BackplaneError(f"{topic!r} is not subscribed to any more")
@@ -224,16 +222,18 @@ class RedisBackplane:
     async def count(self, topic: str) -> int:
         if self._presence_ttl is None:
             raise BackplaneError("presence_ttl=None: nothing is counted")
-        if self._pipe is None:
-            raise BackplaneError(f"the engine {self._dialer.name} is not connected")
         self._announce(topic)
-        return int(await self._pipe.ask(_call(COUNT, [self._key(topic, b"n")])))
+        return int(await self._ask(topic, lambda _: self._commands.count(topic), is_count=True))
 
     def stats(self) -> BackplaneStats:
+        nodes = self._nodes()
         return self._counts.stats(
-            pending=self._outbox.messages,
-            pending_bytes=self._outbox.bytes,
-            subscriptions=len(self._feeds_by_channel),
+            pending=self._bounds.messages,
+            pending_bytes=self._bounds.bytes,
+            subscriptions=len(self._delivery.feeds) if self._is_started else 0,
+            servers=len(nodes),
+            servers_connected=sum(node.is_connected for node in nodes),
+            moved=0 if self._cluster is None else self._cluster.moved,
         )
 
     async def close(self) -> None:
@@ -242,230 +242,171 @@ class RedisBackplane:
             self._is_closed = True
             return
         self._is_closed = True
-        if self._outbox.messages:
+        if self._bounds.messages:
             self._drained = self._loop.create_future()
             await asyncio.wait([self._drained], timeout=self._close_timeout)
         for timer in self._timers:
             timer.cancel()
-        if self._presence_ttl is not None and self._pipe is not None:
-            for topic in list(self._announced):
-                self._tell_count(topic, 0)
-            with suppress(BackplaneError, asyncio.TimeoutError):
-                await asyncio.wait_for(self._pipe.ask(encode_command(b"PING")), 1.0)
-        await self._subscriptions.stop()
-        await self._pipes.stop()
-        self._subscription = self._pipe = None
-        self._outbox.clear()
-        for waiter in self._unconfirmed.values():
+        for topic in list(self._announced):
+            self._tell_count(topic, 0)
+        pipes = [node.pipe for node in self._nodes() if node.pipe is not None]
+        if self._announced and pipes:
+            asked = [asyncio.ensure_future(pipe.ask(encode_command(b"PING"))) for pipe in pipes]
+            _, late = await asyncio.wait(asked, timeout=1.0)
+            for each in late:
+                each.cancel()
+        await self._disconnect()
+        for waiter in self._waiters.values():
             waiter.cancel()
-        self._unconfirmed.clear()
+        self._waiters.clear()
 
-    # Commands
+    # Servers
 
-    async def _dial_pipe(self) -> RedisPipe:
-        connection = await self._dialer.open()
-        pipe = RedisPipe(connection, self._dialer.refusal)
-        try:
-            for script in (PUBLISH, HISTORY, COUNT, ANNOUNCE):
-                await asyncio.wait_for(
-                    pipe.ask(encode_command(b"SCRIPT", b"LOAD", script.text)),
-                    self._dialer.timeout,
+    async def _connect(self) -> None:
+        seed = await self._seed()
+        if not seed.is_cluster:
+            self._node = seed
+            if len(self._seeds) > 1:
+                raise BackplaneError(
+                    f"startup_nodes= are of a cluster, and the engine {seed.name} is no node of"
+                    " one; leave them out, or use ShardedBackplane for several engines"
                 )
-            self._run = await self._run_id(pipe)
-        except (BackplaneError, asyncio.TimeoutError) as error:
-            await pipe.close()
-            reason = str(error) or "it does not respond"
-            raise BackplaneError(
-                f"the engine {self._dialer.name} cannot be used: {reason}"
-            ) from None
-        except BaseException:
-            await pipe.close()
-            raise
-        return pipe
-
-    async def _run_id(self, pipe: RedisPipe) -> bytes:
+            seed.probe_on(self._commands.probe_channel(b"0"))
+            await seed.listen()
+            return
         try:
-            info = await asyncio.wait_for(
-                pipe.ask(encode_command(b"INFO", b"server")), self._dialer.timeout
+            if "{" in self._prefix:
+                raise BackplaneError(
+                    f"prefix={self._prefix!r} has a brace, by which a cluster would have all topics"
+                    " in one slot; use a prefix without"
+                )
+            self._commands.shard()
+            self._cluster = RedisCluster(
+                self._make_node,
+                self._seeds,
+                self._commands,
+                partial(Outbox, self._counts, self._bounds),
+                self._resume,
+                self._tell_connected,
             )
-        except BackplaneError:
-            return b""  # the user may not; then a restart is seen by offsets only
-        said: Dict[bytes, bytes] = dict(line.partition(b":")[::2] for line in info.split())
-        if b"cluster" in {said.get(b"redis_mode"), said.get(b"server_mode")}:
-            raise BackplaneError(
-                "it is a node of a Redis Cluster; ShardedBackplane spreads topics over engines that"
-                " are not"
-            )
-        return said.get(b"run_id", b"")
+            await self._cluster.start(seed)
+        finally:
+            await seed.stop()
 
-    def _piped(self, pipe: RedisPipe) -> None:
-        self._pipe = pipe
-        self._has_probe_returned = True
-        self._announced.clear()
-        self._flush()
-        for feed in self._delivery.feeds.values():
-            if feed.is_filling:
-                self._delivery.refill(feed)
-            elif feed in self._unconfirmed:
-                self._request(feed)
-        self._tell_connected("the engine can be reached")
-
-    def _unpiped(self, cause: str) -> None:
-        self._pipe = None
-        self._outbox.rewind()
-        self._in_flight_last.clear()
-        self._tell_connected(cause)
-
-    def _flush(self) -> None:
-        self._is_flushing = False
-        pipe, outbox = self._pipe, self._outbox
-        if pipe is None:
-            return
-        while (
-            outbox.has_waiting
-            and outbox.in_flight < _IN_FLIGHT
-            and outbox.bytes_in_flight < _IN_FLIGHT_BYTES
-        ):
-            batch = outbox.take()
-            if batch.history is None:
-                envelope = plain_envelope(self._producer, batch.records)
-                command = encode_command(b"PUBLISH", self._channel(batch.topic), envelope)
+    async def _seed(self) -> RedisNode:
+        """Return the first server that can be reached, with its connection for commands."""
+        errors = []
+        for dialer in self._seeds:
+            node = self._make_node(dialer)
+            try:
+                await node.connect()
+            except BackplaneError as error:
+                errors.append(str(error))
             else:
-                command = self._publish_command(batch, batch.history)
-            pipe.send(command, partial(self._acknowledged, pipe, batch))
+                return node
+        raise BackplaneError("; ".join(errors))
 
-    def _publish_command(self, batch: Batch, rule: HistoryRule) -> bytes:
-        topic = batch.topic
-        before = self._in_flight_last.get(topic, 0)
-        self._in_flight_last[topic] = batch.last
-        kept = self._topic_ttl if rule.seconds is None else _seconds(rule.seconds)
-        return _call(
-            PUBLISH,
-            [self._key(topic, b"m"), self._key(topic, b"s")],
-            self._run,
-            self._process,
-            max(kept, self._topic_ttl),
-            batch.last,
-            before,
-            rule.size,
-            _milliseconds(rule),
-            kept,
-            self._channel(topic),
-            b"PUBLISH",
-            self._producer,
-            self._producer_ttl,
-            *batch.records,
-        )
+    def _make_node(self, dialer: RedisDialer) -> RedisNode:
+        outbox = Outbox(self._counts, self._bounds)
+        return RedisNode(self, dialer, self._commands, outbox, self._delivery, self._counts)
 
-    def _acknowledged(self, pipe: RedisPipe, batch: Batch, reply: Any) -> None:
-        if isinstance(reply, self._dialer.refusal):
-            text = str(reply)
-            # redis-py has taken the first word from the errors that it knows.
-            if self._dialer.is_passing(reply) or text.split(" ", 1)[0] in _PASSING:
-                pipe.lose(f"the engine {self._dialer.name} refuses for now: {text}")
-                return
-            self._outbox.fail(batch)
-            self._delivery.gap([batch.topic], f"the engine refuses what is published: {text}")
-        else:
-            self._outbox.acknowledge(batch)
-        if self._in_flight_last.get(batch.topic) == batch.last:
-            del self._in_flight_last[batch.topic]
-        if self._outbox.has_waiting and not self._is_flushing:
-            self._is_flushing = True
-            self._loop.call_soon(self._flush)
-        if self._drained is not None and not self._outbox.messages and not self._drained.done():
-            self._drained.set_result(None)
+    async def _disconnect(self) -> None:
+        if self._cluster is not None:
+            await self._cluster.stop()
+        elif self._node is not None:
+            await self._node.stop()
+            self._node.outbox.clear()
 
-    # Subscriptions
+    def _nodes(self) -> List[RedisNode]:
+        if self._cluster is not None:
+            return self._cluster.nodes
+        return [] if self._node is None else [self._node]
 
-    async def _dial_subscription(self) -> RedisSubscription:
-        connection = await self._dialer.open()
-        return RedisSubscription(connection, self._message, self._confirmed)
+    def _node_of(self, topic: str) -> Optional[RedisNode]:
+        return self._node if self._cluster is None else self._cluster.node_of(topic)
 
-    def _listening(self, subscription: RedisSubscription) -> None:
-        self._subscription = subscription
-        self._has_probe_returned = True
-        subscription.write(encode_command(b"SUBSCRIBE", self._probe_channel))
-        for feed in self._delivery.feeds.values():
-            self._request(feed)
-        # Confirmed after all others: what is published from now on arrives.
-        self._last_requested = self._probe_channel + b":all"
-        subscription.write(encode_command(b"SUBSCRIBE", self._last_requested))
-        self._tell_connected("the engine can be reached")
+    def _tell_connected(self, cause: str) -> None:
+        if self.is_connected != self._was_connected:
+            self._was_connected = self.is_connected
+            self._receiver.connected(self._was_connected, cause)
 
-    def _not_listening(self, cause: str) -> None:
-        self._subscription = None
-        for feed in self._delivery.feeds.values():
-            feed.is_confirmed = False
-            if feed not in self._unconfirmed:
-                self._unconfirmed[feed] = self._loop.create_future()
-        self._lost_because = cause
+    # What servers tell
+
+    def changed(self, node: RedisNode, cause: str) -> None:
+        if node.pipe is not None:
+            self._announced.clear()
+        if self._cluster is not None:
+            self._cluster.connection_changed(node)
+            cause = f"{node.name}: {cause}"
         self._tell_connected(cause)
 
-    def _request(self, feed: Feed) -> None:
-        """Subscribe at the engine; of history, it must be known before where the topic is."""
-        if self._subscription is None:
-            return
-        if feed.history is None or feed.last is not None:
-            self._subscription.write(encode_command(b"SUBSCRIBE", self._channel(feed.topic)))
-        elif self._pipe is not None:
-            self._pipe.send(
-                self._history_command(feed.topic, None, feed.history), partial(self._begin, feed)
-            )
-
-    def _begin(self, feed: Feed, reply: Any) -> None:
-        if isinstance(reply, self._dialer.refusal):
-            self._refused(reply)
-        elif self._delivery.feeds.get(feed.topic) is feed and feed.last is None:
-            feed.last = self._history_page(feed.topic, None, reply).position
-            if self._subscription is not None:
-                self._subscription.write(encode_command(b"SUBSCRIBE", self._channel(feed.topic)))
-
-    def _confirmed(self, channel: bytes) -> None:
-        if channel == self._probe_channel:
-            return
-        feed = self._feeds_by_channel.get(channel)
-        if feed is None:
-            if channel.startswith(self._probe_channel):
-                self._all_confirmed()
-            return
-        feed.is_confirmed = True
-        if feed.history is not None and not feed.is_filling:
-            self._delivery.refill(feed)
-        waiter = self._unconfirmed.pop(feed, None)
+    def confirmed(self, feed: Feed) -> None:
+        if feed.history is not None:
+            self._delivery.look(feed)
+        waiter = self._waiters.pop(feed, None)
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
-    def _all_confirmed(self) -> None:
-        cause = self.__dict__.pop("_lost_because", None)
-        if cause is not None:
-            topics = [feed.topic for feed in self._delivery.feeds.values() if feed.history is None]
-            if topics:
-                self._delivery.gap(topics, f"the connection to the engine was lost: {cause}")
+    def moved(self, node: RedisNode, feed: Feed) -> None:
+        if self._cluster is not None:
+            self._cluster.subscription_ended(node, feed)
 
-    def _message(self, channel: bytes, data: bytes) -> None:
-        feed = self._feeds_by_channel.get(channel)
-        if feed is not None:
-            self._delivery.arrived(feed, data)
-        elif channel == self._probe_channel:
-            self._has_probe_returned = True
+    def redirected(self, node: RedisNode, redirection: Redirection) -> bool:
+        return self._cluster is not None and self._cluster.subscription_refused(node, redirection)
+
+    def refused(self, node: RedisNode, batch: Batch, reply: Any) -> bool:
+        if self._cluster is None:
+            return False
+        redirection = node.dialer.redirection(reply)
+        if redirection is None and not str(reply).startswith("PICOWSORDER"):
+            return False
+        return self._cluster.refused(node, batch, redirection)
+
+    def replied(self, node: RedisNode, batch: Batch) -> None:
+        if self._cluster is not None:
+            self._cluster.replied(node, batch.topic)
+        if self._drained is not None and not self._bounds.messages and not self._drained.done():
+            self._drained.set_result(None)
 
     # History
 
-    def _history_command(self, topic: str, since: Optional[Position], rule: HistoryRule) -> bytes:
-        return _call(
-            HISTORY,
-            [self._key(topic, b"m"), self._key(topic, b"s")],
-            self._run,
-            self._process,
-            self._topic_ttl,
-            b"" if since is None else since.offset,
-            b"" if since is None else since.epoch.encode("ascii", "replace"),
-            _milliseconds(rule),
-            _PAGE,
-        )
+    async def _ask(
+        self, topic: str, command: Callable[[bytes], bytes], *, is_count: bool = False
+    ) -> Any:
+        """Return the reply of the server that has a topic.
 
-    def _history_page(self, topic: str, since: Optional[Position], reply: Any) -> History:
+        :param command: called with the run of that server.
+        """
+        reply, asked = None, None
+        for _ in range(_MOST_REDIRECTIONS):
+            node = asked or self._node_of(topic)
+            if node is None:
+                raise BackplaneError(f"the engine {self._dialer.name} is not connected")
+            is_asked = asked is not None or topic in node.asked
+            reply = await node.reply(command(node.run), is_asked=is_asked)
+            if not isinstance(reply, self._dialer.refusal):
+                return reply
+            redirection = node.dialer.redirection(reply)
+            if redirection is None or self._cluster is None:
+                break
+            asked = None
+            if is_count and redirection.kind == "ASK":
+                # Of this key only: the others of the topic may not have moved.
+                asked = self._cluster.target_of(node, redirection)
+            else:
+                await asyncio.sleep(self._cluster.follow(node, topic, redirection))
+        raise BackplaneError(f"the engine refuses: {reply}")
+
+    def _again(self, node: RedisNode, topic: str, reply: Any, again: Callable[[], None]) -> None:
+        """Do something again that a server has refused."""
+        redirection = node.dialer.redirection(reply)
+        if redirection is not None and self._cluster is not None:
+            self._loop.call_later(self._cluster.follow(node, topic, redirection), again)
+        elif node.pipe is not None:
+            # The same on a new connection, after a pause.
+            node.pipe.lose(f"the engine {node.name} refuses: {reply}")
+
+    def _page(self, topic: str, since: Optional[Position], reply: Any) -> History:
         offset, epoch, is_recovered, entries = reply
         position = Position(offset, epoch.decode("ascii"))
         publications = []
@@ -478,19 +419,34 @@ class RedisBackplane:
             )
         return History(publications, position, bool(is_recovered))
 
-    def _fetch(self, feed: Feed) -> None:
-        pipe, since, rule = self._pipe, feed.last, feed.history
-        if pipe is not None and since is not None and rule is not None:
-            command = self._history_command(feed.topic, since, rule)
-            pipe.send(command, partial(self._fetched, feed, since))
+    def locate(self, feed: Feed) -> None:
+        node, topic, rule = self._node_of(feed.topic), feed.topic, feed.history
+        if node is not None and rule is not None and self._is_current(feed) and feed.last is None:
+            command = self._commands.history(topic, None, rule, node.run)
+            node.send(topic, command, partial(self._located, node, feed))
 
-    def _fetched(self, feed: Feed, since: Position, reply: Any) -> None:
+    def _located(self, node: RedisNode, feed: Feed, reply: Any) -> None:
         if isinstance(reply, self._dialer.refusal):
-            self._refused(reply)
+            self._again(node, feed.topic, reply, partial(self.locate, feed))
+        elif self._is_current(feed) and feed.last is None:
+            feed.last = self._page(feed.topic, None, reply).position
+            home = self._node if self._cluster is None else self._cluster.home_of(feed)
+            if home is not None:
+                home.request(feed)
+
+    def _fetch(self, feed: Feed) -> None:
+        node, since, rule = self._node_of(feed.topic), feed.last, feed.history
+        if node is not None and since is not None and rule is not None and self._is_current(feed):
+            command = self._commands.history(feed.topic, since, rule, node.run)
+            node.send(feed.topic, command, partial(self._fetched, node, feed, since))
+
+    def _fetched(self, node: RedisNode, feed: Feed, since: Position, reply: Any) -> None:
+        if isinstance(reply, self._dialer.refusal):
+            self._again(node, feed.topic, reply, partial(self._fetch, feed))
             return
-        if self._delivery.feeds.get(feed.topic) is not feed or feed.last != since:
+        if not self._is_current(feed) or feed.last != since:
             return
-        page = self._history_page(feed.topic, since, reply)
+        page = self._page(feed.topic, since, reply)
         last = page.publications[-1].position if page.publications else None
         if page.recovered and last is not None and last != page.position:
             # More pages follow: this one is complete up to its last entry.
@@ -499,14 +455,19 @@ class RedisBackplane:
         else:
             self._delivery.filled(feed, page)
 
-    def _refused(self, reply: Any) -> None:
-        # The same again on a new connection, after a pause.
-        if self._pipe is not None:
-            self._pipe.lose(f"the engine {self._dialer.name} refuses: {reply}")
+    def _resume(self, topic: str) -> None:
+        """Go on with a topic whose commands another server gets from now on."""
+        feed = self._delivery.feeds.get(topic)
+        home = None if feed is None or self._cluster is None else self._cluster.home_of(feed)
+        if feed is not None and home is not None:
+            home.resume(feed)
+
+    def _is_current(self, feed: Feed) -> bool:
+        return self._delivery.feeds.get(feed.topic) is feed
 
     # Time
 
-    def _every(self, seconds: float, callback: Any) -> None:
+    def _every(self, seconds: float, callback: Callable[[], None]) -> None:
         index = len(self._timers)
 
         def run() -> None:
@@ -519,67 +480,37 @@ class RedisBackplane:
         # A loop that was blocked has not read what may have come.
         is_late = self._loop.time() - self._probe_due > self._probe_interval / 2
         self._probe_due = self._loop.time() + self._probe_interval
-        pipe, subscription = self._pipe, self._subscription
-        if pipe is None or subscription is None or (is_late and not self._has_probe_returned):
-            return
-        if not self._has_probe_returned:
-            self._counts.silences += 1
-            cause = f"the engine {self._dialer.name} is silent for {self._probe_interval} s"
-            pipe.lose(cause)
-            subscription.lose(cause)
-            return
-        self._has_probe_returned = False
-        pipe.send(encode_command(b"PUBLISH", self._probe_channel, b"probe"), _ignore)
+        for node in self._nodes():
+            node.probe(self._probe_interval, is_late)
+
+    # Presence
 
     def _announce_changes(self) -> None:
-        if self._pipe is None:
-            return
         feeds = self._delivery.feeds
         for topic in feeds:
             self._announce(topic)
         for topic in [topic for topic in self._announced if topic not in feeds]:
-            self._tell_count(topic, 0)
-            del self._announced[topic]
+            if self._tell_count(topic, 0):
+                del self._announced[topic]
 
     def _announce(self, topic: str) -> None:
         count = self._receiver.local_count(topic)
-        if count != self._announced.get(topic, 0):
-            self._tell_count(topic, count)
+        if count != self._announced.get(topic, 0) and self._tell_count(topic, count):
             self._announced[topic] = count
 
-    def _tell_count(self, topic: str, count: int) -> None:
-        if self._pipe is not None and self._presence_ttl is not None:
-            key, ttl = self._key(topic, b"n"), _seconds(self._presence_ttl)
-            self._pipe.send(_call(ANNOUNCE, [key], self._process, count, ttl), _ignore)
+    def _tell_count(self, topic: str, count: int) -> bool:
+        node = self._node if self._cluster is None else self._cluster.owner_of(topic)
+        if node is None or node.pipe is None:
+            return False
+        told = partial(self._told_count, node, topic)
+        node.pipe.send(self._commands.announce(topic, count), told)
+        return True
 
-    def _tell_connected(self, cause: str) -> None:
-        if self.is_connected != self._was_connected:
-            self._was_connected = self.is_connected
-            self._receiver.connected(self._was_connected, cause)
-
-    # Names
-
-    def _channel(self, topic: str) -> bytes:
-        return self._key(topic, b"c")
-
-    def _key(self, topic: str, what: bytes) -> bytes:
-        # A hash tag ends with the first brace.
-        name = topic.encode("utf-8", "surrogatepass").replace(b"%", b"%25").replace(b"}", b"%7D")
-        return b"%b{%b}:%b" % (self._prefix, name, what)
-
-
-def _call(script: RedisScript, keys: List[bytes], *arguments: Any) -> bytes:
-    parts = [each if isinstance(each, bytes) else b"%d" % each for each in arguments]
-    return encode_command(b"EVALSHA", script.digest, b"%d" % len(keys), *keys, *parts)
-
-
-def _seconds(value: float) -> int:
-    return max(1, int(value + 0.999))
-
-
-def _milliseconds(rule: HistoryRule) -> int:
-    return 0 if rule.seconds is None else max(1, int(rule.seconds * 1000))
-
-
-def _ignore(reply: Any) -> None:
-    """A reply that changes nothing; a lost probe is noticed by the next one."""
+    def _told_count(self, node: RedisNode, topic: str, reply: Any) -> None:
+        if self._cluster is None or not isinstance(reply, self._dialer.refusal):
+            return
+        redirection = node.dialer.redirection(reply)
+        if redirection is not None and redirection.kind == "MOVED":
+            self._cluster.follow(node, topic, redirection)
+        # Nobody was told: it is told again, whatever it is then.
+        self._announced[topic] = -1

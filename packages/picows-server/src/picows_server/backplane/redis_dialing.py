@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Dict, Optional, Sequence, Tuple
+from typing import Any, Dict, NamedTuple, Optional, Sequence, Tuple
 
 from picows_server.backplane.interface import BackplaneError
 
-__all__ = ["RedisDialer", "encode_command", "import_redis"]
+__all__ = ["Redirection", "RedisDialer", "encode_command", "import_redis"]
+
+# Of a cluster's server: another one has what was asked for, or will have it, or nobody has it now.
+_REDIRECTIONS = frozenset({"ASK", "CLUSTERDOWN", "MASTERDOWN", "MOVED", "TRYAGAIN"})
+
+
+class Redirection(NamedTuple):
+    """What the server of a cluster says that cannot do what it was asked for."""
+
+    #: The first word: ``MOVED``, ``ASK``, ``TRYAGAIN``, ``CLUSTERDOWN`` or ``MASTERDOWN``.
+    kind: str
+    #: With ``MOVED`` and ``ASK``: the slot, and which server to ask. Without a host it is that of
+    #: the server that says it.
+    slot: int = -1
+    host: str = ""
+    port: int = 0
 
 
 def import_redis() -> Any:
@@ -49,6 +64,8 @@ class RedisDialer:
         timeout: float,
     ) -> None:
         self._library = library = import_redis()
+        self._url = url
+        self._own_options = options
         parse_url = library.connection.parse_url
         try:
             given = dict(parse_url(url))
@@ -59,6 +76,8 @@ class RedisDialer:
         for pools_own in ("max_connections", "decode_responses"):
             given.pop(pools_own, None)
         given.update(options)
+        if "host" in options and given.pop("path", None) is not None:
+            self._kind = library.Connection
         # We have our own pauses, deadlines and probes. In the old protocol, messages of
         # subscriptions are plain lists, whose parsing costs less.
         given.update(
@@ -82,6 +101,16 @@ class RedisDialer:
             self.name = f"{self._service} of Sentinel"
 
     @property
+    def host(self) -> str:
+        """Of the server; of a Unix socket this machine."""
+        return "localhost" if "path" in self._options else str(self._options["host"])
+
+    def at(self, host: str, port: int) -> RedisDialer:
+        """Return one for another server of the same cluster."""
+        options = {**self._own_options, "host": host, "port": port}
+        return RedisDialer(self._url, options, (), self.timeout)
+
+    @property
     def refusal(self) -> Any:
         """The class of what the engine says in place of a reply."""
         return self._library.ResponseError
@@ -99,6 +128,29 @@ class RedisDialer:
             errors.MasterDownError,
         )
         return isinstance(refusal, kinds)
+
+    def redirection(self, refusal: Any) -> Optional[Redirection]:
+        """Read what the server of a cluster says; None: it refuses for another reason."""
+        import redis.exceptions as errors  # noqa: PLC0415 - an extra
+
+        # Newer versions of the library take the first word off.
+        kinds = {
+            errors.MovedError: "MOVED",
+            errors.AskError: "ASK",
+            errors.TryAgainError: "TRYAGAIN",
+            errors.ClusterDownError: "CLUSTERDOWN",
+            errors.MasterDownError: "MASTERDOWN",
+        }
+        kind, rest = kinds.get(type(refusal), ""), str(refusal)
+        if not kind:
+            kind, _, rest = rest.partition(" ")
+        if kind not in _REDIRECTIONS:
+            return None
+        if kind not in {"MOVED", "ASK"}:
+            return Redirection(kind)
+        slot, _, address = rest.partition(" ")
+        host, _, port = address.rpartition(":")
+        return Redirection(kind, int(slot), host, int(port))
 
     @property
     def errors(self) -> Tuple[Any, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from contextlib import suppress
-from typing import Any, Callable, Deque, List, Optional, Tuple
+from typing import Any, Callable, Deque
 
 from picows_server.backplane.interface import BackplaneError
 
@@ -99,6 +99,16 @@ class RedisPipe(_Link):
 
         :raises BackplaneError: the engine refuses, or the connection is lost.
         """
+        reply = await self.reply(command)
+        if isinstance(reply, self._error):
+            raise BackplaneError(f"the engine refuses: {reply}")
+        return reply
+
+    async def reply(self, command: bytes) -> Any:
+        """Return the reply of a command, which may be an error of the engine.
+
+        :raises BackplaneError: the connection is lost.
+        """
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
         def on_reply(reply: Any) -> None:
@@ -109,8 +119,6 @@ class RedisPipe(_Link):
         await asyncio.wait([future, self._lost], return_when=asyncio.FIRST_COMPLETED)
         if not future.done():
             raise BackplaneError(f"the connection to the engine is lost: {self._lost.result()}")
-        if isinstance(future.result(), self._error):
-            raise BackplaneError(f"the engine refuses: {future.result()}")
         return future.result()
 
     async def _read(self) -> None:
@@ -128,33 +136,44 @@ class RedisPipe(_Link):
 class RedisSubscription(_Link):
     """Messages of channels.
 
+    :param error: what the connection raises if the engine refuses.
     :param on_message: called with channel and data.
     :param on_subscribed: called with each channel whose subscription is confirmed.
-    :param on_moved: called with a channel that the node no longer has.
+    :param on_moved: called with a channel that the server has ended, because another one of its
+        cluster has it now, or because it was asked to.
+    :param on_refused: called with an error; returns whether the connection is of use after it.
     """
 
     def __init__(
         self,
         connection: Any,
+        error: Any,
         on_message: Callable[[bytes, bytes], None],
         on_subscribed: Callable[[bytes], None],
-        on_moved: Optional[Callable[[bytes], None]] = None,
+        on_moved: Callable[[bytes], None],
+        on_refused: Callable[[Any], bool],
     ) -> None:
+        self._error = error
         self._on_message = on_message
         self._on_subscribed = on_subscribed
         self._on_moved = on_moved
-        self._wanted: List[Tuple[bytes, bytes]] = []
+        self._on_refused = on_refused
         super().__init__(connection)
 
     async def _read(self) -> None:
-        read, on_message = self._connection.read_response, self._on_message
+        read, on_message, error = self._connection.read_response, self._on_message, self._error
         while True:
-            kind, channel, data = await read()
+            try:
+                kind, channel, data = await read()
+            except error as refusal:
+                if not self.is_lost and self._on_refused(refusal):
+                    continue
+                raise
             if self.is_lost:
                 return
             if kind in {b"message", b"smessage"}:
                 on_message(channel, data)
             elif kind in {b"subscribe", b"ssubscribe"}:
                 self._on_subscribed(channel)
-            elif kind == b"sunsubscribe" and self._on_moved is not None:
+            elif kind == b"sunsubscribe":
                 self._on_moved(channel)
