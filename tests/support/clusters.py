@@ -3,37 +3,56 @@
 from __future__ import annotations
 
 import time
+from binascii import crc_hqx
+from itertools import count
 from pathlib import Path
-from typing import Any, List
+from typing import Any, Callable, List, Optional, Sequence
 
 from tests.support.engines import Engine, free_port
 
+__all__ = ["Cluster", "slot_of_topic"]
+
 SLOTS = 16384
-PATIENCE = 30.0
+PATIENCE = 60.0
+
+
+def slot_of_topic(topic: str) -> int:
+    """Return the slot of a topic whose name has no brace and no percent sign."""
+    return crc_hqx(topic.encode(), 0) % SLOTS
 
 
 class Cluster:
-    """Primaries that share the slots in equal parts, and replicas of the first of them.
+    """Servers, of which the first are primaries with slots and the others replicas of the first.
 
     :param arguments: of each server, for instance of persistence.
+    :param ends: of the slots of each primary; equal parts by default.
     """
 
     def __init__(
-        self, name: str, folder: Path, *arguments: str, primaries: int = 3, replicas: int = 0
+        self,
+        name: str,
+        folder: Path,
+        *arguments: str,
+        ends: Sequence[int] = (5461, 10922, SLOTS),
+        replicas: int = 0,
     ) -> None:
         self.servers: List[Engine] = []
-        for number in range(primaries + replicas):
+        self._ports: List[int] = []
+        self._ends = ends
+        for number in range(len(ends) + replicas):
             own = folder / f"server{number}"
             own.mkdir()
+            self._ports.append(free_port())
             options = (
-                *("--cluster-enabled", "yes", "--cluster-port", str(free_port())),
-                *("--cluster-node-timeout", "1000", "--cluster-require-full-coverage", "no"),
-                *("--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0"),
-                *arguments,
+                *("--cluster-enabled", "yes", "--cluster-port", str(self._ports[-1])),
+                # Nobody but a test decides that a server is down.
+                *("--cluster-node-timeout", "60000", "--cluster-require-full-coverage", "no"),
+                # A primary stays one that has given its last slot away.
+                *("--cluster-allow-replica-migration", "no", "--repl-diskless-sync-delay", "0"),
             )
-            self.servers.append(Engine(name, own, *options))
-        self.primaries = self.servers[:primaries]
-        self.replicas = self.servers[primaries:]
+            self.servers.append(Engine(name, own, *options, *arguments))
+        self.primaries = self.servers[: len(ends)]
+        self.replicas = self.servers[len(ends) :]
 
     @property
     def url(self) -> str:
@@ -44,21 +63,86 @@ class Cluster:
         for epoch, server in enumerate(self.servers, 1):
             server.start()
             server.command("CLUSTER", "SET-CONFIG-EPOCH", epoch)
-        for number, server in enumerate(self.primaries):
-            first, end = (SLOTS * each // len(self.primaries) for each in (number, number + 1))
+        for server, first, end in zip(self.primaries, (0, *self._ends), self._ends):
             server.command("CLUSTER", "ADDSLOTSRANGE", first, end - 1)
-        for server in self.servers[1:]:
-            bus = server.command("CONFIG", "GET", "cluster-port")
-            self.servers[0].command("CLUSTER", "MEET", "127.0.0.1", server.port, self._bus(bus))
-        self.wait(lambda: all(self._knows_all(server) for server in self.servers))
-        primary = self.id_of(self.servers[0])
+        for server in self.servers:
+            for other, port in zip(self.servers, self._ports):
+                if other is not server:
+                    server.command("CLUSTER", "MEET", "127.0.0.1", other.port, port)
+        known = b"cluster_known_nodes:%d\r" % len(self.servers)
+        self._wait(lambda: all(known in self._info(server) for server in self.servers))
         for replica in self.replicas:
-            replica.command("CLUSTER", "REPLICATE", primary)
-            self.wait(lambda replica=replica: b"master_link_status:up" in self._info(replica))
-        self.wait(lambda: all(self._is_ok(server) for server in self.servers))
+            replica.command("CLUSTER", "REPLICATE", self.id_of(self.servers[0]))
+            self._wait(lambda replica=replica: replica.command("ROLE")[3] == b"connected")
+        ok = (b"cluster_state:ok\r", b"cluster_slots_ok:%d\r" % SLOTS)
+        self._wait(lambda: all(each in self._info(x) for each in ok for x in self.servers))
         return self
 
+    def stop(self) -> None:
+        for server in self.servers:
+            server.kill()
+
+    def owner(self, topic: str) -> Engine:
+        """Return the server that has a topic, as the first server that runs sees it."""
+        server = next(each for each in self.servers if each.process is not None)
+        slot = slot_of_topic(topic)
+        for first, last, (_, port, *_), *_ in server.command("CLUSTER", "SLOTS"):
+            if first <= slot <= last:
+                return self._at(port)
+        raise AssertionError(f"nobody has slot {slot}")
+
+    def topics(self, server: Engine, number: int, slot: Optional[int] = None) -> List[str]:
+        """Return names of topics that a primary has at the start, or that are in one slot."""
+        index = self.primaries.index(server)
+        first, end = (0, *self._ends)[index], self._ends[index]
+        slots = range(first, end) if slot is None else range(slot, slot + 1)
+        names = (f"t{each}" for each in count())
+        found = (name for name in names if slot_of_topic(name) in slots)
+        return [next(found) for _ in range(number)]
+
+    # Moving a slot, step by step
+
+    def begin_move(self, slot: int, source: Engine, target: Engine) -> None:
+        target.command("CLUSTER", "SETSLOT", slot, "IMPORTING", self.id_of(source))
+        source.command("CLUSTER", "SETSLOT", slot, "MIGRATING", self.id_of(target))
+
+    def move_keys(self, slot: int, source: Engine, target: Engine, limit: int = 100) -> None:
+        keys = source.command("CLUSTER", "GETKEYSINSLOT", slot, limit)
+        if keys:
+            where = ("127.0.0.1", target.port, "", 0, 5000)
+            source.command("MIGRATE", *where, "KEYS", *sorted(keys))
+
+    def end_move(self, slot: int, source: Engine, target: Engine) -> None:
+        """As redis-cli does it: the new owner is told first."""
+        others = [each for each in self.primaries if each not in {source, target}]
+        for server in (target, source, *others):
+            if server.process is not None:
+                server.command("CLUSTER", "SETSLOT", slot, "NODE", self.id_of(target))
+
+    def move(self, slot: int, source: Engine, target: Engine) -> None:
+        self.begin_move(slot, source, target)
+        while source.command("CLUSTER", "COUNTKEYSINSLOT", slot):
+            self.move_keys(slot, source, target)
+        self.end_move(slot, source, target)
+
+    # Questions
+
     @staticmethod
-    def _bus(reply: Any) -> str:
-        found = dict(reply) if isinstance(reply, dict) else {reply[0]: reply[1]}
-        return str(next(iter(found.values())))
+    def id_of(server: Engine) -> str:
+        identity: bytes = server.command("CLUSTER", "MYID")
+        return identity.decode()
+
+    def _at(self, port: int) -> Engine:
+        return next(server for server in self.servers if server.port == port)
+
+    @staticmethod
+    def _info(server: Engine) -> bytes:
+        info: Any = server.command("CLUSTER", "INFO")
+        return bytes(info)
+
+    @staticmethod
+    def _wait(condition: Callable[[], bool]) -> None:
+        end = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < end, "the cluster does not come up"
+            time.sleep(0.02)

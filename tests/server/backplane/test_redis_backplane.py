@@ -9,7 +9,7 @@ import pytest
 from picows_server.backplane import BackplaneError, HistoryRule, Position
 from picows_server.backplane.envelope import PRODUCER_SIZE, encode_published, plain_envelope
 from picows_server.backplane.redis_backplane import RedisBackplane
-from tests.support.engines import Engine, free_port
+from tests.support.engines import Engine
 from tests.support.receivers import NUMBERS, RULE, Remembering, publish, started, until
 
 
@@ -217,9 +217,8 @@ def test_counts_of_all_processes(run: Any, engine: Engine) -> None:
             assert await backplane.count("a") >= count
         to_dead.counts["a"] = 10
         assert await dead.count("a") == 15
-        dead._producer = b""
-        await dead._subscriptions.stop()
-        await dead._pipes.stop()
+        assert dead._node is not None
+        await dead._node.stop()
         await asyncio.sleep(2.2)
         assert await one.count("a") == 5
         await dead.close()
@@ -314,21 +313,6 @@ def test_rights(run: Any, tmp_path: Path) -> None:
         await until(lambda: elsewhere.stats().failed == 1)
         assert receiver.gaps[-1][0] == ["a"]
         await elsewhere.close()
-
-    try:
-        run(main)
-    finally:
-        engine.kill()
-
-
-def test_node_of_a_cluster(run: Any, tmp_path: Path) -> None:
-    cluster_port = str(free_port())
-    engine = Engine("valkey", tmp_path, "--cluster-enabled", "yes", "--cluster-port", cluster_port)
-    engine.start()
-
-    async def main() -> None:
-        with pytest.raises(BackplaneError, match="ShardedBackplane"):
-            await RedisBackplane(engine.url).start(Remembering())
 
     try:
         run(main)
