@@ -217,6 +217,7 @@ SERVER_ROOMS = (
     "backplane.redis_commands",
     "backplane.redis_node",
     "backplane.redis_cluster",
+    "backplane.redis_engine",
     "backplane.redis_backplane",
     "backplane.nats_credentials",
     "backplane.nats_backplane",

@@ -47,6 +47,7 @@ ELSEWHERE: Dict[str, Dict[str, str]] = {
         "backplane.counting": "server/backplane/test_interface.py",
         "backplane.redis_commands": "server/backplane/test_redis_backplane.py",
         "backplane.redis_dialing": "server/backplane/test_redis_backplane.py",
+        "backplane.redis_engine": "server/backplane/test_redis_backplane.py",
         "backplane.redis_node": "server/backplane/test_redis_backplane.py",
         "backplane.redis_pipe": "server/backplane/test_redis_backplane.py",
         "backplane.redis_scripts": "server/backplane/test_redis_backplane.py",

@@ -125,6 +125,11 @@ class Cluster:
             self.move_keys(slot, source, target)
         self.end_move(slot, source, target)
 
+    def relieve(self, primary: Engine, replica: Engine) -> None:
+        """Make a replica the primary, without a loss."""
+        replica.command("CLUSTER", "FAILOVER")
+        self._wait(lambda: primary.command("ROLE")[0] == b"slave")
+
     # Questions
 
     @staticmethod

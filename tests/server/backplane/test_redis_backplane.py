@@ -191,12 +191,14 @@ def test_lost_message_is_fetched(run: Any, engine: Engine) -> None:
         await backplane.subscribed("a")
         publish(backplane, "a", b"1", RULE)
         await until(lambda: receiver.payloads() == [b"1"])
-        arrived = backplane._delivery.arrived
-        backplane._delivery.arrived = lambda feed, data: None  # type: ignore[method-assign]
+        assert backplane._engine is not None
+        delivery = backplane._engine._delivery
+        arrived = delivery.arrived
+        delivery.arrived = lambda feed, data: None  # type: ignore[method-assign]
         publish(backplane, "a", b"2", RULE)
         await until(lambda: not backplane.stats().pending)
         await asyncio.sleep(0.05)
-        backplane._delivery.arrived = arrived  # type: ignore[method-assign]
+        delivery.arrived = arrived  # type: ignore[method-assign]
         publish(backplane, "a", b"3", RULE)
         await until(lambda: receiver.payloads() == [b"1", b"2", b"3"])
         assert not receiver.gaps
@@ -217,8 +219,8 @@ def test_counts_of_all_processes(run: Any, engine: Engine) -> None:
             assert await backplane.count("a") >= count
         to_dead.counts["a"] = 10
         assert await dead.count("a") == 15
-        assert dead._node is not None
-        await dead._node.stop()
+        assert dead._engine is not None
+        await dead._engine.nodes[0].stop()
         await asyncio.sleep(2.2)
         assert await one.count("a") == 5
         await dead.close()

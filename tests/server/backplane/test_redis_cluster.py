@@ -316,11 +316,9 @@ def test_primary_that_is_relieved_and_one_that_is_silent(frail: Cluster) -> None
         gateway = await Gateway.start(frail.url, [lost], [plain, elsewhere], probe_interval=1.0)
         backplane = gateway.backplane
         traffic = Traffic([gateway], [lost], [plain])
-        relieving = asyncio.ensure_future(apart(replica.command, "CLUSTER", "FAILOVER"))
-        await traffic.until(relieving)
-        while plain not in gateway.gaps or backplane.stats().moved < 2:
-            await traffic.until(steps=1)
+        await traffic.until(asyncio.ensure_future(apart(frail.relieve, first, replica)))
         await traffic.is_complete()
+        await until(lambda: plain in gateway.gaps)
         traffic.is_told()
         await until(lambda: backplane.is_connected)
         gateway.receiver.gaps.clear()

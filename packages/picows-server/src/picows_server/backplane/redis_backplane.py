@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import suppress
 from functools import partial
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from picows_server.backplane.counting import EngineCounts
-from picows_server.backplane.delivery import Delivery, Feed
-from picows_server.backplane.envelope import PRODUCER_SIZE, decode_records
+from picows_server.backplane.envelope import PRODUCER_SIZE
 from picows_server.backplane.interface import (
     BackplaneError,
     BackplaneReceiver,
@@ -17,18 +17,14 @@ from picows_server.backplane.interface import (
     History,
     HistoryRule,
     Position,
-    Publication,
 )
-from picows_server.backplane.outbox import Batch, Outbox, OutboxBounds
-from picows_server.backplane.redis_cluster import RedisCluster
+from picows_server.backplane.outbox import OutboxBounds
 from picows_server.backplane.redis_commands import RedisCommands
-from picows_server.backplane.redis_dialing import Redirection, RedisDialer, encode_command
+from picows_server.backplane.redis_dialing import RedisDialer, encode_command
+from picows_server.backplane.redis_engine import RedisEngine
 from picows_server.backplane.redis_node import RedisNode
 
 __all__ = ["RedisBackplane"]
-
-# How often a question follows the topic from server to server.
-_MOST_REDIRECTIONS = 20
 
 
 class RedisBackplane:
@@ -84,9 +80,8 @@ class RedisBackplane:
         close_timeout: float = 5.0,
         options: Optional[Mapping[str, Any]] = None,
     ) -> None:
-        self._dialer = RedisDialer(url, dict(options or {}), sentinels, connect_timeout)
-        self._seeds = [self._dialer, *(self._dialer.at(*address) for address in startup_nodes)]
-        self._prefix = prefix
+        dialer = RedisDialer(url, dict(options or {}), sentinels, connect_timeout)
+        self._seeds = [dialer, *(dialer.at(*address) for address in startup_nodes)]
         self._max_payload = max_payload
         self._probe_interval = probe_interval
         self._presence_ttl = presence_ttl
@@ -97,10 +92,7 @@ class RedisBackplane:
             self._producer, prefix.encode("utf-8"), topic_ttl, producer_ttl, presence_ttl
         )
         self._bounds = OutboxBounds(max_pending_messages, max_pending_bytes)
-        # Either one server, or those of a cluster.
-        self._node: Optional[RedisNode] = None
-        self._cluster: Optional[RedisCluster] = None
-        self._waiters: Dict[Feed, asyncio.Future[None]] = {}
+        self._engine: Optional[RedisEngine] = None
         self._announced: Dict[str, int] = {}
         self._is_started = self._is_closed = self._was_connected = False
         self._timers: List[asyncio.TimerHandle] = []
@@ -112,8 +104,7 @@ class RedisBackplane:
 
     @property
     def is_connected(self) -> bool:
-        where = self._node or self._cluster
-        return where is not None and where.is_connected
+        return self._engine is not None and self._engine.is_connected
 
     async def start(self, receiver: BackplaneReceiver) -> None:
         """Connect; once.
@@ -125,12 +116,21 @@ class RedisBackplane:
         self._is_started = True
         self._loop = asyncio.get_running_loop()
         self._receiver = receiver
-        self._delivery = Delivery(receiver, self._producer, self._counts, self._fetch)
+        self._engine = engine = RedisEngine(
+            self._seeds,
+            self._commands,
+            self._producer,
+            self._bounds,
+            self._counts,
+            receiver,
+            self._changed,
+            self._replied,
+        )
         try:
-            await self._connect()
+            await engine.connect()
         except BaseException:
             self._is_closed = True
-            await self._disconnect()
+            await engine.disconnect()
             raise
         if not self.is_connected:
             receiver.connected(False, "some servers of the cluster cannot be reached")
@@ -141,26 +141,10 @@ class RedisBackplane:
             self._every(self._presence_ttl / 3, self._announced.clear)
 
     def subscribe(self, topic: str, history: Optional[HistoryRule]) -> None:
-        feeds = self._delivery.feeds
-        if topic in feeds:
-            return
-        feed = feeds[topic] = Feed(topic, history)
-        if self._cluster is not None:
-            self._cluster.subscribe(feed)
-        elif self._node is not None:
-            self._node.add(feed)
+        self._started.subscribe(topic, history)
 
     def unsubscribe(self, topic: str) -> None:
-        feed = self._delivery.feeds.pop(topic, None)
-        if feed is None:
-            return
-        if self._cluster is not None:
-            self._cluster.unsubscribe(feed)
-        elif self._node is not None:
-            self._node.remove(feed)
-        waiter = self._waiters.pop(feed, None)
-        if waiter is not None:
-            waiter.cancel()
+        self._started.unsubscribe(topic)
 
     def publish(
         self,
@@ -178,67 +162,40 @@ class RedisBackplane:
             raise BackplaneError(
                 f"a payload of {len(payload)} bytes; max_payload={self._max_payload} allows no more"
             )
-        node = self._node
-        if node is not None:
-            outbox = node.outbox
-        elif self._cluster is not None:
-            outbox, node = self._cluster.publishing(topic)
-        else:
-            raise BackplaneError("the backplane is not started")
+        outbox, node = self._started.publishing(topic)
         outbox.add(topic, payload, opcode, key, history, token)
         if node is not None:
             node.flush_soon()
 
     async def history(self, topic: str, since: Optional[Position], rule: HistoryRule) -> History:
-        publications: List[Publication] = []
-        while True:
-            page = self._page(
-                topic,
-                since,
-                await self._ask(topic, partial(self._commands.history, topic, since, rule)),
-            )
-            publications += page.publications
-            if not page.recovered:
-                return page._replace(publications=[])
-            if since is None or not page.publications:
-                return page._replace(publications=publications)
-            since = page.publications[-1].position
-            if since == page.position:
-                return page._replace(publications=publications)
+        return await self._started.history(topic, since, rule)
 
     async def subscribed(self, topic: str) -> None:
-        feed = self._delivery.feeds.get(topic)
-        if feed is None:
-            raise BackplaneError(f"{topic!r} is not subscribed to")
-        if feed.is_confirmed:
-            return
-        waiter = self._waiters.get(feed)
-        if waiter is None:
-            waiter = self._waiters[feed] = self._loop.create_future()
-        await asyncio.wait([waiter])
-        if waiter.cancelled():
-            raise BackplaneError(f"{topic!r} is not subscribed to any more")
+        await self._started.subscribed(topic)
 
     async def count(self, topic: str) -> int:
         if self._presence_ttl is None:
             raise BackplaneError("presence_ttl=None: nothing is counted")
         self._announce(topic)
-        return int(await self._ask(topic, lambda _: self._commands.count(topic), is_count=True))
+        command = self._commands.count(topic)
+        return int(await self._started.ask(topic, lambda _: command, is_count=True))
 
     def stats(self) -> BackplaneStats:
-        nodes = self._nodes()
+        engine = self._engine
+        nodes = [] if engine is None else engine.nodes
         return self._counts.stats(
             pending=self._bounds.messages,
             pending_bytes=self._bounds.bytes,
-            subscriptions=len(self._delivery.feeds) if self._is_started else 0,
+            subscriptions=0 if engine is None else len(engine.feeds),
             servers=len(nodes),
             servers_connected=sum(node.is_connected for node in nodes),
-            moved=0 if self._cluster is None else self._cluster.moved,
+            moved=0 if engine is None else engine.moved,
         )
 
     async def close(self) -> None:
         """Wait for acknowledgements, at most ``close_timeout``, and disconnect."""
-        if self._is_closed or not self._is_started:
+        engine = self._engine
+        if self._is_closed or engine is None:
             self._is_closed = True
             return
         self._is_closed = True
@@ -247,223 +204,31 @@ class RedisBackplane:
             await asyncio.wait([self._drained], timeout=self._close_timeout)
         for timer in self._timers:
             timer.cancel()
-        for topic in list(self._announced):
-            self._tell_count(topic, 0)
-        pipes = [node.pipe for node in self._nodes() if node.pipe is not None]
-        if self._announced and pipes:
-            asked = [asyncio.ensure_future(pipe.ask(encode_command(b"PING"))) for pipe in pipes]
-            _, late = await asyncio.wait(asked, timeout=1.0)
-            for each in late:
-                each.cancel()
-        await self._disconnect()
-        for waiter in self._waiters.values():
-            waiter.cancel()
-        self._waiters.clear()
+        if self._announced:
+            for topic in list(self._announced):
+                self._tell_count(topic, 0)
+            pipes = [node.pipe for node in engine.nodes if node.pipe is not None]
+            told = (pipe.ask(encode_command(b"PING")) for pipe in pipes)
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(asyncio.gather(*told, return_exceptions=True), 1.0)
+        await engine.disconnect()
 
-    # Servers
+    @property
+    def _started(self) -> RedisEngine:
+        if self._engine is None:
+            raise BackplaneError("the backplane is not started")
+        return self._engine
 
-    async def _connect(self) -> None:
-        seed = await self._seed()
-        if not seed.is_cluster:
-            self._node = seed
-            if len(self._seeds) > 1:
-                raise BackplaneError(
-                    f"startup_nodes= are of a cluster, and the engine {seed.name} is no node of"
-                    " one; leave them out, or use ShardedBackplane for several engines"
-                )
-            seed.probe_on(self._commands.probe_channel(b"0"))
-            await seed.listen()
-            return
-        try:
-            if "{" in self._prefix:
-                raise BackplaneError(
-                    f"prefix={self._prefix!r} has a brace, by which a cluster would have all topics"
-                    " in one slot; use a prefix without"
-                )
-            self._commands.shard()
-            self._cluster = RedisCluster(
-                self._make_node,
-                self._seeds,
-                self._commands,
-                partial(Outbox, self._counts, self._bounds),
-                self._resume,
-                self._tell_connected,
-            )
-            await self._cluster.start(seed)
-        finally:
-            await seed.stop()
-
-    async def _seed(self) -> RedisNode:
-        """Return the first server that can be reached, with its connection for commands."""
-        errors = []
-        for dialer in self._seeds:
-            node = self._make_node(dialer)
-            try:
-                await node.connect()
-            except BackplaneError as error:
-                errors.append(str(error))
-            else:
-                return node
-        raise BackplaneError("; ".join(errors))
-
-    def _make_node(self, dialer: RedisDialer) -> RedisNode:
-        outbox = Outbox(self._counts, self._bounds)
-        return RedisNode(self, dialer, self._commands, outbox, self._delivery, self._counts)
-
-    async def _disconnect(self) -> None:
-        if self._cluster is not None:
-            await self._cluster.stop()
-        elif self._node is not None:
-            await self._node.stop()
-            self._node.outbox.clear()
-
-    def _nodes(self) -> List[RedisNode]:
-        if self._cluster is not None:
-            return self._cluster.nodes
-        return [] if self._node is None else [self._node]
-
-    def _node_of(self, topic: str) -> Optional[RedisNode]:
-        return self._node if self._cluster is None else self._cluster.node_of(topic)
-
-    def _tell_connected(self, cause: str) -> None:
+    def _changed(self, cause: str) -> None:
+        # What a server was told, another one or a later life of it may not know.
+        self._announced.clear()
         if self.is_connected != self._was_connected:
             self._was_connected = self.is_connected
             self._receiver.connected(self._was_connected, cause)
 
-    # What servers tell
-
-    def changed(self, node: RedisNode, cause: str) -> None:
-        if node.pipe is not None:
-            self._announced.clear()
-        if self._cluster is not None:
-            self._cluster.connection_changed(node)
-            cause = f"{node.name}: {cause}"
-        self._tell_connected(cause)
-
-    def confirmed(self, feed: Feed) -> None:
-        if feed.history is not None:
-            self._delivery.look(feed)
-        waiter = self._waiters.pop(feed, None)
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
-
-    def moved(self, node: RedisNode, feed: Feed) -> None:
-        if self._cluster is not None:
-            self._cluster.subscription_ended(node, feed)
-
-    def redirected(self, node: RedisNode, redirection: Redirection) -> bool:
-        return self._cluster is not None and self._cluster.subscription_refused(node, redirection)
-
-    def refused(self, node: RedisNode, batch: Batch, reply: Any) -> bool:
-        if self._cluster is None:
-            return False
-        redirection = node.dialer.redirection(reply)
-        if redirection is None and not str(reply).startswith("PICOWSORDER"):
-            return False
-        return self._cluster.refused(node, batch, redirection)
-
-    def replied(self, node: RedisNode, batch: Batch) -> None:
-        if self._cluster is not None:
-            self._cluster.replied(node, batch.topic)
+    def _replied(self) -> None:
         if self._drained is not None and not self._bounds.messages and not self._drained.done():
             self._drained.set_result(None)
-
-    # History
-
-    async def _ask(
-        self, topic: str, command: Callable[[bytes], bytes], *, is_count: bool = False
-    ) -> Any:
-        """Return the reply of the server that has a topic.
-
-        :param command: called with the run of that server.
-        """
-        reply, asked = None, None
-        for _ in range(_MOST_REDIRECTIONS):
-            node = asked or self._node_of(topic)
-            if node is None:
-                raise BackplaneError(f"the engine {self._dialer.name} is not connected")
-            is_asked = asked is not None or topic in node.asked
-            reply = await node.reply(command(node.run), is_asked=is_asked)
-            if not isinstance(reply, self._dialer.refusal):
-                return reply
-            redirection = node.dialer.redirection(reply)
-            if redirection is None or self._cluster is None:
-                break
-            asked = None
-            if is_count and redirection.kind == "ASK":
-                # Of this key only: the others of the topic may not have moved.
-                asked = self._cluster.target_of(node, redirection)
-            else:
-                await asyncio.sleep(self._cluster.follow(node, topic, redirection))
-        raise BackplaneError(f"the engine refuses: {reply}")
-
-    def _again(self, node: RedisNode, topic: str, reply: Any, again: Callable[[], None]) -> None:
-        """Do something again that a server has refused."""
-        redirection = node.dialer.redirection(reply)
-        if redirection is not None and self._cluster is not None:
-            self._loop.call_later(self._cluster.follow(node, topic, redirection), again)
-        elif node.pipe is not None:
-            # The same on a new connection, after a pause.
-            node.pipe.lose(f"the engine {node.name} refuses: {reply}")
-
-    def _page(self, topic: str, since: Optional[Position], reply: Any) -> History:
-        offset, epoch, is_recovered, entries = reply
-        position = Position(offset, epoch.decode("ascii"))
-        publications = []
-        first = 0 if since is None else since.offset + 1
-        for index, entry in enumerate(entries):
-            record = decode_records(entry, PRODUCER_SIZE)[0]
-            at = Position(first + index, position.epoch)
-            publications.append(
-                self._delivery.publication(topic, entry[:PRODUCER_SIZE], record, at)
-            )
-        return History(publications, position, bool(is_recovered))
-
-    def locate(self, feed: Feed) -> None:
-        node, topic, rule = self._node_of(feed.topic), feed.topic, feed.history
-        if node is not None and rule is not None and self._is_current(feed) and feed.last is None:
-            command = self._commands.history(topic, None, rule, node.run)
-            node.send(topic, command, partial(self._located, node, feed))
-
-    def _located(self, node: RedisNode, feed: Feed, reply: Any) -> None:
-        if isinstance(reply, self._dialer.refusal):
-            self._again(node, feed.topic, reply, partial(self.locate, feed))
-        elif self._is_current(feed) and feed.last is None:
-            feed.last = self._page(feed.topic, None, reply).position
-            home = self._node if self._cluster is None else self._cluster.home_of(feed)
-            if home is not None:
-                home.request(feed)
-
-    def _fetch(self, feed: Feed) -> None:
-        node, since, rule = self._node_of(feed.topic), feed.last, feed.history
-        if node is not None and since is not None and rule is not None and self._is_current(feed):
-            command = self._commands.history(feed.topic, since, rule, node.run)
-            node.send(feed.topic, command, partial(self._fetched, node, feed, since))
-
-    def _fetched(self, node: RedisNode, feed: Feed, since: Position, reply: Any) -> None:
-        if isinstance(reply, self._dialer.refusal):
-            self._again(node, feed.topic, reply, partial(self._fetch, feed))
-            return
-        if not self._is_current(feed) or feed.last != since:
-            return
-        page = self._page(feed.topic, since, reply)
-        last = page.publications[-1].position if page.publications else None
-        if page.recovered and last is not None and last != page.position:
-            # More pages follow: this one is complete up to its last entry.
-            self._delivery.filled_in_part(feed, page._replace(position=last))
-            self._fetch(feed)
-        else:
-            self._delivery.filled(feed, page)
-
-    def _resume(self, topic: str) -> None:
-        """Go on with a topic whose commands another server gets from now on."""
-        feed = self._delivery.feeds.get(topic)
-        home = None if feed is None or self._cluster is None else self._cluster.home_of(feed)
-        if feed is not None and home is not None:
-            home.resume(feed)
-
-    def _is_current(self, feed: Feed) -> bool:
-        return self._delivery.feeds.get(feed.topic) is feed
 
     # Time
 
@@ -480,13 +245,13 @@ class RedisBackplane:
         # A loop that was blocked has not read what may have come.
         is_late = self._loop.time() - self._probe_due > self._probe_interval / 2
         self._probe_due = self._loop.time() + self._probe_interval
-        for node in self._nodes():
+        for node in self._started.nodes:
             node.probe(self._probe_interval, is_late)
 
     # Presence
 
     def _announce_changes(self) -> None:
-        feeds = self._delivery.feeds
+        feeds = self._started.feeds
         for topic in feeds:
             self._announce(topic)
         for topic in [topic for topic in self._announced if topic not in feeds]:
@@ -499,7 +264,7 @@ class RedisBackplane:
             self._announced[topic] = count
 
     def _tell_count(self, topic: str, count: int) -> bool:
-        node = self._node if self._cluster is None else self._cluster.owner_of(topic)
+        node = self._started.owner_of(topic)
         if node is None or node.pipe is None:
             return False
         told = partial(self._told_count, node, topic)
@@ -507,10 +272,6 @@ class RedisBackplane:
         return True
 
     def _told_count(self, node: RedisNode, topic: str, reply: Any) -> None:
-        if self._cluster is None or not isinstance(reply, self._dialer.refusal):
-            return
-        redirection = node.dialer.redirection(reply)
-        if redirection is not None and redirection.kind == "MOVED":
-            self._cluster.follow(node, topic, redirection)
-        # Nobody was told: it is told again, whatever it is then.
-        self._announced[topic] = -1
+        if isinstance(reply, node.dialer.refusal) and self._started.follows(node, topic, reply):
+            # It is told again, whatever it is then.
+            self._announced[topic] = -1

@@ -6,7 +6,7 @@ from binascii import crc_hqx
 from typing import Any, List, Optional
 
 from picows_server.backplane.envelope import plain_envelope
-from picows_server.backplane.interface import HistoryRule, Position
+from picows_server.backplane.interface import BackplaneError, HistoryRule, Position
 from picows_server.backplane.outbox import Batch
 from picows_server.backplane.redis_dialing import encode_command
 from picows_server.backplane.redis_scripts import ANNOUNCE, COUNT, HISTORY, PUBLISH, RedisScript
@@ -50,7 +50,15 @@ class RedisCommands:
         self.mark = prefix + b"probe:" + self._process + b":all"
 
     def shard(self) -> None:
-        """Publish to the server of each topic only, as a cluster can."""
+        """Publish to the server of each topic only, as a cluster can.
+
+        :raises BackplaneError: the prefix does not allow it.
+        """
+        if b"{" in self.prefix:
+            raise BackplaneError(
+                f"prefix={self.prefix.decode('utf-8')!r} has a brace, by which a cluster would have"
+                " all topics in one slot; use a prefix without"
+            )
         self.is_sharded = True
         self._publish, self._subscribe = b"SPUBLISH", b"SSUBSCRIBE"
         self._unsubscribe = b"SUNSUBSCRIBE"

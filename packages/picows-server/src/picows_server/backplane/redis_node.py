@@ -30,7 +30,7 @@ _PASSING = frozenset(
 
 
 class RedisNodeOwner(Protocol):
-    """What a server tells: ``RedisBackplane``."""
+    """What a server tells: ``RedisEngine``."""
 
     def changed(self, node: RedisNode, cause: str) -> None:
         """One of its connections is open, or lost."""
@@ -41,7 +41,7 @@ class RedisNodeOwner(Protocol):
     def locate(self, feed: Feed) -> None:
         """Find out where a topic with history is; :meth:`RedisNode.request` follows."""
 
-    def moved(self, node: RedisNode, feed: Feed) -> None:
+    def ended(self, node: RedisNode, feed: Feed) -> None:
         """The server has ended a subscription, because it does not have the topic any more."""
 
     def redirected(self, node: RedisNode, redirection: Redirection) -> bool:
@@ -382,7 +382,7 @@ class RedisNode:
             self._has_probe_returned = True
         feed = self.feeds.get(channel)
         if feed is not None:
-            self._owner.moved(self, feed)
+            self._owner.ended(self, feed)
 
     def _refused(self, refusal: Any) -> bool:
         redirection = self.dialer.redirection(refusal)
