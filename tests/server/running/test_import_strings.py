@@ -26,7 +26,7 @@ def test_no_import_string(text: str) -> None:
         import_object("application", text)
 
 
-@pytest.mark.parametrize("text", ["chat.py", "/srv/chat.py:app", "./chat:app"])
+@pytest.mark.parametrize("text", ["chat.py", "chat.py:app", "/srv/chat.py:app", "./chat:app"])
 def test_files(text: str) -> None:
     with pytest.raises(WSInvalidOptionError, match="not by its file"):
         import_object("application", text)
@@ -52,3 +52,22 @@ def test_a_module_that_needs_another(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(ModuleNotFoundError, match="nothing_there"):
         import_object("application", "needs_another:x")
     sys.modules.pop("needs_another", None)
+
+
+@pytest.mark.parametrize(
+    ("source", "call"),
+    [
+        ("import sys\nsys.exit()", r"sys\.exit\(None\), in line 2 of"),
+        ("raise SystemExit('not configured')", r"sys\.exit\('not configured'\), in line 1 of"),
+        # deeper than the line of the module
+        ("import argparse\n\nargparse.ArgumentParser().exit(0)", r"sys\.exit\(0\), in line 3 of"),
+    ],
+)
+def test_a_module_that_exits(
+    source: str, call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "exiting.py").write_text(source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(WSInvalidOptionError, match=f"importing 'exiting' calls {call} '.*below if"):
+        import_object("application", "exiting:x")
+    assert "exiting" not in sys.modules

@@ -56,6 +56,12 @@ os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES="w
 os.execv(sys.executable, [sys.executable, "-m", "picows_server", *sys.argv[2:]])
 """
 
+# Before that: the descriptor itself is not passed on.
+CLOSING = """
+import os, sys
+os.set_inheritable(int(sys.argv[1]), False)
+"""
+
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_drains(tmp_path: Path, loop_kind: str, number: int) -> None:
@@ -125,6 +131,60 @@ async def test_the_end_of_a_forked_child_is_not_the_servers(tmp_path: Path, loop
             assert await client.read_close() == 1012
             client.write_close(1012)
         assert program.finish()[0] == 0
+
+
+FORKING = """
+    import os, socket
+    from picows_server import WSListener
+
+    def listening():
+        found = 0
+        for number in range(3, 100):
+            try:
+                with socket.socket(fileno=os.dup(number)) as sock:
+                    found += sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+            except OSError:
+                pass
+        return found
+
+    def fork():
+        child = os.fork()
+        if not child:
+            os._exit(listening())
+        print("child:", os.waitpid(child, 0)[1] >> 8, "parent:", listening(), flush=True)
+
+    async def application(scope, receive, send):
+        await receive()
+        fork()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+"""
+FORKED = "child: 0 parent: 1\n"
+
+
+def test_what_an_application_forks_at_its_startup(tmp_path: Path, loop_kind: str) -> None:
+    arguments = ("app:application", "--loop", loop_kind, *ANY_PORT, *NOW)
+    with Program(tmp_path, FORKING, *arguments) as program:
+        program.wait_until_serving()
+        program.send(signal.SIGTERM)
+        status, output, _ = program.finish()
+    assert (status, output) == (0, FORKED)
+
+
+@pytest.mark.parametrize("how", ["socket activation", "--fd"])
+def test_what_an_application_forks_when_it_is_imported(tmp_path: Path, how: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        options: Any = {"pass_fds": (listening.fileno(),)}
+        arguments = ["--fd", str(listening.fileno()), "app:WSListener", *NOW]
+        if how == "socket activation":
+            options["command"] = (*PYTHON, "-c", CLOSING + ACTIVATING)
+            del arguments[0]
+        with Program(tmp_path, FORKING + "\n    fork()", *arguments, **options) as program:
+            program.wait_for(": serving ")
+            program.send(signal.SIGTERM)
+            status, output, _ = program.finish()
+    assert (status, output) == (0, FORKED)
 
 
 async def test_sighup_without_certificates(tmp_path: Path, loop_kind: str) -> None:
@@ -378,14 +438,21 @@ FAILURES = [
     ("app:x", "1 / 0", ["ZeroDivisionError"], True),
     ("app:x", "from picows_server import create_ssl_context as c; c('/none')", ["/none"], True),
     ("app:x", "def x(): pass\ndef x(a, b): pass", ["listener_factory must be"], False),
+    ("app:x", "x = {}\nraise SystemExit", ["'app' calls sys.exit(None), in line 2"], False),
 ]
 
 
+@pytest.mark.parametrize("more", [(), ("--workers", "2")])
 @pytest.mark.parametrize(("target", "source", "texts", "has_traceback"), FAILURES)
 def test_applications_that_cannot_be_served(
-    tmp_path: Path, target: str, source: str, texts: List[str], has_traceback: bool
+    tmp_path: Path,
+    target: str,
+    source: str,
+    texts: List[str],
+    has_traceback: bool,
+    more: Tuple[str, ...],
 ) -> None:
-    with Program(tmp_path, source, target, *ANY_PORT) as program:
+    with Program(tmp_path, source, target, *ANY_PORT, *more) as program:
         status, output, log = program.finish()
     assert (status, output) == (1, "")
     assert ("Traceback" in log) == has_traceback, log

@@ -230,12 +230,6 @@ async def ws_create_server(
         except BaseException:
             chosen_backend.close()
             raise
-        try:
-            application = await _started(listener_factory, logger, checked_options)
-        except BaseException:
-            listening.close()
-            chosen_backend.close()
-            raise
         server = WSServer(
             loop=loop,
             url=parsed_url,
@@ -251,9 +245,9 @@ async def ws_create_server(
             refuses_when_full=when_full == "refuse",
             access_log=checked_access_log,
             make_connections=make_connections,
+            application=_hosted(listener_factory),
         )
         import_module("picows_server.draining")  # not while serving
-        server.use_application(application)
         if start_serving:
             try:
                 await server.start_serving()
@@ -302,13 +296,9 @@ def _behind_proxies(
     )
 
 
-async def _started(
-    listener_factory: object, logger: Logger, options: WSOptions
-) -> Optional[HostedApplication]:
-    if not isinstance(listener_factory, HostedApplication) or not listener_factory.needs_hosting:
-        return None
-    await listener_factory.start(logger, options)
-    return listener_factory
+def _hosted(listener_factory: object) -> Optional[HostedApplication]:
+    is_hosted = isinstance(listener_factory, HostedApplication) and listener_factory.needs_hosting
+    return listener_factory if is_hosted else None
 
 
 async def _listen(

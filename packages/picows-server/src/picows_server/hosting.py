@@ -15,7 +15,7 @@ __all__ = ["HostedApplication"]
 
 
 class HostedApplication:
-    """What :func:`ws_create_server` starts before it serves, and stops after the last connection.
+    """What a server starts before it serves, and stops after the last connection.
 
     It has tasks, for whose end the server waits when it is closed. ``close_code`` is that of the
     CLOSE that clients get then.
@@ -33,7 +33,7 @@ class HostedApplication:
         return True
 
     async def start(self, logger: Logger, options: WSOptions) -> None:
-        """Get ready; what this raises, ``ws_create_server`` raises."""
+        """Get ready; what this raises, ``WSServer.start_serving`` raises."""
 
     async def stop(self) -> None:
         """The server is closed, and no task is left."""

@@ -58,12 +58,13 @@ class WSServer(asyncio.AbstractServer):
         refuses_when_full: bool,
         access_log: Optional[AccessLog] = None,
         make_connections: Callable[..., Connections] = Connections,
+        application: Optional[HostedApplication] = None,
     ) -> None:
         self._loop = loop
         self._url = url
         self._listening = listening
         self._backend = backend
-        self._close_timeout = options.close_timeout
+        self._options = options
         self._logger = logger
         self._backlog = backlog
         #: Checks without arguments, also coroutine functions, by name. While one of them is false
@@ -92,6 +93,9 @@ class WSServer(asyncio.AbstractServer):
         self._acceptor: Optional[Acceptor] = None
         # The tasks of ``serve``, or of an application.
         self._handlers: Union[Handlers, HostedApplication, None] = None
+        # One that has to be started, and one that has been.
+        self._unstarted = application
+        self._starting = asyncio.Lock()
         self._application: Optional[HostedApplication] = None
         self._stopping: Optional[asyncio.Task[None]] = None
         self._is_closing = False
@@ -217,8 +221,12 @@ class WSServer(asyncio.AbstractServer):
     async def start_serving(self) -> None:
         """Begin to accept connections, if ``ws_create_server`` was told not to.
 
-        Raises :class:`WSStateError` after :meth:`close`.
+        An ASGI application is started first. Raises what its startup raises, and
+        :class:`WSStateError` after :meth:`close`.
         """
+        async with self._starting:
+            if self._unstarted is not None and not self._is_closing:
+                await self._start_application(self._unstarted)
         self._start_serving()
 
     async def serve_forever(self) -> None:
@@ -230,8 +238,12 @@ class WSServer(asyncio.AbstractServer):
         """
         if self._forever is not None:
             raise WSStateError(f"{self!r} is already being served by another serve_forever()")
-        self._start_serving()
         self._forever = self._loop.create_future()
+        try:
+            await self.start_serving()
+        except BaseException:
+            self._forever = None
+            raise
         try:
             await self._forever
         finally:
@@ -279,9 +291,9 @@ class WSServer(asyncio.AbstractServer):
                 None,
                 half_open=True,
             )
-            if self._close_timeout is not None:
+            if self._options.close_timeout is not None:
                 self._abort_timer = self._loop.call_later(
-                    self._close_timeout, self._give_up_clients
+                    self._options.close_timeout, self._give_up_clients
                 )
         self._connection_released()
 
@@ -415,11 +427,15 @@ class WSServer(asyncio.AbstractServer):
         self._handlers = handlers
         handlers.notify(self._connection_released)
 
-    def use_application(self, application: Optional[HostedApplication]) -> None:
-        """Stop the application, which was started, when the last connection and task have ended."""
+    async def _start_application(self, application: HostedApplication) -> None:
+        """It is stopped when the last connection and task have ended."""
+        await application.start(self._logger, self._options)
+        self._unstarted = None
+        if self._is_closing:  # meanwhile
+            await application.stop()
+            return
         self._handlers = self._application = application
-        if application is not None:
-            application.notify(self._connection_released)
+        application.notify(self._connection_released)
 
     async def wait_closed(self) -> None:
         """Wait until :meth:`close` was called and the last connection and its task have ended.

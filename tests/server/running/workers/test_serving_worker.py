@@ -72,7 +72,7 @@ def test_it_fails() -> None:
     *messages, status = served(Ready, Abort(), lifespan=f"{APPLICATIONS}:failing_lifespan")
     assert status == 1
     (failed,) = [each for each in messages if isinstance(each, Failed)]
-    assert "no database" in failed.traceback
+    assert "no database" in failed.reason
 
 
 def test_it_is_told_to_end_while_it_starts() -> None:

@@ -9,10 +9,11 @@ from collections import abc
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from importlib import import_module
-from typing import Any, AsyncIterator, Optional, Sequence
+from typing import Any, AsyncIterator, Dict, List, Optional, Sequence
 
 from picows_server.certificates.files import known_files
 from picows_server.create import ws_create_server
+from picows_server.listen import given_sockets
 from picows_server.running.forked_children import ForkHook, give_up_descriptors
 from picows_server.running.settings import RunSettings, options_of, resolve_settings
 from picows_server.server import WSServer
@@ -91,6 +92,7 @@ class _Process:
         self._settings = settings
         self._control = control
         self._logger = settings.logger
+        self._sockets: Optional[List[socket.socket]] = None
         self._server: Optional[WSServer] = None
         self._status = 0
         self._calls = 0
@@ -106,24 +108,32 @@ class _Process:
     async def run(self, sockets: Optional[Sequence[socket.socket]]) -> int:
         self._task = asyncio.current_task()
         self._leaves_waiting = sockets is not None
+        given = self._settings.server_options.get("sock") if sockets is None else sockets
+        forks = ForkHook(lambda: give_up_descriptors(self._descriptors()))
         try:
-            settings = _resolved(self._settings, sockets)
+            with given_sockets(given) as self._sockets:
+                settings = resolve_settings(self._settings)
             self._control.bind(Commands(self))
+            options = options_of(settings, has_sockets=sockets is not None)
+            if self._sockets is not None:
+                options["sock"] = self._sockets
             try:
-                await self._serve(settings, sockets)
+                await self._serve(settings, options)
             except asyncio.CancelledError:
                 if not self._was_cancelled:
                     raise
         finally:
+            forks.close()
             self._control.stopped()
         return self._status
 
-    async def _serve(
-        self, settings: RunSettings, sockets: Optional[Sequence[socket.socket]]
-    ) -> None:
-        options = options_of(settings, has_sockets=sockets is not None)
-        if sockets is not None:
-            options["sock"] = list(sockets)
+    def _descriptors(self) -> List[int]:
+        """Those that belong to this process alone."""
+        if self._server is not None:
+            return self._server.descriptors()
+        return [sock.fileno() for sock in self._sockets or () if sock.fileno() >= 0]
+
+    async def _serve(self, settings: RunSettings, options: Dict[str, Any]) -> None:
         if settings.handler is not None:
             # Imported by those who want it.
             serve = import_module("picows_server.serving").serve
@@ -132,13 +142,12 @@ class _Process:
             server = await ws_create_server(
                 settings.url, settings.factory_or_routes, start_serving=False, **options
             )
-        forks = ForkHook(lambda: give_up_descriptors(server.descriptors()))
+        self._server = server
         try:
             async with _lifespan(settings.lifespan, server) as state:
                 server.state = state
                 self._watch_certificates(settings)
                 await server.start_serving()
-                self._server = server
                 self._phase = "serving"
                 self._control.started(server)
                 await server.wait_closed()
@@ -149,11 +158,8 @@ class _Process:
             if self._certificates is not None:
                 self._certificates.close()
             server.end_now(settings.drain.code, settings.drain.reason)
-            try:
-                if self._waits_for_tasks:
-                    await server.wait_closed()
-            finally:
-                forks.close()
+            if self._waits_for_tasks:
+                await server.wait_closed()
 
     def _watch_certificates(self, settings: RunSettings) -> None:
         if settings.ssl_context is None:
@@ -223,15 +229,6 @@ class _Process:
         if self._task is not None:
             self._was_cancelled = True
             self._task.cancel()
-
-
-def _resolved(settings: RunSettings, sockets: Optional[Sequence[socket.socket]]) -> RunSettings:
-    try:
-        return resolve_settings(settings)
-    except BaseException:
-        for sock in sockets or ():
-            sock.close()
-        raise
 
 
 @asynccontextmanager

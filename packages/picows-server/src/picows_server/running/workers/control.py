@@ -71,9 +71,9 @@ class WorkerControl(Control):
 
     # From the supervisor
 
-    def failed(self, traceback: str) -> None:
+    def failed(self, reason: str) -> None:
         """Tell why the worker ends."""
-        self._channel.send(Failed(traceback))
+        self._channel.send(Failed(reason))
 
     def close(self) -> None:
         """Say the last words."""

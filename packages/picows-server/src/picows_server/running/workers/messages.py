@@ -66,7 +66,8 @@ class Ready(NamedTuple):
 class Failed(NamedTuple):
     """The worker exits because of an error."""
 
-    traceback: str
+    #: The text of the error, or its traceback.
+    reason: str
 
 
 class StoppedAccepting(NamedTuple):

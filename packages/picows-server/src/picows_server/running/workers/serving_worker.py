@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import traceback
 from typing import List
 
+from picows_server.running.failures import describe_failure
 from picows_server.running.loops import run_loop
 from picows_server.running.process import serve_process
 from picows_server.running.settings import RunSettings, configure_logging
@@ -37,8 +37,8 @@ async def _serve(
         return await serve_process(settings, sockets=sockets, control=control)
     except asyncio.CancelledError:
         return 1  # the supervisor said so
-    except BaseException:  # noqa: BLE001 - whatever user code raises, sys.exit() included
-        control.failed(traceback.format_exc())
+    except BaseException as error:  # noqa: BLE001 - whatever user code raises, sys.exit() included
+        control.failed(describe_failure(error))
         return 1
     finally:
         control.close()

@@ -7,10 +7,10 @@ import pickle
 import signal
 import socket
 import sys
-import traceback
 from types import FrameType
 from typing import List, Optional
 
+from picows_server.running.failures import describe_failure
 from picows_server.running.forked_children import (
     ForkHook,
     give_up_descriptors,
@@ -75,10 +75,10 @@ def _work(sock: socket.socket, start: StartWorker) -> int:
         from picows_server.running.workers.serving_worker import serve_worker  # noqa: PLC0415
 
         return serve_worker(sock, start.heartbeat_interval, settings, sockets)
-    except BaseException:  # whatever user code raises, sys.exit() included
+    except BaseException as error:  # whatever user code raises, sys.exit() included
         if sock.fileno() < 0:
             raise  # after its last words
-        send_blocking(sock, Failed(traceback.format_exc()))
+        send_blocking(sock, Failed(describe_failure(error)))
         return 1
 
 

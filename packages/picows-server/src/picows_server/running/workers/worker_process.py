@@ -215,7 +215,7 @@ class WorkerProcess:
         elif isinstance(message, Leaving):
             self._owner.worker_wants_to_leave(self)
         elif isinstance(message, Failed):
-            self.failure = message.traceback.rstrip("\n")
+            self.failure = message.reason
 
     def _reap(self) -> None:
         """The pipe is closed: the process has ended, or is about to."""
@@ -264,7 +264,8 @@ class WorkerProcess:
         else:
             self._log("died after %.1f s: %s", seconds, how, level="error")
         if self.failure and not self._is_to_end:
-            self._log("says:\n%s", self.failure, level="error")
+            gap = "\n" if "\n" in self.failure else " "
+            self._log(f"says:{gap}%s", self.failure, level="error")
 
     def _log(self, text: str, *values: object, level: str = "info") -> None:
         write = self._logger.error if level == "error" else self._logger.info
