@@ -204,11 +204,11 @@ def test_clients_may_come_during_the_grace(tmp_path: Path) -> None:
             assert await in_thread(service.admin, "/readyz") == (503, "not ready: workers\n")
             assert (await in_thread(get, http_url(service, "/healthz")))[0] == 200
             late = await open_client(ws_url(service))
-            service.send(signal.SIGTERM)
+            service.send(signal.SIGINT)
             assert await code_at_the_end(late) == 1012
 
         assert with_clients(service, 2, end) == [1012, 1012]
-        assert service.wait_status() == 128 + signal.SIGTERM
+        assert service.wait_status() == 128 + signal.SIGINT
 
 
 @pytest.mark.parametrize(

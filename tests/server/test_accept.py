@@ -304,6 +304,19 @@ async def test_accept_waiting_with_errors(listening: FailingSocket) -> None:
         assert len(site.accepted) == 2
 
 
+@pytest.mark.usefixtures("short_retry_delay")
+async def test_stop_after_several_errors(listening: FailingSocket) -> None:
+    """No delay is forgotten, at whose end accepting would begin again."""
+    async with Site(ReadinessAcceptor, listening) as site:
+        site.dial()
+        listening.failures = [errno.EMFILE] * 2
+        site.acceptor.accept_waiting()
+        site.acceptor.accept_waiting()
+        site.acceptor.stop()
+        await asyncio.sleep(0.05)
+        assert not site.accepted
+
+
 async def test_no_accept_waiting_without_readiness(listening: FailingSocket) -> None:
     async with Site(AwaitingAcceptor, listening) as site:
         site.acceptor.accept_waiting()

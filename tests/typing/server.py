@@ -52,7 +52,6 @@ from picows_server import (
     ws_create_server,
 )
 from picows_server.asgi import ClientDisconnected, UvicornProtocol, asgi_listener
-from picows_server.http.metrics import exposition
 from picows_server.topics import Position, Subscribed, Topics, TopicsStats
 
 
@@ -249,7 +248,6 @@ async def http() -> None:
     assert_type(stats.of_ended(), WSServerStats)
     assert_type(stats.closed, Mapping[WSDisconnectKind, int])
     assert_type(stats.refused.get(404, 0), int)
-    assert_type(exposition(MetricsCollector(server)), bytes)
     MetricsCollector(lambda: {"0": stats})
     MetricsCollector(stats)  # type: ignore[arg-type]
     await ws_create_server("ws://:0", ServerClientListener, access_log="mine")

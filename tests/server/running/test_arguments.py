@@ -61,6 +61,25 @@ def test_everything() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("True", True),
+        ("false", False),
+        ("NONE", None),
+        (" true ", True),
+        ("5", 5),
+        ("refuse", "refuse"),
+        ("[1, 'a']", [1, "a"]),
+        ("[1, a]", "[1, a]"),
+        ("", ""),
+    ],
+)
+def test_values_of_options(text: str, value: object) -> None:
+    settings = parsed(["chat:x", "--option", f"access_log={text}"]).settings
+    assert settings.server_options == {"access_log": value}
+
+
 def test_handler() -> None:
     settings = parsed(["chat:talk", "--handler", "--option", "max_queue=5"]).settings
     assert (settings.factory_or_routes, settings.handler) == (None, "chat:talk")
@@ -71,7 +90,13 @@ def test_handler() -> None:
     ("text", "error"),
     [
         ("", "MODULE:NAME"),
-        ("chat", "must be an import string"),
+        ("chat", "MODULE:NAME must be an import string"),
+        ("chat --handler", "MODULE:NAME must be an import string"),
+        ("chat:x --lifespan life", "--lifespan must be an import string"),
+        ("chat:x --url wss://a --ssl-context c", "--ssl-context must be an import string"),
+        ("chat:x --url wss://a", "needs a certificate: --ssl-cert and --ssl-key, or --ssl-context"),
+        ("chat:x --url ws://a --ssl-cert a", "--ssl-cert is for wss:// URLs, and --url is ws://a"),
+        ("chat:x --ssl-context a:b", "--ssl-context is for wss:// URLs"),
         ("chat:x --url http://a", "http"),
         ("chat:x --workers 0", "workers must be at least 1"),
         ("chat:x --workers many", "invalid int value"),

@@ -20,6 +20,7 @@ from tests.support.rawclient import RawClient
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
+PATIENCE = 40.0  # seconds, for a process to start
 NOW = ("--drain-grace", "0", "--drain-spread", "0")
 LATER = ("--drain-grace", "1000", "--drain-spread", "1000", "--drain-timeout", "3600")
 ANY_PORT = ("--url", "ws://127.0.0.1:0")
@@ -137,12 +138,12 @@ FORKING = """
     import os, socket
     from picows_server import WSListener
 
-    def listening():
+    def bound():
         found = 0
         for number in range(3, 100):
             try:
                 with socket.socket(fileno=os.dup(number)) as sock:
-                    found += sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+                    found += sock.family == socket.AF_INET
             except OSError:
                 pass
         return found
@@ -150,8 +151,8 @@ FORKING = """
     def fork():
         child = os.fork()
         if not child:
-            os._exit(listening())
-        print("child:", os.waitpid(child, 0)[1] >> 8, "parent:", listening(), flush=True)
+            os._exit(bound())
+        print("child:", os.waitpid(child, 0)[1] >> 8, "parent:", bound(), flush=True)
 
     async def application(scope, receive, send):
         await receive()
@@ -327,6 +328,12 @@ async def test_standard_input_may_be_the_socket(tmp_path: Path, loop_kind: str) 
             assert program.finish()[0] == 0
 
 
+def accepts(path: Path) -> bool:
+    """Whether somebody listens there, which is later than the file."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        return sock.connect_ex(str(path)) == 0
+
+
 async def test_without_standard_streams(tmp_path: Path, loop_kind: str) -> None:
     def close() -> None:
         os.closerange(0, 3)
@@ -334,7 +341,7 @@ async def test_without_standard_streams(tmp_path: Path, loop_kind: str) -> None:
     path = tmp_path / "s"
     arguments = ("app:Chat", "--unix-path", str(path), "--loop", loop_kind, *NOW)
     with Program(tmp_path, SOURCE, *arguments, preexec_fn=close) as program:
-        await eventually(path.exists)
+        await eventually(lambda: accepts(path), PATIENCE)
         async with await RawClient.open(str(path)) as client:
             program.send(signal.SIGTERM)
             assert await client.read_close() == 1012

@@ -150,32 +150,30 @@ async def nullcontext(value: object) -> AsyncIterator[object]:
     yield value
 
 
-async def test_a_second_drain_hurries_and_a_third_aborts() -> None:
+async def test_aborted_while_it_drains() -> None:
     process = Process(drain=DrainPlan(LONG, LONG, None))
     name = await process.started()
     async with await RawClient.open(name) as client:
         process.commands.drain()
         await echo(client)
         assert "stopped accepting" not in process.events
-        process.commands.drain()
+        process.commands.abort(143)
         assert await client.read_close() == 1012
         assert refuses(name)
-        assert not process.task.done()
-        process.commands.drain()
-        assert await process.task == 1
+        assert await process.task == 143
         assert await client.read_to_end() == b""
 
 
-async def test_other_times_than_those_of_the_settings() -> None:
-    process = Process(drain=DrainPlan(LONG, LONG, None, 1001, "bye"))
+async def test_another_grace_than_that_of_the_settings() -> None:
+    process = Process(drain=DrainPlan(LONG, 0, None, 1001, "bye"))
     async with await RawClient.open(await process.started()) as client:
-        process.commands.drain(grace=0, spread=0)
+        process.commands.drain(grace=0)
         assert (await client.read_frame()).payload == b"\x03\xe9bye"
         client.write_close(1001)
         assert await process.task == 0
 
 
-async def test_times_that_do_not_fit_into_the_settings_are_an_error() -> None:
+async def test_a_grace_that_does_not_fit_into_the_settings_is_an_error() -> None:
     process = Process(drain=DrainPlan(0, 0, 1))
     await process.started()
     with pytest.raises(WSInvalidOptionError):
@@ -318,9 +316,11 @@ async def test_cancelled_from_outside() -> None:
     assert process.events[-1] == "stopped"
 
 
-async def test_an_application_that_cannot_be_imported_closes_the_sockets() -> None:
+@pytest.mark.parametrize("is_option", [False, True])
+async def test_an_application_that_cannot_be_imported_closes_the_sockets(is_option: bool) -> None:
     sock = socket.create_server(("127.0.0.1", 0))
-    process = Process("nothing_there:x", [sock])
+    options = {"sock": sock} if is_option else {}
+    process = Process("nothing_there:x", None if is_option else [sock], server_options=options)
     with pytest.raises(WSInvalidOptionError):
         await process.task
     assert sock.fileno() == -1

@@ -116,6 +116,16 @@ def test_import_strings() -> None:
     assert isinstance(mapping.factory_or_routes["/c"], HostedApplication)
 
 
+@pytest.mark.parametrize("name", ["factory_or_routes", "handler", "lifespan", "ssl_context"])
+def test_what_errors_call_an_argument(name: str) -> None:
+    others = {} if name in ("factory_or_routes", "handler") else {"factory_or_routes": Chat}
+    for text in ("no_import_string", "settings_of_test:nothing"):
+        with pytest.raises(WSInvalidOptionError, match=f"^the {name} (is|must)"):
+            resolve_settings(
+                RunSettings(URL, **{**others, name: text}, shown_as={name: f"the {name}"})
+            )
+
+
 def test_objects_stay() -> None:
     found = resolve_settings(RunSettings(URL, handler="settings_of_test:handler"))
     assert found.handler is resolve_settings(RunSettings(URL, handler=handler)).handler is handler

@@ -80,16 +80,36 @@ class Asked:
         self.calls.append("reload")
 
 
+async def send(number: int, asked: Asked) -> None:
+    count = len(asked.calls)
+    os.kill(os.getpid(), number)
+    await eventually(lambda: len(asked.calls) > count)
+
+
 async def test_what_signals_ask_for() -> None:
     control = SignalControl(ServiceManager(quiet_logger(), {}), quiet_logger())
     asked: Any = Asked()
     control.bind(asked)
     try:
-        for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
-            count = len(asked.calls)
-            os.kill(os.getpid(), number)
-            await eventually(lambda count=count: len(asked.calls) > count)  # type: ignore[misc]
-        assert asked.calls == ["reload", "drain", "reload", 130, 143]
+        for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            await send(number, asked)
+        assert asked.calls == ["reload", "drain", "reload", 130]
     finally:
         control.stopped()
+        control.stopped()
+
+
+async def test_one_that_is_sent_twice_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("picows_server.running.signals._SAME", 1000.0)
+    control = SignalControl(ServiceManager(quiet_logger(), {}), quiet_logger())
+    asked: Any = Asked()
+    control.bind(asked)
+    try:
+        await send(signal.SIGTERM, asked)
+        os.kill(os.getpid(), signal.SIGTERM)
+        await send(signal.SIGHUP, asked)
+        monkeypatch.setattr("picows_server.running.signals._SAME", 0.0)
+        await send(signal.SIGTERM, asked)
+        assert asked.calls == ["drain", "reload", 143]
+    finally:
         control.stopped()

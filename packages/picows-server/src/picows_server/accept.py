@@ -176,7 +176,8 @@ class ReadinessAcceptor(Acceptor):
                 self._log_retry(error)
                 # The socket stays readable, so the loop would spin without a pause.
                 self._pause()
-                self._retry = self._loop.call_later(_RETRY_DELAY, self._end_retry_delay)
+                if self._retry is None:
+                    self._retry = self._loop.call_later(_RETRY_DELAY, self._end_retry_delay)
                 return False
             self._hand_over(sock, peer)
         return True

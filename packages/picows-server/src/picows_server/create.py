@@ -297,8 +297,9 @@ def _behind_proxies(
 
 
 def _hosted(listener_factory: object) -> Optional[HostedApplication]:
-    is_hosted = isinstance(listener_factory, HostedApplication) and listener_factory.needs_hosting
-    return listener_factory if is_hosted else None
+    if isinstance(listener_factory, HostedApplication) and listener_factory.needs_hosting:
+        return listener_factory
+    return None
 
 
 async def _listen(

@@ -235,15 +235,13 @@ def test_the_end_while_a_worker_is_replaced(it: Subject) -> None:
     assert not it.loop.timers
 
 
-def test_the_second_end_hurries_those_that_leave_as_well(it: Subject) -> None:
+def test_the_end_after_a_worker_was_replaced(it: Subject) -> None:
     old = it.serve()
     it.replace()
     it.workers[1].get_ready()
     count = len(old.told)
     it.slot.end()
     assert len(old.told) == count
-    it.slot.end()
-    assert old.told[count] == ("drain", None, False)
 
 
 def test_aborting_and_killing(it: Subject) -> None:

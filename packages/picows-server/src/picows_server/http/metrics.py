@@ -26,10 +26,7 @@ if TYPE_CHECKING:
 else:
     Collector = object
 
-__all__ = ["CONTENT_TYPE", "MetricsCollector", "exposition", "metrics", "metrics_page"]
-
-#: Of what :func:`exposition` returns.
-CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+__all__ = ["MetricsCollector", "metrics", "metrics_page"]
 
 _PLAIN: Labels = ()
 _DIRECTION: Labels = ("direction",)
@@ -206,11 +203,6 @@ class MetricsCollector(Collector):
         return families
 
 
-def exposition(collector: Collector) -> bytes:
-    """What a collector collects, in the OpenMetrics format: see ``CONTENT_TYPE``."""
-    return _encoded(collector, CONTENT_TYPE)[0]
-
-
 def metrics_page(registry: CollectorRegistry) -> Route:
     """Return a handler for a mapping of paths that responds with all metrics of a registry.
 
@@ -253,18 +245,15 @@ metrics = _Metrics()
 def _response(
     source: Union[Collector, CollectorRegistry], request: WSUpgradeRequest
 ) -> WSUpgradeResponse:
-    body, content_type = _encoded(source, ",".join(request.headers.getall("Accept", [])))
+    encode, content_type = _prometheus_client().choose_encoder(
+        ",".join(request.headers.getall("Accept", []))
+    )
     headers: Dict[str, str] = {
         "Content-Type": content_type,
         "Cache-Control": "no-store",
         "Vary": "Accept",
     }
-    return WSUpgradeResponse.create_response(200, body, headers)
-
-
-def _encoded(source: Union[Collector, CollectorRegistry], accept: str) -> Tuple[bytes, str]:
-    encoder, content_type = _prometheus_client().choose_encoder(accept)
-    return encoder(source), content_type
+    return WSUpgradeResponse.create_response(200, encode(source), headers)
 
 
 def _prometheus_client() -> Any:

@@ -15,6 +15,7 @@ from picows_server.running.loops import LOOPS
 from picows_server.running.settings import RunSettings
 from picows_server.running.worker_settings import WorkerSettings
 from picows_server.serving import serve
+from picows_server.url import parse_server_url
 
 __all__ = ["Arguments", "parsed"]
 
@@ -36,6 +37,17 @@ _MOST_DESCRIPTORS = 1 << 31
 
 # Those that have options of their own here, or are no values that can be written.
 _NO_OPTIONS = ("ssl_context", "unix_path", "sock", "start_serving", "tap", "process_request")
+
+
+# What errors call the arguments of ``run``.
+_SHOWN_AS = {
+    "factory_or_routes": "MODULE:NAME",
+    "handler": "MODULE:NAME",
+    "lifespan": "--lifespan",
+    "ssl_context": "--ssl-context",
+}
+
+_CONSTANTS = {"true": True, "false": False, "none": None}
 
 
 class Arguments(NamedTuple):
@@ -87,7 +99,9 @@ def _checked(found: argparse.Namespace) -> Arguments:
         log_level=None if found.log_config else found.log_level,
         log_config=None if found.log_config is None else os.path.abspath(found.log_config),
         app_dir=os.path.abspath(found.app_dir),
+        shown_as=_SHOWN_AS,
     )
+    _check_tls(found)
     workers = WorkerSettings(
         found.workers,
         found.admin_url,
@@ -97,6 +111,17 @@ def _checked(found: argparse.Namespace) -> Arguments:
         found.max_rss,
     )
     return Arguments(settings, workers, tuple(found.fd))
+
+
+def _check_tls(found: argparse.Namespace) -> None:
+    is_secure = parse_server_url(found.url).is_secure
+    given = "--ssl-cert" if found.ssl_cert else "--ssl-context" if found.ssl_context else None
+    if is_secure and given is None:
+        raise ValueError(
+            f"--url {found.url} needs a certificate: --ssl-cert and --ssl-key, or --ssl-context"
+        )
+    if not is_secure and given is not None:
+        raise ValueError(f"{given} is for wss:// URLs, and --url is {found.url}")
 
 
 def _descriptor(text: str) -> int:
@@ -116,7 +141,8 @@ def _option(text: str) -> Tuple[str, Any]:
     try:
         return name, ast.literal_eval(value.strip())
     except (SyntaxError, ValueError):
-        return name, value.strip()
+        text = value.strip()
+        return name, _CONSTANTS.get(text.lower(), text)
 
 
 def _known_options() -> Dict[str, inspect.Parameter]:
@@ -131,6 +157,7 @@ def _known_options() -> Dict[str, inspect.Parameter]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m picows_server",
+        usage="%(prog)s MODULE:NAME [options]",
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -244,6 +271,6 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="NAME=VALUE",
         help="any other option of ws_create_server or serve, such as max_connections=20000; may be"
-        " given again",
+        " given again; VALUE is a Python literal, or else text",
     )
     return parser

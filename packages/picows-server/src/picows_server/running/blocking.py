@@ -166,5 +166,6 @@ def _check_place() -> None:
     except RuntimeError:
         return
     raise WSStateError(
-        "run() has an event loop of its own, and one is running here: await ws_create_server(...)"
+        "run() has an event loop of its own, and one is running here: await ws_create_server(...),"
+        ' or put run() below if __name__ == "__main__": in a module that is imported'
     )

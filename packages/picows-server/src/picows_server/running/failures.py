@@ -28,7 +28,7 @@ _OURS = frozenset(
 
 
 def describe_failure(error: BaseException) -> str:
-    """Return one line for what an operator has to change, else the traceback; no newline at its end.
+    """Return one line for what an operator has to change, else the traceback.
 
     A line is enough for a wrong option, a file that is missing, an address that is taken: errors
     that say what is wrong, and that no code of the application has met.

@@ -50,7 +50,8 @@ def import_object(name: str, text: str) -> Any:
         # Otherwise a program without a word, and with an exit status that may be that of success.
         raise WSInvalidOptionError(
             f"{name} is {text!r}, and importing {module_name!r} calls sys.exit({error.code!r}),"
-            f" {_place_of(error, module_name)}; put what only a script does below if __name__ == \"__main__\":"
+            f" {_place_of(error, module_name)}; put what only a script does below"
+            ' if __name__ == "__main__":'
         ) from error
     for attribute in path.split("."):
         try:

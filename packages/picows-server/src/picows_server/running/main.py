@@ -45,4 +45,3 @@ def _socket(descriptor: int) -> socket.socket:
         return move_above(socket.socket(fileno=descriptor))
     except OSError as error:
         raise WSInvalidOptionError(f"--fd {descriptor} is no socket: {error.strerror}") from None
-

@@ -47,21 +47,17 @@ class Commands:
         self._process = process
 
     def drain(
-        self,
-        grace: Optional[float] = None,
-        spread: Optional[float] = None,
-        *,
-        leaves_waiting: Optional[bool] = None,
+        self, grace: Optional[float] = None, *, leaves_waiting: Optional[bool] = None
     ) -> None:
-        """Drain, and end then; a second call hurries, and a third one aborts.
+        """Drain, and end then; a process that starts ends at once.
 
-        ``grace`` and ``spread`` (seconds) replace those of the settings. ``leaves_waiting``:
-        whether connections that wait in the queues of the listening sockets are for other
-        processes; by default, if the process was given its sockets.
+        ``grace`` (seconds) replaces that of the settings. ``leaves_waiting``: whether connections
+        that wait in the queues of the listening sockets are for other processes; by default, if the
+        process was given its sockets.
         """
-        self._process.drain(grace, spread, leaves_waiting)
+        self._process.drain(grace, leaves_waiting)
 
-    def abort(self, status: int = 1) -> None:
+    def abort(self, status: int) -> None:
         """Send a CLOSE to everybody, and end without waiting for answers, with this exit status.
 
         Another call also gives up tasks that do not end when they are cancelled.
@@ -95,7 +91,6 @@ class _Process:
         self._sockets: Optional[List[socket.socket]] = None
         self._server: Optional[WSServer] = None
         self._status = 0
-        self._calls = 0
         # While the server starts, and when nothing else helps, the task is cancelled.
         self._task: Optional[asyncio.Task[Any]] = None
         self._was_cancelled = False
@@ -185,22 +180,14 @@ class _Process:
 
     # The commands
 
-    def drain(
-        self, grace: Optional[float], spread: Optional[float], leaves_waiting: Optional[bool]
-    ) -> None:
-        self._calls += 1
-        if self._calls > 2:
-            self.abort(1)
-        elif self._phase == "starting":
+    def drain(self, grace: Optional[float], leaves_waiting: Optional[bool]) -> None:
+        if self._phase == "starting":
             self._cancel()
         elif self._phase == "serving" and self._server is not None:
             plan = self._settings.drain
             if grace is not None:
                 plan = replace(plan, grace=grace)
-            if spread is not None:
-                plan = replace(plan, spread=spread)
-            if not self._server.is_draining:
-                self._control.draining()
+            self._control.draining()
             self._server.start_draining(
                 plan,
                 leaves_waiting=self._leaves_waiting if leaves_waiting is None else leaves_waiting,

@@ -58,6 +58,8 @@ class RunSettings:
     log_config: Optional[str] = None
     #: Comes first in ``sys.path`` when import strings are imported.
     app_dir: Optional[str] = None
+    #: What errors call these arguments, where that is not their name: on the command line.
+    shown_as: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         """Check what can be checked before anything is imported."""
@@ -75,7 +77,7 @@ class RunSettings:
         for name in ("factory_or_routes", "handler", "lifespan", "ssl_context"):
             value = getattr(self, name)
             if isinstance(value, str):
-                split_import_string(name, value)
+                split_import_string(self.shown_as.get(name, name), value)
         if isinstance(self.factory_or_routes, abc.Mapping):
             for path, value in self.factory_or_routes.items():
                 if isinstance(value, str):
@@ -131,17 +133,17 @@ def resolve_settings(settings: RunSettings) -> RunSettings:
     raise.
     """
     _extend_search_path(settings)
-    routing = _imported("factory_or_routes", settings.factory_or_routes)
+    routing = _imported_argument(settings, "factory_or_routes")
     if isinstance(routing, abc.Mapping):
         routing = {
             path: _served(_imported(f"the path {path!r}", value)) for path, value in routing.items()
         }
     else:
         routing = _served(routing)
-    lifespan = _imported("lifespan", settings.lifespan)
+    lifespan = _imported_argument(settings, "lifespan")
     if lifespan is not None:
         lifespan = _checked_lifespan(lifespan)
-    context = _imported("ssl_context", settings.ssl_context)
+    context = _imported_argument(settings, "ssl_context")
     if settings.certificate is not None:
         context = create_ssl_context(*settings.certificate)
     elif callable(context) and not isinstance(context, (ssl.SSLContext, abc.Mapping)):
@@ -149,11 +151,15 @@ def resolve_settings(settings: RunSettings) -> RunSettings:
     return replace(
         settings,
         factory_or_routes=routing,
-        handler=_imported("handler", settings.handler),
+        handler=_imported_argument(settings, "handler"),
         lifespan=lifespan,
         ssl_context=context,
         certificate=None,
     )
+
+
+def _imported_argument(settings: RunSettings, name: str) -> Any:
+    return _imported(settings.shown_as.get(name, name), getattr(settings, name))
 
 
 def _imported(name: str, value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from math import inf
 from types import FrameType
 from typing import Any, Callable, Dict, Optional
 
@@ -18,6 +19,11 @@ __all__ = ["ProcessSignals", "SignalControl"]
 # SIGBREAK is Windows' Ctrl-Break, the only one that reaches another process group there.
 _ENDING = ("SIGINT", "SIGTERM", "SIGBREAK")
 
+# Seconds within which one of these that comes again is the same one: timeout(1) sends it to the
+# process and to its group, and a terminal's Ctrl-C comes once more from a program in front of this
+# one that passes signals on. Nobody means to abort so soon.
+_SAME = 0.25
+
 
 class ProcessSignals:
     """Handlers of signals in the loop of the main thread; :meth:`close` puts back those before.
@@ -25,7 +31,7 @@ class ProcessSignals:
     Forked children have those before, too.
 
     ``handlers``: functions without arguments, by the name of the signal. A signal that the platform
-    does not have is left out.
+    does not have is left out. One that ends a process, and is sent twice at once, counts once.
     """
 
     def __init__(
@@ -38,7 +44,9 @@ class ProcessSignals:
             number = getattr(signal, name, None)
             if number is not None:
                 self._previous[number] = signal.getsignal(number)
-                self._has_handler[number] = self._set(number, handler)
+                self._has_handler[number] = self._set(
+                    number, _without_repetition(loop, handler) if name in _ENDING else handler
+                )
         self._forks = ForkHook(lambda: give_up_signals(self._previous), self._previous)
 
     def _set(self, number: int, handler: Callable[[], object]) -> bool:
@@ -64,6 +72,21 @@ class ProcessSignals:
             if previous is not None:
                 signal.signal(number, previous)
         self._previous.clear()
+
+
+def _without_repetition(
+    loop: asyncio.AbstractEventLoop, handler: Callable[[], object]
+) -> Callable[[], None]:
+    counted = -inf
+
+    def received() -> None:
+        nonlocal counted
+        now = loop.time()
+        if now - counted >= _SAME:
+            counted = now
+            handler()
+
+    return received
 
 
 class SignalControl(Control):

@@ -35,7 +35,7 @@ class StartWorker(NamedTuple):
 
 
 class Drain(NamedTuple):
-    """Drain; again: hurry.
+    """Drain, and exit then.
 
     ``grace`` in seconds, None for that of the settings. ``leaves_waiting``: what waits in the queue
     of the sockets is for the worker that comes next.

@@ -164,16 +164,13 @@ class Slot(WorkerOwner, Replaceable):
     # How it ends
 
     def end(self, grace: Optional[float] = None, *, leaves_waiting: bool = False) -> None:
-        """Drain for good; again: hurry. See :class:`Drain`."""
-        is_first = not self.is_ending
+        """Drain for good; see :class:`Drain`. Workers that were replaced go on to drain."""
         self._begin_to_end()
         if self._successor is not None:
             self._successor.abort()
-        leaving = [] if is_first else list(self.leaving)
-        for worker in (self.worker, *leaving):
-            if worker is not None:
-                worker.drain(grace, leaves_waiting=leaves_waiting)
-                self._limit(worker)
+        if self.worker is not None:
+            self.worker.drain(grace, leaves_waiting=leaves_waiting)
+            self._limit(self.worker)
         self._check_end()
 
     def _limit(self, worker: WorkerProcess) -> None:

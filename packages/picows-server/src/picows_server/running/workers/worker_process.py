@@ -143,7 +143,7 @@ class WorkerProcess:
             self.kill(f"it did not answer for {self._timing.worker_timeout:g} s")
 
     def drain(self, grace: Optional[float] = None, *, leaves_waiting: bool = False) -> None:
-        """Let it close its connections and exit; again: hurry. See :class:`Drain`."""
+        """Let it close its connections and exit; see :class:`Drain`."""
         if self.state is WorkerState.STARTING:
             self.abort()
             return
