@@ -11,6 +11,8 @@ import pytest
 from picows_server import health, ready
 from picows_server.server import WSServer
 from tests.support.judge import Judged, ask
+from tests.support.leaks import eventually
+from tests.support.rawclient import RawClient
 from tests.support.servers import Echo, serving, sockname
 
 ROUTES = {"/ws": Echo, "/healthz": health, "/readyz": ready}
@@ -91,7 +93,10 @@ async def test_checks(caplog: pytest.LogCaptureFixture) -> None:
     ]
 
 
-async def test_a_check_that_hangs() -> None:
+HANGING = "the readiness check 'hangs' has not ended: its client has left, or time is over"
+
+
+async def test_a_check_that_hangs(caplog: pytest.LogCaptureFixture) -> None:
     async def hangs() -> bool:
         await asyncio.Event().wait()
         return True
@@ -99,6 +104,23 @@ async def test_a_check_that_hangs() -> None:
     async with serving(ROUTES, websocket_handshake_timeout=0.05) as server:
         server.ready_checks["hangs"] = hangs
         assert (await ask(sockname(server), "/readyz")).status == 503
+    assert HANGING in caplog.text
+
+
+async def test_a_probe_that_is_less_patient_than_a_check(caplog: pytest.LogCaptureFixture) -> None:
+    has_begun = asyncio.Event()
+
+    async def hangs() -> bool:
+        has_begun.set()
+        await asyncio.Event().wait()
+        return True
+
+    async with serving(ROUTES) as server:
+        server.ready_checks["hangs"] = hangs
+        async with await RawClient.connect(sockname(server)) as client:
+            client.writer.write(b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n")
+            await has_begun.wait()
+        await eventually(lambda: HANGING in caplog.text)
 
 
 async def test_checks_behind_one_that_hangs(caplog: pytest.LogCaptureFixture) -> None:

@@ -92,7 +92,10 @@ class CertificateFiles:
             if error.reason == "KEY_VALUES_MISMATCH":
                 problem = f"the private key in {str(key_source)!r} does not belong to it"
             elif self.keyfile is None:
-                problem = "it must hold a PEM certificate and its private key"
+                problem = (
+                    "it must hold a PEM certificate and its private key, unless keyfile (--ssl-key)"
+                    " names another file for the key"
+                )
             else:
                 problem = (
                     f"no PEM certificate in it, no PEM private key in {str(self.keyfile)!r}, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from typing import Any, Awaitable, Callable, Iterator, List, Tuple, Union
 
@@ -32,7 +33,7 @@ def ready(
     They may not while the server drains or is being closed, nor while one of
     :attr:`WSServer.ready_checks` is false or raises. The body names those, and the log has a line
     for each that raised. Coroutine functions among them have ``websocket_handshake_timeout``
-    seconds.
+    seconds together, and the log names the one that has not ended then.
     """
     server: Any = request.server
     if server is None or server.is_draining:
@@ -57,6 +58,12 @@ async def _ready_later(
         if inspect.isawaitable(result):
             try:
                 result = await result
+            except asyncio.CancelledError:
+                server.logger.warning(
+                    "the readiness check %r has not ended: its client has left, or time is over",
+                    name,
+                )
+                raise
             except Exception as error:  # noqa: BLE001 - whatever a user's check raises
                 result = _log(server, name, error)
         if not result:
