@@ -274,6 +274,7 @@ SERVER_ROOMS = (
     "asgi.application",
     "asgi.__init__",
     "running.__init__",
+    "running.failures",
     "running.standard_streams",
     "running.import_strings",
     "running.loops",
