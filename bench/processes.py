@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Dict, List, Mapping, Optional, Type
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Type
 
 __all__ = ["Failed", "Process", "Usage"]
 
@@ -30,7 +30,10 @@ class Usage:
 
 
 class Process:
-    """A running process; leaving the context stops it."""
+    """A running process; leaving the context stops it.
+
+    ``stdin``: a descriptor in place of a pipe from here; ``inherited``: others that it keeps.
+    """
 
     def __init__(
         self,
@@ -39,6 +42,9 @@ class Process:
         environment: Optional[Mapping[str, str]],
         log: Path,
         stop_timeout: float = STOP_TIMEOUT,
+        *,
+        stdin: int = subprocess.PIPE,
+        inherited: Sequence[int] = (),
     ) -> None:
         self._command = command
         self._log = log
@@ -53,10 +59,11 @@ class Process:
                 self._process = subprocess.Popen(
                     command,
                     env=dict(environment) if environment is not None else None,
-                    stdin=subprocess.PIPE,
+                    stdin=stdin,
                     stdout=subprocess.PIPE,
                     stderr=errors,
                     bufsize=0,
+                    pass_fds=tuple(inherited),
                 )
         finally:
             os.sched_setaffinity(0, own_cores)

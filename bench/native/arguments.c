@@ -17,7 +17,8 @@ static void watch_process(struct window *timing, int pid) {
 void parse_arguments(struct arguments *out, int count, char **words) {
     memset(out, 0, sizeof *out);
     out->size = 256;
-    out->connections = out->first = out->window = 1;
+    out->connections = out->first = out->window = out->topics = out->burst = 1;
+    out->target = "/";
     out->timing.warmup = 0.3;
     out->timing.seconds = 1;
     if (count < 2) fail("usage: %s ROLE [--OPTION VALUE ...]", words[0]);
@@ -40,6 +41,11 @@ void parse_arguments(struct arguments *out, int count, char **words) {
         else if (!strcmp(name, "--key")) out->key = value;
         else if (!strcmp(name, "--ca")) out->authority = value;
         else if (!strcmp(name, "--resume")) out->resume = number != 0;
+        else if (!strcmp(name, "--target")) out->target = value;
+        else if (!strcmp(name, "--greeting")) out->greeting = value;
+        else if (!strcmp(name, "--topics")) out->topics = (uint32_t) number;
+        else if (!strcmp(name, "--burst")) out->burst = (uint32_t) number;
+        else if (!strcmp(name, "--credits")) out->credits = (int) number;
         else if (!strcmp(name, "--warmup")) out->timing.warmup = strtod(value, NULL);
         else if (!strcmp(name, "--seconds")) out->timing.seconds = strtod(value, NULL);
         else if (!strcmp(name, "--messages")) out->timing.messages = number;

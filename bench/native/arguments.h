@@ -23,6 +23,11 @@ struct arguments {
     const char *key;
     const char *authority;
     bool resume; /* TLS sessions of earlier connections (role churn) */
+    const char *target;   /* of the opening handshake */
+    const char *greeting; /* sent by each connection first, or NULL (subscribers) */
+    uint32_t topics;      /* that messages have in turn (subscribers) */
+    uint32_t burst;       /* messages of one credit (subscribers) */
+    int credits;          /* descriptor for them (subscribers) */
     struct window timing;
 };
 

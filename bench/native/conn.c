@@ -28,6 +28,7 @@ enum {
 
 static const struct role *role;
 static bool secure, with_deflate;
+static const char *target = "/";
 static int poller;
 static int listener = -1;
 static int listener_mark, stdin_mark, watched_mark; /* their addresses tell events apart */
@@ -68,6 +69,10 @@ void conns_init(const struct role *the_role, bool is_secure, bool uses_deflate) 
     with_deflate = uses_deflate;
     poller = epoll_create1(0);
     if (poller < 0) fail("epoll_create1: %s", strerror(errno));
+}
+
+void conns_set_target(const char *the_target) {
+    target = the_target;
 }
 
 static void prepare_socket(int fd) {
@@ -113,7 +118,8 @@ static void accept_all(void) {
 
 static void start_upgrade(struct conn *conn, int port) {
     char head[MAX_HEAD];
-    const size_t size = handshake_request(head, "127.0.0.1", port, with_deflate, conn->key);
+    const size_t size = handshake_request(head, "127.0.0.1", port, target, with_deflate,
+                                          conn->key);
     conn_send(conn, (const uint8_t *) head, size);
 }
 

@@ -53,6 +53,9 @@ void *checked(void *pointer);
 /* with_deflate: permessage-deflate is offered or accepted, and a peer that goes without is fatal. */
 void conns_init(const struct role *role, bool secure, bool with_deflate);
 
+/* What clients ask for; else "/". */
+void conns_set_target(const char *target);
+
 /* Listen on 127.0.0.1; returns the port. */
 int conns_listen(int port);
 

@@ -124,8 +124,8 @@ static bool find_deflate(const char *head, size_t head_bytes, bool *limits) {
     return !limit || atoi(limit + sizeof LIMIT - 1) >= WINDOW_BITS;
 }
 
-size_t handshake_request(char out[MAX_HEAD], const char *host, int port, bool with_deflate,
-                         char key[KEY_SIZE]) {
+size_t handshake_request(char out[MAX_HEAD], const char *host, int port, const char *target,
+                         bool with_deflate, char key[KEY_SIZE]) {
     uint8_t nonce[16];
     if (getrandom(nonce, sizeof nonce, 0) != (ssize_t) sizeof nonce) {
         perror("getrandom");
@@ -133,13 +133,13 @@ size_t handshake_request(char out[MAX_HEAD], const char *host, int port, bool wi
     }
     base64(nonce, sizeof nonce, key);
     return (size_t) snprintf(out, MAX_HEAD,
-                             "GET / HTTP/1.1\r\n"
+                             "GET %s HTTP/1.1\r\n"
                              "Host: %s:%d\r\n"
                              "Upgrade: websocket\r\n"
                              "Connection: Upgrade\r\n"
                              "Sec-WebSocket-Version: 13\r\n"
                              "Sec-WebSocket-Key: %.*s\r\n%s\r\n",
-                             host, port, (int) KEY_SIZE, key,
+                             target, host, port, (int) KEY_SIZE, key,
                              with_deflate ? "Sec-WebSocket-Extensions: permessage-deflate; "
                                             "client_max_window_bits\r\n"
                                           : "");

@@ -13,10 +13,10 @@ enum {
     MAX_HEAD = 4096,  /* bytes of a request or response that we are ready to read or write */
 };
 
-/* Write a request with a fresh key, which is also stored in key. Returns its size. with_deflate: it
-   offers permessage-deflate as browsers do. */
-size_t handshake_request(char out[MAX_HEAD], const char *host, int port, bool with_deflate,
-                         char key[KEY_SIZE]);
+/* Write a request for target with a fresh key, which is also stored in key. Returns its size.
+   with_deflate: it offers permessage-deflate as browsers do. */
+size_t handshake_request(char out[MAX_HEAD], const char *host, int port, const char *target,
+                         bool with_deflate, char key[KEY_SIZE]);
 
 /* Both look at data[0:size] and return the size of the head that is there, 0 while bytes are
    missing, -1 if it is not an upgrade that we understand. *deflates is set: whether the sides have

@@ -34,12 +34,6 @@ static double cpu_of(int pid) {
     return total;
 }
 
-static double watched_cpu(const struct window *window) {
-    double total = 0;
-    for (int i = 0; i < MAX_WATCHED && window->watched[i]; ++i) total += cpu_of(window->watched[i]);
-    return total;
-}
-
 static long resident_bytes(void) {
     long pages = 0;
     FILE *stream = fopen("/proc/self/statm", "r");
@@ -54,7 +48,20 @@ static void start(struct window *window, uint64_t now, uint64_t count) {
     window->start_ns = now;
     window->start_count = count;
     window->start_cpu = own_cpu();
-    window->start_watched = watched_cpu(window);
+    for (int i = 0; i < MAX_WATCHED && window->watched[i]; ++i) {
+        window->start_watched[i] = cpu_of(window->watched[i]);
+    }
+}
+
+static void print_watched(const struct window *window) {
+    double total = 0;
+    printf(", \"each_cpu\": [");
+    for (int i = 0; i < MAX_WATCHED && window->watched[i]; ++i) {
+        const double used = cpu_of(window->watched[i]) - window->start_watched[i];
+        printf("%s%.9f", i ? ", " : "", used);
+        total += used;
+    }
+    printf("], \"watched_cpu\": %.9f", total);
 }
 
 void window_begin(struct window *window, uint64_t now) {
@@ -74,9 +81,7 @@ bool window_tick(struct window *window, uint64_t now, uint64_t count) {
     const double cpu = own_cpu() - window->start_cpu;
     printf("{\"count\": %llu, \"seconds\": %.9f, \"cpu\": %.9f, \"rss\": %ld",
            (unsigned long long) (count - window->start_count), seconds, cpu, resident_bytes());
-    if (window->watched[0]) {
-        printf(", \"watched_cpu\": %.9f", watched_cpu(window) - window->start_watched);
-    }
+    if (window->watched[0]) print_watched(window);
     if (window->latency_p50 > 0) {
         printf(", \"p50_us\": %.3f, \"p99_us\": %.3f", window->latency_p50, window->latency_p99);
         printf(", \"p999_us\": %.3f, \"max_us\": %.3f", window->latency_p999, window->latency_max);

@@ -16,7 +16,7 @@ struct window {
     uint64_t start_ns;      /* 0 during the warm-up */
     uint64_t start_count;
     double start_cpu;
-    double start_watched;
+    double start_watched[MAX_WATCHED];
     double latency_p50;     /* microseconds, set by the caller; 0: not reported */
     double latency_p99;
     double latency_p999;

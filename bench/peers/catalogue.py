@@ -42,7 +42,7 @@ class Library:
     name: str
     kind: str
     roles: FrozenSet[str] = ALL_ROLES
-    adapter: str = ""  # module of the adapter, for Python
+    adapter: str = ""  # its module for Python, its folder below peers for Node.js
     requirements: Tuple[str, ...] = ()  # of its environment, for Python
     compiled_listener: str = ""  # source below peers/compiled, for Python
 
@@ -142,7 +142,7 @@ ASGI_LIBRARY = Library(
     ),
 )
 BEAST_LIBRARY = Library("beast", BEAST, roles=MESSAGE_ROLES)
-WS_LIBRARY = Library("ws", NODE, roles=ALL_ROLES - {"client tail"})
+WS_LIBRARY = Library("ws", NODE, roles=ALL_ROLES - {"client tail"}, adapter="ws")
 
 C = Peer("c", "C, epoll", C_LIBRARY)
 OURS = Peer("ours", OURS_LABEL, OURS_LIBRARY)

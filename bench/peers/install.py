@@ -37,6 +37,8 @@ NATIVE_COMMON = (
 BEAST_FLAGS = ["-std=c++17", "-O3", "-march=native", "-w"]
 TLS_LIBRARIES = ["-lssl", "-lcrypto"]
 LISTENER_FLAGS = "-O3 -march=native"
+# Libraries that a build in place can stand for.
+IN_PLACE = ("ours", "backplane")
 
 
 class NotAvailable(Exception):
@@ -184,12 +186,13 @@ class Installation:
     # Python
 
     def _install_python(self, library: Library) -> Installed:
-        checkout = {"ours": ROOT, "asgi": ROOT, "before": self._ours.before}.get(library.name)
+        checkouts = {**dict.fromkeys((*IN_PLACE, "asgi"), ROOT), "before": self._ours.before}
+        checkout = checkouts.get(library.name)
         path = [str(ROOT)]
         if library.name == "asgi" and self._ours.path:
             python = self._environment(library)
             path += self._ours.path.split(os.pathsep)
-        elif library.name == "ours" and self._ours.python is not None:
+        elif library.name in IN_PLACE and self._ours.python is not None:
             python = self._ours.python
             path += self._ours.path.split(os.pathsep) if self._ours.path else []
         elif library.name == "before" and checkout is None:
@@ -253,13 +256,13 @@ class Installation:
         if not shutil.which("node") or not shutil.which("npm"):
             raise NotAvailable("Node.js and npm are not on PATH")
         home = self.work / "environments" / library.name
-        source = BENCH / "peers" / "ws"
+        source = BENCH / "peers" / library.adapter
         home.mkdir(parents=True, exist_ok=True)
         manifest = (source / "package.json").read_text()
         mark = home / "package.json"
         shutil.copy(source / "adapter.js", home)
         if self._renew or not mark.exists() or mark.read_text() != manifest:
-            say("installing ws")
+            say(f"installing {library.name}")
             mark.write_text(manifest)
             try:
                 # No install scripts: bufferutil brings prebuilt code.

@@ -1,0 +1,1 @@
+"""Topics over several processes: the engines, and other gateways that use them."""
