@@ -21,7 +21,14 @@ from bench.peers.gateway_common import (
     say,
     topic_names,
 )
-from picows_server import WSListener, WSTransport, broadcast, ws_create_server
+from picows_server import (
+    WSListener,
+    WSMsgType,
+    WSPreparedMessage,
+    WSTransport,
+    broadcast,
+    ws_create_server,
+)
 
 DISTRIBUTIONS = ("redis", "hiredis", "nats-py", "picows-codec", "picows-server", "uvloop")
 
@@ -62,7 +69,8 @@ async def listen_to_redis(
     say(port=port)
     channels = {name.encode(): rooms[name] for name in names}
     async for message in subscription.listen():
-        broadcast(channels[message["channel"]], message["data"])
+        text = WSPreparedMessage(WSMsgType.TEXT, message["data"])
+        broadcast(channels[message["channel"]], text)
 
 
 async def listen_to_nats(
@@ -72,7 +80,7 @@ async def listen_to_nats(
     client = await nats.connect(arguments.url[0])
 
     async def on_message(message: Any) -> None:
-        broadcast(rooms[message.subject], message.data)
+        broadcast(rooms[message.subject], WSPreparedMessage(WSMsgType.TEXT, message.data))
 
     for name in names:
         await client.subscribe(name, cb=on_message)
