@@ -17,6 +17,8 @@ from picows_server.backplane.interface import (
 
 __all__ = ["Delivery", "Feed"]
 
+# Half the time of a call of a named tuple.
+_new = tuple.__new__
 # Processes whose last sequence number is known, of one topic.
 _PRODUCERS_KNOWN = 1000
 # Messages of one topic that wait for those before them; more are read from the history again.
@@ -81,7 +83,10 @@ class Delivery:
         self.feeds: Dict[str, Feed] = {}
 
     def arrived(self, feed: Feed, data: bytes) -> None:
-        """Take an envelope from a subscription."""
+        """Take an envelope from a subscription.
+
+        Called per message of the engine; watched by the bench of backplanes.
+        """
         try:
             position, producer, records = decode_envelope(data)
         except ValueError:
@@ -90,8 +95,8 @@ class Delivery:
         if position is None:
             if not records:
                 self.look(feed)
-            for record in records:
-                self._take_plain(feed, producer, record)
+            else:
+                self._take_plain(feed, producer, records)
             return
         first, epoch = position
         for index, record in enumerate(records):
@@ -140,22 +145,27 @@ class Delivery:
         self._counts.gaps += 1
         self._receiver.gap(topics, cause)
 
-    def _take_plain(self, feed: Feed, producer: bytes, record: PublishedRecord) -> None:
-        known = feed.producers
+    def _take_plain(self, feed: Feed, producer: bytes, records: List[PublishedRecord]) -> None:
+        known, counts, received = feed.producers, self._counts, self._receiver.received
+        is_own = producer == self._producer
         last = known.pop(producer, None)
-        if last is not None and record.sequence <= last:
-            known[producer] = last
-            self._counts.duplicates += 1
-            return
-        known[producer] = record.sequence
-        if last is None:
-            if len(known) > _PRODUCERS_KNOWN:
-                known.popitem(last=False)
-        elif record.previous > last:
-            self.gap([feed.topic], "the engine has dropped messages on their way")
-            if self.feeds.get(feed.topic) is not feed:
-                return
-        self._hand_over(self.publication(feed.topic, producer, record, None))
+        if last is None and len(known) >= _PRODUCERS_KNOWN:
+            known.popitem(last=False)
+        for sequence, previous, token, opcode, key, payload in records:
+            if last is not None and sequence <= last:
+                known[producer] = last
+                counts.duplicates += 1
+                continue
+            is_hole = last is not None and previous > last
+            known[producer] = last = sequence
+            if is_hole:
+                self.gap([feed.topic], "the engine has dropped messages on their way")
+                if self.feeds.get(feed.topic) is not feed:
+                    return
+            counts.received += 1
+            counts.received_bytes += len(payload)
+            found = (feed.topic, payload, opcode, key, None, token if is_own else None)
+            received(_new(Publication, found))
 
     def _take_positioned(self, feed: Feed, each: _Positioned) -> None:
         if self.feeds.get(feed.topic) is not feed:

@@ -36,6 +36,10 @@ _CHARACTERS = [chr(byte) if byte in _PLAIN else f"%{byte:02X}" for byte in range
 _IN_FLIGHT_BYTES = 1_048_576
 # A server disconnects whoever sends a longer line than its max_control_line, 4,096 by default.
 _MAX_SUBJECT = 4000
+# Seconds until what was sent is confirmed: one PING for all of it.
+_CONFIRM_PAUSE = 0.005
+# Topics whose subject is remembered.
+_SUBJECTS_KNOWN = 100_000
 
 
 def nats_subject(prefix: str, topic: str) -> str:
@@ -151,6 +155,7 @@ class NatsBackplane:
         self._max_payload = 0
         self._session: Optional[_Session] = None
         self._subscriptions: Dict[str, Any] = {}
+        self._subjects: Dict[str, str] = {}
         self._requests: Deque[Tuple[str, Optional[Feed]]] = deque()
         self._unconfirmed: Dict[Feed, asyncio.Future[None]] = {}
         self._lost_because: Optional[str] = None
@@ -406,19 +411,27 @@ class NatsBackplane:
                     await subscription.unsubscribe()
             elif feeds.get(topic) is feed and topic not in subscriptions:
                 subscriptions[topic] = await client.subscribe(
-                    nats_subject(self._prefix, topic), cb=self._callback(feed)
+                    self._subject(topic), cb=self._callback(feed)
                 )
                 asked.append(feed)
         return asked
 
     def _callback(self, feed: Feed) -> Any:
-        delivery = self._delivery
+        feeds, arrived, topic = self._delivery.feeds, self._delivery.arrived, feed.topic
 
         async def on_message(message: Any) -> None:
-            if delivery.feeds.get(feed.topic) is feed:
-                delivery.arrived(feed, message.data)
+            if feeds.get(topic) is feed:
+                arrived(feed, message.data)
 
         return on_message
+
+    def _subject(self, topic: str) -> str:
+        subject = self._subjects.get(topic)
+        if subject is None:
+            if len(self._subjects) >= _SUBJECTS_KNOWN:
+                self._subjects.clear()
+            subject = self._subjects[topic] = nats_subject(self._prefix, topic)
+        return subject
 
     async def _send(self, session: _Session) -> None:
         outbox, publish = self._outbox, session.client.publish
@@ -428,7 +441,7 @@ class NatsBackplane:
                 batch = outbox.take()
                 envelope = plain_envelope(self._producer, batch.records)
                 try:
-                    await publish(nats_subject(self._prefix, batch.topic), envelope)
+                    await publish(self._subject(batch.topic), envelope)
                 except too_large as error:
                     outbox.fail(batch)
                     self._delivery.gap([batch.topic], f"the engine refuses: {error}")
@@ -439,13 +452,16 @@ class NatsBackplane:
 
     async def _confirm(self, session: _Session) -> None:
         """Acknowledge what the server has processed: all that was sent before a PING."""
-        outbox = self._outbox
+        outbox, client = self._outbox, session.client
         while True:
             await self._has_sent.wait()
+            await asyncio.sleep(_CONFIRM_PAUSE)
+            if client.pending_data_size:
+                continue  # the client library would send the PING ahead of it
             self._has_sent.clear()
             batches: List[Batch] = outbox.sent()
             # Silence is the probe's to notice; this ends with the connection.
-            await session.client.flush(3600)
+            await client.flush(3600)
             for batch in batches:
                 outbox.acknowledge(batch)
             if self._drained is not None and not outbox.bounds.messages:

@@ -27,14 +27,16 @@ class Batch:
 
     __slots__ = ("history", "is_sent", "last", "records", "size", "topic")
 
-    def __init__(self, topic: str, history: Optional[HistoryRule]) -> None:
+    def __init__(
+        self, topic: str, history: Optional[HistoryRule], record: bytes, sequence: int
+    ) -> None:
         self.topic = topic
         self.history = history
-        self.records: List[bytes] = []
+        self.records = [record]
         #: Bytes of all records.
-        self.size = 0
+        self.size = len(record)
         #: Sequence number of the last record.
-        self.last = 0
+        self.last = sequence
         #: Whether it was sent before, perhaps on another connection.
         self.is_sent = False
 
@@ -87,14 +89,16 @@ class Outbox:
     ) -> None:
         """Take a message.
 
+        Called per publish; watched by the bench of backplanes.
+
         :raises BackplaneFull: there is no room.
         """
-        bounds = self.bounds
+        bounds, counts = self.bounds, self._counts
         # One message always finds room, however large.
         if bounds.messages and (
             bounds.messages >= bounds.max_messages or bounds.bytes + len(payload) > bounds.max_bytes
         ):
-            self._counts.refused += 1
+            counts.refused += 1
             raise BackplaneFull(
                 f"{bounds.messages} messages of {bounds.bytes} bytes are not acknowledged by the"
                 f" engine; max_pending_messages={bounds.max_messages} and"
@@ -104,25 +108,24 @@ class Outbox:
         previous = 0 if history is not None else bounds.follow(topic, sequence)
         record = encode_published(sequence, previous, token, opcode, key, payload)
         size = len(record)
-        waiting = self._waiting
-        batch = waiting[-1] if waiting else None
+        batch = self._waiting[-1] if self._waiting else None
         if (
-            batch is None
-            or batch.topic != topic
-            or batch.is_sent
-            or batch.history != history
-            or batch.size + size > _BATCH_BYTES
-            or len(batch.records) >= _BATCH_RECORDS
+            batch is not None
+            and batch.topic == topic
+            and not batch.is_sent
+            and batch.history == history
+            and batch.size + size <= _BATCH_BYTES
+            and len(batch.records) < _BATCH_RECORDS
         ):
-            batch = Batch(topic, history)
-            waiting.append(batch)
-        batch.records.append(record)
-        batch.last = sequence
-        batch.size += size
+            batch.records.append(record)
+            batch.last = sequence
+            batch.size += size
+        else:
+            self._waiting.append(Batch(topic, history, record, sequence))
         bounds.messages += 1
         bounds.bytes += size
-        self._counts.published += 1
-        self._counts.published_bytes += len(payload)
+        counts.published += 1
+        counts.published_bytes += len(payload)
 
     @property
     def has_waiting(self) -> bool:
