@@ -11,8 +11,8 @@
    become due in a second, one byte each, whatever has come back; and the latency of every delivery
    counts from the moment when its message was due. Without it --window messages are on their way.
 
-   First single bytes are written until all connections have every message: then all of them are
-   subscribed. --greeting is a text that each connection sends when it is open.
+   First messages of all topics are published, again and again, until all connections have the latest
+   of each: then all of them are subscribed. --greeting is a text that each connection sends when it is open.
    Prints the result as a line of JSON, see window.h; it counts deliveries. */
 #define _GNU_SOURCE
 #include <stdio.h>
@@ -32,8 +32,8 @@ enum {
     MAX_MESSAGE = 65536,
     TOPIC_DIGITS = 4,
     NUMBER_DIGITS = 12,
-    SETTLE_INTERVAL = 100, /* milliseconds between the credits of the beginning */
-    SETTLE_MOST = 300,     /* of them, before it is given up */
+    SETTLE_SILENCE = 200,  /* milliseconds without a message, until the next is tried */
+    SETTLE_MOST = 100,     /* times that it is tried before it is given up */
     AT_A_TIME = 64,        /* connections that are being opened */
 };
 
@@ -191,14 +191,16 @@ static void settle(void) {
     const uint64_t bytes = (arguments.topics + arguments.burst - 1) / arguments.burst;
     for (int i = 0; i < SETTLE_MOST; ++i) {
         give_credit(bytes);
-        const uint64_t end = now_ns() + SETTLE_INTERVAL * 1000000ull;
-        for (uint64_t now = now_ns(); now < end; now = now_ns()) {
-            conns_poll((int) ((end - now) / 1000000) + 1);
-            if (is_complete()) {
-                settled = true;
-                return;
+        uint64_t before;
+        do {
+            before = received_count;
+            const uint64_t end = now_ns() + SETTLE_SILENCE * 1000000ull;
+            for (uint64_t now = now_ns(); now < end; now = now_ns()) {
+                conns_poll((int) ((end - now) / 1000000) + 1);
             }
-        }
+            settled = is_complete();
+        } while (!settled && received_count != before);
+        if (settled) return;
     }
     fail("the subscribers got %llu messages, and never all of %llu",
          (unsigned long long) received_count, (unsigned long long) credited);

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Iterator, Optional
 
 import pytest
 
@@ -104,5 +105,85 @@ def test_one_of_several_servers(run: Any, engine: Engine) -> None:
         several = NatsBackplane([f"nats://127.0.0.1:{free_port()}", engine.url])
         await several.start(Remembering())
         await several.close()
+
+    run(main)
+
+
+class SlowServer:
+    """Speaks as much of NATS as a publisher needs; with ``stops`` it reads up to the next PING."""
+
+    def __init__(self) -> None:
+        self.messages = 0
+        self.pings = 0
+        self.stops = False
+        self._may_read = asyncio.Event()
+        self._serving: Optional[asyncio.Task[Any]] = None
+
+    async def start(self) -> str:
+        sock = socket.socket()
+        # As little as possible fits into the connection.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
+        sock.bind(("127.0.0.1", 0))
+        self._server = await asyncio.start_server(self._serve, sock=sock, limit=4096)
+        return f"nats://127.0.0.1:{sock.getsockname()[1]}"
+
+    async def read_to_ping(self) -> None:
+        pings = self.pings
+        self._may_read.set()
+        await until(lambda: self.pings > pings)
+
+    async def stop(self) -> None:
+        self._server.close()
+        self._may_read.set()
+        if self._serving is not None:
+            await self._serving
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._serving = asyncio.current_task()
+        writer.write(b'INFO {"server_id":"x","version":"2.10.0","max_payload":1048576}\r\n')
+        while True:
+            words = (await reader.readline()).split()
+            if not words:
+                writer.close()
+                return
+            if words[0] == b"PUB":
+                await reader.readexactly(int(words[-1]) + 2)
+                self.messages += 1
+            elif words[0] == b"PING":
+                self.pings += 1
+                writer.write(b"PONG\r\n")
+                if self.stops:
+                    self._may_read.clear()
+                    await self._may_read.wait()
+
+
+def test_acknowledged_is_what_the_server_has(run: Any) -> None:
+    pytest.importorskip("nats", reason="nats-py is not installed")
+
+    async def main() -> None:
+        server = SlowServer()
+        backplane = NatsBackplane(await server.start(), close_timeout=0.1)
+        await backplane.start(Remembering())
+        await asyncio.sleep(0.1)
+        server.stops = True
+        publish(backplane, "first", b"x")
+        await until(lambda: backplane.stats().acknowledged == 1)
+        publish(backplane, "second", b"x")
+        await asyncio.sleep(0.1)
+        # More than the connection takes: the client library holds back what follows.
+        for number in range(100):
+            publish(backplane, f"a{number}", b"x" * 8000)
+        await asyncio.sleep(0.1)
+        for number in range(20):
+            publish(backplane, f"b{number}", b"x" * 8000)
+        await asyncio.sleep(0.1)
+        while server.messages < 122:
+            await server.read_to_ping()
+            await asyncio.sleep(0.1)
+            assert backplane.stats().acknowledged <= server.messages
+        await until(lambda: backplane.stats().acknowledged == 122)
+        await backplane.close()
+        await server.stop()
 
     run(main)
