@@ -96,11 +96,11 @@ CASES: Dict[str, Case] = {
         ),
         Case(
             "fan-out-latency",
-            "Latency through an engine: 100 messages a second, to 100 connections",
+            "Latency through an engine: 20 messages a second, to 100 connections",
             FAN_OUT,
             ("redis-pipeline",),
             connections=MANY,
-            rate=100,
+            rate=20,
             burst=1,
         ),
     )

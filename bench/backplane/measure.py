@@ -14,13 +14,13 @@ from bench.backplane.engines import Engine
 from bench.backplane.gateways import Gateway
 from bench.backplane.results import EngineSample
 from bench.peers.install import Installed, python_environment
-from bench.processes import Process
+from bench.processes import Failed, Process
 from bench.quiet import Limits, Observer
 
 __all__ = ["EngineBench", "EngineSettings", "write_tails"]
 
-START_TIMEOUT = 30.0  # seconds for a gateway or publisher to be ready
-MARGIN = 60.0  # seconds beyond the measured ones before a process is given up
+START_TIMEOUT = 120.0  # seconds for a gateway or publisher to be ready
+MARGIN = 120.0  # seconds beyond the measured ones before a process is given up
 PAGE = 4096  # bytes
 SIZE = 128  # characters of a message
 HEAD = 19  # of them are its numbers
@@ -96,6 +96,8 @@ class EngineBench:
         self._observer.begin()
         result, processes = self._run(case, gateway)
         seen = self._observer.end(sum(process.usage.cpu for process in processes))
+        if not result["count"]:
+            raise Failed(f"{gateway.name} moved nothing in {case.name}")
         messages = result["count"] / case.connections
         used, published, *engines = result["each_cpu"]
         counted = used + (published if case.with_publisher else 0.0)

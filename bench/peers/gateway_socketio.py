@@ -26,11 +26,11 @@ async def serve(arguments: GatewayArguments) -> None:
     server = socketio.AsyncServer(async_mode="asgi", client_manager=manager)
     names = topic_names(arguments)
 
-    @server.event
-    async def connect(sid: str, _: Any) -> None:
+    async def on_connect(sid: str, _: Any) -> None:
         for name in names:
             await server.enter_room(sid, name)
 
+    server.on("connect", on_connect)
     await serve_by_uvicorn(socketio.ASGIApp(server), deflate=arguments.deflate)
 
 
