@@ -32,8 +32,8 @@ enum {
     MAX_MESSAGE = 65536,
     TOPIC_DIGITS = 4,
     NUMBER_DIGITS = 12,
-    SETTLE_SILENCE = 200,  /* milliseconds without a message, until the next is tried */
-    SETTLE_MOST = 100,     /* times that it is tried before it is given up */
+    SETTLE_SILENCE = 1000, /* milliseconds without a message, until others are tried */
+    SETTLE_MOST = 30,      /* times that they are before it is given up */
     AT_A_TIME = 64,        /* connections that are being opened */
 };
 
@@ -191,16 +191,15 @@ static void settle(void) {
     const uint64_t bytes = (arguments.topics + arguments.burst - 1) / arguments.burst;
     for (int i = 0; i < SETTLE_MOST; ++i) {
         give_credit(bytes);
-        uint64_t before;
-        do {
-            before = received_count;
-            const uint64_t end = now_ns() + SETTLE_SILENCE * 1000000ull;
-            for (uint64_t now = now_ns(); now < end; now = now_ns()) {
-                conns_poll((int) ((end - now) / 1000000) + 1);
-            }
+        uint64_t latest = now_ns();
+        while (now_ns() < latest + SETTLE_SILENCE * 1000000ull) {
+            const uint64_t before = received_count;
+            conns_poll(SETTLE_SILENCE / 10);
+            if (received_count == before) continue;
+            latest = now_ns();
             settled = is_complete();
-        } while (!settled && received_count != before);
-        if (settled) return;
+            if (settled) return;
+        }
     }
     fail("the subscribers got %llu messages, and never all of %llu",
          (unsigned long long) received_count, (unsigned long long) credited);
