@@ -16,7 +16,8 @@ from rich.table import Table
 from bench.backplane.cases import GOALS
 from bench.backplane.gateways import GATEWAYS
 from bench.backplane.results import CaseResult, EngineResults
-from bench.report import figure, new_console, ratio_text
+from bench.figures import figure
+from bench.report import new_console, ratio_text
 
 __all__ = ["method_text", "print_case", "print_topics", "write_markdown"]
 
