@@ -107,7 +107,7 @@ class Traffic:
         while steps > 0 or (work is not None and not work.done()):
             self.publish()
             steps -= 1
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.02)
         if work is not None:
             await work
 
@@ -143,7 +143,7 @@ def test_topics_are_on_all_servers(run: Any, cluster: Cluster) -> None:
         gateways = [one, other]
         assert one.backplane.stats().servers == one.backplane.stats().servers_connected == 3
         traffic = Traffic(gateways, with_history, plain)
-        await traffic.until(steps=200)
+        await traffic.until(steps=50)
         await traffic.is_complete()
         for gateway in gateways:
             for topic in plain:
@@ -248,6 +248,114 @@ def test_nothing_is_lost_while_slots_move(cluster: Cluster) -> None:
             await until(lambda g=gateway: set(g.gaps) == set(beside))
             await until(lambda g=gateway: not g.backplane.stats().pending)
             assert gateway.backplane.stats().failed == 0
+            await gateway.backplane.close()
+        traffic.is_told()
+
+    asyncio.run(main())
+
+
+def test_slot_that_nobody_has(cluster: Cluster) -> None:
+    """What is published to its topics waits, and so do their subscribers."""
+    server = cluster.primaries[1]
+    slot = slot_of_topic(cluster.topics(server, 90)[-1])
+    with_history, plain, unwanted = cluster.topics(server, 3, slot)
+
+    async def main() -> None:
+        gateway = await Gateway.start(cluster.url, [with_history], prefix=f"{free_port()}:")
+        backplane = gateway.backplane
+        traffic = Traffic([gateway], [with_history], [])
+        for each in (server, cluster.primaries[0], cluster.primaries[2]):
+            await apart(each.command, "CLUSTER", "DELSLOTS", slot)
+        try:
+            await traffic.until()
+            await until(lambda: not backplane.is_connected)
+            await traffic.until()
+            backplane.subscribe(plain, None)
+            publish(backplane, plain, b"1")
+            backplane.subscribe(unwanted, None)
+            backplane.unsubscribe(unwanted)
+            with pytest.raises(BackplaneError, match="not connected"):
+                await backplane.history(with_history, None, RULE)
+        finally:
+            await apart(server.command, "CLUSTER", "ADDSLOTS", slot)
+        await traffic.is_complete()
+        await gateway.subscribed(plain)
+        publish(backplane, plain, b"2")
+        await until(lambda: b"2" in gateway.payloads(plain))
+        await until(lambda: backplane.is_connected, 60)
+        assert not gateway.gaps
+        await backplane.close()
+
+    asyncio.run(main())
+
+
+def test_map_that_is_old(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a topic that is sent elsewhere by mistake nothing is lost."""
+    first, second = cluster.primaries[:2]
+    with_history, plain = cluster.topics(first, 2)
+
+    async def main() -> None:
+        options = {"prefix": f"{free_port()}:"}
+        gateway = await Gateway.start(cluster.url, [with_history], [plain], **options)
+        engine = gateway.backplane._engine
+        assert engine is not None
+        assert engine._cluster is not None
+        find = engine._cluster._find
+        answers = 0
+
+        async def find_wrongly() -> List[Any]:
+            nonlocal answers
+            answers += 1
+            wrong = {("127.0.0.1", first.port): second.port, ("127.0.0.1", second.port): first.port}
+            return [
+                each._replace(address=("127.0.0.1", wrong.get(each.address, each.address[1])))
+                for each in await find()
+            ]
+
+        monkeypatch.setattr(engine._cluster, "_find", find_wrongly)
+        engine._cluster._wanted.set()
+        traffic = Traffic([gateway], [with_history], [plain])
+        await until(lambda: answers >= 1)
+        await traffic.until()
+        assert not gateway.gaps
+        while answers < 4:
+            await traffic.until(steps=1)
+        monkeypatch.undo()
+        await traffic.is_complete()
+        await gateway.subscribed(with_history, plain)
+        await traffic.until()
+        await traffic.is_complete()
+        await until(lambda: plain in gateway.gaps)
+        traffic.is_told()
+        assert gateway.backplane.stats().failed == 0
+        await gateway.backplane.close()
+
+    asyncio.run(main())
+
+
+def test_cluster_that_is_killed(frail: Cluster) -> None:
+    """All of its servers end, and come back with what they had."""
+    topics = [frail.topics(server, 1)[0] for server in frail.primaries]
+    plain = [frail.topics(server, 2)[1] for server in frail.primaries]
+
+    def restart() -> None:
+        for server in frail.servers:
+            server.start()
+
+    async def main() -> None:
+        gateways = [await Gateway.start(server.url, topics, plain) for server in frail.primaries]
+        traffic = Traffic(gateways, topics, plain)
+        await traffic.until(steps=20)
+        for server in frail.servers:
+            server.kill()
+        await traffic.until()
+        await until(lambda: not any(each.backplane.stats().servers_connected for each in gateways))
+        await asyncio.sleep(1.5)
+        await traffic.until(asyncio.ensure_future(apart(restart)))
+        await traffic.is_complete()
+        for gateway in gateways:
+            await until(lambda g=gateway: g.backplane.is_connected, 60)
+            await until(lambda g=gateway: set(g.gaps) == set(plain), 60)
             await gateway.backplane.close()
         traffic.is_told()
 
