@@ -69,8 +69,9 @@ class Cluster:
             for other, port in zip(self.servers, self._ports):
                 if other is not server:
                     server.command("CLUSTER", "MEET", "127.0.0.1", other.port, port)
-        known = b"cluster_known_nodes:%d\r" % len(self.servers)
-        self._wait(lambda: all(known in self._info(server) for server in self.servers))
+        # The names of servers that have not said who they are yet would be other ones.
+        names = [self.id_of(server) for server in self.servers]
+        self._wait(lambda: all(self._knows(server, names) for server in self.servers))
         for replica in self.replicas:
             replica.command("CLUSTER", "REPLICATE", self.id_of(self.servers[0]))
             self._wait(lambda replica=replica: replica.command("ROLE")[3] == b"connected")
@@ -147,6 +148,11 @@ class Cluster:
             if first <= slot <= last:
                 return bytes(name)
         raise AssertionError(f"nobody has slot {slot}")
+
+    @staticmethod
+    def _knows(server: Engine, names: Sequence[str]) -> bool:
+        nodes: bytes = server.command("CLUSTER", "NODES")
+        return all(name.encode("ascii") in nodes for name in names)
 
     @staticmethod
     def _info(server: Engine) -> bytes:

@@ -16,6 +16,9 @@ from tests.support.receivers import Remembering, backplane_of, publish, until
 
 Start = Callable[..., Engine]
 
+# What the server has said is lost if it closes a connection on which more has come.
+REFUSED = "(Authorization|reset)"
+
 
 @pytest.fixture(name="start")
 def start_fixture(tmp_path: Path) -> Iterator[Start]:
@@ -65,7 +68,7 @@ def test_user_with_rights(run: Any, start: Start) -> None:
     async def main() -> None:
         await check_works(engine, url=with_user(engine, "me:right"))
         await check_works(engine, options={"user": "me", "password": "right"})
-        await check_is_refused(engine, "Authorization", url=with_user(engine, "me:wrong"))
+        await check_is_refused(engine, REFUSED, url=with_user(engine, "me:wrong"))
 
     run(main)
 
@@ -76,7 +79,7 @@ def test_token(run: Any, start: Start) -> None:
     async def main() -> None:
         await check_works(engine, url=with_user(engine, "right"))
         await check_works(engine, options={"token": "right"})
-        with pytest.raises(BackplaneError, match="Authorization") as caught:
+        with pytest.raises(BackplaneError, match=REFUSED) as caught:
             await backplane_of(engine, with_user(engine, "secret")).start(Remembering())
         assert "secret" not in str(caught.value)
 
@@ -93,8 +96,8 @@ def test_nkey(run: Any, start: Start, tmp_path: Path) -> None:
         await check_works(engine, options={"nkeys_seed": str(path)})
         await check_works(engine, options={"nkeys_seed_str": key.seed.decode("ascii")})
         options = {"nkeys_seed_str": stranger.seed.decode("ascii")}
-        await check_is_refused(engine, "Authorization", options=options)
-        await check_is_refused(engine, "Authorization")
+        await check_is_refused(engine, REFUSED, options=options)
+        await check_is_refused(engine, REFUSED)
 
     run(main)
 
@@ -107,9 +110,9 @@ def test_accounts(run: Any, start: Start, tmp_path: Path) -> None:
 
     async def main() -> None:
         await check_works(engine, credentials=credentials)
-        await check_is_refused(engine, "Authorization")
+        await check_is_refused(engine, REFUSED)
         other = stranger.credentials(tmp_path / "other.creds")
-        await check_is_refused(engine, "Authorization", credentials=other)
+        await check_is_refused(engine, REFUSED, credentials=other)
 
     run(main)
 

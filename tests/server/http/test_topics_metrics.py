@@ -21,7 +21,6 @@ from picows_server import (
     metrics,
 )
 from picows_server.backplane import BackplaneStats
-from picows_server.http.metrics import exposition
 from picows_server.topics import RuleStats, Topics, TopicsStats
 from tests.server.http.test_metrics import Samples, samples_of, scrape
 from tests.support.backplanes import FakeBackplane, FakeEngine
@@ -30,11 +29,12 @@ from tests.support.servers import quiet_logger, serving
 from tests.support.services import Service, WorkerClient, eventually_true
 
 openmetrics = pytest.importorskip("prometheus_client.openmetrics.parser")
+in_openmetrics = pytest.importorskip("prometheus_client.openmetrics.exposition").generate_latest
 text_format = pytest.importorskip("prometheus_client.parser")
 
 
 def page_of(collector: MetricsCollector) -> Samples:
-    text = exposition(collector).decode("utf-8")
+    text = in_openmetrics(collector).decode("utf-8")
     return samples_of(openmetrics.text_string_to_metric_families(text))
 
 
