@@ -35,6 +35,7 @@ _REDIRECTED = 0.01
 _NOBODY = 0.1
 # Sharded pub/sub came with it.
 _OLDEST = 7
+_ASK_FOR_MAP = encode_command(b"CLUSTER", b"SLOTS")
 
 _Address = Tuple[str, int]
 
@@ -91,6 +92,7 @@ class RedisCluster:
         self._loop = asyncio.get_running_loop()
         self._nodes: Dict[_Address, RedisNode] = {}
         self._owners: List[Optional[RedisNode]] = [None] * SLOTS
+        self._has_all_slots = False
         # Topics that are on a server to which their slot is on its way.
         self._asked: Dict[str, RedisNode] = {}
         self._parked: Dict[str, _Parked] = {}
@@ -115,7 +117,7 @@ class RedisCluster:
     @property
     def is_connected(self) -> bool:
         """Whether all slots can be reached."""
-        return None not in self._owners and all(node.is_connected for node in self.nodes)
+        return self._has_all_slots and all(node.is_connected for node in self.nodes)
 
     async def start(self, seed: RedisNode) -> None:
         """Connect to all primaries; those that cannot be reached yet are tried again and again.
@@ -415,7 +417,7 @@ class RedisCluster:
         if pipe is None:
             raise BackplaneError(f"the engine {dialer.name} is not connected")
         try:
-            said = await asyncio.wait_for(pipe.ask(_SLOTS), dialer.timeout)
+            said = await asyncio.wait_for(pipe.ask(_ASK_FOR_MAP), dialer.timeout)
         except asyncio.TimeoutError:
             raise BackplaneError(
                 f"the engine {dialer.name} did not respond within {dialer.timeout} s"
@@ -441,6 +443,7 @@ class RedisCluster:
         for first, last, address in ranges:
             owners[first : last + 1] = [self._node_at(address)] * (last + 1 - first)
         is_new, self._owners = owners != self._owners, owners
+        self._has_all_slots = None not in owners
         self._forget_asked()
         for address, node in list(self._nodes.items()):
             if node not in owners and not node.asked:
@@ -514,9 +517,6 @@ async def _start(node: RedisNode) -> None:
 
 def _last(batch: Batch) -> int:
     return batch.last
-
-
-_SLOTS = encode_command(b"CLUSTER", b"SLOTS")
 
 
 def _ignore(reply: Any) -> None:

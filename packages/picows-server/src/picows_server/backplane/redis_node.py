@@ -23,6 +23,7 @@ __all__ = ["RedisNode", "RedisNodeOwner"]
 # What is sent ahead of its acknowledgement; the rest waits, and makes larger batches.
 _IN_FLIGHT = 256
 _IN_FLIGHT_BYTES = 1_048_576
+_ASKING = encode_command(b"ASKING")
 # What the engine says of a state that passes. The connection is made anew, and all is sent again.
 _PASSING = frozenset(
     {"BUSY", "LOADING", "MISCONF", "NOREPLICAS", "NOSCRIPT", "OOM", "PICOWSORDER", "READONLY"}
@@ -439,9 +440,6 @@ class RedisNode:
             # It is not silent.
             self._has_probe_returned = True
             self._owner.redirected(self, redirection)
-
-
-_ASKING = encode_command(b"ASKING")
 
 
 def _ignore(reply: Any) -> None:
