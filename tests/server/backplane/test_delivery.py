@@ -114,3 +114,21 @@ def test_unsubscribed_meanwhile() -> None:
     delivery.filled(feed, History([], Position(2, "e"), recovered=False))
     assert receiver.payloads() == [b"1"]
     assert not receiver.gaps
+
+
+def test_more_is_missing_than_what_is_being_fetched() -> None:
+    delivery, feed, receiver, fetched = made(HistoryRule(10))
+    feed.last = Position(1, "e")
+    nothing = plain_envelope(OTHER, [])  # says that there is more
+    delivery.arrived(feed, nothing)
+    delivery.arrived(feed, nothing)
+    assert fetched == [feed]
+    delivery.filled(feed, History([], Position(1, "e"), recovered=True))
+    assert fetched == [feed, feed]
+    delivery.filled(feed, History([], Position(1, "e"), recovered=True))
+    delivery.arrived(feed, positioned(2))
+    assert receiver.payloads() == [b"2"]
+    assert fetched == [feed, feed]
+    delivery, feed, _, fetched = made()
+    delivery.arrived(feed, nothing)
+    assert not fetched

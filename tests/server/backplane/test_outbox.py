@@ -115,3 +115,37 @@ def test_topics_that_are_not_known_any_more(monkeypatch: pytest.MonkeyPatch) -> 
         add(outbox, topic, b"")
     last = taken(outbox)[-1]
     assert decode_records(last.records[0], 0)[0].previous == 0
+
+
+def test_batches_go_to_another_server() -> None:
+    outbox = made(max_messages=6)
+    other = Outbox(outbox._counts, outbox.bounds)
+    add(outbox, "a", b"1")
+    add(outbox, "b", b"2")
+    first, second = taken(outbox)
+    add(outbox, "a", b"3")
+    add(outbox, "b", b"4")
+    add(outbox, "a", b"5")
+    assert outbox.topics() == {"a", "b"}
+    assert outbox.has_sent("a")
+    assert outbox.withdraw(first)
+    assert not outbox.withdraw(first)
+    assert not outbox.has_sent("a")
+    assert outbox.take_topic("c") == []
+    other.put([first, *outbox.take_topic("a")])
+    assert (outbox.topics(), other.topics()) == ({"b"}, {"a"})
+    assert outbox.bytes_in_flight == second.size
+    # The numbering goes on, and the bounds are of both.
+    add(other, "a", b"6")
+    with pytest.raises(BackplaneFull, match="6 messages"):
+        add(other, "a", b"7")
+    batches = taken(other)
+    assert [each for batch in batches for each in payloads(batch)] == [b"1", b"3", b"5", b"6"]
+    records = [decode_records(raw, 0)[0] for batch in batches for raw in batch.records]
+    assert [record.previous for record in records] == [0, 1, 3, 5]
+    for batch in batches:
+        other.acknowledge(batch)
+    outbox.clear()
+    assert outbox.bounds.messages == outbox.bounds.bytes == 0
+    stats = outbox._counts.stats()
+    assert (stats.published, stats.acknowledged, stats.failed, stats.resent) == (6, 4, 2, 1)
