@@ -52,10 +52,9 @@ def test_somebody_else_than_root(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "sudo" in told()
 
 
-@pytest.mark.parametrize(("name", "expected"), [("aarch64", "tox -e py"), ("riscv64", "riscv64")])
-def test_other_machines(monkeypatch: pytest.MonkeyPatch, name: str, expected: str) -> None:
-    monkeypatch.setattr(platform, "machine", lambda: name)
-    assert expected in told()
+def test_a_machine_of_aarch64(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    assert "tox -e py" in told()
 
 
 def test_other_systems(monkeypatch: pytest.MonkeyPatch) -> None:
