@@ -31,6 +31,10 @@ NEEDED = {
 # What is copied into the root: the wheels' sources, and what its tests read.
 COPIED = ("packages", "tests", "tools", "pyproject.toml")
 WHEELS = ("manylinux_2_28_aarch64", "manylinux_2_17_aarch64", "manylinux2014_aarch64")
+# To build and to import the wheels, and for the codec's tests, which also compile extensions.
+REQUIRED = ["hatchling>=1.27", "aiofastnet", "multidict", "python-socks[asyncio]", "uvloop"]
+TESTS = ["pytest>=8.3", "pytest-timeout>=2.3", "pytest-xdist>=3.5", "hypothesis>=6.113"]
+TESTS += ["isal>=1.6", "zlib-ng>=0.4", "cython>=3.1,<4", "setuptools>=74.1"]
 ENVIRONMENT = {
     "HOME": "/root",
     "LANG": "C.UTF-8",
@@ -57,7 +61,7 @@ def main(arguments: List[str]) -> None:
     if not (root / "venv/bin/python").exists():
         inside(root, "python3", "-m", "venv", "/venv")
     inside(root, python, "tools/install_wheels.py", "/wheels")
-    inside(root, python, "-m", "pip", "install", "--quiet", "-r", "tests/requirements.txt")
+    inside(root, python, "-m", "pip", "install", "--quiet", *TESTS)
     inside(root, python, "-m", "pytest", *arguments[1:])
 
 
@@ -97,14 +101,11 @@ def make_root(root: Path) -> None:
 def download(root: Path) -> None:
     """Get the wheels that building, the packages and the tests require, for the root's Python."""
     version = (root / "usr/bin/python3").resolve().name.partition("python")[2]
-    backend = ["hatchling>=1.27", "cython>=3.1,<4", "setuptools>=70"]
-    required = ["-r", str(ROOT / "tests/requirements.txt"), *backend]
-    required += ["aiofastnet", "multidict", "python-socks[asyncio]", "uvloop"]
     target = ["--python-version", version, "--only-binary", ":all:"]
     for tag in WHEELS:
         target += ["--platform", tag]
     pip = [sys.executable, "-m", "pip", "--quiet", "download", "--dest", str(root / "downloads")]
-    run([*pip, *target, *required])
+    run([*pip, *target, *REQUIRED, *TESTS])
 
 
 def copy_sources(root: Path) -> None:
