@@ -22,6 +22,12 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("filterwarnings", f"ignore:{unclosed}:ResourceWarning")
 
 
+def pytest_collection_finish() -> None:
+    """The tests themselves stay until the end: the collector need not look at them again."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(params=LOOP_KINDS)
 def loop_kind(request: pytest.FixtureRequest) -> str:
     """Runs the test on asyncio's own loop and on uvloop."""
