@@ -1,7 +1,8 @@
-"""One connection over an unusual TLS context, in a process of its own: it may crash.
+"""Connections over an unusual TLS context, in a process of its own: it may crash.
 
-``python -m tests.support.tls_contexts ROLE CASE BACKEND LOOP DIRECTORY`` prints which backend
-carried two connections and how often the log spoke of it, or why the context was refused.
+``python -m tests.support.tls_contexts ROLE CASE BACKEND[,BACKEND...] LOOP DIRECTORY`` prints, for
+each of the backends, which one carried three connections, or why the context was refused; then how
+often the log spoke of it, and what it said.
 """
 
 from __future__ import annotations
@@ -269,13 +270,12 @@ async def _connect_changed(contexts: Contexts, logger: logging.Logger, change: A
     return "it was opened"
 
 
-def main(role: str, case: str, backend: str, loop: str, directory: str) -> None:
+def check(role: str, case: str, backend: str, loop: str, files: Certificates) -> None:
     """Run one case; ``later`` before its name sets it after the first connection, ``during`` while
     a handshake is under way."""
     when, _, name = case.partition(" ")
     is_changed = when in ("later", "during")
     case = name if is_changed else case
-    files = _certificates(Path(directory))
     ours, theirs = _contexts(role, case, files)
     apply = {**NEED_LOOP, **CARRIED}[case]
     change: Any = lambda: apply(ours, theirs, files)  # noqa: E731
@@ -302,6 +302,12 @@ def main(role: str, case: str, backend: str, loop: str, directory: str) -> None:
     print(len(notes.texts), *notes.texts, sep="\n")  # noqa: T201
 
 
-if __name__ == "__main__":
+def main(role: str, case: str, backends: str, loop: str, directory: str) -> None:
+    """Run one case with one backend after another."""
     asyncio.set_event_loop(None)
+    for backend in backends.split(","):
+        check(role, case, backend, loop, _certificates(Path(directory)))
+
+
+if __name__ == "__main__":
     main(*sys.argv[1:])
