@@ -30,12 +30,13 @@ market: .venv-demo/bin/python ## a synthetic market by topics, live at http://12
 
 test: $(TOX) ## lint, types, the whole suite, C-level API and packaging
 	@echo "lint:      format, linters, compiler warnings"
-	@echo "types:     mypy, pyright, and the stubs against the wheels"
 	@echo "py:        the tests, on wheels that are built first"
+	@echo "types:     mypy, pyright, and the stubs against the wheels"
 	@echo "abi:       the C-level API, and extensions of others that use it"
 	@echo "packaging: what the wheels and sdists hold, and whether each installs by itself"
-	@echo "One after another, about 20 minutes on two cores; the end says how long each took."
-	@$(TOX) run -e lint,types,py,abi,packaging
+	@echo "About 20 minutes on two cores. The last three run side by side, and show only what fails."
+	@$(TOX) run -e lint,py
+	@$(TOX) run-parallel --parallel 2 -e types,abi,packaging
 
 $(TOX): Makefile
 	@$(PYTHON) -m venv .venv-build
