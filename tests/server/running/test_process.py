@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 import ssl
+import sys
 from contextlib import asynccontextmanager, suppress
 from typing import Any, AsyncIterator, Callable, List, Optional
 
@@ -276,6 +277,13 @@ async def test_a_lifespan_that_fails_at_the_start() -> None:
 
     process = Process(lifespan=lifespan)
     with pytest.raises(KeyError):
+        await process.task
+    assert process.events == ["bind", "stopped"]
+
+
+async def test_a_lifespan_that_exits_at_the_start() -> None:
+    process = Process(lifespan=lambda: sys.exit(0))
+    with pytest.raises(RuntimeError, match=r"sys\.exit\(0\) was called before the server served"):
         await process.task
     assert process.events == ["bind", "stopped"]
 

@@ -78,7 +78,8 @@ async def serve_process(
     """Serve until ``control`` says stop, or the program closes the server; return the exit status.
 
     It is 0 after a drain. ``sockets`` are used instead of the address in the settings, and owned.
-    Raises what the application, its ``lifespan`` or the start of the server raises.
+    Raises what the application, its ``lifespan`` or the start of the server raises; and
+    :class:`RuntimeError` instead of a :class:`SystemExit` before the server serves.
     """
     return await _Process(settings, Control() if control is None else control).run(sockets)
 
@@ -95,6 +96,7 @@ class _Process:
         self._task: Optional[asyncio.Task[Any]] = None
         self._was_cancelled = False
         self._phase = "starting"  # "serving", "ending"
+        self._has_served = False
         self._is_aborted = False
         self._waits_for_tasks = True
         self._leaves_waiting = False
@@ -112,11 +114,17 @@ class _Process:
             options = options_of(settings, has_sockets=sockets is not None)
             if self._sockets is not None:
                 options["sock"] = self._sockets
-            try:
-                await self._serve(settings, options)
-            except asyncio.CancelledError:
-                if not self._was_cancelled:
-                    raise
+            await self._serve(settings, options)
+        except asyncio.CancelledError:
+            if not self._was_cancelled:
+                raise
+        except SystemExit as error:
+            if self._has_served:
+                raise
+            # Its status may be that of success.
+            raise RuntimeError(
+                f"sys.exit({error.code!r}) was called before the server served"
+            ) from error
         finally:
             forks.close()
             self._control.stopped()
@@ -144,6 +152,7 @@ class _Process:
                 self._watch_certificates(settings)
                 await server.start_serving()
                 self._phase = "serving"
+                self._has_served = True
                 self._control.started(server)
                 await server.wait_closed()
                 self._phase = "ending"
