@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pickle
+import re
 import signal
 import socket
+import subprocess
 import sys
 from typing import Any, Iterator, List, Optional, Tuple
 
@@ -129,17 +131,44 @@ def test_its_supervisor_has_closed_the_pipe(worker: Worker) -> None:
     assert worker.status() == 1
 
 
-# Not all at once: five that are pending when the process runs again overflow the stack on which
-# faulthandler lets Python handle signals.
-@pytest.mark.parametrize("name", ["SIGINT", "SIGHUP", "SIGTTIN", "SIGTTOU"])
-def test_signals_are_the_supervisors(worker: Worker, name: str) -> None:
+def test_signals_are_the_supervisors(worker: Worker) -> None:
+    """Also when all of them are pending at once."""
     worker.start()
     worker.receive(Ready)
-    worker.process.send_signal(getattr(signal, name))
-    worker.process.send_signal(signal.SIGTERM)
+    worker.process.send_signal(signal.SIGSTOP)
+    for name in ("SIGINT", "SIGHUP", "SIGTTIN", "SIGTTOU", "SIGTERM"):
+        worker.process.send_signal(getattr(signal, name))
+    worker.process.send_signal(signal.SIGCONT)
     worker.receive(Leaving)
     with WorkerClient(worker.sock.getsockname()) as client:
         assert client.pid == worker.process.pid
+
+
+STACK_PROGRAM = """
+import ctypes, signal, sys
+from picows_server.running.workers.worker import _show_stack_on_sigquit
+
+class Stack(ctypes.Structure):
+    _fields_ = [("start", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t)]
+
+def hang():
+    signal.raise_signal(signal.SIGQUIT)
+
+_show_stack_on_sigquit()
+found = Stack()
+ctypes.CDLL(None).sigaltstack(None, ctypes.byref(found))
+hang()
+print(found.flags)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads a structure of Linux")
+def test_signals_are_handled_on_the_whole_stack_of_the_thread() -> None:
+    """The alternate stack of faulthandler has no room for several at once."""
+    program = [sys.executable, "-c", STACK_PROGRAM]
+    ended = subprocess.run(program, capture_output=True, text=True, check=True)
+    assert ended.stdout == "2\n"  # SS_DISABLE
+    assert re.search("most recent call first.*in hang", ended.stderr, re.DOTALL)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pickle
 import signal
 import socket
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
 from typing import List, Optional
 
@@ -56,8 +57,12 @@ def _leave_to_supervisor(_: int, __: Optional[FrameType]) -> None:
 
 def _show_stack_on_sigquit() -> None:
     """The supervisor asks for the stack of a worker that does not answer."""
+    # Not in this thread: register() gives the thread that calls it an alternate stack of 16 KiB, on
+    # which all handlers of Python 3.10 and newer run then (SA_ONSTACK). Each signal that is pending
+    # takes 3 KiB of it on some processors, so that five at once write beyond its end.
     try:
-        faulthandler.register(signal.SIGQUIT)
+        with ThreadPoolExecutor(1) as executor:
+            executor.submit(faulthandler.register, signal.SIGQUIT).result()
     except (OSError, RuntimeError):  # there is no standard error
         signal.signal(signal.SIGQUIT, signal.SIG_IGN)
 
