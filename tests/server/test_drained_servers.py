@@ -81,6 +81,30 @@ async def test_readiness_and_accepting_during_grace(backend: str) -> None:
     await server.drain()
 
 
+async def test_the_log_has_the_order_of_events(caplog: pytest.LogCaptureFixture) -> None:
+    server = await ws_create_server(ANY_PORT, Echo)
+    async with await RawClient.open(sockname(server)) as client:
+        with caplog.at_level(logging.INFO, "picows"):
+            draining = start(server, grace=0.01, spread=0.02)
+            assert await client.read_close() == 1012
+            client.write_close(1012)
+            await draining
+    assert caplog.messages == [
+        "draining: connections are accepted for another 0.01 seconds",
+        f"not serving {server.url} any more",
+        "1 connections get a CLOSE within 0.02 seconds",
+    ]
+
+
+async def test_what_the_log_has_without_grace_and_connections(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server = await ws_create_server(ANY_PORT, Echo)
+    with caplog.at_level(logging.INFO, "picows"):
+        await server.drain(grace=0)
+    assert caplog.messages == ["draining", f"not serving {server.url} any more"]
+
+
 @plain_backends
 async def test_what_was_queued_is_delivered(backend: str) -> None:
     """A reader that is slower than close_timeout has until the end of timeout."""

@@ -92,7 +92,7 @@ async def test_readiness_first_then_another_signal_aborts(tmp_path: Path, loop_k
         name = program.wait_until_serving()
         async with await RawClient.open(name, "/ws") as first:
             program.send(signal.SIGTERM)
-            program.wait_for("SIGTERM: draining")
+            program.wait_for("draining: connections are accepted for another")
             assert (await ask(name, "/readyz")).status == 503
             assert (await ask(name, "/healthz")).status == 200
             async with await RawClient.open(name, "/ws") as second:

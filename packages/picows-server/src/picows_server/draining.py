@@ -106,8 +106,12 @@ class Drain:
         if plan.timeout is not None:
             self._limit = self._loop.call_later(plan.timeout, self._time_out)
         if is_accepting and plan.grace > 0:
+            self._logger.info(
+                "draining: connections are accepted for another %g seconds", plan.grace
+            )
             self._timer = self._loop.call_later(plan.grace, self._grace_is_over)
         else:
+            self._logger.info("draining")
             self._grace_is_over()
 
     def hurry(self) -> None:
@@ -152,9 +156,10 @@ class Drain:
         # Without it, a server of one connection would always close it at the same time.
         self._phase = self._random.random()
         self._began = self._loop.time()
-        self._logger.info(
-            "draining: %d connections get a CLOSE within %g seconds", self._total, self._spread
-        )
+        if self._total:
+            self._logger.info(
+                "%d connections get a CLOSE within %g seconds", self._total, self._spread
+            )
         self._tick()
 
     def _tick(self) -> None:

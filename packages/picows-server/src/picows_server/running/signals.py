@@ -141,7 +141,7 @@ class SignalControl(Control):
                 self._commands.abort(128 + getattr(signal, name))
             else:
                 self._has_ended = True
-                self._logger.info("%s: draining; another one aborts", name)
+                self._logger.info("%s: ending; another one aborts", name)
                 self._commands.drain()
 
         return received
