@@ -86,6 +86,22 @@ async def test_a_signal_drains(tmp_path: Path, loop_kind: str, number: int) -> N
     assert "ResourceWarning" not in log
 
 
+@pytest.mark.parametrize("workers", [(), ("--workers", "2")])
+async def test_ctrl_c_without_a_connection_ends_at_once(
+    tmp_path: Path, workers: Tuple[str, ...]
+) -> None:
+    arguments = ("app:routes", *workers, *ANY_PORT, *LATER)
+    with Program(tmp_path, SOURCE, *arguments) as program:
+        if workers:
+            program.wait_for("all workers are ready")
+        else:
+            program.wait_until_serving()
+        program.send(signal.SIGINT)
+        status, _, log = program.finish()
+    assert status == 0
+    assert "another 1000 seconds" not in log
+
+
 async def test_readiness_first_then_another_signal_aborts(tmp_path: Path, loop_kind: str) -> None:
     arguments = ("app:routes", "--lifespan", "app:lifespan", "--loop", loop_kind, *ANY_PORT)
     with Program(tmp_path, SOURCE, *arguments, *LATER, "--drain-code", "1001") as program:

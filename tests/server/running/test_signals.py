@@ -6,7 +6,8 @@ import asyncio
 import os
 import signal
 import sys
-from typing import Any, Callable, List
+from types import SimpleNamespace
+from typing import Any, Callable, List, Optional
 
 import pytest
 
@@ -70,8 +71,8 @@ class Asked:
     def __init__(self) -> None:
         self.calls: List[Any] = []
 
-    def drain(self) -> None:
-        self.calls.append("drain")
+    def drain(self, grace: Optional[float] = None) -> None:
+        self.calls.append("drain" if grace is None else f"drain {grace:g}")
 
     def abort(self, status: int) -> None:
         self.calls.append(status)
@@ -96,6 +97,29 @@ async def test_what_signals_ask_for() -> None:
         assert asked.calls == ["reload", "drain", "reload", 130]
     finally:
         control.stopped()
+        control.stopped()
+
+
+@pytest.mark.parametrize(
+    ("number", "connections", "call"),
+    [
+        (signal.SIGINT, 0, "drain 0"),
+        (signal.SIGINT, 1, "drain"),
+        (signal.SIGTERM, 0, "drain"),
+    ],
+)
+async def test_there_is_no_grace_for_sigint_without_a_connection(
+    number: int, connections: int, call: str
+) -> None:
+    control = SignalControl(ServiceManager(quiet_logger(), {}), quiet_logger())
+    asked: Any = Asked()
+    server: Any = SimpleNamespace(connections=connections, places=("ws://127.0.0.1:1",))
+    control.bind(asked)
+    try:
+        control.started(server)
+        await send(number, asked)
+        assert asked.calls == [call]
+    finally:
         control.stopped()
 
 

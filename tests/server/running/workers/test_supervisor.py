@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 from typing import Any, Iterable, List, Optional
 
 import pytest
@@ -113,6 +114,19 @@ def test_the_end() -> None:
     assert it.end() == 0
     assert it.sockets.events[-1] == "close"
     assert not it.loop.timers
+
+
+@pytest.mark.parametrize(
+    ("number", "connections", "grace"),
+    [(signal.SIGINT, 0, 0.0), (signal.SIGINT, 1, None), (signal.SIGTERM, 0, None)],
+)
+def test_there_is_no_grace_for_sigint_without_a_connection(
+    number: int, connections: int, grace: Optional[float]
+) -> None:
+    it = Subject().all_ready()
+    it.workers[1].count(connections, connections)
+    it.supervisor.stop(number)
+    assert [worker.told[-1] for worker in it.workers] == [("drain", grace, False)] * 2
 
 
 def test_a_second_signal_aborts_and_a_third_kills() -> None:

@@ -18,6 +18,8 @@ __all__ = ["ProcessSignals", "SignalControl"]
 
 # SIGBREAK is Windows' Ctrl-Break, the only one that reaches another process group there.
 _ENDING = ("SIGINT", "SIGTERM", "SIGBREAK")
+# Those that somebody types, and waits.
+_TYPED = ("SIGINT", "SIGBREAK")
 
 # Seconds within which one of these that comes again is the same one: timeout(1) sends it to the
 # process and to its group, and a terminal's Ctrl-C comes once more from a program in front of this
@@ -92,8 +94,9 @@ def _without_repetition(
 class SignalControl(Control):
     """The signals of the process, and its service manager.
 
-    SIGTERM and SIGINT drain; a second one aborts, with the exit status 128 + its number. SIGHUP
-    looks at the certificates. Windows has SIGINT and SIGBREAK only.
+    SIGTERM and SIGINT drain; a second one aborts, with the exit status 128 + its number. There is
+    no ``grace`` for SIGINT without a connection. SIGHUP looks at the certificates. Windows has
+    SIGINT and SIGBREAK only, which are alike.
     """
 
     def __init__(self, service_manager: ServiceManager, logger: Logger) -> None:
@@ -142,7 +145,8 @@ class SignalControl(Control):
             else:
                 self._has_ended = True
                 self._logger.info("%s: ending; another one aborts", name)
-                self._commands.drain()
+                is_idle = self._server is not None and not self._server.connections
+                self._commands.drain(0.0 if is_idle and name in _TYPED else None)
 
         return received
 

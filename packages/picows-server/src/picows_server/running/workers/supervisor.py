@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from typing import Callable, Dict, List, Optional
 
 from picows_server.logs import Logger
@@ -110,7 +111,10 @@ class Supervisor(SlotOwner):
     # What an operator asks for
 
     def stop(self, signal_number: int) -> None:
-        """Drain all workers and end; again: abort; once more: kill."""
+        """Drain all workers and end; again: abort; once more: kill.
+
+        There is no ``grace`` for SIGINT, which somebody types, if no worker has a connection.
+        """
         if self.is_ending:
             self._logger.warning("aborting")
             self._status = self._status or 128 + signal_number
@@ -120,8 +124,12 @@ class Supervisor(SlotOwner):
         self._logger.info("all workers drain; another signal aborts")
         self.is_ending = True
         self._rolling.cancel()
+        is_idle = not any(
+            worker.heartbeat.connections for slot in self.slots for worker in slot.workers
+        )
+        grace = 0.0 if is_idle and signal_number == signal.SIGINT else None
         for slot in self._remaining():
-            slot.end(leaves_waiting=self._sockets.are_kept)
+            slot.end(grace, leaves_waiting=self._sockets.are_kept)
         self._forget_gone()
 
     def replace_all(self) -> None:
