@@ -66,6 +66,7 @@ CODEC_ROOMS = (
     "http.fields",
     "http.upgrade_head",
     "http.set_cookie",
+    "http.reason_phrases",
     "http.upgrade",
     "deflate.negotiation",
     "deferred_response",

@@ -4,8 +4,6 @@
 The peer's head is kept as one bytes object; its headers become objects only if somebody asks.
 """
 
-from http import HTTPStatus
-
 cimport cython
 from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t
@@ -29,6 +27,7 @@ from picows_codec.http.head cimport ws_field, ws_next_field, ws_span_text, ws_ve
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from picows_codec.errors import WSInvalidOptionError, WSStateError
+from picows_codec.http.reason_phrases import reason_phrase
 from picows_codec.socket_address import pack_address, unpack_address
 
 __all__ = [
@@ -44,7 +43,6 @@ cdef enum:
 
 cdef bytes _HTTP_VERSION = b"HTTP/1.1"
 
-cdef dict _REASONS = {int(status): status.phrase for status in HTTPStatus}
 # RFC 9110, 15: responses that end with their head. Only a 205 has a Content-Length, of 0.
 cdef tuple _WITHOUT_BODY = (204, 205, 304)
 
@@ -404,7 +402,7 @@ cdef bytes ws_encode_subprotocol(object value):
 cdef WSUpgradeResponse _new_response(int status, object body, object extra_headers):
     cdef WSUpgradeResponse response = WSUpgradeResponse.__new__(WSUpgradeResponse)
     response.status = status
-    response.reason = _REASONS.get(status, "")
+    response.reason = reason_phrase(status)
     response.version = ws_version_text(11)
     response._headers = CIMultiDict()
     for name, value in ws_header_pairs(extra_headers, "extra_headers"):

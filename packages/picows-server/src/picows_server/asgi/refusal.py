@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from http import HTTPStatus
 from typing import Any, Iterable, List, Optional, Tuple
+
+from picows_codec.http.reason_phrases import reason_phrase
 
 __all__ = ["StreamedResponse", "checked_fields"]
 
@@ -47,10 +48,7 @@ class StreamedResponse:
         if not isinstance(status, int) or not 200 <= status < 600:  # less is not final
             raise RuntimeError(f"Invalid HTTP status code {status!r} in response.")
         self.status = int(status)
-        try:
-            self.reason = HTTPStatus(self.status).phrase
-        except ValueError:
-            self.reason = ""
+        self.reason = reason_phrase(self.status)
         fields = checked_fields(message.get("headers") or ())
         ours = _OURS | {b"content-length"} if self.status == 204 else _OURS  # RFC 9110, 8.6
         self._fields = [field for field in fields if field[0] not in ours]
