@@ -300,7 +300,7 @@ def raising(_: object) -> Any:
         ("GET", raising, 500),
         ("GET", lambda _: None, 404),
         ("HEAD", lambda _: None, 404),
-        ("CONNECT", WSListener, 405),
+        ("CONNECT", WSListener, 501),
     ],
 )
 @pytest.mark.parametrize("asks", [False, True])

@@ -66,7 +66,7 @@ HOSTILE: Sequence[Tuple[bytes, int]] = [
     (b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\n" + HOST + b"\r\n", 414),
     (b"GET / HTTP/1.1\r\n" + HOST + b"X: " + b"a" * 9000 + b"\r\n\r\n", 431),
     (b"GET / HTTP/1.1\r\n" + HOST + b"X: y\r\n" * 200 + b"\r\n", 431),
-    (b"CONNECT a:80 HTTP/1.1\r\n" + HOST + b"\r\n", 405),
+    (b"CONNECT a:80 HTTP/1.1\r\n" + HOST + b"\r\n", 501),
     (b"TRACE / HTTP/1.1\r\n" + HOST + b"Cookie: secret\r\n\r\n", 405),
     (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
     (b"DELETE /static/large HTTP/1.1\r\n" + HOST + b"\r\n", 405),

@@ -283,7 +283,8 @@ def test_server_is_no_proxy(feed: Feed) -> None:
     server = make_server(route_must_not_be_called)
     data = request_head(first_line="CONNECT a:80 HTTP/1.1")
     feed(server, data)
-    check_refusal(server, data, 405, WSInvalidMessageError)
+    check_refusal(server, data, 501, WSInvalidMessageError)
+    assert "Allow" not in server.response.headers
 
 
 def test_a_query_is_not_in_the_error(feed: Feed) -> None:

@@ -162,8 +162,10 @@ cdef class ServerHandshake(OpeningHandshake):
         if head.request_line.version != 11 and head.request_line.version != 10:
             return self._unfit(505, "HTTP/1.1 is wanted", self.request.version)
         if raw.startswith(b"CONNECT "):
-            # RFC 9110, 9.3.6: this is no proxy, and a 200 would promise a tunnel.
-            return self._unfit(405, "GET is wanted", "CONNECT")
+            # RFC 9110, 9.3.6: this is no proxy, and a 200 would promise a tunnel. Not 405, whose
+            # Allow would speak of a target that is not here.
+            self._set_refusal("CONNECT is not implemented (RFC 9110, 9.3.6)")
+            return WSInvalidMessageError(self._refusal, raw, status=501)
         # Content would be taken for frames.
         if head.has_content:
             name, value = _body_header(self.request.headers)
