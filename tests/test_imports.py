@@ -200,6 +200,7 @@ SERVER_ROOMS = (
     "certificates.reloading",
     "certificates.watching",
     "origins",
+    "response_date",
     "routing",
     "limits",
     "slices",

@@ -31,6 +31,7 @@ from tests.support.handshakes import (
     Headers,
     check_refusal,
     check_route_error,
+    make_client,
     make_server,
     read_answer,
     request_head,
@@ -82,6 +83,59 @@ def test_server_response() -> None:
         "Connection": "Upgrade",
         "Sec-WebSocket-Accept": ACCEPT,
     }
+
+
+@pytest.mark.parametrize("result", [None, WSUpgradeResponse.create_ok_response("body")])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_the_date_of_a_response(result: object, method: str) -> None:
+    server = ServerHandshake(lambda _: result, WSOptions(), date=lambda: b"today")
+    server.feed_data(request_head(first_line=f"{method} / HTTP/1.1"))
+    assert server.to_send.count(b"\r\nDate: today\r\n") == 1
+    assert server.to_send.endswith(b"\r\n\r\n") == (method == "HEAD") or method == "GET"
+
+
+def test_the_date_of_refusals() -> None:
+    for data in (b"nonsense\r\n\r\n", request_head(("Host", None))):
+        server = ServerHandshake(lambda _: None, WSOptions(), date=lambda: b"today")
+        server.feed_data(data)
+        assert b"\r\nDate: today\r\n" in server.to_send
+
+
+def test_a_date_of_the_route_is_sent_instead() -> None:
+    response = WSUpgradeResponse.create_ok_response(None, {"date": "mine"})
+    server = ServerHandshake(lambda _: response, WSOptions(), date=lambda: b"today")
+    server.feed_data(request_head())
+    assert b"date: mine\r\n" in server.to_send
+    assert b"today" not in server.to_send
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_response_of_another_server_is_passed_on_as_it_is(method: str) -> None:
+    first = ServerHandshake(
+        lambda _: WSUpgradeResponse.create_error_response(403), WSOptions(), date=lambda: b"earlier"
+    )
+    first.feed_data(request_head())
+    client, _ = make_client()
+    client.feed_data(first.to_send)
+    received = client.response
+    assert received.raw_header == first.to_send
+    second = ServerHandshake(lambda _: received, WSOptions(), date=lambda: b"today")
+    second.feed_data(request_head(first_line=f"{method} / HTTP/1.1"))
+    assert second.to_send == first.to_send
+
+
+@pytest.mark.parametrize("date", [None, lambda: None])
+def test_no_date(date: Any) -> None:
+    server = ServerHandshake(lambda _: None, WSOptions(), date=date)
+    server.feed_data(request_head())
+    assert b"Date" not in server.to_send
+
+
+def test_an_acceptance_asks_for_no_date() -> None:
+    server = ServerHandshake(lambda _: LISTENER, WSOptions(), date=route_must_not_be_called)
+    server.feed_data(request_head())
+    assert server.accepted
+    assert b"Date" not in server.to_send
 
 
 # Refused requests: (changes, status, type of the error, header, its value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any, Dict, List, Optional, Tuple
 
 import pytest
@@ -24,7 +25,7 @@ def body(data: bytes = b"", more_body: bool = False) -> Dict[str, Any]:
 
 
 async def response_to(front: str, messages: List[Dict[str, Any]], **options: Any) -> bytes:
-    """All bytes that a client gets from an application that sends these messages."""
+    """All bytes that a client gets from an application that sends these messages, but the Date."""
     events = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -44,7 +45,9 @@ async def response_to(front: str, messages: List[Dict[str, Any]], **options: Any
         data: bytes = await client.reader.read()
     assert recorder.errors == []
     assert any(line.endswith(f'"WebSocket /" {START["status"]}') for line in recorder.lines)
-    return data
+    date = re.search(rb"\r\ndate: \w+, \d+ \w+ \d+ [\d:]{8} GMT(?=\r\n)", data)
+    assert date is not None
+    return data.replace(date[0], b"", 1)
 
 
 @fronts
@@ -195,6 +198,18 @@ def test_statuses_without_a_body() -> None:
     assert response.start() == b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n"
     assert response.body({"body": b"ignored"}) == b""
     assert response.is_complete
+
+
+@pytest.mark.parametrize("name", [None, b"Date"])
+def test_the_date(name: Any) -> None:
+    headers = [] if name is None else [(name, b"mine")]
+    response = StreamedResponse({"status": 204, "headers": headers}, b"today")
+    date = b"today" if name is None else b"mine"
+    assert response.start().count(b"\r\ndate: ") == 1
+    assert (
+        b"\r\ndate: " + date + b"\r\n"
+        in StreamedResponse({"status": 204, "headers": headers}, b"today").start()
+    )
 
 
 def test_a_204_has_no_length() -> None:

@@ -146,6 +146,29 @@ async def test_default_headers_are_read_at_accept() -> None:
     await mock.end()
 
 
+@pytest.mark.parametrize("date", [[(b"Date", b"today")], []])
+@pytest.mark.parametrize("is_streamed", [False, True])
+async def test_refusals_have_the_date_of_uvicorn(date: Any, is_streamed: bool) -> None:
+    """It has none with ``--no-date-header``."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        if is_streamed:
+            await send({"type": "websocket.http.response.start", "status": 401, "headers": []})
+            await send({"type": "websocket.http.response.body", "body": b"no"})
+        else:
+            await send({"type": "websocket.close"})
+
+    mock = Mock(app)
+    mock.state.default_headers = date
+    mock.protocol.data_received(upgrade_request())
+    await mock.settle()
+    head = mock.transport.take().lower()
+    assert head.startswith(b"http/1.1 40")
+    assert head.count(b"\r\ndate: today\r\n") == len(date)
+    await mock.end()
+
+
 async def test_an_application_that_only_sends_learns_of_a_close() -> None:
     errors: List[Any] = []
     may_go_on = asyncio.Event()

@@ -191,6 +191,7 @@ async def test_others_are_refused(header: bytes, caplog: pytest.LogCaptureFixtur
                     403,
                     b"Connections come through a proxy.\n",
                 )
+                assert "date" in response.headers
             while server.connections:
                 await asyncio.sleep(0.001)
     (record,) = [each for each in caplog.records if "was refused" in each.getMessage()]

@@ -28,7 +28,8 @@ from picows_server.limits import LimitWatch
 from picows_server.logs import Logger, fields_of_failure
 from picows_server.origins import is_upgrade
 from picows_server.protocol import ProtocolOwner, ServerProtocol
-from picows_server.routing import Route, RouteResult
+from picows_server.response_date import response_date
+from picows_server.routing import FOR_SERVE, Route, RouteResult, is_handler_error
 from picows_server.slices import in_slices
 from picows_server.tls_deadline import TlsDeadline
 
@@ -143,7 +144,9 @@ class Connections(ProtocolOwner):
         protocol = ServerProtocol(
             self,
             self._options,
-            ServerHandshake(self._route, self._options, self._subprotocols, self._server),
+            ServerHandshake(
+                self._route, self._options, self._subprotocols, self._server, response_date
+            ),
             self._loop,
             self._logger,
             shared_reads=self._shared_reads,

@@ -7,6 +7,7 @@ from picows_codec.http.upgrade cimport WSUpgradeResponse
 cdef class ServerHandshake(OpeningHandshake):
     cdef tuple _subprotocols        # this server's, best first
     cdef object _server             # a weak reference for the request, or None
+    cdef object _date               # a function that returns the Date of a response, or None
 
     cdef object _check_request(self)
     cdef object _check_upgrade(self)

@@ -15,4 +15,5 @@ class ServerHandshake(OpeningHandshake):
         options: WSOptions,
         subprotocols: Sequence[str] = (),
         server: Callable[[], Any] | None = None,
+        date: Callable[[], bytes | None] | None = None,
     ) -> None: ...

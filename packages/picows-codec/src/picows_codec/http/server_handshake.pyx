@@ -92,15 +92,19 @@ cdef class ServerHandshake(OpeningHandshake):
 
     ``server``: a weak reference (:class:`weakref.ref`) to what ``request.server`` gives, or None.
 
+    ``date``: called for each response but 101, it returns the value of Date (RFC 9110, 6.6.1) as
+    bytes, or None. A route's own Date is sent instead.
+
     An exception of the route becomes ``error``, and the response is 500. See
     :func:`picows_codec.listener_factory.bind_route`. No response holds a byte of the request.
     """
 
-    def __init__(self, route, WSOptions options not None, subprotocols=(), server=None):
+    def __init__(self, route, WSOptions options not None, subprotocols=(), server=None, date=None):
         if not callable(route):
             raise TypeError(f"route must be callable, not {type(route).__name__}")
         self._subprotocols = tuple(subprotocols)
         self._server = server
+        self._date = date
         self._begin(True, route, options)
 
     cdef Py_ssize_t feed(self, const uint8_t* data, Py_ssize_t size) except -1:
@@ -331,11 +335,16 @@ cdef class ServerHandshake(OpeningHandshake):
         return self._accept(result, subprotocol)
 
     cdef int _respond(self, WSUpgradeResponse response, object error) except -1:
+        cdef bytes data = response.raw_header
+        if data is None:    # else it comes from another server, and is passed on as it is
+            data = ws_response_head(
+                response, -1, None if self._date is None else self._date())
         # RFC 9110, 9.3.2: the response to HEAD is that to GET without its content.
-        if (self._raw_header or getattr(error, "raw_header", None) or b"").startswith(b"HEAD "):
-            self._set_to_send(ws_response_head(response, -1))
-        else:
-            self._set_to_send(response.to_bytes())
+        if response.body and not (
+            self._raw_header or getattr(error, "raw_header", None) or b""
+        ).startswith(b"HEAD "):
+            data += response.body
+        self._set_to_send(data)
         self._set_response(response)
         return self._end(error)
 

@@ -55,8 +55,8 @@ cdef int ws_set_response_subprotocol(WSUpgradeResponse self, str subprotocol) ex
 cdef int ws_set_response_body(WSUpgradeResponse self, bytes body) except -1
 
 # The head of a response that a route made, with what the library adds to it. size: bytes of its
-# body; negative for that which it has.
-cdef bytes ws_response_head(WSUpgradeResponse self, Py_ssize_t size)
+# body; negative for that which it has. date: the value of Date, unless it has one; None: no Date.
+cdef bytes ws_response_head(WSUpgradeResponse self, Py_ssize_t size, bytes date)
 
 # The ASCII bytes of a subprotocol that a caller passes.
 cdef bytes ws_encode_subprotocol(object value)

@@ -318,7 +318,7 @@ cdef class WSUpgradeResponse:
         cdef bytes head
         if self.raw_header is not None:
             return self.raw_header + (self.body or b"")
-        head = ws_response_head(self, -1)
+        head = ws_response_head(self, -1, None)
         return head + self.body if self.body else head
 
     def __repr__(self):
@@ -344,15 +344,18 @@ def _restored_response(
     return response
 
 
-def encode_response_head(WSUpgradeResponse response not None, Py_ssize_t size):
+def encode_response_head(
+    WSUpgradeResponse response not None, Py_ssize_t size, bytes date=None
+):
     """The head of a response whose body, of ``size`` bytes, is sent apart from it.
 
-    Raises what :meth:`WSUpgradeResponse.to_bytes` raises.
+    ``date``: the value of Date, unless the response has one. Raises what
+    :meth:`WSUpgradeResponse.to_bytes` raises.
     """
-    return ws_response_head(response, size)
+    return ws_response_head(response, size, date)
 
 
-cdef bytes ws_response_head(WSUpgradeResponse self, Py_ssize_t size):
+cdef bytes ws_response_head(WSUpgradeResponse self, Py_ssize_t size, bytes date):
     cdef list parts
     if self.status == 101:
         raise WSStateError("a 101 response is complete only with the request that it answers")
@@ -361,6 +364,8 @@ cdef bytes ws_response_head(WSUpgradeResponse self, Py_ssize_t size):
     parts = [b"HTTP/1.1 %d %b\r\n" % (self.status, self.reason.encode("ascii"))]
     for name, value in self._headers.items():
         parts.append(ws_encode_field(name, value, "headers"))
+    if date is not None and "Date" not in self._headers:
+        parts.append(b"Date: %b\r\n" % date)
     if size and "Content-Type" not in self._headers:
         parts.append(b"Content-Type: text/plain; charset=utf-8\r\n")
     # RFC 9110, 8.6: a 204 must not have one, and that of a 304 would be the 200 response's.

@@ -26,6 +26,7 @@ from picows_codec.deferred_response import DeferredResponse, SentResponse
 from picows_server.asgi.refusal import StreamedResponse, checked_fields
 from picows_server.asgi.scope import client_text, path_text, websocket_scope
 from picows_server.logs import Logger, log_fields
+from picows_server.response_date import response_date
 
 __all__ = ["ASGIApplication", "ASGIConnection", "ASGIHost", "ClientDisconnected", "Event"]
 
@@ -76,6 +77,10 @@ class ASGIHost:
     def response_headers(self) -> Sequence[Tuple[bytes, bytes]]:
         """Headers of every response that accepts, as they are now."""
         return ()
+
+    def response_date(self) -> Optional[bytes]:
+        """The Date of every other response; None: they have none."""
+        return response_date()
 
     def start_application(self, connection: ASGIConnection) -> asyncio.Task[Any]:
         """Run ``connection.run()`` as a task."""
@@ -357,7 +362,7 @@ class ASGIConnection(EventListener):
             self._is_closed_by_us = True
             self._refuse(WSUpgradeResponse.create_error_response(403))
         elif kind == "websocket.http.response.start":
-            response = StreamedResponse(message)
+            response = StreamedResponse(message, self.host.response_date())
             self._response = response
             self._log_access(str(response.status))
             self._write(response.start())

@@ -40,16 +40,19 @@ class StreamedResponse:
     """The bytes of one response, in the order in which the application gives its parts.
 
     With a Content-Length the head leaves at once. Without one it waits for the first body: if that
-    is the only one its length is known, otherwise the body is chunked (RFC 9112, 7.1).
+    is the only one its length is known, otherwise the body is chunked (RFC 9112, 7.1). ``date`` is
+    sent unless the application has a Date.
     """
 
-    def __init__(self, message: Any) -> None:
+    def __init__(self, message: Any, date: Optional[bytes] = None) -> None:
         status = message["status"]
         if not isinstance(status, int) or not 200 <= status < 600:  # less is not final
             raise RuntimeError(f"Invalid HTTP status code {status!r} in response.")
         self.status = int(status)
         self.reason = reason_phrase(self.status)
         fields = checked_fields(message.get("headers") or ())
+        if date is not None and all(name != b"date" for name, _ in fields):
+            fields.append((b"date", date))
         ours = _OURS | {b"content-length"} if self.status == 204 else _OURS  # RFC 9110, 8.6
         self._fields = [field for field in fields if field[0] not in ours]
         self._length: Optional[int] = None

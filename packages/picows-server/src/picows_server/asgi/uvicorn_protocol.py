@@ -123,7 +123,7 @@ class UvicornProtocol(ASGIHost, WSEndpoint, asyncio.BufferedProtocol):
         )
         super().__init__(
             options,
-            ServerHandshake(self._route, options),
+            ServerHandshake(self._route, options, (), None, self.response_date),
             self.loop,
             self.logger,
             shared_reads=has_readers(self.loop),
@@ -198,6 +198,13 @@ class UvicornProtocol(ASGIHost, WSEndpoint, asyncio.BufferedProtocol):
         """Headers of uvicorn, such as Date and Server; another list every second."""
         headers: List[Tuple[bytes, bytes]] = self.server_state.default_headers
         return headers
+
+    def response_date(self) -> Optional[bytes]:
+        """The Date of uvicorn, which has none with ``--no-date-header``."""
+        for name, value in self.response_headers():
+            if name.lower() == b"date":
+                return value
+        return None
 
     def start_application(self, connection: ASGIConnection) -> asyncio.Task[Any]:
         """Run the application as one of uvicorn's tasks."""

@@ -9,6 +9,7 @@ from picows_codec import WSUpgradeRequest, WSUpgradeResponse
 from picows_codec.deferred_response import DeferredResponse, SentResponse
 from picows_codec.http.upgrade import encode_response_head
 from picows_server.logs import Logger, resolve_logger
+from picows_server.response_date import response_date
 
 __all__ = ["PIECE", "FileDownload", "FileResponse", "logger_of"]
 
@@ -47,7 +48,7 @@ class FileDownload(DeferredResponse):
         logger: Logger,
     ) -> None:
         super().__init__()
-        self._head = encode_response_head(response, size)
+        self._head = encode_response_head(response, size, response_date())
         self._file = file
         self._left = 0 if is_head else size
         self._logger = logger

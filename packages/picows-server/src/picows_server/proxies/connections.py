@@ -9,11 +9,13 @@ import socket
 from typing import Any, Dict, Optional
 
 from picows_codec import WSUpgradeResponse
+from picows_codec.http.upgrade import encode_response_head
 from picows_codec.socket_address import SocketAddress, format_address
 from picows_server.connections import Connections
 from picows_server.logs import fields_of_failure
 from picows_server.proxies.header import ProxyHeader, ProxyHeaderError
 from picows_server.proxies.networks import TrustedNetworks
+from picows_server.response_date import response_date
 from picows_server.tls_deadline import TlsDeadline
 
 __all__ = ["ProxiedConnections"]
@@ -95,9 +97,11 @@ class ProxiedConnections(Connections):
         deadline = self._deadline_of_task()
         if deadline is not None:
             deadline.stop()  # it is refused already, and leaves within _LINGER
-        response = WSUpgradeResponse.create_error_response(status, text).to_bytes()
+        body = text.encode("ascii")
+        response = WSUpgradeResponse.create_error_response(status, body)
+        data = encode_response_head(response, len(body), response_date()) + body
         with contextlib.suppress(OSError, asyncio.TimeoutError):
-            sock.send(response)  # an empty buffer takes it at once
+            sock.send(data)  # an empty buffer takes it at once
             sock.shutdown(socket.SHUT_WR)
             await asyncio.wait_for(self._discard_rest(sock), _LINGER)
         return status
