@@ -99,6 +99,27 @@ def test_a_refused_request_names_the_peer() -> None:
     assert connection.log.lines[0].startswith("info: [::1]:80: the opening handshake failed: ")
 
 
+@pytest.mark.parametrize(
+    ("request_line", "header", "text"),
+    [
+        (
+            "POST /",
+            "Content-Length: 3",
+            "'POST' without an upgrade failed: a request without a body",
+        ),
+        ("GET /", "Accept: */*", "'GET' without an upgrade failed: invalid upgrade header"),
+        ("CONNECT a:80", "Accept: */*", "'CONNECT' without an upgrade failed: CONNECT is not"),
+        ("POST /", "Upgrade: websocket", "the opening handshake failed: GET is wanted"),
+    ],
+)
+def test_a_refused_request_is_called_what_it_was(request_line: str, header: str, text: str) -> None:
+    connection = Connection("server", open=False)
+    connection.start()
+    connection.feed(f"{request_line} HTTP/1.1\r\nHost: a\r\n{header}\r\n\r\n".encode())
+    (line,) = connection.log.lines
+    assert line.startswith(f"info: [::1]:80: {text}")
+
+
 # Which callback raised
 
 

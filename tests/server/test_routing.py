@@ -7,12 +7,15 @@ from typing import Any, List, Optional
 
 import pytest
 
+from multidict import CIMultiDict
 from picows_server import WSListener
 from picows_server.routing import make_route, target_path
 
 
 def request_for(path: str) -> Any:
-    return SimpleNamespace(path=path, remote_address=("127.0.0.1", 1))
+    return SimpleNamespace(
+        path=path, method="GET", headers=CIMultiDict(), remote_address=("127.0.0.1", 1)
+    )
 
 
 def test_class_as_factory() -> None:

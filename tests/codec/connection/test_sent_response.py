@@ -335,7 +335,7 @@ def test_the_address_of_a_proxys_client_while_its_response_is_made(is_slow: bool
     else:
         connection.feed_eof()
     (line,) = connection.log.lines
-    assert "203.0.113.9:80: the opening handshake failed" in line
+    assert "203.0.113.9:80: 'GET' without an upgrade failed" in line
 
 
 def test_of_a_coroutine_whose_peer_has_left() -> None:

@@ -57,7 +57,7 @@ async def test_the_log_names_the_client(caplog: pytest.LogCaptureFixture) -> Non
             headers = [("X-Forwarded-For", "203.0.113.9")]
             assert (await ask(sockname(server), "/b", headers=headers)).status == 404
             assert (await ask(sockname(server), "/a", headers=headers)).status == 426
-    assert caplog.text.count("203.0.113.9:0: the opening handshake failed: ") == 2
+    assert caplog.text.count("203.0.113.9:0: 'GET' without an upgrade failed: ") == 2
 
 
 @pytest.mark.parametrize("name", ["Forwarded", "X-Forwarded-For"])

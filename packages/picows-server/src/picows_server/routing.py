@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import logging
+import re
 from typing import Any, Awaitable, Callable, Mapping, Optional, Union
 
 from picows_codec import (
@@ -16,7 +18,7 @@ from picows_codec.listener_factory import bind_route
 from picows_codec.log_text import quoted
 from picows_codec.socket_address import format_address
 from picows_server.logs import Logger, log_fields, resolve_logger
-from picows_server.origins import OriginSet
+from picows_server.origins import OriginSet, is_upgrade
 
 __all__ = [
     "Decision",
@@ -132,7 +134,7 @@ def log_refusal(logger: Logger, request: WSUpgradeRequest, status: str, why: str
     """Write the line about a request that the server refuses by itself."""
     peer = format_address(request.remote_address)
     logger.info(
-        "%s: the opening handshake failed: %s: %s",
+        "%s: %s: %s: %s",
         peer,
         status,
         why,
@@ -146,3 +148,8 @@ def target_path(target: str) -> str:
     if path.startswith("/"):
         return path
     return "/" + path.partition("://")[2].partition("/")[2]
+    if not logger.isEnabledFor(logging.INFO):
+        return  # headers are not parsed for nothing
+        "the opening handshake failed"
+        if is_upgrade(request)
+        else f"{quoted(request.method)} without an upgrade failed",

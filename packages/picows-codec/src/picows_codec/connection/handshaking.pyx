@@ -14,6 +14,7 @@ from picows_codec.connection.state cimport CLOSED, CONNECTING, HANDSHAKE_FAILED,
 from picows_codec.connection.writer cimport begin_read, end_read, expect_more
 from picows_codec.connection.record cimport record_heard, record_outcome
 from picows_codec.deadlines cimport SECOND_LOOK, time_left
+from picows_codec.http.handshake cimport ws_bounded
 from picows_codec.http.upgrade cimport ws_remote_address
 from picows_codec.listener cimport WSListener
 from picows_codec.totals cimport count_opened, count_slow_consumer
@@ -50,6 +51,18 @@ cdef int _settle(Handshaking self, object task) except -1:
     if held and self._state & READS:
         self._received_behind_request(held)
     return 0
+
+
+cdef bint _was_opening_handshake(Handshaking self) except -1:
+    """Whether it was one: a request that could be read, and asks for no upgrade, was none."""
+    cdef OpeningHandshake handshake = self._handshake
+    return self._is_client or handshake.request is None or handshake.asks_for_upgrade()
+
+
+cdef str _what_failed(Handshaking self):
+    if _was_opening_handshake(self):
+        return "the opening handshake failed"
+    return f"{ws_bounded(self._handshake.request.method)} without an upgrade failed"
 
 
 cdef class Handshaking(Closing):
@@ -342,13 +355,13 @@ cdef class Handshaking(Closing):
         elif isinstance(error, WSHandshakeError) and not self._handshake.factory_failed:
             log = self._logger.debug if is_told else self._logger.info
             log(
-                "%s: the response was cut off: %s" if was_sent_in_parts
-                else "%s: the opening handshake failed: %s",
-                self._peer(), error, extra=self._log_fields())
+                "%s: %s: %s", self._peer(),
+                "the response was cut off" if was_sent_in_parts else _what_failed(self), error,
+                extra=self._log_fields())
         elif isinstance(error, WSHandshakeError) and error.__traceback__ is None:
             # Nothing was raised: the task was too slow, or was cancelled.
             self._logger.error(
-                "%s: the opening handshake failed: %s", self._peer(), error,
+                "%s: %s: %s", self._peer(), _what_failed(self), error,
                 extra=self._log_fields())
         else:
             self._logger.error(
@@ -372,9 +385,7 @@ cdef class Handshaking(Closing):
         return 0
 
     cdef int _count_refusal(self, object response) except -1:
-        """By the status of the response, or None. The request alone decides what is counted: an
-        opening handshake that was refused, unless it could be read and asks for no upgrade.
-        """
+        """By the status of the response, or None. The request alone decides what is counted."""
         cdef OpeningHandshake handshake = self._handshake
         if self._is_client:
             return 0
@@ -382,8 +393,7 @@ cdef class Handshaking(Closing):
             record_outcome(self._record, handshake.request, response)
         if response is None:
             return self._totals.count_closed(WSDisconnectKind.HANDSHAKE_FAILURE)
-        return self._totals.count_response(
-            response.status, handshake.request is None or handshake.asks_for_upgrade())
+        return self._totals.count_response(response.status, _was_opening_handshake(self))
 
     # The ways in which it ends otherwise
 
