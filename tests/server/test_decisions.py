@@ -14,6 +14,7 @@ from picows_server import (
     ws_create_server,
 )
 from tests.support.certificates import Certificates
+from tests.support.leaks import eventually
 from tests.support.loops import other_tasks
 from tests.support.rawclient import RawClient, upgrade_request
 from tests.support.servers import (
@@ -101,6 +102,27 @@ async def test_much_that_comes_early_over_tls(backend: str, certificates: Certif
                 assert (await client.read_response()).status == 101
                 for _ in range(count):
                     assert (await client.read_frame()).payload == b"x" * 100
+
+
+async def reads(connection: Any) -> None:
+    async for _ in connection:
+        pass
+
+
+async def writes(connection: Any) -> None:
+    await connection.send("hello")
+
+
+@pytest.mark.parametrize("handler", [reads, writes])
+async def test_a_handler_of_serve(handler: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing tells that it is one before it runs; the log says what to write."""
+    async with ws_create_server(ANY_PORT, handler) as server:
+        async with await RawClient.connect(sockname(server)) as client:
+            client.writer.write(upgrade_request())
+            assert (await client.read_response()).status == 500
+        await eventually(lambda: len(caplog.messages) == 2)
+    assert caplog.messages[0].endswith("the listener factory failed")
+    assert "it is a handler: write serve(handler, url)" in caplog.messages[1]
 
 
 @plain_backends

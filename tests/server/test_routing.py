@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, List, Optional
 
 import pytest
-
 from multidict import CIMultiDict
-from picows_server import WSListener
+
+from picows_server import WSConnection, WSListener
 from picows_server.routing import make_route, target_path
 
 
@@ -68,6 +69,21 @@ def test_coroutine_function() -> None:
     with pytest.raises(StopIteration) as ended:
         route(request_for("/chat")).send(None)
     assert ended.value.value is listener
+
+
+async def handler(connection: WSConnection) -> None:
+    """What ``serve`` wants."""
+
+
+class Handlers:
+    async def handle(self, connection: WSConnection) -> None:
+        """The same as a method."""
+
+
+@pytest.mark.parametrize("factory", [handler, Handlers().handle, partial(handler)])
+def test_a_handler_of_serve(factory: Any) -> None:
+    with pytest.raises(TypeError, match=r"takes a WSConnection, so it is a handler: write serve\("):
+        make_route(factory, None)
 
 
 @pytest.mark.parametrize(

@@ -301,6 +301,11 @@ class Connections(ProtocolOwner):
         self._released()
 
     def _look_at_limits(self) -> None:
+        if not task.cancelled() and is_handler_error(task.exception()):
+            # Behind the traceback
+            self._loop.call_soon(
+                self._logger.error, "the listener factory failed because %s", FOR_SERVE
+            )
         if self._refuses_when_full:
             self._connections_watch.look(len(self._connected) - len(self._upgrading))
         else:

@@ -21,12 +21,14 @@ from picows_server.logs import Logger, log_fields, resolve_logger
 from picows_server.origins import OriginSet, is_upgrade
 
 __all__ = [
+    "FOR_SERVE",
     "Decision",
     "ListenerFactory",
     "MountedHandler",
     "Route",
     "RouteResult",
     "Routing",
+    "is_handler_error",
     "log_refusal",
     "make_route",
     "takes_scope",
@@ -41,6 +43,18 @@ Route = Callable[[WSUpgradeRequest], RouteResult]
 ListenerFactory = Union[Callable[[], RouteResult], Route]
 # One factory for all requests, or one for each path.
 Routing = Union[ListenerFactory, Mapping[str, ListenerFactory]]
+
+#: What to do with a coroutine function that takes a connection.
+FOR_SERVE = (
+    "it is a handler: write serve(handler, url), run(url, handler=...) or --handler instead of"
+    " passing it as the listener factory, which gets the request"
+)
+
+# What Python says of a request that is used like a connection, before there is one.
+_HANDLER_ERROR = re.compile(
+    "'async for' requires .*WSUpgradeRequest"
+    "|WSUpgradeRequest' object has no attribute '(recv|send|ping|close|transport)"
+)
 
 
 class MountedHandler:
@@ -82,6 +96,8 @@ def make_route(
             "listener_factory must make a new listener for each connection, and"
             f" {listener_factory!r} is a single one: pass its class, or a callable that returns one"
         )
+    if _takes_connection(listener_factory):
+        raise TypeError(f"{listener_factory!r} takes a WSConnection, so {FOR_SERVE}")
     route = _bound(listener_factory)
     if path is None and origins is None:
         return route
@@ -118,6 +134,23 @@ def _bound(listener_factory: ListenerFactory) -> Route:
     return route
 
 
+def _takes_connection(function: Any) -> bool:
+    """Whether a coroutine function says of itself that it is a handler of :func:`serve`."""
+    if not inspect.iscoroutinefunction(function):
+        return False
+    annotations = [each.annotation for each in inspect.signature(function).parameters.values()]
+    names = [getattr(each, "__name__", str(each)) for each in annotations]
+    return any(name.rpartition(".")[2] == "WSConnection" for name in names)
+
+
+def is_handler_error(error: Optional[BaseException]) -> bool:
+    """Whether a listener factory has failed because it is a handler of :func:`serve`."""
+    return (
+        isinstance(error, (AttributeError, TypeError))
+        and _HANDLER_ERROR.search(str(error)) is not None
+    )
+
+
 def takes_scope(function: Any) -> bool:
     """Whether a function needs three arguments, as an ASGI application does."""
     if not callable(function):
@@ -132,10 +165,15 @@ def takes_scope(function: Any) -> bool:
 
 def log_refusal(logger: Logger, request: WSUpgradeRequest, status: str, why: str) -> None:
     """Write the line about a request that the server refuses by itself."""
+    if not logger.isEnabledFor(logging.INFO):
+        return  # headers are not parsed for nothing
     peer = format_address(request.remote_address)
     logger.info(
         "%s: %s: %s: %s",
         peer,
+        "the opening handshake failed"
+        if is_upgrade(request)
+        else f"{quoted(request.method)} without an upgrade failed",
         status,
         why,
         extra=log_fields(peer, target_path(request.path)),
@@ -148,8 +186,3 @@ def target_path(target: str) -> str:
     if path.startswith("/"):
         return path
     return "/" + path.partition("://")[2].partition("/")[2]
-    if not logger.isEnabledFor(logging.INFO):
-        return  # headers are not parsed for nothing
-        "the opening handshake failed"
-        if is_upgrade(request)
-        else f"{quoted(request.method)} without an upgrade failed",
