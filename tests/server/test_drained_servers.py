@@ -173,7 +173,7 @@ async def test_a_drain_that_begins_in_a_callback_has_the_close_timeout(callback:
     class Ending(Echo):
         def end(self, transport: WSTransport, *_: object) -> None:
             transport.send(1, b"last words")
-            server.start_draining(DrainPlan(0, 0, LONG))
+            server._start_draining(DrainPlan(0, 0, LONG))
 
     setattr(Ending, callback, Ending.end)
     server = await ws_create_server(ANY_PORT, Ending, close_timeout=0.1)
@@ -247,7 +247,7 @@ async def test_what_waits_in_the_queue_is_left_to_others() -> None:
     shared = socket.socket(fileno=socket.dup(server._listening.sockets[0].fileno()))
     with shared, socket.create_connection(sockname(server)) as client:
         stopped: List[bool] = []
-        server.start_draining(
+        server._start_draining(
             DrainPlan(0, 0, 60),
             leaves_waiting=True,
             stopped_accepting=lambda: stopped.append(server.is_serving()),
@@ -450,7 +450,7 @@ async def test_end_now() -> None:
 
     server = await serve(handler, ANY_PORT, close_timeout=None)
     async with await RawClient.open(sockname(server)) as client:
-        server.end_now(1012, "now")
+        server._end_now(1012, "now")
         await server.wait_closed()
         assert (await client.read_frame()).payload == b"\x03\xf4now"
         assert await client.read_to_end() == b""

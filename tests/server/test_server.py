@@ -11,6 +11,7 @@ from typing import Any, List, Tuple
 import pytest
 
 from picows_server import (
+    WSServer,
     WSStateError,
     WSUpgradeRequest,
     WSUpgradeResponse,
@@ -63,15 +64,26 @@ async def test_a_serving_server() -> None:
 async def test_descriptors(backend: str) -> None:
     async with serving(backend=backend) as server:
         (listening,) = server.sockets
-        assert server.descriptors() == [listening.fileno()]
+        assert server._descriptors() == [listening.fileno()]
         async with await RawClient.open(sockname(server)) as client:
-            first, second = server.descriptors()
+            first, second = server._descriptors()
             assert first == listening.fileno()
             with socket.socket(fileno=os.dup(second)) as copy:
                 assert copy.getpeername() == client.writer.get_extra_info("sockname")
         await eventually(lambda: server.connections == 0)
-        assert server.descriptors() == [listening.fileno()]
-    assert server.descriptors() == []
+        assert server._descriptors() == [listening.fileno()]
+    assert server._descriptors() == []
+
+
+def test_what_is_public() -> None:
+    """Whatever else the package does with a server is not for users."""
+    names = {name for name in dir(WSServer) if not name.startswith("_")}
+    assert names == {
+        *("abort_clients", "backend", "close", "close_clients", "connections", "drain"),
+        *("get_loop", "is_draining", "is_serving", "logger", "open_connections"),
+        *("pending_handshakes", "places", "serve_forever", "sockets", "start_serving", "stats"),
+        *("url", "urls", "wait_closed"),
+    } | {name for name in dir(asyncio.AbstractServer) if not name.startswith("_")}
 
 
 async def test_a_closed_server() -> None:
@@ -105,7 +117,7 @@ async def test_urls_of_several_sockets() -> None:
 
 async def test_places_with_another_scheme() -> None:
     async with serving(start_serving=False) as server:
-        server.show_scheme("http")
+        server._show_scheme("http")
         assert server.places == (f"http://127.0.0.1:{sockname(server)[1]}",)
         assert server.url.startswith("ws://")
 

@@ -137,7 +137,7 @@ class WSServer(asyncio.AbstractServer):
         """
         return self._places
 
-    def show_scheme(self, scheme: str) -> None:
+    def _show_scheme(self, scheme: str) -> None:
         """Write :attr:`places` with this scheme, for a server that opens no connection."""
         self._places = self._listening.places(replace(self._url, scheme=scheme))
 
@@ -148,7 +148,7 @@ class WSServer(asyncio.AbstractServer):
             return ()
         return tuple(TransportSocket(sock) for sock in self._listening.sockets)
 
-    def descriptors(self) -> List[int]:
+    def _descriptors(self) -> List[int]:
         """The numbers of the sockets, both those that listen and those of connections."""
         listening = (sock.fileno() for sock in self._listening.sockets)
         return [*(each for each in listening if each >= 0), *self._connections.descriptors()]
@@ -338,10 +338,10 @@ class WSServer(asyncio.AbstractServer):
         """
         from picows_server.draining import DrainPlan  # noqa: PLC0415 - in memory already
 
-        self.start_draining(DrainPlan(grace, spread, timeout, code, reason))
+        self._start_draining(DrainPlan(grace, spread, timeout, code, reason))
         await self.wait_closed()
 
-    def start_draining(
+    def _start_draining(
         self,
         plan: DrainPlan,
         *,
@@ -411,7 +411,7 @@ class WSServer(asyncio.AbstractServer):
         """Drop every connection without a closing handshake."""
         self._connections.abort_all()
 
-    def end_now(self, code: int, reason: Optional[str] = None) -> None:
+    def _end_now(self, code: int, reason: Optional[str] = None) -> None:
         """Close, with a CLOSE whose answer nobody waits for, and cancel the tasks."""
         self.close(close_clients=False)
         self.close_clients(code, reason)
@@ -422,7 +422,7 @@ class WSServer(asyncio.AbstractServer):
         if self._handlers is not None:
             self._handlers.cancel()
 
-    def use_handlers(self, handlers: Handlers) -> None:
+    def _use_handlers(self, handlers: Handlers) -> None:
         """Wait for the tasks of ``serve`` when the server is closed, and cancel the late ones."""
         self._handlers = handlers
         handlers.notify(self._connection_released)

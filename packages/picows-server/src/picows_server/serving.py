@@ -182,7 +182,7 @@ async def serve(
             **options,
         )
     # No connection is accepted before the loop runs again.
-    server.use_handlers(handlers)
+    server._use_handlers(handlers)  # noqa: SLF001
     return server
 
 

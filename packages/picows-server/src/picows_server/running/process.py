@@ -133,7 +133,7 @@ class _Process:
     def _descriptors(self) -> List[int]:
         """Those that belong to this process alone."""
         if self._server is not None:
-            return self._server.descriptors()
+            return self._server._descriptors()  # noqa: SLF001
         return [sock.fileno() for sock in self._sockets or () if sock.fileno() >= 0]
 
     async def _serve(self, settings: RunSettings, options: Dict[str, Any]) -> None:
@@ -161,7 +161,7 @@ class _Process:
             self._phase = "ending"
             if self._certificates is not None:
                 self._certificates.close()
-            server.end_now(settings.drain.code, settings.drain.reason)
+            server._end_now(settings.drain.code, settings.drain.reason)  # noqa: SLF001
             if self._waits_for_tasks:
                 await server.wait_closed()
 
@@ -197,7 +197,7 @@ class _Process:
             if grace is not None:
                 plan = replace(plan, grace=grace)
             self._control.draining()
-            self._server.start_draining(
+            self._server._start_draining(  # noqa: SLF001
                 plan,
                 leaves_waiting=self._leaves_waiting if leaves_waiting is None else leaves_waiting,
                 stopped_accepting=self._control.stopped_accepting,
@@ -213,7 +213,7 @@ class _Process:
         self._is_aborted = True
         self._logger.warning("aborting %d connections", self._server.connections)
         plan = self._settings.drain
-        self._server.end_now(plan.code, plan.reason)
+        self._server._end_now(plan.code, plan.reason)  # noqa: SLF001
 
     def reload_certificates(self) -> None:
         if self._certificates is None:

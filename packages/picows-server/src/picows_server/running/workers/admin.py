@@ -45,7 +45,7 @@ async def open_admin(url: str, supervisor: Supervisor, logger: Logger) -> WSServ
         max_connections=64,
         start_serving=False,
     )
-    server.show_scheme("http")
+    server._show_scheme("http")  # noqa: SLF001
     server.ready_checks["workers"] = lambda: supervisor.has_ready_worker
     await server.start_serving()
     return server
