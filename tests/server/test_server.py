@@ -75,6 +75,26 @@ async def test_descriptors(backend: str) -> None:
     assert server._descriptors() == []
 
 
+@tls_backends
+async def test_descriptors_of_tls_handshakes(backend: str, certificates: Certificates) -> None:
+    context = certificates.server_context()
+    async with serving(url="wss://127.0.0.1:0", ssl_context=context, backend=backend) as server:
+        (listening,) = server.sockets
+        with socket.create_connection(sockname(server)) as client:
+            await eventually(lambda: server.pending_handshakes == 1)
+            _, begun = server._descriptors()
+            with socket.socket(fileno=os.dup(begun)) as copy:
+                assert copy.getpeername() == client.getsockname()
+        await eventually(lambda: server.connections == 0)
+        async with await RawClient.open(
+            sockname(server), context=certificates.client_context()
+        ) as another:
+            await echo(another)
+            assert len(server._descriptors()) == 2
+        await eventually(lambda: server.connections == 0)
+        assert server._descriptors() == [listening.fileno()]
+
+
 def test_what_is_public() -> None:
     """Whatever else the package does with a server is not for users."""
     names = {name for name in dir(WSServer) if not name.startswith("_")}

@@ -202,6 +202,16 @@ async def test_others_are_refused(header: bytes, caplog: pytest.LogCaptureFixtur
     assert 0 <= vars(record)["seconds"] < 60
 
 
+async def test_descriptors_before_the_header() -> None:
+    async with serving(Echo, **TRUSTED) as server:
+        (listening,) = server.sockets
+        with socket.create_connection(sockname(server)):
+            await eventually(lambda: server.pending_handshakes == 1)
+            assert len(server._descriptors()) == 2
+        await eventually(lambda: server.connections == 0)
+        assert server._descriptors() == [listening.fileno()]
+
+
 async def test_the_time_is_up_while_a_refused_peer_stays(caplog: pytest.LogCaptureFixture) -> None:
     """What was refused in time stays refused, however long its peer takes to leave."""
     caplog.set_level(logging.INFO, "picows.server")

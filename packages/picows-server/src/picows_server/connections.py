@@ -92,6 +92,8 @@ class Connections(ProtocolOwner):
         # second from connection_made to connection_lost.
         self._connecting: Dict[ServerProtocol, TlsDeadline] = {}
         self._connected: Set[ServerProtocol] = set()
+        # The sockets of those that have no transport yet.
+        self._arriving_sockets: Set[socket.socket] = set()
         # Those that decide about requests. A task may outlive its connection, to clean up.
         self._tasks: Set[asyncio.Task[Any]] = set()
         # The connections of the second that have not been open. A refused one counts until it has
@@ -166,6 +168,7 @@ class Connections(ProtocolOwner):
             task = self._loop.create_task(connecting)
             deadline = TlsDeadline(self._loop, task, self._options.websocket_handshake_timeout)
             self._connecting[protocol] = deadline
+            self._arriving_sockets.add(sock)
             done = functools.partial(self._connecting_done, protocol, sock, peer, began, deadline)
             task.add_done_callback(done)
         self._look_at_limits()
@@ -223,14 +226,14 @@ class Connections(ProtocolOwner):
         return [*self._connecting, *self._connected]
 
     def descriptors(self) -> List[int]:
-        """The numbers of their sockets, but for those whose TLS handshake is not finished."""
-        found = []
+        """The numbers of their sockets."""
+        found = {sock.fileno() for sock in self._arriving_sockets}
         for protocol in self._connected:
             below = None if protocol.transport is None else protocol.transport.underlying_transport
             sock = None if below is None else below.get_extra_info("socket")
-            if sock is not None and sock.fileno() >= 0:
-                found.append(sock.fileno())
-        return found
+            if sock is not None:
+                found.add(sock.fileno())
+        return [number for number in found if number >= 0]
 
     def half_open(self) -> Set[ServerProtocol]:
         """Those that may not have finished their opening handshake."""
@@ -298,14 +301,14 @@ class Connections(ProtocolOwner):
 
     def _task_ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        self._released()
-
-    def _look_at_limits(self) -> None:
         if not task.cancelled() and is_handler_error(task.exception()):
             # Behind the traceback
             self._loop.call_soon(
                 self._logger.error, "the listener factory failed because %s", FOR_SERVE
             )
+        self._released()
+
+    def _look_at_limits(self) -> None:
         if self._refuses_when_full:
             self._connections_watch.look(len(self._connected) - len(self._upgrading))
         else:
@@ -349,6 +352,7 @@ class Connections(ProtocolOwner):
             self._log_failure(peer, error, began)
         elif not task.cancelled():
             self._connecting.pop(protocol, None)
+            self._arriving_sockets.discard(sock)
             return
         if protocol.transport is not None:
             # The cancellation may have come after the end of the handshake, before its task's end.
@@ -361,6 +365,7 @@ class Connections(ProtocolOwner):
         if iterations and sock.fileno() >= 0:
             self._loop.call_soon(self._discard, protocol, sock, iterations - 1)
             return
+        self._arriving_sockets.discard(sock)
         sock.close()
         protocol.give_up()
         self._connecting.pop(protocol, None)

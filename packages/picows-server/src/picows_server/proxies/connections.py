@@ -57,6 +57,7 @@ class ProxiedConnections(Connections):
         task = self._loop.create_task(self._read_header(sock, peer))
         deadline = TlsDeadline(self._loop, task, self._options.websocket_handshake_timeout)
         self._arriving[task] = deadline
+        self._arriving_sockets.add(sock)
         done = functools.partial(self._header_done, sock, peer, self._loop.time())
         task.add_done_callback(done)
         self._look_at_limits()
@@ -119,6 +120,7 @@ class ProxiedConnections(Connections):
         self, sock: socket.socket, peer: object, began: float, task: asyncio.Task[SocketAddress]
     ) -> None:
         deadline = self._arriving.pop(task)
+        self._arriving_sockets.discard(sock)
         error = None if task.cancelled() else task.exception()
         if deadline is not None:
             deadline.stop()
