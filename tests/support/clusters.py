@@ -79,6 +79,11 @@ class Cluster:
         self._wait(lambda: all(each in self._info(x) for each in ok for x in self.servers))
         return self
 
+    def restart(self, server: Engine) -> None:
+        """Start a server that has ended, and wait until it takes writes."""
+        server.start()
+        self._wait(lambda: b"cluster_state:ok" in self._info(server))
+
     def stop(self) -> None:
         for server in self.servers:
             server.kill()

@@ -13,10 +13,17 @@ from tests.support.receivers import Remembering
 ME, OTHER = bytes(PRODUCER_SIZE), b"o" * PRODUCER_SIZE
 
 
-def made(history: Optional[HistoryRule] = None) -> Tuple[Delivery, Feed, Remembering, List[Feed]]:
+def made(
+    history: Optional[HistoryRule] = None, last: Optional[int] = None
+) -> Tuple[Delivery, Feed, Remembering, List[Feed]]:
+    """Return what has one topic.
+
+    :param last: its offset when it was subscribed to; None: not known yet.
+    """
     receiver, fetched = Remembering(), []  # type: Remembering, List[Feed]
     delivery = Delivery(receiver, ME, EngineCounts(), fetched.append)
     feed = delivery.feeds["a"] = Feed("a", history)
+    feed.last = None if last is None else Position(last, "e")
     return delivery, feed, receiver, fetched
 
 
@@ -63,7 +70,7 @@ def test_not_ours() -> None:
 
 
 def test_hole_is_filled_before_what_follows() -> None:
-    delivery, feed, receiver, fetched = made(HistoryRule(5))
+    delivery, feed, receiver, fetched = made(HistoryRule(5), 2)
     delivery.arrived(feed, positioned(3, 4))
     delivery.arrived(feed, positioned(4))
     delivery.arrived(feed, positioned(7))
@@ -77,8 +84,29 @@ def test_hole_is_filled_before_what_follows() -> None:
     assert delivery._counts.duplicates == 2
 
 
+def test_what_comes_too_early_is_left_to_the_history() -> None:
+    """A topic was unsubscribed from and subscribed to again, and messages were on their way."""
+    delivery, feed, receiver, fetched = made(HistoryRule(5))
+    delivery.arrived(feed, positioned(3))
+    delivery.refill(feed)
+    assert not receiver.publications + fetched
+    feed.last = Position(2, "e")
+    delivery.arrived(feed, positioned(4))
+    assert fetched == [feed]
+
+
+def test_history_that_only_others_keep() -> None:
+    """Nothing can be fetched; a hole is told, and the topic goes on."""
+    delivery, feed, receiver, fetched = made()
+    for data in (positioned(3, 4), positioned(4), positioned(6), positioned(1, epoch=b"f")):
+        delivery.arrived(feed, data)
+    assert receiver.payloads() == [b"3", b"4", b"6", b"1"]
+    assert [topics for topics, _ in receiver.gaps] == [["a"], ["a"]]
+    assert not fetched
+
+
 def test_what_cannot_be_filled_is_told() -> None:
-    delivery, feed, receiver, _ = made(HistoryRule(5))
+    delivery, feed, receiver, _ = made(HistoryRule(5), 2)
     delivery.arrived(feed, positioned(3))
     delivery.arrived(feed, positioned(1, epoch=b"f"))
     assert not receiver.gaps
@@ -90,7 +118,7 @@ def test_what_cannot_be_filled_is_told() -> None:
 
 def test_many_that_wait_are_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("picows_server.backplane.delivery._WAITING", 2)
-    delivery, feed, receiver, fetched = made(HistoryRule(5))
+    delivery, feed, receiver, fetched = made(HistoryRule(5), 0)
     delivery.arrived(feed, positioned(1))
     for offset in (3, 4, 5, 6):
         delivery.arrived(feed, positioned(offset))
@@ -105,9 +133,7 @@ def test_many_that_wait_are_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_unsubscribed_meanwhile() -> None:
-    delivery, feed, receiver, fetched = made(HistoryRule(5))
-    delivery.refill(feed)
-    assert not fetched  # nothing has come yet
+    delivery, feed, receiver, fetched = made(HistoryRule(5), 0)
     delivery.arrived(feed, positioned(1))
     del delivery.feeds["a"]
     delivery.arrived(feed, positioned(2))
@@ -117,8 +143,7 @@ def test_unsubscribed_meanwhile() -> None:
 
 
 def test_more_is_missing_than_what_is_being_fetched() -> None:
-    delivery, feed, receiver, fetched = made(HistoryRule(10))
-    feed.last = Position(1, "e")
+    delivery, feed, receiver, fetched = made(HistoryRule(10), 1)
     nothing = plain_envelope(OTHER, [])  # says that there is more
     delivery.arrived(feed, nothing)
     delivery.arrived(feed, nothing)

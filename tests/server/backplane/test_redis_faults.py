@@ -1,4 +1,4 @@
-"""Redis and Valkey that come back with older data, or have no memory left."""
+"""Redis and Valkey that are away, come back with older data, or have no memory left."""
 
 from __future__ import annotations
 
@@ -25,6 +25,75 @@ async def publish_all(backplane: Any, payloads: Any) -> None:
     for payload in payloads:
         publish(backplane, "a", payload, RULE)
     await until(lambda: backplane.is_connected and not backplane.stats().pending)
+
+
+def test_topic_that_is_subscribed_to_while_the_engine_is_away(run: Any, engine: Engine) -> None:
+    """What is published to it afterwards comes, though it waits for the engine, too."""
+
+    async def main() -> None:
+        backplane, receiver = await started(engine)
+        engine.kill()
+        await until(lambda: not backplane.is_connected)
+        publish(backplane, "a", b"before", RULE)
+        backplane.subscribe("a", RULE)
+        backplane.subscribe("unwanted", RULE)
+        for number in NUMBERS[:500]:
+            publish(backplane, "a", number, RULE)
+            publish(backplane, "unwanted", number, RULE)
+        backplane.unsubscribe("unwanted")
+        assert backplane.stats().pending == 1001
+        engine.start()
+        await until(lambda: receiver.payloads()[-500:] == NUMBERS[:500])
+        await until(lambda: not backplane.stats().pending)
+        for topic, count in (("a", 501), ("unwanted", 500)):
+            assert (await backplane.history(topic, None, RULE)).position.offset == count
+        await backplane.close()
+
+    run(main)
+
+
+def test_closed_while_the_engine_is_away(run: Any, engine: Engine) -> None:
+    """What was published has failed, wherever it waited."""
+
+    async def main() -> None:
+        backplane, _ = await started(engine, close_timeout=0.1)
+        engine.kill()
+        await until(lambda: not backplane.is_connected)
+        backplane.subscribe("a", RULE)
+        for topic in ("a", "b"):
+            publish(backplane, topic, b"x", RULE)
+        await backplane.close()
+        assert (backplane.stats().pending, backplane.stats().failed) == (0, 2)
+
+    run(main)
+
+
+def test_busy_topic_that_is_subscribed_to_again(run: Any, engine: Engine) -> None:
+    """Messages of the earlier subscription are on their way still."""
+
+    async def main() -> None:
+        backplane, receiver = await started(engine)
+        publisher, _ = await started(engine)
+        backplane.subscribe("a", RULE)
+        await backplane.subscribed("a")
+        for _ in range(5):
+            for number in NUMBERS:
+                publish(publisher, "a", number, RULE)
+                publish(publisher, "b", number, RULE)
+            await until(lambda: bool(receiver.publications))
+            backplane.unsubscribe("a")
+            backplane.subscribe("a", RULE)
+            await until(lambda: not publisher.stats().pending)
+            await publish_all(publisher, [b"end"])
+            await until(lambda: receiver.payloads()[-1] == b"end")
+            offsets = [each.position.offset for each in receiver.publications if each.position]
+            assert sorted(set(offsets)) == offsets
+            receiver.publications.clear()
+        assert not receiver.gaps
+        await backplane.close()
+        await publisher.close()
+
+    run(main)
 
 
 def test_older_snapshot(run: Any, engine: Engine) -> None:

@@ -23,6 +23,7 @@ _new = tuple.__new__
 _PRODUCERS_KNOWN = 1000
 # Messages of one topic that wait for those before them; more are read from the history again.
 _WAITING = 10_000
+_DROPPED = "the engine has dropped messages on their way"
 
 
 class _Positioned(NamedTuple):
@@ -59,6 +60,11 @@ class Feed:
         self.producers: OrderedDict[bytes, int] = OrderedDict()
         #: Whether the engine has confirmed the subscription, on the connection of now.
         self.is_confirmed = False
+
+    @property
+    def is_located(self) -> bool:
+        """Whether it is known where the topic is, if it has history."""
+        return self.history is None or self.last is not None
 
 
 class Delivery:
@@ -159,7 +165,7 @@ class Delivery:
             is_hole = last is not None and previous > last
             known[producer] = last = sequence
             if is_hole:
-                self.gap([feed.topic], "the engine has dropped messages on their way")
+                self.gap([feed.topic], _DROPPED)
                 if self.feeds.get(feed.topic) is not feed:
                     return
             counts.received += 1
@@ -177,11 +183,20 @@ class Delivery:
             feed.waiting.append(each)
             return
         last, position = feed.last, each.position
+        if not feed.is_located:
+            # It is of an earlier subscription to the topic, and fetched if it belongs to this one.
+            return
         if last is not None:
             if position.epoch == last.epoch and position.offset <= last.offset:
                 self._counts.duplicates += 1
                 return
-            if position.epoch != last.epoch or position.offset != last.offset + 1:
+            is_next = position.epoch == last.epoch and position.offset == last.offset + 1
+            if not is_next and feed.history is None:
+                # Other processes keep the topic's history, and this one does not.
+                self.gap([feed.topic], _DROPPED)
+                if self.feeds.get(feed.topic) is not feed:
+                    return
+            elif not is_next:
                 feed.is_filling = True
                 feed.waiting.append(each)
                 self._fetch(feed)

@@ -210,5 +210,5 @@ class Outbox:
         return found
 
     def put(self, batches: List[Batch]) -> None:
-        """Take batches of a topic of which nothing waits here, in order."""
+        """Take batches of a topic, in order, that come after what waits here of it."""
         self._waiting.extend(batches)

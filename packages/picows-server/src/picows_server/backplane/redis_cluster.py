@@ -478,6 +478,9 @@ class RedisCluster:
         suspects = set()
         for feed, node in list(self._homes.items()):
             if self.owner_of(feed.topic) is node:
+                if (feed, node) in self._suspects:
+                    # What was to be fetched meanwhile had nowhere to go.
+                    self._resume(feed.topic)
                 continue
             if not feed.is_confirmed or (feed, node) in self._suspects:
                 self._leave(feed, node)

@@ -63,6 +63,9 @@ class RedisEngine:
         self._node: Optional[RedisNode] = None
         self._cluster: Optional[RedisCluster] = None
         self._waiters: Dict[Feed, asyncio.Future[None]] = {}
+        # What is published to topics with history from their subscription on until it is known
+        # where they are. If it was sent before, that position would be after it.
+        self._held: Dict[str, Outbox] = {}
 
     @property
     def is_connected(self) -> bool:
@@ -140,6 +143,9 @@ class RedisEngine:
         elif self._node is not None:
             await self._node.stop()
             self._node.outbox.clear()
+        for held in self._held.values():
+            held.clear()
+        self._held.clear()
         for waiter in self._waiters.values():
             waiter.cancel()
         self._waiters.clear()
@@ -154,6 +160,9 @@ class RedisEngine:
 
     def publishing(self, topic: str) -> Tuple[Outbox, Optional[RedisNode]]:
         """Return where a message is to be put, and who sends it then."""
+        held = self._held.get(topic) if self._held else None
+        if held is not None:
+            return held, None
         node = self._node
         if node is not None:
             return node.outbox, node
@@ -169,6 +178,8 @@ class RedisEngine:
         if topic in feeds:
             return
         feed = feeds[topic] = Feed(topic, history)
+        if history is not None:
+            self._held[topic] = Outbox(self._counts, self._bounds)
         if self._cluster is not None:
             self._cluster.subscribe(feed)
         elif self._node is not None:
@@ -179,6 +190,7 @@ class RedisEngine:
         feed = self._delivery.feeds.pop(topic, None)
         if feed is None:
             return
+        self._release(topic)
         if self._cluster is not None:
             self._cluster.unsubscribe(feed)
         elif self._node is not None:
@@ -203,6 +215,16 @@ class RedisEngine:
         await asyncio.wait([waiter])
         if waiter.cancelled():
             raise BackplaneError(f"{topic!r} is not subscribed to any more")
+
+    def _release(self, topic: str) -> None:
+        """Publish what was held."""
+        held = self._held.pop(topic, None)
+        batches = [] if held is None else held.take_topic(topic)
+        if batches:
+            outbox, node = self.publishing(topic)
+            outbox.put(batches)
+            if node is not None:
+                node.flush_soon()
 
     # What servers tell, see RedisNodeOwner
 
@@ -322,15 +344,17 @@ class RedisEngine:
 
     def locate(self, feed: Feed) -> None:
         node, topic, rule = self.node_of(feed.topic), feed.topic, feed.history
-        if node is not None and rule is not None and self._is_current(feed) and feed.last is None:
+        is_wanted = self._is_current(feed) and not feed.is_located
+        if node is not None and rule is not None and is_wanted:
             command = self._commands.history(topic, None, rule, node.run)
             node.send(topic, command, partial(self._located, node, feed))
 
     def _located(self, node: RedisNode, feed: Feed, reply: Any) -> None:
         if isinstance(reply, self._refusal):
             self._again(node, feed.topic, reply, partial(self.locate, feed))
-        elif self._is_current(feed) and feed.last is None:
+        elif self._is_current(feed) and not feed.is_located:
             feed.last = self._page(feed.topic, None, reply).position
+            self._release(feed.topic)
             home = self._node if self._cluster is None else self._cluster.home_of(feed)
             if home is not None:
                 home.request(feed)

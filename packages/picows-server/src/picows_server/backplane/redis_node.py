@@ -306,7 +306,7 @@ class RedisNode:
         """Subscribe at the engine; of history, it must be known before where the topic is."""
         if self._subscription is None:
             return
-        if feed.history is None or feed.last is not None:
+        if feed.is_located:
             channel = self._commands.channel(feed.topic)
             self._subscription.write(self._commands.subscribe(channel))
         else:
@@ -358,7 +358,8 @@ class RedisNode:
             self._tell_losses()
             return
         feed = self.feeds.get(channel)
-        if feed is not None:
+        # Otherwise it is of an earlier subscription to the same topic.
+        if feed is not None and feed.is_located:
             feed.is_confirmed = True
             self._owner.confirmed(feed)
 
