@@ -47,7 +47,7 @@ class Remembering:
         return [each.payload for each in self.publications if topic in {None, each.topic}]
 
 
-async def until(condition: Callable[[], Any], patience: float = 20.0) -> None:
+async def until(condition: Callable[[], Any], patience: float = 60.0) -> None:
     """Wait for it."""
     end = time.monotonic() + patience
     while not condition():

@@ -133,7 +133,7 @@ def test_many_that_wait_are_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_unsubscribed_meanwhile() -> None:
-    delivery, feed, receiver, fetched = made(HistoryRule(5), 0)
+    delivery, feed, receiver, _ = made(HistoryRule(5), 0)
     delivery.arrived(feed, positioned(1))
     del delivery.feeds["a"]
     delivery.arrived(feed, positioned(2))

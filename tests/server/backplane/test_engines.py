@@ -13,8 +13,8 @@ import pytest
 
 import picows_server.backplane
 from picows_server.backplane import BackplaneError, BackplaneFull, HistoryRule
-from picows_server.backplane.delivery import Delivery
 from tests.support.engines import Engine, free_port
+from tests.support.lossy_link import LossyLink
 from tests.support.receivers import (
     NUMBERS,
     RULE,
@@ -170,25 +170,25 @@ def test_silent_engine(run: Any, engine: Engine, history: Optional[HistoryRule])
     run(main)
 
 
-def test_hole_is_told(run: Any, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hole_is_told(run: Any, engine: Engine) -> None:
     """Without history it is seen with the next message."""
 
     async def main() -> None:
-        backplane, receiver = await started(engine)
+        link = LossyLink(engine)
+        backplane, receiver = await started(engine, url=await link.start())
         backplane.subscribe("a", None)
         await backplane.subscribed("a")
         publish(backplane, "a", b"1")
         await until(lambda: receiver.payloads() == [b"1"])
-        with monkeypatch.context() as patch:
-            patch.setattr(Delivery, "_take_plain", lambda *_: None)
-            publish(backplane, "a", b"2")
-            await until(lambda: not backplane.stats().pending)
-            await asyncio.sleep(0.2)
+        link.loses = b"lost"
+        publish(backplane, "a", b"lost")
+        await until(lambda: link.lost == 1)
         publish(backplane, "a", b"3")
         await until(lambda: receiver.payloads() == [b"1", b"3"])
         assert [topics for topics, _ in receiver.gaps] == [["a"]]
         assert backplane.stats().gaps == 1
         await backplane.close()
+        await link.stop()
 
     run(main)
 
