@@ -11,8 +11,7 @@ __all__ = ["LOOP_KINDS", "new_loop", "other_tasks", "run"]
 
 LOOP_KINDS = ("asyncio", "uvloop")
 
-# Seconds. A uvloop that waits cannot be interrupted from outside, by pytest-timeout for one.
-TIMEOUT = 50.0
+LIMIT = 50.0  # seconds
 CLOSE_TIMEOUT = 5.0
 
 T = TypeVar("T")
@@ -27,10 +26,15 @@ def new_loop(kind: str) -> asyncio.AbstractEventLoop:
     return asyncio.new_event_loop()
 
 
-def run(main: Callable[[], Coroutine[Any, Any, T]], kind: str = "asyncio") -> T:
+def run(
+    main: Callable[[], Coroutine[Any, Any, T]], kind: str = "asyncio", limit: float = LIMIT
+) -> T:
     """Run ``main()`` on a fresh loop and close it.
 
     Fails if tasks are left over, or if something was reported to the loop's exception handler.
+
+    :param limit: seconds after which ``main()`` is cancelled, because a uvloop that waits cannot be
+        interrupted from outside, by pytest-timeout for one.
     """
     loop = new_loop(kind)
     reports: List[Dict[str, Any]] = []
@@ -42,7 +46,7 @@ def run(main: Callable[[], Coroutine[Any, Any, T]], kind: str = "asyncio") -> T:
     try:
         asyncio.set_event_loop(loop)
         task = loop.create_task(main())
-        loop.call_later(TIMEOUT, task.cancel)
+        loop.call_later(limit, task.cancel)
         result = loop.run_until_complete(task)
         left_over = asyncio.all_tasks(loop)
     finally:

@@ -28,6 +28,8 @@ from tests.support.receivers import (
 NAMES = ["valkey", "redis", "nats"]
 # Redis and Valkey write everything to disk before they acknowledge it.
 PERSISTS = ("--appendonly", "yes", "--appendfsync", "always")
+# Seconds: an engine on a busy machine is no silent one.
+PATIENT = 60.0
 # NATS keeps no history.
 with_and_without_history = pytest.mark.parametrize(
     ("engine", "history"),
@@ -59,8 +61,8 @@ def test_all_come_in_order(run: Any, engine: Engine, history: Optional[HistoryRu
     topic = "a b.\u00f6}*"
 
     async def main() -> None:
-        one, to_one = await started(engine)
-        other, to_other = await started(engine)
+        one, to_one = await started(engine, probe_interval=PATIENT)
+        other, to_other = await started(engine, probe_interval=PATIENT)
         for each in (one, other):
             each.subscribe(topic, history)
             await each.subscribed(topic)
@@ -100,7 +102,8 @@ def test_all_come_in_order(run: Any, engine: Engine, history: Optional[HistoryRu
 @with_and_without_history
 def test_restarted_engine(run: Any, engine: Engine, history: Optional[HistoryRule]) -> None:
     async def main() -> None:
-        backplane, receiver = await started(engine, max_pending_messages=600)
+        options = {"max_pending_messages": 600, "probe_interval": PATIENT}
+        backplane, receiver = await started(engine, **options)
         backplane.subscribe("a", history)
         await backplane.subscribed("a")
         for number in NUMBERS[:500]:
