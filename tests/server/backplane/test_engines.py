@@ -173,6 +173,29 @@ def test_silent_engine(run: Any, engine: Engine, history: Optional[HistoryRule])
     run(main)
 
 
+@with_and_without_history
+def test_subscribed_to_again(run: Any, engine: Engine, history: Optional[HistoryRule]) -> None:
+    """Whoever waits for the first subscription gets the second one, if there is one."""
+
+    async def main() -> None:
+        backplane, receiver = await started(engine)
+        for topic in ("a", "b"):
+            backplane.subscribe(topic, history)
+        waiting = [asyncio.ensure_future(backplane.subscribed(topic)) for topic in ("a", "b")]
+        await asyncio.sleep(0)
+        for topic in ("a", "b"):
+            backplane.unsubscribe(topic)
+        backplane.subscribe("a", history)
+        await waiting[0]
+        with pytest.raises(BackplaneError, match="any more"):
+            await waiting[1]
+        publish(backplane, "a", b"1", history)
+        await until(lambda: receiver.payloads() == [b"1"])
+        await backplane.close()
+
+    run(main)
+
+
 def test_hole_is_told(run: Any, engine: Engine) -> None:
     """Without history it is seen with the next message."""
 

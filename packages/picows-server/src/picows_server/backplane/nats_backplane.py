@@ -256,12 +256,16 @@ class NatsBackplane:
         feed = self._delivery.feeds.get(topic)
         if feed is None:
             raise BackplaneError(f"{topic!r} is not subscribed to")
-        waiter = self._unconfirmed.get(feed)
-        if waiter is None:
-            return
-        await asyncio.wait([waiter])
-        if waiter.cancelled():
-            raise BackplaneError(f"{topic!r} is not subscribed to any more")
+        while True:
+            waiter = self._unconfirmed.get(feed)
+            if waiter is None:
+                return
+            await asyncio.wait([waiter])
+            if not waiter.cancelled():
+                return
+            former, feed = feed, self._delivery.feeds.get(topic)
+            if feed is None or feed is former:
+                raise BackplaneError(f"{topic!r} is not subscribed to any more")
 
     async def count(self, topic: str) -> int:
         raise BackplaneError(

@@ -207,14 +207,16 @@ class RedisEngine:
         feed = self._delivery.feeds.get(topic)
         if feed is None:
             raise BackplaneError(f"{topic!r} is not subscribed to")
-        if feed.is_confirmed:
-            return
-        waiter = self._waiters.get(feed)
-        if waiter is None:
-            waiter = self._waiters[feed] = self._loop.create_future()
-        await asyncio.wait([waiter])
-        if waiter.cancelled():
-            raise BackplaneError(f"{topic!r} is not subscribed to any more")
+        while not feed.is_confirmed:
+            waiter = self._waiters.get(feed)
+            if waiter is None:
+                waiter = self._waiters[feed] = self._loop.create_future()
+            await asyncio.wait([waiter])
+            if not waiter.cancelled():
+                return
+            former, feed = feed, self._delivery.feeds.get(topic)
+            if feed is None or feed is former:
+                raise BackplaneError(f"{topic!r} is not subscribed to any more")
 
     def _release(self, topic: str) -> None:
         """Publish what was held."""
