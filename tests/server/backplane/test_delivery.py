@@ -127,9 +127,11 @@ def test_many_that_wait_are_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
     # 3 and 4 are gone: 5 shows the hole.
     assert receiver.payloads() == [b"1", b"2"]
     assert len(fetched) == 2
-    found = [Publication("a", b"%d" % n, 1, None, Position(n, "e")) for n in (3, 4)]
-    delivery.filled(feed, History(found, Position(4, "e"), recovered=True))
-    assert receiver.payloads() == [b"1", b"2", b"3", b"4", b"5", b"6"]
+    delivery.arrived(feed, positioned(7))
+    found = [Publication("a", b"%d" % n, 1, None, Position(n, "e")) for n in (3, 4, 5, 6)]
+    delivery.filled(feed, History(found, Position(6, "e"), recovered=True))
+    assert receiver.payloads() == [b"1", b"2", b"3", b"4", b"5", b"6", b"7"]
+    assert not receiver.gaps
 
 
 def test_unsubscribed_meanwhile() -> None:
@@ -156,4 +158,44 @@ def test_more_is_missing_than_what_is_being_fetched() -> None:
     assert fetched == [feed, feed]
     delivery, feed, _, fetched = made()
     delivery.arrived(feed, nothing)
+    assert not fetched
+
+
+@pytest.mark.parametrize(("offset", "epoch"), [(9, b"earlier"), (10**12, b"e")])
+def test_what_the_history_will_never_have_is_not_asked_for_again(offset: int, epoch: bytes) -> None:
+    """It is of an engine that lost it meanwhile: of a primary that was replaced, for example."""
+    delivery, feed, receiver, fetched = made(HistoryRule(10))
+    delivery.arrived(feed, positioned(1))
+    delivery.arrived(feed, positioned(offset, epoch=epoch))
+    delivery.arrived(feed, positioned(2))
+    delivery.filled(feed, History([], Position(1, "e"), recovered=True))
+    assert receiver.payloads() == [b"1", b"2"]
+    assert [topics for topics, _ in receiver.gaps] == [["a"]]
+    assert fetched == [feed]
+    assert not feed.is_filling
+
+
+def test_what_came_after_the_history_was_asked_for_may_need_it_again() -> None:
+    delivery, feed, receiver, fetched = made(HistoryRule(10))
+    delivery.arrived(feed, positioned(1))
+    delivery.arrived(feed, positioned(3))
+    for offset in (5, 6):
+        delivery.arrived(feed, positioned(offset))
+    found = [Publication("a", b"%d" % n, 1, None, Position(n, "e")) for n in (2, 3)]
+    delivery.filled(feed, History(found, Position(3, "e"), recovered=True))
+    assert fetched == [feed, feed]
+    delivery.arrived(feed, positioned(7))
+    found = [Publication("a", b"%d" % n, 1, None, Position(n, "e")) for n in (4, 5, 6)]
+    delivery.filled(feed, History(found, Position(6, "e"), recovered=True))
+    assert receiver.payloads() == [b"1", b"2", b"3", b"4", b"5", b"6", b"7"]
+    assert not receiver.gaps
+
+
+def test_history_of_others_only() -> None:
+    """Their rule has one and ours has none: a hole is a gap, and what follows it is delivered."""
+    delivery, feed, receiver, fetched = made()
+    for data in (positioned(1), positioned(2), positioned(4), positioned(1, epoch=b"f")):
+        delivery.arrived(feed, data)
+    assert receiver.payloads() == [b"1", b"2", b"4", b"1"]
+    assert [topics for topics, _ in receiver.gaps] == [["a"], ["a"]]
     assert not fetched

@@ -8,7 +8,7 @@ from typing import Any, Iterator
 
 import pytest
 
-from picows_server.backplane import BackplaneFull, Position
+from picows_server.backplane import BackplaneError, BackplaneFull, Position, redis_engine
 from tests.support.engines import Engine
 from tests.support.receivers import NUMBERS, RULE, publish, started, until
 
@@ -242,6 +242,60 @@ def test_no_memory_for_a_new_topic(run: Any, engine: Engine) -> None:
         await subscribed
         await publish_all(backplane, [b"1"])
         await until(lambda: receiver.payloads() == [b"1"])
+        await backplane.close()
+
+    run(main)
+
+
+def test_history_that_somebody_else_has_written_to(run: Any, engine: Engine) -> None:
+    """It is a gap of that topic. All others go on."""
+
+    async def main() -> None:
+        backplane, receiver = await started(engine)
+        for topic in ("a", "b"):
+            backplane.subscribe(topic, RULE)
+            await backplane.subscribed(topic)
+        publish(backplane, "a", b"1", RULE)
+        await until(lambda: receiver.payloads() == [b"1"])
+        first = receiver.publications[0].position
+        engine.command("XADD", "picows:{a}:s", "2-1", "d", b"not ours")
+        engine.command("HSET", "picows:{a}:m", "o", "2")
+        found = await backplane.history("a", first, RULE)
+        assert (found.publications, found.recovered) == ([], False)
+        publish(backplane, "a", b"3", RULE)  # which shows the hole
+        await until(lambda: bool(receiver.gaps))
+        for topic in ("a", "b"):
+            publish(backplane, topic, b"last", RULE)
+        await until(lambda: receiver.payloads() == [b"1", b"last", b"last"])
+        assert [topics for topics, _ in receiver.gaps] == [["a"]]
+        stats = backplane.stats()
+        assert (stats.malformed, stats.reconnects) == (2, 0)
+        await backplane.close()
+
+    run(main)
+
+
+def test_topic_whose_keys_are_something_else(run: Any, engine: Engine, monkeypatch: Any) -> None:
+    monkeypatch.setattr(redis_engine, "_REFUSED", 0.05)
+
+    async def main() -> None:
+        backplane, receiver = await started(engine)
+        engine.command("SET", "picows:{a}:m", "something else")
+        for topic in ("a", "b"):
+            backplane.subscribe(topic, RULE)
+        await backplane.subscribed("b")
+        with pytest.raises(BackplaneError, match="WRONGTYPE"):
+            await backplane.history("a", None, RULE)
+        await until(lambda: bool(receiver.gaps))
+        assert receiver.gaps[0][0] == ["a"]
+        assert "WRONGTYPE" in receiver.gaps[0][1]
+        publish(backplane, "b", b"1", RULE)
+        await until(lambda: receiver.payloads() == [b"1"])
+        engine.command("DEL", "picows:{a}:m")
+        await backplane.subscribed("a")
+        publish(backplane, "a", b"2", RULE)
+        await until(lambda: receiver.payloads() == [b"1", b"2"])
+        assert backplane.stats().reconnects == 0
         await backplane.close()
 
     run(main)

@@ -36,6 +36,7 @@ class Feed:
     """What has come of one topic."""
 
     __slots__ = (
+        "early",
         "has_more",
         "history",
         "is_confirmed",
@@ -54,6 +55,8 @@ class Feed:
         #: Whether messages wait until those before them have been fetched.
         self.is_filling = False
         self.waiting: List[_Positioned] = []
+        #: How many of them, the first ones, had arrived before the history was asked for.
+        self.early = 0
         #: Whether more may be missing than what is being fetched.
         self.has_more = False
         #: The last sequence number of each process.
@@ -116,6 +119,7 @@ class Delivery:
             feed.is_filling = True
             feed.has_more = False
             feed.waiting.clear()
+            feed.early = 0
             self._fetch(feed)
 
     def look(self, feed: Feed) -> None:
@@ -134,10 +138,28 @@ class Delivery:
         self.filled_in_part(feed, history)
         feed.is_filling = False
         waiting, feed.waiting = feed.waiting, []
-        for each in waiting:
+        early, feed.early = feed.early, 0
+        self._drop(feed, history, waiting[:early])
+        for each in waiting[early:]:
             self._take_positioned(feed, each)
-        if feed.has_more and not feed.is_filling:
+        if feed.is_filling:
+            feed.early = len(feed.waiting)
+        elif feed.has_more:
             self.refill(feed)
+
+    def _drop(self, feed: Feed, history: History, early: List[_Positioned]) -> None:
+        """Drop what had arrived before a history was read.
+
+        The history has it, or it was lost with an earlier life of the topic: it would be asked for
+        without end.
+        """
+        offset, epoch = history.position
+        lost = [
+            each for each in early if each.position.epoch != epoch or each.position.offset > offset
+        ]
+        self._counts.duplicates += len(early) - len(lost)
+        if lost and history.recovered:  # or it was told
+            self.gap([feed.topic], "the engine does not have them any more")
 
     def filled_in_part(self, feed: Feed, history: History) -> None:
         """Take a part of what is missing, complete up to its position."""
@@ -180,6 +202,7 @@ class Delivery:
             if len(feed.waiting) >= _WAITING:
                 # All of them are in the history: the next one shows the hole.
                 feed.waiting.clear()
+                feed.early = 0
             feed.waiting.append(each)
             return
         last, position = feed.last, each.position
@@ -199,6 +222,7 @@ class Delivery:
             elif not is_next:
                 feed.is_filling = True
                 feed.waiting.append(each)
+                feed.early = 1
                 self._fetch(feed)
                 return
         feed.last = position

@@ -27,6 +27,8 @@ __all__ = ["RedisEngine"]
 
 # How often a question follows a topic from server to server.
 _MOST_REDIRECTIONS = 20
+# Seconds until a history is read again that the engine does not let us read.
+_REFUSED = 5.0
 
 
 class RedisEngine:
@@ -327,9 +329,12 @@ class RedisEngine:
         redirection = node.dialer.redirection(reply)
         if redirection is not None and self._cluster is not None:
             self._loop.call_later(self._cluster.follow(node, topic, redirection), again)
+        elif not node.is_passing(reply):
+            # Other topics can be had.
+            self._delivery.gap([topic], f"the engine {node.name} refuses to read it: {reply}")
+            self._loop.call_later(_REFUSED, again)
         elif node.pipe is not None:
-            # The same on a new connection, after a pause.
-            node.pipe.lose(f"the engine {node.name} refuses: {reply}")
+            node.pipe.lose(f"the engine {node.name} refuses for now: {reply}")
 
     def _page(self, topic: str, since: Optional[Position], reply: Any) -> History:
         offset, epoch, is_recovered, entries = reply
@@ -337,7 +342,11 @@ class RedisEngine:
         publications = []
         first = 0 if since is None else since.offset + 1
         for index, entry in enumerate(entries):
-            record = decode_records(entry, PRODUCER_SIZE)[0]
+            try:
+                (record,) = decode_records(entry, PRODUCER_SIZE)
+            except ValueError:  # somebody else has written it
+                self._counts.malformed += 1
+                return History([], position, recovered=False)
             at = Position(first + index, position.epoch)
             publications.append(
                 self._delivery.publication(topic, entry[:PRODUCER_SIZE], record, at)

@@ -182,6 +182,11 @@ class RedisNode:
             self.pipe.send(_ASKING, _ignore)
         return await self.pipe.reply(command)
 
+    def is_passing(self, refusal: Any) -> bool:
+        """Tell whether the server may accept the same on a new connection, after a pause."""
+        # redis-py has taken the first word from the errors that it knows.
+        return self.dialer.is_passing(refusal) or str(refusal).split(" ", 1)[0] in _PASSING
+
     async def _dial_pipe(self) -> RedisPipe:
         connection = await self.dialer.open()
         pipe = RedisPipe(connection, self.dialer.refusal)
@@ -264,13 +269,11 @@ class RedisNode:
         if not isinstance(reply, self.dialer.refusal):
             self.outbox.acknowledge(batch)
         elif not self._owner.refused(self, batch, reply):
-            text = str(reply)
-            # redis-py has taken the first word from the errors that it knows.
-            if self.dialer.is_passing(reply) or text.split(" ", 1)[0] in _PASSING:
-                pipe.lose(f"the engine {self.name} refuses for now: {text}")
+            if self.is_passing(reply):
+                pipe.lose(f"the engine {self.name} refuses for now: {reply}")
                 return
             self.outbox.fail(batch)
-            self._delivery.gap([batch.topic], f"the engine refuses what is published: {text}")
+            self._delivery.gap([batch.topic], f"the engine refuses what is published: {reply}")
         if self._in_flight_last.get(batch.topic) == batch.last:
             del self._in_flight_last[batch.topic]
         if self.outbox.has_waiting:
