@@ -208,6 +208,8 @@ SERVER_ROOMS = (
     "accept",
     "loop_lag",
     "backplane.interface",
+    "backplane.lifecycle",
+    "backplane.options",
     "backplane.counting",
     "backplane.envelope",
     "backplane.outbox",

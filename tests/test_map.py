@@ -51,7 +51,6 @@ ELSEWHERE: Dict[str, Dict[str, str]] = {
         "backplane.redis_node": "server/backplane/test_redis_backplane.py",
         "backplane.redis_pipe": "server/backplane/test_redis_backplane.py",
         "backplane.redis_scripts": "server/backplane/test_redis_backplane.py",
-        "backplane.reconnecting": "server/backplane/test_engines.py",
         "running.run_options": "server/running/test_blocking.py",
         "running.workers.admin_metrics": "server/running/workers/test_admin.py",
         "running.workers.messages": "server/running/workers/test_channel.py",

@@ -76,6 +76,29 @@ def test_history_ages(run: Any, engine: Engine) -> None:
     run(main)
 
 
+def test_history_of_an_engine_whose_clock_was_set_back(run: Any, engine: Engine) -> None:
+    """Messages have the offsets that they were published with."""
+
+    async def main() -> None:
+        backplane, _ = await started(engine)
+        rule = HistoryRule(100, 60.0)
+        begin = (await backplane.history("a", None, rule)).position
+        publish(backplane, "a", b"1", rule)
+        await until(lambda: not backplane.stats().pending)
+        ((_, fields),) = engine.command("XRANGE", "picows:{a}:s", "-", "+")
+        engine.command("XADD", "picows:{a}:s", "2-1", "d", fields[b"d"][:-1] + b"2")
+        engine.command("HSET", "picows:{a}:m", "o", "2")
+        publish(backplane, "a", b"3", rule)
+        await until(lambda: not backplane.stats().pending)
+        found = await backplane.history("a", begin, rule)
+        positions = [each.position.offset for each in found.publications if each.position]
+        assert [each.payload for each in found.publications] == [b"1", b"2", b"3"]
+        assert positions == [1, 2, 3]
+        await backplane.close()
+
+    run(main)
+
+
 @pytest.mark.parametrize("kind", ["normal", "pubsub"])
 def test_killed_connections(run: Any, engine: Engine, kind: str) -> None:
     async def main() -> None:

@@ -1,26 +1,30 @@
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from pathlib import Path
 from typing import Any, List
 
 import pytest
 
-from picows_server.backplane import BackplaneError, HistoryRule, Position
+from picows_server import WSInvalidOptionError
+from picows_server.backplane import (
+    BackplaneError,
+    BackplaneReceiver,
+    HistoryRule,
+    Position,
+)
 from picows_server.backplane.redis_backplane import RedisBackplane
 from picows_server.backplane.sharded import ShardedBackplane
+from tests.support.backplanes import FakeBackplane, FakeEngine
 from tests.support.engines import Engine, free_port
 from tests.support.receivers import Remembering, until
 
 TOPICS = [f"topic.{number}" for number in range(1000)]
 
 
-class Nothing:
-    """Is there."""
-
-
 def places(names: List[str]) -> List[str]:
-    engines: Any = {name: Nothing() for name in names}
+    engines: Any = {name: FakeBackplane(FakeEngine()) for name in names}
     sharded = ShardedBackplane(engines)
     by_engine = {engine: name for name, engine in engines.items()}
     return [by_engine[sharded.engine_of(topic)] for topic in TOPICS]
@@ -36,9 +40,29 @@ def test_topics_stay_where_they_are() -> None:
     assert "".join(three[:10]) == "".join(places(["a", "b", "c"])[:10])
 
 
-def test_no_engine() -> None:
-    with pytest.raises(BackplaneError, match="at least one"):
+def test_what_is_no_list_of_engines() -> None:
+    with pytest.raises(WSInvalidOptionError, match="at least one"):
         ShardedBackplane([])
+    one = FakeBackplane(FakeEngine())
+    with pytest.raises(WSInvalidOptionError, match="twice among a, b"):
+        ShardedBackplane({"a": one, "b": one})
+    with pytest.raises(TypeError, match=r"engine '1' must be a Backplane, .* not None"):
+        ShardedBackplane([one, None])  # type: ignore[list-item]
+
+
+def test_cancelled_start_closes_those_that_had_started(run: Any) -> None:
+    class Waiting(FakeBackplane):
+        async def start(self, receiver: BackplaneReceiver) -> None:
+            await asyncio.sleep(1000)
+
+    async def main() -> None:
+        engines = [FakeBackplane(FakeEngine()), Waiting(FakeEngine())]
+        backplane = ShardedBackplane(engines)
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(backplane.start(Remembering()), 0.01)
+        assert [engine.is_closed for engine in engines] == [True, True]
+
+    run(main)
 
 
 def test_two_engines(run: Any, tmp_path: Path) -> None:

@@ -6,29 +6,14 @@ import os
 import signal
 import socket
 import sys
-import warnings
-from typing import Any, Callable, List
+from typing import Any, List
 
 import pytest
 
 from picows_server.running.forked_children import ForkHook, give_up_descriptors, give_up_signals
+from tests.support.forks import in_child
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="nothing forks there")
-
-
-def in_child(action: Callable[[], object]) -> int:
-    """Fork, call ``action`` in the child, and return its status; -1 if that raised."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # there may be other threads
-        pid = os.fork()
-    if not pid:
-        status = 255
-        try:
-            action()
-            status = 0
-        finally:
-            os._exit(status)
-    return os.waitpid(pid, 0)[1]
 
 
 def test_a_hook_is_called_in_children_until_it_is_closed() -> None:

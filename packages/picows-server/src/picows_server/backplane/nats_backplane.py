@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any, Deque, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 from urllib.parse import urlsplit
 
+from picows_codec import WSInvalidOptionError
 from picows_server.backplane.counting import EngineCounts
 from picows_server.backplane.delivery import Delivery, Feed
 from picows_server.backplane.envelope import PRODUCER_SIZE, RECORD_OVERHEAD, plain_envelope
@@ -22,7 +23,9 @@ from picows_server.backplane.interface import (
     HistoryRule,
     Position,
 )
+from picows_server.backplane.lifecycle import Lifecycle
 from picows_server.backplane.nats_credentials import check_credentials, import_nkeys
+from picows_server.backplane.options import check_options, checked_prefix
 from picows_server.backplane.outbox import Batch, Outbox, OutboxBounds
 from picows_server.backplane.reconnecting import KeptConnection
 
@@ -109,6 +112,8 @@ class NatsBackplane:
     :param max_pending_bytes: likewise.
     :param close_timeout: seconds that :meth:`close` waits for acknowledgements.
     :param options: more options of ``nats.connect``, such as ``nkeys_seed``.
+    :raises WSInvalidOptionError: an option is out of range, or the prefix is no subject.
+    :raises TypeError: an option is of another type.
     :raises ImportError: nats-py is not installed, or nkeys, and the options need it.
     """
 
@@ -129,6 +134,18 @@ class NatsBackplane:
         close_timeout: float = 5.0,
         options: Optional[Mapping[str, Any]] = None,
     ) -> None:
+        check_options(
+            connect_timeout=connect_timeout,
+            probe_interval=probe_interval,
+            max_pending_messages=max_pending_messages,
+            max_pending_bytes=max_pending_bytes,
+            close_timeout=close_timeout,
+        )
+        if not _is_subject(checked_prefix(prefix)):
+            raise WSInvalidOptionError(
+                f"prefix={prefix!r} is no subject: printable characters without *, > and spaces are"
+                " wanted, with single dots between them"
+            )
         try:
             import nats.aio.client  # noqa: PLC0415 - an extra
         except ImportError:
@@ -149,8 +166,6 @@ class NatsBackplane:
         self._probe_interval = probe_interval
         self._close_timeout = close_timeout
         self._counts = EngineCounts()
-        self._producer = os.urandom(PRODUCER_SIZE)
-        self._probe_subject = f"{prefix}.probe.{self._producer.hex()}"
         self._outbox = Outbox(self._counts, OutboxBounds(max_pending_messages, max_pending_bytes))
         self._max_payload = 0
         self._session: Optional[_Session] = None
@@ -159,7 +174,7 @@ class NatsBackplane:
         self._requests: Deque[Tuple[str, Optional[Feed]]] = deque()
         self._unconfirmed: Dict[Feed, asyncio.Future[None]] = {}
         self._lost_because: Optional[str] = None
-        self._is_started = self._is_closed = False
+        self._lifecycle = Lifecycle()
         self._has_probe_returned = True
         self._drained: Optional[asyncio.Future[None]] = None
         self._probe_timer: Optional[asyncio.TimerHandle] = None
@@ -173,21 +188,24 @@ class NatsBackplane:
 
         :raises BackplaneError: no server can be reached within ``connect_timeout``, or it refuses.
         """
-        if self._is_started:
-            raise BackplaneError("a backplane is started once; make a new one")
-        self._is_started = True
+        with self._lifecycle.starting():
+            await self._connect(receiver)
+
+    async def _connect(self, receiver: BackplaneReceiver) -> None:
         self._loop = asyncio.get_running_loop()
         self._has_requests, self._has_waiting = asyncio.Event(), asyncio.Event()
         self._has_sent = asyncio.Event()
         self._receiver = receiver
+        # Not before, because processes that were forked must not have the same name.
+        self._producer = os.urandom(PRODUCER_SIZE)
+        self._probe_subject = f"{self._prefix}.probe.{self._producer.hex()}"
         self._delivery = Delivery(receiver, self._producer, self._counts, _no_fetch)
-        self._kept = KeptConnection(
-            self._dial, (BackplaneError,), self._opened, self._lost, self._counts
-        )
+        self._kept = KeptConnection(self._dial, self._opened, self._lost, self._counts)
         try:
             await self._kept.start()
+            self._lifecycle.check_is_open()
         except BaseException:
-            self._is_closed = True
+            await self._disconnect()
             raise
         self._probe_due = self._loop.time() + self._probe_interval
         self._probe_timer = self._loop.call_later(self._probe_interval, self._probe)
@@ -226,7 +244,7 @@ class NatsBackplane:
     ) -> None:
         if history is not None:
             raise BackplaneError(_NO_HISTORY)
-        if self._is_closed:
+        if self._lifecycle.is_closed:
             raise BackplaneError("the backplane is closed")
         self._check_length(topic)
         size = len(payload) + RECORD_OVERHEAD + (0 if key is None else 4 * len(key))
@@ -276,20 +294,23 @@ class NatsBackplane:
         return self._counts.stats(
             pending=self._outbox.bounds.messages,
             pending_bytes=self._outbox.bounds.bytes,
-            subscriptions=len(self._delivery.feeds) if self._is_started else 0,
-            servers=1 if self._is_started else 0,
+            subscriptions=len(self._delivery.feeds) if self._lifecycle.is_started else 0,
+            servers=1 if self._lifecycle.is_started else 0,
             servers_connected=1 if self.is_connected else 0,
         )
 
     async def close(self) -> None:
         """Wait for acknowledgements, at most ``close_timeout``, and disconnect."""
-        if self._is_closed or not self._is_started:
-            self._is_closed = True
+        if not await self._lifecycle.closing():
             return
-        self._is_closed = True
-        if self._outbox.bounds.messages:
-            self._drained = self._loop.create_future()
-            await asyncio.wait([self._drained], timeout=self._close_timeout)
+        try:
+            if self._outbox.bounds.messages:
+                self._drained = self._loop.create_future()
+                await asyncio.wait([self._drained], timeout=self._close_timeout)
+        finally:
+            await self._disconnect()
+
+    async def _disconnect(self) -> None:
         if self._probe_timer is not None:
             self._probe_timer.cancel()
         await self._kept.stop()
@@ -490,6 +511,11 @@ class NatsBackplane:
         self._has_probe_returned = False
         session.tasks = [task for task in session.tasks if not task.done()]
         session.run(session.client.publish(self._probe_subject, b"probe"))
+
+
+def _is_subject(text: str) -> bool:
+    is_printable = text.isprintable() and not any(each in text for each in " *>")
+    return is_printable and all(text.split("."))
 
 
 async def _release(client: Any) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
-from typing import Any, Awaitable, Callable, Optional, Protocol, Tuple, Type
+from typing import Any, Awaitable, Callable, Optional, Protocol
 
 from picows_server.backplane.counting import EngineCounts
+from picows_server.backplane.interface import BackplaneError
 
 __all__ = ["EngineConnection", "KeptConnection"]
+
+_LOGGER = logging.getLogger("picows.server.backplane")
 
 # Seconds: the second pause is drawn up to the first of these, each further one up to twice as much.
 _BASE = 0.1
@@ -30,8 +34,7 @@ class EngineConnection(Protocol):
 class KeptConnection:
     """One connection, and those that follow it.
 
-    :param dial: opens one.
-    :param errors: what it raises if it cannot.
+    :param dial: opens one; raises :class:`BackplaneError` if it cannot.
     :param on_open: called with each open one.
     :param on_lost: called with the cause when it is lost, or when the first attempt has failed.
     """
@@ -39,13 +42,11 @@ class KeptConnection:
     def __init__(
         self,
         dial: Callable[[], Awaitable[Any]],
-        errors: Tuple[Type[BaseException], ...],
         on_open: Callable[[Any], None],
         on_lost: Callable[[str], None],
         counts: EngineCounts,
     ) -> None:
         self._dial = dial
-        self._errors = errors
         self._on_open = on_open
         self._on_lost = on_lost
         self._counts = counts
@@ -71,9 +72,10 @@ class KeptConnection:
     async def stop(self) -> None:
         """Open no more, and close what is open."""
         task, self._task = self._task, None
-        if task is not None:
+        while task is not None and not task.done():
+            # Again and again, because asyncio.wait_for() swallows some cancellations.
             task.cancel()
-            await asyncio.wait([task])
+            await asyncio.wait([task], timeout=0.05)
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.close()
@@ -107,8 +109,11 @@ class KeptConnection:
                 await asyncio.sleep(random.uniform(0.0, longest))  # noqa: S311
             try:
                 connection: EngineConnection = await self._dial()
-            except self._errors:
-                failures += 1
-                self._counts.failed_attempts += 1
+            except BackplaneError:
+                pass
+            except Exception:  # whatever a client library makes of what it reads
+                _LOGGER.exception("the engine cannot be used; another attempt follows")
             else:
                 return connection
+            failures += 1
+            self._counts.failed_attempts += 1

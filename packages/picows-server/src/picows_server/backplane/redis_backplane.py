@@ -18,6 +18,8 @@ from picows_server.backplane.interface import (
     HistoryRule,
     Position,
 )
+from picows_server.backplane.lifecycle import Lifecycle
+from picows_server.backplane.options import check_options, checked_prefix
 from picows_server.backplane.outbox import OutboxBounds
 from picows_server.backplane.redis_commands import RedisCommands
 from picows_server.backplane.redis_dialing import RedisDialer, encode_command
@@ -57,6 +59,8 @@ class RedisBackplane:
         nothing is counted.
     :param close_timeout: seconds that :meth:`close` waits for acknowledgements.
     :param options: more options of redis-py's ``Connection``, such as ``ssl_ca_certs``.
+    :raises WSInvalidOptionError: an option is out of range.
+    :raises TypeError: an option is of another type.
     :raises ImportError: redis or hiredis is not installed.
     """
 
@@ -80,6 +84,17 @@ class RedisBackplane:
         close_timeout: float = 5.0,
         options: Optional[Mapping[str, Any]] = None,
     ) -> None:
+        check_options(
+            connect_timeout=connect_timeout,
+            probe_interval=probe_interval,
+            max_pending_messages=max_pending_messages,
+            max_pending_bytes=max_pending_bytes,
+            max_payload=max_payload,
+            topic_ttl=topic_ttl,
+            producer_ttl=producer_ttl,
+            presence_ttl=presence_ttl,
+            close_timeout=close_timeout,
+        )
         dialer = RedisDialer(url, dict(options or {}), sentinels, connect_timeout)
         self._seeds = [dialer, *(dialer.at(*address) for address in startup_nodes)]
         self._max_payload = max_payload
@@ -87,14 +102,18 @@ class RedisBackplane:
         self._presence_ttl = presence_ttl
         self._close_timeout = close_timeout
         self._counts = EngineCounts()
-        self._producer = os.urandom(PRODUCER_SIZE)
-        self._commands = RedisCommands(
-            self._producer, prefix.encode("utf-8"), topic_ttl, producer_ttl, presence_ttl
+        self._make_commands = partial(
+            RedisCommands,
+            prefix=checked_prefix(prefix).encode("utf-8"),
+            topic_ttl=topic_ttl,
+            producer_ttl=producer_ttl,
+            presence_ttl=presence_ttl,
         )
         self._bounds = OutboxBounds(max_pending_messages, max_pending_bytes)
         self._engine: Optional[RedisEngine] = None
         self._announced: Dict[str, int] = {}
-        self._is_started = self._is_closed = self._was_connected = False
+        self._lifecycle = Lifecycle()
+        self._was_connected = False
         self._timers: List[asyncio.TimerHandle] = []
         self._drained: Optional[asyncio.Future[None]] = None
 
@@ -111,15 +130,19 @@ class RedisBackplane:
 
         :raises BackplaneError: the engine cannot be reached within ``connect_timeout``, or refuses.
         """
-        if self._is_started:
-            raise BackplaneError("a backplane is started once; make a new one")
-        self._is_started = True
+        with self._lifecycle.starting():
+            await self._connect(receiver)
+
+    async def _connect(self, receiver: BackplaneReceiver) -> None:
         self._loop = asyncio.get_running_loop()
         self._receiver = receiver
+        # Not before, because processes that were forked must not have the same name.
+        producer = os.urandom(PRODUCER_SIZE)
+        self._commands = self._make_commands(producer)
         self._engine = engine = RedisEngine(
             self._seeds,
             self._commands,
-            self._producer,
+            producer,
             self._bounds,
             self._counts,
             receiver,
@@ -128,8 +151,8 @@ class RedisBackplane:
         )
         try:
             await engine.connect()
+            self._lifecycle.check_is_open()
         except BaseException:
-            self._is_closed = True
             await engine.disconnect()
             raise
         if not self.is_connected:
@@ -156,7 +179,7 @@ class RedisBackplane:
         history: Optional[HistoryRule],
         token: Optional[int],
     ) -> None:
-        if self._is_closed:
+        if self._lifecycle.is_closed:
             raise BackplaneError("the backplane is closed")
         if len(payload) > self._max_payload:
             raise BackplaneError(
@@ -195,23 +218,17 @@ class RedisBackplane:
     async def close(self) -> None:
         """Wait for acknowledgements, at most ``close_timeout``, and disconnect."""
         engine = self._engine
-        if self._is_closed or engine is None:
-            self._is_closed = True
+        if not await self._lifecycle.closing() or engine is None:
             return
-        self._is_closed = True
-        if self._bounds.messages:
-            self._drained = self._loop.create_future()
-            await asyncio.wait([self._drained], timeout=self._close_timeout)
-        for timer in self._timers:
-            timer.cancel()
-        if self._announced:
-            for topic in list(self._announced):
-                self._tell_count(topic, 0)
-            pipes = [node.pipe for node in engine.nodes if node.pipe is not None]
-            told = (pipe.ask(encode_command(b"PING")) for pipe in pipes)
-            with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(asyncio.gather(*told, return_exceptions=True), 1.0)
-        await engine.disconnect()
+        try:
+            if self._bounds.messages:
+                self._drained = self._loop.create_future()
+                await asyncio.wait([self._drained], timeout=self._close_timeout)
+            await self._tell_that_nobody_is_left(engine)
+        finally:
+            for timer in self._timers:
+                timer.cancel()
+            await engine.disconnect()
 
     @property
     def _started(self) -> RedisEngine:
@@ -262,6 +279,16 @@ class RedisBackplane:
         count = self._receiver.local_count(topic)
         if count != self._announced.get(topic, 0) and self._tell_count(topic, count):
             self._announced[topic] = count
+
+    async def _tell_that_nobody_is_left(self, engine: RedisEngine) -> None:
+        if not self._announced:
+            return
+        for topic in list(self._announced):
+            self._tell_count(topic, 0)
+        pipes = [node.pipe for node in engine.nodes if node.pipe is not None]
+        told = (pipe.ask(encode_command(b"PING")) for pipe in pipes)
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(asyncio.gather(*told, return_exceptions=True), 1.0)
 
     def _tell_count(self, topic: str, count: int) -> bool:
         node = self._started.owner_of(topic)

@@ -16,6 +16,8 @@ __all__ = ["SLOTS", "RedisCommands", "slot_of"]
 #: Of a cluster.
 SLOTS = 16384
 
+# What EXPIRE takes in every version.
+_MOST_SECONDS = 10**9
 # Entries of a history in one reply.
 _PAGE = 1000
 
@@ -186,7 +188,7 @@ def _call(script: RedisScript, keys: List[bytes], *arguments: Any) -> bytes:
 
 
 def _seconds(value: float) -> int:
-    return max(1, int(value + 0.999))
+    return min(max(1, int(value + 0.999)), _MOST_SECONDS)
 
 
 def _milliseconds(rule: HistoryRule) -> int:

@@ -152,11 +152,6 @@ class RedisDialer:
         host, _, port = address.rpartition(":")
         return Redirection(kind, int(slot), host, int(port))
 
-    @property
-    def errors(self) -> Tuple[Any, ...]:
-        """What :meth:`open` raises if it cannot."""
-        return (BackplaneError,)
-
     async def open(self) -> Any:
         """Return a connection that is open and authenticated.
 

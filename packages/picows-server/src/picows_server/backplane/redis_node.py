@@ -99,7 +99,7 @@ class RedisNode:
         self._lossy: Dict[Feed, str] = {}
         # Channels of a cluster that were unsubscribed from; the server says so of each.
         self._leaving: Dict[bytes, int] = {}
-        make = partial(KeptConnection, errors=dialer.errors, counts=counts)
+        make = partial(KeptConnection, counts=counts)
         self._pipes = make(self._dial_pipe, on_open=self._piped, on_lost=self._unpiped)
         self._subscriptions = make(
             self._dial_subscription, on_open=self._listening, on_lost=self._not_listening

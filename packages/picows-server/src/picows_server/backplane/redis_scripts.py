@@ -72,7 +72,9 @@ redis.call('XTRIM', s, 'MAXLEN', size)
 while age > 0 do
   local old, ids = redis.call('XRANGE', s, '-', '+', 'COUNT', 32), {}
   for _, entry in ipairs(old) do
-    if tonumber(string.match(entry[1], '%d+$')) < ms - age then ids[#ids + 1] = entry[1] end
+    -- The clock may have been set back: nothing goes before what came before it.
+    if tonumber(string.match(entry[1], '%d+$')) >= ms - age then break end
+    ids[#ids + 1] = entry[1]
   end
   if #ids > 0 then redis.call('XDEL', s, unpack(ids)) end
   if #ids < 32 then break end

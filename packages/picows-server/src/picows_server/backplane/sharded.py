@@ -6,9 +6,9 @@ import asyncio
 from hashlib import blake2b
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
+from picows_codec import WSInvalidOptionError
 from picows_server.backplane.interface import (
     Backplane,
-    BackplaneError,
     BackplaneReceiver,
     BackplaneStats,
     History,
@@ -33,13 +33,24 @@ class ShardedBackplane:
 
     :param engines: backplanes by name; of a sequence the names are "0", "1" and so on, so that its
         order matters.
+    :raises WSInvalidOptionError: there is none, or one is there twice.
     """
 
     def __init__(self, engines: Union[Mapping[str, Backplane], Sequence[Backplane]]) -> None:
         if not isinstance(engines, Mapping):
             engines = {str(index): engine for index, engine in enumerate(engines)}
         if not engines:
-            raise BackplaneError("at least one engine is wanted")
+            raise WSInvalidOptionError("at least one engine is wanted")
+        for name, engine in engines.items():
+            if not hasattr(engine, "publish"):
+                raise TypeError(
+                    f"engine {name!r} must be a Backplane, such as RedisBackplane(url), not"
+                    f" {engine!r}"
+                )
+        if len({id(engine) for engine in engines.values()}) < len(engines):
+            raise WSInvalidOptionError(
+                f"an engine is there twice among {', '.join(engines)}: make a backplane for each"
+            )
         self._engines: List[Tuple[bytes, Backplane]] = [
             (name.encode("utf-8"), engine) for name, engine in engines.items()
         ]
@@ -75,11 +86,14 @@ class ShardedBackplane:
         """
         shared = _Shared(self, receiver)
         starts = [engine.start(_Share(engine, shared)) for _, engine in self._engines]
-        outcomes = await asyncio.gather(*starts, return_exceptions=True)
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException):
-                await self.close()
-                raise outcome
+        try:
+            outcomes = await asyncio.gather(*starts, return_exceptions=True)
+            for outcome in outcomes:
+                if isinstance(outcome, BaseException):
+                    raise outcome
+        except BaseException:
+            await self.close()
+            raise
 
     def subscribe(self, topic: str, history: Optional[HistoryRule]) -> None:
         self.engine_of(topic).subscribe(topic, history)
