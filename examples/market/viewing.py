@@ -9,7 +9,8 @@
     {"id": 3, "ask": "status"}
     {"reply": 3, "time": 1700000000000.0, "gateway": "host:8080", "viewers": 12, "replaced": 0}
 
-Anything else is the end of the connection, with code 1008. Beside the replies come the messages of
+Anything else is the end of the connection, with code 1008; 1013 says that the engine of several
+gateways is away. Beside the replies come the messages of
 the topics (``publishing.py``), each of which names its topic.
 """
 
@@ -20,6 +21,7 @@ import socket
 from typing import Any, Container, Dict, Optional
 
 from picows_server import WSCloseCode, WSConnection
+from picows_server.backplane import BackplaneError
 from picows_server.topics import Position, Topics
 
 from .publishing import BACKFILL, encoded, now
@@ -29,6 +31,8 @@ __all__ = ["Viewer"]
 # Bytes that the kernel keeps for a connection before it has sent them. Without a limit it takes
 # megabytes, all of them old news for a client that reads again; what waits here is conflated.
 UNSENT = 16 * 1024
+# What a text raises that is not one of the requests above: another type, depth or size.
+_NO_REQUEST = (ValueError, TypeError, KeyError, OverflowError, RecursionError)
 
 
 class Viewer:
@@ -50,8 +54,12 @@ class Viewer:
             try:
                 request = json.loads(text)
                 reply = {"reply": int(request["id"]), **await self._reply(request)}
-            except (ValueError, TypeError, KeyError):
+            except _NO_REQUEST:
                 await self._ws.close(WSCloseCode.POLICY_VIOLATION, "unknown request")
+                return
+            except BackplaneError:
+                # The page comes back, perhaps to a gateway that has its engine.
+                await self._ws.close(WSCloseCode.TRY_AGAIN_LATER, "the history cannot be read")
                 return
             await self._ws.send(encoded(reply).decode())
 

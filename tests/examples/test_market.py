@@ -312,6 +312,8 @@ def test_a_slow_client_gets_the_newest_book_and_all_trades(run: Run) -> None:
         '{"id": 1, "watch": "BTC-USD", "since": {"offset": true, "epoch": ""}}',
         '{"id": 1, "watch": "BTC-USD", "since": {"offset": 1, "epoch": 1}}',
         '{"unwatch": "BTC-USD"}',
+        '{"id": 1e999, "ask": "status"}',
+        "[" * 100_000,
     ],
 )
 def test_an_unknown_request(run: Run, request_text: str) -> None:
