@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import List, Optional
+
+import pytest
 
 from picows_codec import WSMsgType, WSPreparedMessage
 from picows_server.backplane.interface import HistoryRule, Position
 from picows_server.topics.history import Histories, Kept, TopicHistory
 from picows_server.topics.retention import KEPT_OVERHEAD
+from tests.support.forks import in_child
 
 
 def publish(histories: Histories, history: TopicHistory, rule: HistoryRule, count: int = 1) -> None:
@@ -33,6 +38,34 @@ def test_what_was_missed() -> None:
     assert history.since(Position(4, "another")) is None
     assert offsets(history.last(2)) == [4, 5]
     assert offsets(history.last(9)) == [3, 4, 5]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nothing forks there")
+def test_forked_processes_have_other_epochs(tmp_path: Path) -> None:
+    histories, found = Histories(None), tmp_path / "epochs"
+
+    def write() -> None:
+        with found.open("a") as file:
+            file.write(f"{histories.new().epoch}\n")
+
+    for _ in range(2):
+        assert in_child(write) == 0
+    assert len(set(found.read_text().split())) == 2
+
+
+def test_a_message_that_never_finds_room() -> None:
+    """It is missing from its own history only."""
+    histories, rule = Histories(4 * (KEPT_OVERHEAD + 10)), HistoryRule(5)
+    first, second = histories.new(), histories.new()
+    publish(histories, first, rule, 2)
+    publish(histories, second, rule)
+    first.offset += 1
+    histories.keep(first, rule, None, WSPreparedMessage(WSMsgType.BINARY, bytes(5000)))
+    publish(histories, first, rule)
+    assert offsets(first.since(Position(3, first.epoch))) == [4]
+    assert first.since(Position(2, first.epoch)) is None
+    assert offsets(second.since(Position(0, second.epoch))) == [1]
+    assert (len(histories), histories.evicted) == (2, 1)
 
 
 def test_a_new_life_has_another_epoch() -> None:

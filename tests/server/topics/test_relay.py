@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from typing import Any, Awaitable, Callable, List
 
 import pytest
@@ -104,6 +106,21 @@ def test_local_echo() -> None:
         assert gateways.topics.publish("h", "3") == 0  # the engine gives it its position
         assert gateways.received() == [["1:3"]] * 4
         assert gateways.topics.publish("nobody", "4") == 0
+
+    with_gateways(test, local_echo=True)
+
+
+def test_local_echo_of_more_than_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many are on their way, nobody gets any of them twice."""
+    monkeypatch.setattr(relay, "_MOST_ON_THEIR_WAY", 2)
+
+    async def test(gateways: Gateways) -> None:
+        gateways.subscribe("a")
+        for number in range(5):
+            gateways.topics.publish("a", str(number))
+        texts_of_all = [str(number) for number in range(5)]
+        assert [texts(link) for link in gateways.links] == [texts_of_all] * 2
+        assert gateways.received() == [[], [], texts_of_all, texts_of_all]
 
     with_gateways(test, local_echo=True)
 
@@ -372,6 +389,51 @@ def test_engine_that_does_not_confirm(monkeypatch: pytest.MonkeyPatch) -> None:
     with_gateways(test)
 
 
+def test_a_silent_topic_keeps_no_connections_that_have_ended() -> None:
+    async def test(gateways: Gateways) -> None:
+        stays = gateways.links[0].ws
+        await gateways.topics.subscribe_from(stays, "h")
+        gone = []
+        for _ in range(5):
+            link = Connection("server")
+            gone.append(weakref.ref(link.ws))
+            await gateways.topics.subscribe_from(link.ws, "h")
+            link.lose()
+            link.loop.run_ready()
+            del link
+        gc.collect()  # the network of the test is a cycle
+        assert [found() for found in gone] == [None] * 5
+        gateways.others.publish("h", "1")
+        assert gateways.received()[0] == ["1:1"]
+
+    with_gateways(test)
+
+
+def test_an_envelope_is_made_once_however_many_come_back() -> None:
+    async def test(gateways: Gateways) -> None:
+        calls = []
+
+        def envelope(topic: str, payload: bytes, position: Any) -> bytes:
+            calls.append(payload)
+            return payload
+
+        gateways.topics.configure("h", history=3, envelope=envelope)
+        gateways.subscribe("h")
+
+        def meanwhile() -> None:
+            gateways.backplane.meanwhile = lambda: None
+            gateways.others.publish("h", "1")
+            gateways.engine.run()
+
+        gateways.backplane.meanwhile = meanwhile
+        links = [Connection("server") for _ in range(5)]
+        await asyncio.gather(*(gateways.topics.subscribe_from(each.ws, "h") for each in links))
+        assert [texts(link) for link in (*gateways.links, *links)] == [["1"]] * 7
+        assert calls == [b"1"]
+
+    with_gateways(test)
+
+
 def test_two_subscriptions_at_once() -> None:
     async def test(gateways: Gateways) -> None:
         ws = gateways.links[0].ws
@@ -475,6 +537,31 @@ def test_before_and_after() -> None:
     asyncio.run(main())
 
 
+def test_while_it_starts() -> None:
+    async def main() -> None:
+        topics = Topics(FakeBackplane(FakeEngine()))
+        ws: WSTransport = Connection("server").ws
+        start = asyncio.ensure_future(topics.start())
+        relay: Any = topics._relay
+        relay.backplane.meanwhile = None
+
+        async def slow(receiver: Any) -> None:
+            await asyncio.sleep(0)
+            for call in (lambda: topics.subscribe(ws, "a"), lambda: topics.publish("a", "x")):
+                with pytest.raises(WSStateError, match="start the topics first"):
+                    call()
+            with pytest.raises(WSStateError, match="started already"):
+                await topics.start()
+
+        relay.backplane.start = slow
+        await start
+        await topics.close()
+        with pytest.raises(WSStateError, match="are closed; make new ones"):
+            await topics.start()
+
+    asyncio.run(main())
+
+
 def test_an_engine_that_cannot_be_reached() -> None:
     async def main() -> None:
         backplane = FakeBackplane(FakeEngine())
@@ -510,6 +597,8 @@ def test_a_rule_that_changes() -> None:
             ("unsubscribe", "a"),
             ("subscribe", "a", HistoryRule(3)),
         ]
+        # Between the two the engine may have had messages for nobody.
+        await eventually(lambda: gateways.gaps == [["a"]])
         gateways.topics.publish("a", "x")
         assert gateways.received() == [["1:x"], ["1:x"], ["x"], ["x"]]
 

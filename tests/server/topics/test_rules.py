@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Dict
 
 import pytest
@@ -66,9 +67,11 @@ def test_what_a_caller_writes() -> None:
     [
         ({"when_slow": "wait"}, 'when_slow must be "disconnect", "drop" or "latest", not \'wait\''),
         ({"prefix": "a\n"}, r"prefix 'a\\n' has characters that cannot be printed"),
-        ({"history": -1}, "at least 0 messages, not -1"),
-        ({"history": 5, "history_seconds": 0}, "more than 0, not 0"),
-        ({"history": 5, "history_seconds": float("nan")}, "more than 0, not nan"),
+        ({"history": -1}, "history=-1 is out of range: 0 to"),
+        ({"history": 5, "history_seconds": 0}, "history_seconds=0 is out of range"),
+        ({"history": 5, "history_seconds": float("nan")}, "history_seconds=nan is out of range"),
+        ({"history": 5, "history_seconds": float("inf")}, "or None for messages of any age"),
+        ({"history": 2**31}, "history=2147483648 is out of range"),
         ({"history_seconds": 5}, "needs a number of messages"),
         ({"history": 5, "when_slow": "latest"}, "exclude each other"),
     ],
@@ -87,6 +90,7 @@ def test_values_out_of_range(wrong: Dict[str, Any], text: str) -> None:
         {"history": 1.5},
         {"history": 5, "history_seconds": "1"},
         {"envelope": "json"},
+        {"envelope": asyncio.sleep},
     ],
 )
 def test_values_of_wrong_types(wrong: Dict[str, Any]) -> None:

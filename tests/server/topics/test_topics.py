@@ -338,7 +338,10 @@ def test_options_out_of_range(options: Any, error: Any) -> None:
         Topics(**options)
 
 
-@pytest.mark.parametrize(("grace", "error"), [(-1, WSInvalidOptionError), ("1", TypeError)])
+@pytest.mark.parametrize(
+    ("grace", "error"),
+    [(-1, WSInvalidOptionError), (float("inf"), WSInvalidOptionError), ("1", TypeError)],
+)
 def test_grace(grace: Any, error: Any) -> None:
     with pytest.raises(error, match="unsubscribe_grace"):
         Topics(SimpleNamespace(publish=None), unsubscribe_grace=grace)  # type: ignore[arg-type]

@@ -105,7 +105,7 @@ class Histories:
     def __init__(self, limit: Optional[int]) -> None:
         self._limit = limit
         self._queues: Dict[HistoryRule, _Queue] = {}
-        self._base = secrets.token_hex(8)
+        self._base = ""
         self._lives = 0
         self.clock = time.monotonic
         self.size = 0
@@ -116,6 +116,9 @@ class Histories:
 
     def new(self) -> TopicHistory:
         """The history of a topic that has none. No earlier one of the topic has the same epoch."""
+        if not self._base:
+            # Not before, because processes that were forked must not have the same epochs.
+            self._base = secrets.token_hex(8)
         return TopicHistory(f"{self._base}-{self._lives}")
 
     def keep(
@@ -131,6 +134,11 @@ class Histories:
         if queue is None:
             queue = self._queues[rule] = _Queue()
         kept = Kept(history, history.offset, key, message, now, queue)
+        if self._limit is not None and kept.size > self._limit:
+            # All others would go for it, and then it would, too.
+            self.clear(history)
+            self.evicted += 1
+            return
         history.kept.append(kept)
         queue.add(kept)
         self.size += kept.size

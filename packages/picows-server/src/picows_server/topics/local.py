@@ -59,6 +59,11 @@ class Engine(Protocol):
     def ended(self, topic: Topic) -> None:
         """A topic was dropped."""
 
+    def delivers(
+        self, topic: Topic, key: Key, message: WSPreparedMessage, position: Optional[Position]
+    ) -> None:
+        """Subscribers get a message now, in its envelope; told if the topic's rule is not plain."""
+
 
 class LocalTopics:
     """The topics of one process, on one thread.
@@ -143,6 +148,8 @@ class LocalTopics:
         if self.engine is None and history is not None:
             position = Position(history.offset + 1, history.epoch)
         message = wrapped(topic, message, position)
+        if self.engine is not None:
+            self.engine.delivers(topic, key, message, position)
         if history is not None and rule.history is not None and position is not None:
             if position != (history.offset + 1, history.epoch):  # only an engine skips some
                 self.histories.clear(history)

@@ -5,7 +5,20 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import OrderedDict
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
+from contextlib import suppress
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    List,
+    MutableMapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Set,
+    Tuple,
+)
+from weakref import WeakKeyDictionary, ref
 
 from picows_codec import WSPreparedMessage, WSStateError, WSTransport
 from picows_server.backplane.interface import (
@@ -25,18 +38,13 @@ __all__ = ["OnGap", "Relay"]
 #: Called with the topics of which messages were lost, or may have been.
 OnGap = Callable[[List[str]], object]
 
-# Messages of this process on their way through the engine of which something is remembered.
-_MOST_ON_THEIR_WAY = 65_536
+# Messages of this process on their way through the engine of which it is known whom they exclude;
+# more than a backplane's buffer has.
+_MOST_ON_THEIR_WAY = 131_072
+# The token of messages that the subscribers of this process have already.
+_ECHOED = 0
 # Seconds for which subscribe_from waits until the engine has confirmed the topic.
 _CONFIRMATION_TIMEOUT = 10.0
-
-
-class _OnItsWay(NamedTuple):
-    """A message that was published here and will come back."""
-
-    excluded: Optional[WSTransport]
-    #: Whether the subscribers of this process have it.
-    was_echoed: bool
 
 
 class _Arrived(NamedTuple):
@@ -82,6 +90,10 @@ class _Ahead:
         return position.epoch != self.former_epoch
 
 
+def _nobody() -> None:
+    """Whom a message excludes that was published elsewhere, or excludes nobody."""
+
+
 class Relay:
     """The receiver of a backplane. A topic that there is here is subscribed to at the engine.
 
@@ -105,21 +117,27 @@ class Relay:
         self._grace = grace
         self._logger = logger
         self._loop: Any = None
-        self._is_closed = False
+        self._is_started = self._is_closed = False
         self._numbers = itertools.count(1)
-        self._on_their_way: OrderedDict[int, _OnItsWay] = OrderedDict()
+        # Whom those exclude that were published here and will come back, by their tokens.
+        self._on_their_way: OrderedDict[Optional[int], Callable[[], Optional[WSTransport]]] = (
+            OrderedDict()
+        )
         self._joining: Dict[str, List[_Joining]] = {}
         # By topic: connections that got from the history what is still to arrive as live messages.
-        self._ahead: Dict[str, Dict[WSTransport, _Ahead]] = {}
+        self._ahead: Dict[str, MutableMapping[WSTransport, _Ahead]] = {}
         # Topics without subscribers, and when they end.
         self._resting: OrderedDict[str, float] = OrderedDict()
         self._timer: Optional[asyncio.TimerHandle] = None
+        self._changes: Set[asyncio.Task[None]] = set()
         self.received_count = 0
         self.gaps = 0
         self.invalid = 0
 
     async def start(self) -> None:
         """Connect to the engine."""
+        if self._is_closed:
+            raise WSStateError("these topics are closed; make new ones")
         if self._loop is not None:
             raise WSStateError("these topics have been started already")
         self._loop = asyncio.get_running_loop()
@@ -128,6 +146,7 @@ class Relay:
         except BaseException:
             self._loop = None
             raise
+        self._is_started = True
 
     async def close(self) -> None:
         """Disconnect from the engine, when it has what was published."""
@@ -136,18 +155,20 @@ class Relay:
             self._timer.cancel()
             self._timer = None
         await self.backplane.close()
+        for task in self._changes:
+            task.cancel()
 
     @property
     def is_running(self) -> bool:
         """Whether it was started, and is not closed."""
-        return self._loop is not None and not self._is_closed
+        return self._is_started and not self._is_closed
 
     def check_is_running(self) -> None:
         """Refuse what nobody would ever deliver."""
-        if self._loop is None:
-            raise WSStateError("start the topics first: async with topics: ..., or await start()")
         if self._is_closed:
             raise WSStateError("these topics are closed")
+        if not self._is_started:
+            raise WSStateError("start the topics first: async with topics: ..., or await start()")
 
     # To the engine
 
@@ -163,9 +184,11 @@ class Relay:
         history = self._local.rules.of(name).history if topic is None else topic.rule.history
         is_echoed = self._local_echo and history is None
         token = None
-        if topic is not None and (is_echoed or excluded is not None):
+        if topic is not None and is_echoed:
+            token = _ECHOED
+        elif topic is not None and excluded is not None:
             token = next(self._numbers)
-            self._on_their_way[token] = _OnItsWay(excluded, is_echoed)
+            self._on_their_way[token] = ref(excluded)
             if len(self._on_their_way) > _MOST_ON_THEIR_WAY:
                 self._on_their_way.popitem(last=False)
         try:
@@ -178,8 +201,7 @@ class Relay:
                 token=token,
             )
         except BaseException:
-            if token is not None:
-                self._on_their_way.pop(token, None)
+            self._on_their_way.pop(token, None)
             raise
         if not is_echoed:
             return 0
@@ -191,9 +213,17 @@ class Relay:
         self.backplane.subscribe(topic.name, topic.rule.history)
 
     def changed(self, topic: Topic) -> None:
-        """Subscribe anew."""
+        """Subscribe anew, and tell that messages may be lost between the two."""
         self.backplane.unsubscribe(topic.name)
         self.backplane.subscribe(topic.name, topic.rule.history)
+        task = self._loop.create_task(self._tell_of_change(topic.name))
+        self._changes.add(task)
+        task.add_done_callback(self._changes.discard)
+
+    async def _tell_of_change(self, name: str) -> None:
+        with suppress(BackplaneError):
+            await self.backplane.subscribed(name)
+            self.gap([name], "the rule about its history was changed")
 
     def rests(self, topic: Topic) -> None:
         """Stay subscribed for a while, because subscribers come and go."""
@@ -228,11 +258,10 @@ class Relay:
     def received(self, publication: Publication) -> None:
         """Deliver a message."""
         self.received_count += 1
-        on_its_way = None
-        if publication.token is not None:
-            on_its_way = self._on_their_way.pop(publication.token, None)
+        token = publication.token
+        excluded_one = None if token is None else self._on_their_way.pop(token, _nobody)()
         topic = self._local.get(publication.topic)
-        if topic is None or (on_its_way is not None and on_its_way.was_echoed):
+        if topic is None or token == _ECHOED:
             return
         history = topic.history
         position = publication.position
@@ -243,23 +272,27 @@ class Relay:
             and position.offset <= history.offset
         ):
             return  # everybody has it
-        excluded: Excluded = None if on_its_way is None else on_its_way.excluded
+        excluded: Excluded = excluded_one
         if topic.name in self._ahead and position is not None:
             those = self._those_ahead(topic.name, position)
-            if on_its_way is not None and on_its_way.excluded is not None:
-                those.add(on_its_way.excluded)
+            if excluded_one is not None:
+                those.add(excluded_one)
             excluded = those
         try:
             message = WSPreparedMessage(publication.opcode, publication.payload)
-            for joining in self._joining.get(publication.topic, ()):
-                arrived = _Arrived(position, publication.key, wrapped(topic, message, position))
-                joining.arrived.append(arrived)
             self._local.publish(topic.name, message, publication.key, excluded, position)
         except Exception:  # of an envelope, or TEXT of another program that is not UTF-8
             self.invalid += 1
             self._logger.exception(
                 "topic %r: a message of the backplane cannot be delivered", publication.topic
             )
+
+    def delivers(
+        self, topic: Topic, key: Key, message: WSPreparedMessage, position: Optional[Position]
+    ) -> None:
+        """Keep a message for those whose history is being read."""
+        for joining in self._joining.get(topic.name, ()):
+            joining.arrived.append(_Arrived(position, key, message))
 
     def _those_ahead(self, name: str, position: Position) -> Set[WSTransport]:
         """The connections that have the message at a position."""
@@ -310,8 +343,9 @@ class Relay:
         for joining in self._joining.get(name, ()):
             joining.has_gap = True
         ahead = self._ahead.get(name, {})
-        for transport in [each for each in ahead if not ahead[each].former_epoch]:
-            del ahead[transport]
+        for transport, each in list(ahead.items()):
+            if not each.former_epoch:
+                del ahead[transport]
         return len(topic) > 0 or name in self._joining
 
     def local_count(self, topic: str) -> int:
@@ -437,7 +471,9 @@ class Relay:
         history = topic.history
         if history is None or history.epoch != position.epoch or history.offset < position.offset:
             epoch = "" if history is None else history.epoch
-            self._ahead.setdefault(topic.name, {})[subscriber.transport] = _Ahead(position, epoch)
+            # Weak, because a topic may be silent for long after its connections have ended.
+            ahead = self._ahead.setdefault(topic.name, WeakKeyDictionary())
+            ahead[subscriber.transport] = _Ahead(position, epoch)
         self._local.subscribe_after(subscriber, topic, messages)
 
     def _check_is_there(self, subscriber: Subscriber, topic: Topic) -> None:

@@ -36,6 +36,10 @@ class Retention:
         """Keep a message in place of the former one with this key."""
         self.forget(retained, key)
         size = message.payload_size + KEPT_OVERHEAD
+        if self._limit is not None and size > self._limit:
+            # All others would go for it, and then it would, too.
+            self.evicted += 1
+            return
         retained[key] = message
         self._order[id(retained), key] = retained, size
         self.size += size

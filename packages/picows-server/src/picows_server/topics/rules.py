@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Callable, Dict, List, Optional, Union
 
 from picows_codec import WSInvalidOptionError
@@ -14,6 +15,9 @@ __all__ = ["Envelope", "Rule", "Rules", "checked_rule"]
 #: returns the payload that subscribers get.
 Envelope = Callable[[str, bytes, Optional[Position]], Union[str, bytes]]
 
+# What every engine can count.
+_MOST_MESSAGES = 2**31 - 1
+_MOST_SECONDS = 1e9
 _POLICIES = ("disconnect", "drop", "latest")
 
 
@@ -126,8 +130,8 @@ def checked_rule(
         )
     if not isinstance(retain, bool):
         raise TypeError(f"retain must be True or False, not {retain!r}")
-    if envelope is not None and not callable(envelope):
-        raise TypeError(f"envelope must be callable, not {type(envelope).__name__}")
+    if envelope is not None and (not callable(envelope) or inspect.iscoroutinefunction(envelope)):
+        raise TypeError(f"envelope must be a function, and no coroutine function, not {envelope!r}")
     kept = _checked_history(history, history_seconds)
     if kept is not None and when_slow == "latest":
         raise WSInvalidOptionError(
@@ -140,14 +144,19 @@ def checked_rule(
 def _checked_history(size: int, seconds: Optional[float]) -> Optional[HistoryRule]:
     if isinstance(size, bool) or not isinstance(size, int):
         raise TypeError(f"history must be a number of messages, not {size!r}")
-    if size < 0:
-        raise WSInvalidOptionError(f"history must be at least 0 messages, not {size}")
+    if not 0 <= size <= _MOST_MESSAGES:
+        raise WSInvalidOptionError(
+            f"history={size} is out of range: 0 to {_MOST_MESSAGES} messages are allowed"
+        )
     if seconds is None:
         return HistoryRule(size, None) if size else None
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
         raise TypeError(f"history_seconds must be a number of seconds or None, not {seconds!r}")
-    if not seconds > 0:
-        raise WSInvalidOptionError(f"history_seconds must be more than 0, not {seconds}")
+    if not 0 < seconds <= _MOST_SECONDS:
+        raise WSInvalidOptionError(
+            f"history_seconds={seconds} is out of range: more than 0 and at most"
+            f" {_MOST_SECONDS:.0e} seconds are wanted, or None for messages of any age"
+        )
     if not size:
         raise WSInvalidOptionError(
             f"history_seconds={seconds} needs a number of messages, too: history=1000, for example"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import math
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, List, Optional, Protocol, Sequence, Tuple, Type, Union
 
@@ -383,9 +384,10 @@ def _checked(name: str, unit: str, value: Optional[int]) -> Optional[int]:
 def _checked_grace(seconds: float) -> float:
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
         raise TypeError(f"unsubscribe_grace must be a number of seconds, not {seconds!r}")
-    if not seconds >= 0:
+    if not 0 <= seconds < math.inf:
         raise WSInvalidOptionError(
-            f"unsubscribe_grace={seconds} is out of range: seconds from 0 are wanted"
+            f"unsubscribe_grace={seconds} is out of range: a finite number of seconds from 0 is"
+            " wanted"
         )
     return float(seconds)
 
