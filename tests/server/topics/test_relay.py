@@ -434,6 +434,51 @@ def test_an_envelope_is_made_once_however_many_come_back() -> None:
     with_gateways(test)
 
 
+def test_unsubscribed_while_the_history_is_read() -> None:
+    async def test(gateways: Gateways) -> None:
+        topics, (first, second) = gateways.topics, gateways.links
+        gateways.others.publish("h", "1")
+
+        def meanwhile() -> None:
+            assert topics.unsubscribe(first.ws, "h")
+            assert not topics.unsubscribe(second.ws, "h")
+
+        gateways.backplane.meanwhile = meanwhile
+        for last in (0, 1):
+            assert not (await topics.subscribe_from(first.ws, "h", last=last)).recovered
+            assert topics.of(first.ws) == []
+        gateways.others.publish("h", "2")
+        assert gateways.received()[0] == []
+        gateways.backplane.meanwhile = lambda: None
+        await topics.subscribe_from(first.ws, "h")
+        assert topics.of(first.ws) == ["h"]
+        assert topics.unsubscribe(first.ws, "h")
+
+    with_gateways(test)
+
+
+def test_confirmed() -> None:
+    async def test(gateways: Gateways) -> None:
+        confirmed = asyncio.get_running_loop().create_future()
+
+        async def subscribed(topic: str) -> None:
+            assert topic == "a"
+            await confirmed
+
+        gateways.subscribe("a")
+        gateways.backplane.subscribed = subscribed  # type: ignore[method-assign]
+        waiting = asyncio.ensure_future(gateways.topics.confirmed("a"))
+        await asyncio.sleep(0.01)
+        assert not waiting.done()
+        confirmed.set_result(None)
+        await waiting
+        with pytest.raises(WSTopicError, match="must not be empty"):
+            await gateways.topics.confirmed("")
+
+    with_gateways(test)
+    asyncio.run(Topics().confirmed("a"))
+
+
 def test_two_subscriptions_at_once() -> None:
     async def test(gateways: Gateways) -> None:
         ws = gateways.links[0].ws

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Dict, Union
 
 from picows_codec.option_table import Number, Seconds
 
@@ -10,7 +10,7 @@ __all__ = ["check_options", "checked_prefix"]
 
 _MOST_BYTES = 2**63 - 1
 _SECONDS = Seconds()
-_CHECKS = {
+_CHECKS: Dict[str, Union[Number, Seconds]] = {
     "connect_timeout": _SECONDS,
     "probe_interval": _SECONDS,
     "close_timeout": _SECONDS,

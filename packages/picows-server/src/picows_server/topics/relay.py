@@ -58,9 +58,12 @@ class _Arrived(NamedTuple):
 class _Joining:
     """A connection that is being subscribed: its history is being read."""
 
-    def __init__(self) -> None:
+    def __init__(self, transport: WSTransport) -> None:
+        self.transport = transport
         self.arrived: List[_Arrived] = []
         self.has_gap = False
+        #: It was unsubscribed meanwhile.
+        self.is_given_up = False
 
 
 class _Ahead:
@@ -375,10 +378,10 @@ class Relay:
         topic = self._local.topic_for(subscriber, name)
         if self._has_all(topic, since, last):
             return self._local.subscribe_since(transport, name, since, last)
-        joining = _Joining()
+        joining = _Joining(transport)
         self._joining.setdefault(name, []).append(joining)
         try:
-            await self._confirmed(name)
+            await self.confirmed(name)
             position, kept, recovered = await self._read(name, since, last, rule)
             if not recovered and not last:
                 return self._join_late(subscriber, topic, joining, position)
@@ -390,7 +393,16 @@ class Relay:
                 if self._local.get(name) is topic and len(topic) == 0:
                     self._local.rest(topic)
 
-    async def _confirmed(self, name: str) -> None:
+    def give_up(self, transport: WSTransport, name: str) -> bool:
+        """Do not subscribe a connection whose history is being read; return whether it is."""
+        those = [each for each in self._joining.get(name, ()) if each.transport is transport]
+        for joining in those:
+            joining.is_given_up = True
+        return bool(those)
+
+    async def confirmed(self, name: str) -> None:
+        """Return when the engine has confirmed that this process is subscribed."""
+        self.check_is_running()
         try:
             await asyncio.wait_for(self.backplane.subscribed(name), _CONFIRMATION_TIMEOUT)
         except asyncio.TimeoutError:
@@ -443,7 +455,7 @@ class Relay:
                     continue
                 position = arrived.position
             messages.append((arrived.key, arrived.message))
-        self._begin(subscriber, topic, messages, position)
+        self._begin(subscriber, topic, joining, messages, position)
         return Subscribed(position, recovered and not joining.has_gap)
 
     def _join_late(
@@ -456,17 +468,18 @@ class Relay:
             position = arrived.position or position
             if not topic.rule.retain:
                 messages.append((arrived.key, arrived.message))
-        self._begin(subscriber, topic, messages, position)
+        self._begin(subscriber, topic, joining, messages, position)
         return Subscribed(position, False)
 
     def _begin(
         self,
         subscriber: Subscriber,
         topic: Topic,
+        joining: _Joining,
         messages: List[Tuple[Key, WSPreparedMessage]],
         position: Position,
     ) -> None:
-        if not subscriber.is_open:
+        if joining.is_given_up or not subscriber.is_open:
             return
         history = topic.history
         if history is None or history.epoch != position.epoch or history.offset < position.offset:

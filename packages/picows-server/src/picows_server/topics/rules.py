@@ -130,7 +130,8 @@ def checked_rule(
         )
     if not isinstance(retain, bool):
         raise TypeError(f"retain must be True or False, not {retain!r}")
-    if envelope is not None and (not callable(envelope) or inspect.iscoroutinefunction(envelope)):
+    function: object = envelope
+    if function is not None and (not callable(function) or inspect.iscoroutinefunction(function)):
         raise TypeError(f"envelope must be a function, and no coroutine function, not {envelope!r}")
     kept = _checked_history(history, history_seconds)
     if kept is not None and when_slow == "latest":

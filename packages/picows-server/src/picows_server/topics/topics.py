@@ -242,11 +242,32 @@ class Topics:
     def unsubscribe(self, transport: _Connection, topic: str) -> bool:
         """Unsubscribe a connection: it gets nothing of the topic from now on.
 
-        :returns: whether it was subscribed.
+        A :meth:`subscribe_from` that has not returned yet does not subscribe it any more.
+
+        :returns: whether it was subscribed, or about to be.
         :raises WSTopicError: the name cannot be a topic's.
         """
         found = _transport_of(transport)
-        return found is not None and self._local.unsubscribe(found, topic)
+        if found is None:
+            return False
+        was_subscribed = self._local.unsubscribe(found, topic)
+        return (self._relay is not None and self._relay.give_up(found, topic)) or was_subscribed
+
+    async def confirmed(self, topic: str) -> None:
+        """Return when the engine sends this process what is published to a topic from now on.
+
+        Await it after :meth:`subscribe` and before you make a snapshot, so that no message is
+        lost between the two. Without a backplane it returns at once; :meth:`subscribe_from` has
+        awaited it.
+
+        :raises WSTopicError: the name cannot be a topic's.
+        :raises BackplaneError: the engine has not confirmed the topic within 10 seconds, or no
+            connection of this process is subscribed to it.
+        :raises WSStateError: there is a backplane, and :meth:`start` was not awaited.
+        """
+        checked_name(topic, self._local.limits.topic_length)
+        if self._relay is not None:
+            await self._relay.confirmed(topic)
 
     # Publishing
 
