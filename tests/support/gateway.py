@@ -2,7 +2,8 @@
 
 Arguments: port, URL of the engine, name, seconds of publishing. It says "up" when it serves, and at
 the end how much it has published and which gaps it was told. Whoever connects to ``/follow`` says
-first where it was, or nothing, and gets the topic with history from there.
+first where it was, or nothing, and gets the topic with history from there. All others are told of
+gaps.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ from picows_server import (
 from picows_server.backplane import NatsBackplane, Position, RedisBackplane
 from picows_server.topics import Topics
 
-__all__ = ["WITHOUT_HISTORY", "WITH_HISTORY"]
+__all__ = ["GAP", "WITHOUT_HISTORY", "WITH_HISTORY"]
 
+#: What connections without history are sent when messages may be lost.
+GAP = b"gap"
 WITH_HISTORY = "history.a"
 WITHOUT_HISTORY = "plain.a"
 
@@ -69,6 +72,8 @@ async def main(port: int, url: str, name: str, seconds: float) -> None:
 
     def on_gap(names: Sequence[str]) -> None:
         gaps.append(list(names))
+        for each in topics.subscribers(WITHOUT_HISTORY):
+            each.send(WSMsgType.BINARY, GAP)
 
     make: Any = NatsBackplane if url.startswith("nats") else RedisBackplane
     topics = Topics(make(url, probe_interval=0.5), on_gap=on_gap)

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import List
+from typing import List, Set
 
 import pytest
 
-from picows_client import WSFrame, WSListener, WSTransport, ws_connect
+from picows_client import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 from tests.support.engines import Engine
-from tests.support.gateway import WITHOUT_HISTORY
+from tests.support.gateway import GAP, WITHOUT_HISTORY
 from tests.support.gateway_processes import Gateway
 from tests.support.receivers import until
 
@@ -21,6 +21,8 @@ class Subscriber(WSListener):
         self.plain: List[bytes] = []
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if frame.opcode is not WSMsgType.BINARY:
+            return  # the gateway ends
         payload = frame.get_payload_as_bytes()
         (self.positioned if b" " in payload else self.plain).append(payload)
 
@@ -55,15 +57,32 @@ async def complete(subscribers: List[Subscriber], total: int) -> None:
     assert all(each.positioned == first for each in subscribers)
 
 
-async def all_told(gateway: Gateway, subscribers: List[Subscriber]) -> None:
-    """Without history nobody receives twice, and the losses of connections are told."""
+def check_holes(received: List[bytes], published: int) -> None:
+    """Where messages of a publisher are missing, a gap was told."""
+    last = {b"g%d" % number: 0 for number in range(GATEWAYS)}
+    told: Set[bytes] = set()  # publishers of which some may be missing
+    for each in received:
+        if each == GAP:
+            told.update(last)
+            continue
+        publisher, _, count = each.partition(b":")
+        assert int(count) == last[publisher] + 1 or publisher in told, (each, last)
+        last[publisher] = int(count)
+        told.discard(publisher)
+    assert all(count == published or publisher in told for publisher, count in last.items())
+
+
+async def all_told(gateway: Gateway, subscribers: List[Subscriber], published: int) -> None:
+    """Without history nobody receives twice, and whatever is missing was told."""
     gateway.go_on()
     gaps = (await gateway.said())["gaps"]
     assert gaps
     assert all(names == [WITHOUT_HISTORY] for names in gaps)
     # What was sent again may be on its way to some of them.
     await until(lambda: all(each.plain == subscribers[0].plain for each in subscribers))
-    assert all(len(set(each.plain)) == len(each.plain) for each in subscribers)
+    messages = [each for each in subscribers[0].plain if each != GAP]
+    assert len(set(messages)) == len(messages)
+    check_holes(subscribers[0].plain, published)
 
 
 async def served(engine: Engine, gateways: List[Gateway]) -> None:
@@ -85,7 +104,7 @@ async def served(engine: Engine, gateways: List[Gateway]) -> None:
         await complete(subscribers, total)
     await asyncio.sleep(1)
     for number, gateway in enumerate(gateways):
-        await all_told(gateway, subscribers[number::GATEWAYS])
+        await all_told(gateway, subscribers[number::GATEWAYS], total // GATEWAYS)
     for transport in transports:
         transport.disconnect()
         await transport.wait_disconnected()
