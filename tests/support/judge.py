@@ -27,6 +27,11 @@ class Judged:
     def tag(self) -> str:
         return self.headers["etag"]
 
+    @property
+    def undated(self) -> Dict[str, str]:
+        """The headers but for Date, which the next second changes."""
+        return {name: value for name, value in self.headers.items() if name != "date"}
+
 
 async def ask(
     sockname: Any,

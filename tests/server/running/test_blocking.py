@@ -73,10 +73,10 @@ def test_until_a_signal(kind: str) -> None:
 
 @needs_posix
 def test_aborted() -> None:
-    lifespan = killing(signal.SIGINT, signal.SIGTERM)
+    lifespan = killing(signal.SIGTERM, signal.SIGINT)
     with pytest.raises(SystemExit) as caught:
         run(URL, Chat, lifespan=lifespan, loop="asyncio", drain_grace=30)
-    assert caught.value.code == 128 + signal.SIGTERM
+    assert caught.value.code == 128 + signal.SIGINT
 
 
 def test_until_the_program_closes_the_server() -> None:
