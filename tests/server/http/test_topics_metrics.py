@@ -115,7 +115,7 @@ def test_everything_that_a_backplane_counts() -> None:
         silences=16,
         subscriptions=17,
     )
-    topics = TopicsStats(gaps=18, invalid=19, disconnected=1, backplane=backplane)
+    topics = TopicsStats(gaps=18, invalid=19, backplane_down=1, backplane=backplane)
     found = page_of(MetricsCollector(lambda: {"3": WSServerStats(topics=topics)}))
     values = {
         (name[len("picows_topics_") :], *(label for key, label in labels if key != "worker")): value

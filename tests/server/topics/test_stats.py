@@ -18,7 +18,7 @@ def some(factor: int, *, has_backplane: bool = True) -> TopicsStats:
         history_evicted=3 * factor,
         rules={f"{factor}.": RuleStats(published=factor), "": RuleStats(1, 2, 3, 4, factor)},
         gaps=factor,
-        disconnected=1,
+        backplane_down=1,
         backplane=BackplaneStats(published=factor, pending=factor) if has_backplane else None,
     )
 
@@ -36,7 +36,7 @@ def test_sums() -> None:
             "": RuleStats(2, 4, 6, 8, 3),
         },
         gaps=3,
-        disconnected=2,
+        backplane_down=2,
         backplane=BackplaneStats(published=3, pending=3),
     )
     assert (some(1) + some(2, has_backplane=False)).backplane == some(1).backplane

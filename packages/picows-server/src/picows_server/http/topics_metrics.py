@@ -180,7 +180,7 @@ BACKPLANE_METRICS: Tuple[Row, ...] = (
         False,
         "1 if the backplane can be reached, else 0.",
         _PLAIN,
-        _with_backplane(lambda topics: int(not topics.disconnected)),
+        _with_backplane(lambda topics: int(not topics.backplane_down)),
     ),
     (
         "picows_topics_backplane_subscriptions",

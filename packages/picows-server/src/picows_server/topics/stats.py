@@ -12,7 +12,7 @@ __all__ = ["RuleStats", "SubscriberStats", "TopicsStats"]
 # What a process has now, and has no more when it has ended.
 _GAUGES = (
     *("topics", "connections", "subscriptions", "retained", "retained_bytes"),
-    *("history", "history_bytes", "disconnected"),
+    *("history", "history_bytes", "backplane_down"),
 )
 _BACKPLANE_GAUGES = ("pending", "pending_bytes", "subscriptions")
 
@@ -93,7 +93,7 @@ class TopicsStats:
     #: Gaps: one for each topic with subscribers of which messages were lost, or may have been.
     gaps: int = 0
     #: 1 while the backplane cannot be reached, between ``start`` and ``close``; else 0.
-    disconnected: int = 0
+    backplane_down: int = 0
     #: What the backplane counts; None without one.
     backplane: Optional[BackplaneStats] = None
 

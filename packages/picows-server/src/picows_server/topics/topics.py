@@ -367,7 +367,7 @@ class Topics:
             received=relay.received_count,
             invalid=relay.invalid,
             gaps=relay.gaps,
-            disconnected=int(relay.is_running and not relay.backplane.is_connected),
+            backplane_down=int(relay.is_running and not relay.backplane.is_connected),
             backplane=relay.backplane.stats(),
         )
 
