@@ -77,6 +77,8 @@ BACKPLANE_NAMES = {
     "picows_topics_gaps_total",
     "picows_topics_invalid_total",
     "picows_topics_backplane_up",
+    "picows_topics_backplane_servers",
+    "picows_topics_backplane_servers_connected",
     "picows_topics_backplane_subscriptions",
     "picows_topics_backplane_messages_total",
     "picows_topics_backplane_bytes_total",
@@ -89,6 +91,7 @@ BACKPLANE_NAMES = {
     "picows_topics_backplane_ignored_total",
     "picows_topics_backplane_reconnects_total",
     "picows_topics_backplane_failed_attempts_total",
+    "picows_topics_backplane_moved_total",
     "picows_topics_backplane_silences_total",
 }
 ALL_NAMES = NAMES | TOPICS_NAMES | BACKPLANE_NAMES

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Dict, List
 
@@ -114,7 +115,12 @@ def test_everything_that_a_backplane_counts() -> None:
         failed_attempts=15,
         silences=16,
         subscriptions=17,
+        servers=20,
+        servers_connected=21,
+        moved=22,
     )
+    shown = {each.name for each in fields(backplane) if getattr(backplane, each.name)}
+    assert shown == {each.name for each in fields(backplane)} - {"gaps"}  # those of topics count
     topics = TopicsStats(gaps=18, invalid=19, backplane_down=1, backplane=backplane)
     found = page_of(MetricsCollector(lambda: {"3": WSServerStats(topics=topics)}))
     values = {
@@ -140,6 +146,9 @@ def test_everything_that_a_backplane_counts() -> None:
         ("backplane_failed_attempts_total",): 15,
         ("backplane_silences_total",): 16,
         ("backplane_subscriptions",): 17,
+        ("backplane_moved_total",): 22,
+        ("backplane_servers",): 20,
+        ("backplane_servers_connected",): 21,
         ("backplane_up",): 0,
         ("gaps_total",): 18,
         ("invalid_total",): 19,

@@ -19,7 +19,7 @@ def some(factor: int, *, has_backplane: bool = True) -> TopicsStats:
         rules={f"{factor}.": RuleStats(published=factor), "": RuleStats(1, 2, 3, 4, factor)},
         gaps=factor,
         backplane_down=1,
-        backplane=BackplaneStats(published=factor, pending=factor) if has_backplane else None,
+        backplane=BackplaneStats(published=factor, servers=factor) if has_backplane else None,
     )
 
 
@@ -37,7 +37,7 @@ def test_sums() -> None:
         },
         gaps=3,
         backplane_down=2,
-        backplane=BackplaneStats(published=3, pending=3),
+        backplane=BackplaneStats(published=3, servers=3),
     )
     assert (some(1) + some(2, has_backplane=False)).backplane == some(1).backplane
     assert sum([some(1, has_backplane=False)] * 2).backplane is None

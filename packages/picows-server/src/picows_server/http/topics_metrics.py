@@ -183,6 +183,20 @@ BACKPLANE_METRICS: Tuple[Row, ...] = (
         _with_backplane(lambda topics: int(not topics.backplane_down)),
     ),
     (
+        "picows_topics_backplane_servers",
+        False,
+        "Servers of the backplane that have the topics.",
+        _PLAIN,
+        _engine("servers"),
+    ),
+    (
+        "picows_topics_backplane_servers_connected",
+        False,
+        "Servers of the backplane that can be reached.",
+        _PLAIN,
+        _engine("servers_connected"),
+    ),
+    (
         "picows_topics_backplane_subscriptions",
         False,
         "Topics that the process is subscribed to at the backplane.",
@@ -265,6 +279,13 @@ BACKPLANE_METRICS: Tuple[Row, ...] = (
         "Attempts to connect to the engine that failed.",
         _PLAIN,
         _engine("failed_attempts"),
+    ),
+    (
+        "picows_topics_backplane_moved",
+        True,
+        "Subscriptions that had to go to another server of a cluster.",
+        _PLAIN,
+        _engine("moved"),
     ),
     (
         "picows_topics_backplane_silences",

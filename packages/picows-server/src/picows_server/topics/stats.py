@@ -14,7 +14,7 @@ _GAUGES = (
     *("topics", "connections", "subscriptions", "retained", "retained_bytes"),
     *("history", "history_bytes", "backplane_down"),
 )
-_BACKPLANE_GAUGES = ("pending", "pending_bytes", "subscriptions")
+_BACKPLANE_GAUGES = ("pending", "pending_bytes", "subscriptions", "servers", "servers_connected")
 
 
 @dataclass(frozen=True)
