@@ -16,10 +16,16 @@ Run = Callable[..., Any]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Before Python 3.11 asyncio calls a TLS transport unclosed that its peer has closed."""
+    """Ignore what libraries warn of that is not the project's.
+
+    Before Python 3.11 asyncio calls a TLS transport unclosed that its peer has closed. What redis
+    imports (cryptography) announces the end of Python 3.8.
+    """
     if sys.version_info < (3, 11):
         unclosed = r"unclosed transport <asyncio\.sslproto\._SSLProtocolTransport"
         config.addinivalue_line("filterwarnings", f"ignore:{unclosed}:ResourceWarning")
+    if sys.version_info < (3, 9):
+        config.addinivalue_line("filterwarnings", r"ignore:Python 3\.8 is no longer supported")
 
 
 def pytest_collection_finish() -> None:

@@ -144,7 +144,7 @@ def test_restarted_engine(run: Any, engine: Engine, history: Optional[HistoryRul
 @with_and_without_history
 def test_silent_engine(run: Any, engine: Engine, history: Optional[HistoryRule]) -> None:
     async def main() -> None:
-        backplane, receiver = await started(engine, probe_interval=0.2, connect_timeout=0.5)
+        backplane, receiver = await started(engine, probe_interval=0.2, connect_timeout=2.0)
         backplane.subscribe("a", history)
         await backplane.subscribed("a")
         engine.pause()
