@@ -170,6 +170,7 @@ def test_fields_are_found() -> None:
     for owner, name, room in [
         ("ConnectionState", "_state", "connection.state"),
         ("Writer", "_pending", "connection.writer"),
+        ("Dispatcher", "_listener", "connection.dispatcher"),
         ("Receiver", "_head", "connection.receiver"),
         ("Closing", "_cause", "connection.closing"),
         ("WSEndpoint", "_keepalive", "connection.endpoint"),

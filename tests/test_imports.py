@@ -87,6 +87,7 @@ CODEC_ROOMS = (
     "transport",
     "listener",
     "callbacks",
+    "connection.dispatcher",
     "connection.receiver",
     "connection.closing",
     "connection.following",

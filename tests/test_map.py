@@ -65,7 +65,7 @@ FURTHER: Dict[str, Dict[str, str]] = {
         "connection.send_many": "connection.sender: many messages in one call",
         "connection.nested_writes": "connection.writer: code that runs during a write",
         "connection.slow_peer": "connection.writer: watermarks, the cap of the queue",
-        "connection.receiver_faults": "connection.receiver: violations, and listeners that raise",
+        "connection.receiver_faults": "connection.receiver: violations",
         "connection.disconnected": "connection.closing: the end, during and after it",
         "connection.round_trips": "connection.keepalive: measure_roundtrip_time",
         "connection.deferred_response": "connection.handshaking: a factory that decides later",
@@ -79,6 +79,7 @@ FURTHER: Dict[str, Dict[str, str]] = {
         "asgi.uvicorn_closing": "asgi.uvicorn_protocol: pings, and how connections end",
         "drained_servers": "draining: servers, and what becomes of their connections",
         "running.workers.supervise_in_process": "running.workers.supervise: in this process",
+        "running.workers.supervise_replacing": "running.workers.supervise: who dies or is replaced",
         "shutdown": "server: closing, and what becomes of the connections",
     },
 }

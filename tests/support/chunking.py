@@ -7,7 +7,15 @@ from typing import Callable, List
 
 import pytest
 
-__all__ = ["Feeding", "byte_by_byte", "every_feeding", "in_halves", "in_odd_pieces", "whole"]
+__all__ = [
+    "Feeding",
+    "byte_by_byte",
+    "every_feeding",
+    "in_halves",
+    "in_odd_pieces",
+    "in_pairs",
+    "whole",
+]
 
 # The pieces of a stream. Joined, they are the stream; an empty piece is a legal one.
 Feeding = Callable[[bytes], List[bytes]]
@@ -23,6 +31,11 @@ def byte_by_byte(stream: bytes) -> List[bytes]:
 
 def in_halves(stream: bytes) -> List[bytes]:
     return [stream[: len(stream) // 2], stream[len(stream) // 2 :]]
+
+
+def in_pairs(stream: bytes) -> List[bytes]:
+    """Small enough that no two frames, and no whole frame, arrive together."""
+    return [stream[i : i + 2] for i in range(0, len(stream), 2)]
 
 
 def in_odd_pieces(stream: bytes) -> List[bytes]:

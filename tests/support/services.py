@@ -203,6 +203,11 @@ class Service:
 
     # What is done to it
 
+    def pid_of_new_client(self) -> int:
+        """Connect, and return the process id of the worker that serves."""
+        with WorkerClient(self.address) as client:
+            return client.pid
+
     def send(self, number: int) -> None:
         self.process.send_signal(number)
 

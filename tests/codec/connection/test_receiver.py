@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from typing import Any, Callable, Dict, List, Tuple, Type
+from typing import Any, Dict, List, Tuple
 
 import pytest
 
@@ -15,7 +15,7 @@ from picows_codec import (
     WSTransport,
 )
 from tests.support import frames
-from tests.support.chunking import Feeding, every_feeding, in_halves, in_odd_pieces, whole
+from tests.support.chunking import Feeding, every_feeding, in_halves, in_odd_pieces, in_pairs, whole
 from tests.support.connection import Connection, Recorder, both_roles, both_ways_of_reading
 from tests.support.frames import (
     BINARY,
@@ -142,68 +142,6 @@ def test_data_received_takes_any_buffer(role: str) -> None:
             connection.endpoint.data_received(wrong)
 
 
-@both_roles
-@pytest.mark.parametrize("size", [10, 3000])
-def test_nested_reads(role: str, size: int) -> None:
-    """A callback that makes another connection of the thread receive."""
-    other = Connection(role)
-
-    def handler(transport: WSTransport, frame: WSFrame) -> None:
-        before = bytes(frame)
-        other.receive(BINARY, b"z" * size)
-        assert bytes(frame) == before
-
-    connection = Connection(role, Recorder().act("on_ws_frame", handler))
-    connection.feed(connection.build(BINARY, b"a" * size) + connection.build(BINARY, b"b" * size))
-    assert [frame[1] for frame in connection.listener.frames] == [b"a" * size, b"b" * size]
-    assert [frame[1] for frame in other.listener.frames] == [b"z" * size] * 2
-    assert connection.cause is None
-
-
-@both_roles
-@pytest.mark.parametrize("keep", ["frame", "view"])
-def test_frames_kept_in_nested_reads(role: str, keep: str) -> None:
-    """What the inner or the outer callback keeps stays valid while the same memory is used."""
-    kept: List[Any] = []
-
-    def keeper(transport: WSTransport, frame: WSFrame) -> None:
-        kept.append(frame if keep == "frame" else memoryview(frame))
-
-    other = Connection(role, Recorder().act("on_ws_frame", keeper))
-
-    def handler(transport: WSTransport, frame: WSFrame) -> None:
-        other.receive(BINARY, b"inner %d" % len(kept))
-        keeper(transport, frame)
-
-    connection = Connection(role, Recorder().act("on_ws_frame", handler))
-    for number in range(3):
-        connection.feed(connection.build(BINARY, b"outer %d" % number) * 2)
-    assert [bytes(each) for each in kept] == [
-        b"inner 0", b"outer 0", b"inner 2", b"outer 0",
-        b"inner 4", b"outer 1", b"inner 6", b"outer 1",
-        b"inner 8", b"outer 2", b"inner 10", b"outer 2",
-    ]  # fmt: skip
-    assert len({id(each) for each in kept}) == len(kept)
-
-
-@both_roles
-def test_the_frame_is_reused_after_callbacks_that_raise(role: str) -> None:
-    """Also where a callback fails, or another connection's, the next frame is right."""
-    seen: List[bytes] = []
-
-    def handler(transport: WSTransport, frame: WSFrame) -> None:
-        seen.append(bytes(frame))
-        if len(seen) % 2:
-            raise ValueError(seen)
-
-    connection = Connection(
-        role, Recorder().act("on_ws_frame", handler), disconnect_on_exception=False
-    )
-    for payload in (b"a", b"b" * 2000, b"c", b""):
-        connection.receive(BINARY, payload)
-    assert seen == [b"a", b"b" * 2000, b"c", b""]
-
-
 # Several frames in one read
 
 
@@ -262,7 +200,7 @@ def test_in_one_read_as_in_many(
         connection.feed(*feeding(stream))
         return listener.events, connection.sent(), repr(connection.cause)
 
-    assert outcome(whole) == outcome(in_pieces)
+    assert outcome(whole) == outcome(in_pairs)
 
 
 class Messages(WSMessageListener):
@@ -272,123 +210,6 @@ class Messages(WSMessageListener):
 
     def on_ws_message(self, transport: WSTransport, message: WSMessage) -> None:
         self.events.append((message.opcode, message.get_payload_as_bytes()))
-
-
-def in_pieces(stream: bytes) -> List[bytes]:
-    """Small enough that no two frames, and no whole frame, arrive together."""
-    return [stream[i : i + 2] for i in range(0, len(stream), 2)]
-
-
-def _fail(transport: WSTransport, frame: WSFrame) -> None:
-    raise ValueError(bytes(frame))
-
-
-# In the middle of a read; what is returned is kept.
-ACTS: Dict[str, Callable[[WSTransport, WSFrame], Any]] = {
-    "nothing": lambda transport, frame: None,
-    "send": lambda transport, frame: transport.send(TEXT, b"answer"),
-    "send_ping": lambda transport, frame: transport.send_ping(b"p"),
-    "send_close": lambda transport, frame: transport.send_close(1001),
-    "disconnect": lambda transport, frame: transport.disconnect(),
-    "abort": lambda transport, frame: transport.disconnect(graceful=False),
-    "keep": lambda transport, frame: frame,
-    "keep a view": lambda transport, frame: memoryview(frame),
-    "raise": _fail,
-}
-
-
-@both_roles
-@pytest.mark.parametrize("size", [1, 200])
-@pytest.mark.parametrize("act", ACTS)
-@pytest.mark.parametrize("goes_on", [True, False])
-def test_callbacks_in_one_read_as_in_many(role: str, size: int, act: str, goes_on: bool) -> None:
-    """What a callback does in the middle of a read counts for the frames that follow in it."""
-
-    def outcome(feeding: Feeding) -> Tuple[Any, ...]:
-        kept: List[Any] = []
-        other = Connection(role)
-
-        def handler(transport: WSTransport, frame: WSFrame) -> None:
-            if bytes(frame)[:1] == b"2":
-                kept.append(ACTS[act](transport, frame))
-                other.feed(other.build(BINARY, b"inner") * 3)
-
-        listener = Recorder().act("on_ws_frame", handler)
-        connection = Connection(role, listener, disconnect_on_exception=not goes_on)
-        frames_of_peer = [connection.build(BINARY, b"%d" % i * size) for i in range(6)]
-        connection.feed(*feeding(b"".join(frames_of_peer)))
-        connection.receive(TEXT, b"more")
-        kept = [bytes(each) for each in kept if each is not None]
-        return (
-            listener.events,
-            connection.sent(),
-            repr(connection.cause),
-            kept,
-            other.listener.events,
-        )
-
-    found = outcome(whole)
-    assert found == outcome(in_pieces)
-    assert found[3] == ([b"2" * size] if act.startswith("keep") else [])
-
-
-# Listeners
-
-
-@pytest.mark.parametrize("kind", [WSListener, WSMessageListener])
-def test_compiled_callbacks_are_not_called_through_python(kind: Type[WSListener]) -> None:
-    """No Python function is kept to be called for every frame, as it is of a Python listener."""
-
-    def kept_by(listener: WSListener) -> List[str]:
-        referents = gc.get_referents(Connection("server", listener).endpoint)
-        return [each.__name__ for each in referents if getattr(each, "__name__", "") != ""]
-
-    assert "on_ws_frame" not in kept_by(kind())
-    assert "on_ws_frame" in kept_by(Recorder())
-
-
-@both_roles
-def test_listener_without_callbacks(role: str) -> None:
-    connection = Connection(role, WSListener())
-    connection.receive(TEXT, b"x")
-    connection.receive_close()
-    assert [frame.opcode for frame in connection.sent()] == [CLOSE]
-    connection.lose()
-
-
-@both_roles
-def test_callback_of_the_instance(role: str) -> None:
-    seen: List[bytes] = []
-    listener: Any = type("Listener", (WSListener,), {})()
-    listener.on_ws_frame = lambda transport, frame: seen.append(bytes(frame))
-    connection = Connection(role, listener)
-    connection.receive(TEXT, b"x")
-    assert seen == [b"x"]
-
-
-@both_roles
-def test_callback_that_is_a_builtin(role: str) -> None:
-    seen: List[Tuple[Any, ...]] = []
-    listener: Any = type("Listener", (WSListener,), {"on_ws_frame": staticmethod(print)})()
-    connection = Connection(role, listener)
-    connection.receive(TEXT, b"x")
-    assert connection.cause is None
-    assert seen == []
-
-
-@both_roles
-def test_callback_of_another_class(role: str) -> None:
-    class Mixin:
-        def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-            seen.append(bytes(frame))
-
-    class Listener(Mixin, WSListener):
-        pass
-
-    seen: List[bytes] = []
-    connection = Connection(role, Listener())
-    connection.receive(TEXT, b"x")
-    assert seen == [b"x"]
 
 
 # Automatic pongs
@@ -488,36 +309,6 @@ def test_unsolicited_pongs_are_delivered(role: str) -> None:
     connection = Connection(role)
     connection.receive(PONG, b"x")
     assert connection.listener.frames == [(PONG, b"x", True)]
-
-
-# Replies of one read
-
-
-@both_roles
-@pytest.mark.parametrize("size", [10, 20_000])
-def test_replies_to_one_read_leave_together(role: str, size: int) -> None:
-    listener = Recorder()
-    listener.act("on_ws_frame", lambda transport, frame: transport.send(frame.opcode, frame))
-    connection = Connection(role, listener)
-    before = len(connection.transport.writes)
-    connection.feed(b"".join(connection.build(BINARY, bytes([i]) * size) for i in range(5)))
-    assert [frame.payload for frame in connection.sent()] == [bytes([i]) * size for i in range(5)]
-    if size == 10:
-        assert len(connection.transport.writes) == before + 1
-
-
-@both_roles
-def test_the_reply_to_the_last_frame_leaves_at_once(role: str) -> None:
-    written: List[int] = []
-
-    def handler(transport: WSTransport, frame: WSFrame) -> None:
-        transport.send(TEXT, frame)
-        written.append(len(connection.transport.writes))
-
-    connection = Connection(role, Recorder().act("on_ws_frame", handler))
-    before = len(connection.transport.writes)
-    connection.feed(connection.build(TEXT, b"1") + connection.build(TEXT, b"2"))
-    assert [each - before for each in written] == [0, 1]
 
 
 # The garbage collector

@@ -1,30 +1,24 @@
-"""OPEN: what fails the connection, and what is done inside callbacks."""
+"""OPEN: what fails the connection."""
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any, List, Tuple
+from typing import List, Tuple
 
 import pytest
 
 from picows_codec import (
     WSDisconnectKind,
-    WSFrame,
-    WSMsgType,
     WSProtocolError,
     WSState,
-    WSStateError,
-    WSTransport,
 )
 from tests.support import frames
-from tests.support.chunking import Feeding, every_feeding, whole
-from tests.support.connection import Connection, Recorder, both_roles, both_ways_of_reading
+from tests.support.chunking import Feeding, every_feeding
+from tests.support.connection import Connection, both_roles, both_ways_of_reading
 from tests.support.frames import (
     BINARY,
     CLOSE,
     CONTINUATION,
     PING,
-    PONG,
     TEXT,
     Frame,
 )
@@ -192,146 +186,3 @@ def test_nothing_after_close(role: str, feeding: Feeding, code: int) -> None:
         (CLOSE, frames.close_payload(code), True),
     ]
     assert connection.sent() == [Frame(CLOSE, frames.close_payload(code))]
-
-
-# Exceptions of the listener
-
-
-@both_roles
-@every_feeding
-@pytest.mark.parametrize("opcode", [TEXT, PONG, CLOSE])
-def test_on_ws_frame_that_raises(role: str, feeding: Feeding, opcode: int) -> None:
-    def handler(transport: WSTransport, frame: WSFrame) -> None:
-        if frame.opcode == opcode:
-            raise error
-
-    error = LookupError("as asked for")
-    connection = Connection(role, Recorder().act("on_ws_frame", handler))
-    connection.feed(
-        *feeding(
-            connection.build(BINARY, b"first")
-            + connection.build(opcode)
-            + connection.build(TEXT, b"never seen")
-        )
-    )
-    assert connection.listener.frames == [(BINARY, b"first", True), (opcode, b"", True)]
-    (close,) = connection.sent()
-    assert close.payload == frames.close_payload(1011, b"internal error")
-    assert connection.cause is not None
-    expected = (
-        WSDisconnectKind.PEER_CLOSE if opcode == CLOSE else WSDisconnectKind.LISTENER_EXCEPTION
-    )
-    assert connection.cause.kind is expected
-    assert any("on_ws_frame" in line and "as asked for" in line for line in connection.log.lines)
-    connection.feed_eof()
-    assert connection.listener.count("disconnected") == 1
-
-
-@both_roles
-def test_on_ws_frame_that_raises_and_may(role: str) -> None:
-    def handler(transport: WSTransport, frame: WSFrame) -> None:
-        raise LookupError("as asked for")
-
-    connection = Connection(
-        role, Recorder().act("on_ws_frame", handler), disconnect_on_exception=False
-    )
-    connection.feed(connection.build(TEXT, b"1") + connection.build(TEXT, b"2"))
-    connection.receive_close()
-    assert len(connection.listener.frames) == 3
-    assert [frame.opcode for frame in connection.sent()] == [CLOSE]
-    assert len(connection.log.lines) == 3
-    assert connection.cause is not None
-    assert connection.cause.kind is WSDisconnectKind.PEER_CLOSE
-
-
-@both_roles
-@both_ways_of_reading
-@pytest.mark.parametrize("kind", [KeyboardInterrupt, asyncio.CancelledError])
-def test_on_ws_frame_that_is_interrupted(role: str, buffered: bool, kind: Any) -> None:
-    def handler(transport: WSTransport, frame: WSFrame) -> None:
-        raise kind
-
-    connection = Connection(
-        role, Recorder().act("on_ws_frame", handler), transport_options={"buffered": buffered}
-    )
-    stream = connection.build(TEXT, b"1") + connection.build(TEXT, b"2")
-    if kind is KeyboardInterrupt:
-        with pytest.raises(KeyboardInterrupt):
-            connection.feed(stream)
-    else:
-        connection.feed(stream)
-        assert type(connection.transport.fatal_errors[0]) is kind
-    # What was left of the read is gone: going on would be nonsense.
-    connection.loop.run_ready()
-    assert connection.listener.frames == [(TEXT, b"1", True)]
-    assert connection.transport.lost
-    assert connection.listener.count("disconnected") == 1
-    assert connection.cause is not None
-    assert connection.cause.kind is WSDisconnectKind.LISTENER_EXCEPTION
-
-
-@both_roles
-def test_exception_with_its_own_close(role: str) -> None:
-    def handler(transport: WSTransport, frame: WSFrame) -> None:
-        transport.disconnect(code=4000)
-        transport.send(TEXT, b"too late")
-
-    connection = Connection(role, Recorder().act("on_ws_frame", handler))
-    connection.receive(TEXT, b"x")
-    assert connection.sent() == [Frame(CLOSE, frames.close_payload(4000))]
-    assert any("a CLOSE frame has been sent" in line for line in connection.log.lines)
-    connection.feed_eof()
-    assert connection.listener.count("disconnected") == 1
-
-
-# Re-entrancy
-
-
-@both_roles
-@pytest.mark.parametrize("graceful", [True, False])
-def test_disconnect_inside_a_callback(role: str, graceful: bool) -> None:
-    def handler(transport: WSTransport, frame: WSFrame) -> None:
-        transport.disconnect(graceful)
-
-    connection = Connection(role, Recorder().act("on_ws_frame", handler))
-    connection.feed(connection.build(TEXT, b"1") + connection.build(TEXT, b"2"))
-    assert connection.listener.frames == [(TEXT, b"1", True)]
-    assert [frame.opcode for frame in connection.sent()] == ([CLOSE] if graceful else [])
-    assert connection.transport.aborted != graceful
-    if graceful:
-        connection.receive(TEXT, b"3")
-        connection.receive_close()
-        connection.feed_eof()
-    assert connection.listener.events == [("connected",), (TEXT, b"1", True), ("disconnected",)]
-    assert connection.cause is not None
-    assert connection.cause.kind is (
-        WSDisconnectKind.LOCAL_CLOSE if graceful else WSDisconnectKind.LOCAL_ABORT
-    )
-
-
-@both_roles
-def test_what_is_sent_after_an_abort_is_refused(role: str) -> None:
-    def handler(transport: WSTransport, frame: WSFrame) -> None:
-        transport.disconnect(graceful=False)
-        for send in (lambda: transport.send(TEXT, b"x"), transport.send_close, transport.ping):
-            try:
-                send()
-            except WSStateError:
-                refused.append(send)
-
-    refused: List[Any] = []
-    connection = Connection(role, Recorder().act("on_ws_frame", handler))
-    connection.receive(TEXT, b"1")
-    assert len(refused) == 3
-    assert connection.sent() == []
-    assert connection.ws.close_handshake is None
-
-
-@both_roles
-def test_opcode_members(role: str) -> None:
-    opcodes: List[Any] = []
-    listener = Recorder().act("on_ws_frame", lambda _, frame: opcodes.append(frame.opcode))
-    connection = Connection(role, listener)
-    connection.feed(*whole(connection.build(TEXT) + connection.build(BINARY)))
-    assert opcodes[0] is WSMsgType.TEXT
-    assert opcodes[1] is WSMsgType.BINARY

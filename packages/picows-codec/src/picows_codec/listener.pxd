@@ -55,6 +55,6 @@ cdef class WSMessageListener(WSListener):
     cdef void _reserved_of_messages_1(self) noexcept
     cdef void _reserved_of_messages_2(self) noexcept
 
-# For the receiver
+# For the dispatcher
 cdef int _introduce(WSListener listener, WSTransport transport) except -1
 cdef bint _is_compiled(object callback)

@@ -44,7 +44,7 @@ cdef class WSTransport:
     cdef void _reserved_2(self) noexcept
     cdef void _reserved_3(self) noexcept
 
-# For the receiver
+# For the dispatcher
 cdef WSTransport _new_transport(object connection)
 
 # For what follows connections

@@ -25,7 +25,8 @@ from libc.stdint cimport uint8_t
 
 from picows_codec.buffers cimport current_thread, shared_local, shared_remote
 from picows_codec.close cimport encode_close_payload
-from picows_codec.connection.receiver cimport GATHERS, HEARD_FOR_VERDICT
+from picows_codec.connection.dispatcher cimport GATHERS
+from picows_codec.connection.receiver cimport HEARD_FOR_VERDICT
 from picows_codec.connection.state cimport (
     ABORTS,
     CONNECTING,
@@ -345,7 +346,7 @@ cdef class Closing(Receiver):
             f"no memory for a frame of {size} bytes")
 
     cdef int _listener_failed(self, str callback, object error) except -1:
-        if callback == "on_ws_frame" and self._long_way & GATHERS:
+        if callback == "on_ws_frame" and self._read_flags & GATHERS:
             callback = _written_callback(self._listener, error)
         self._log_listener_error(callback, error)
         if not self._options.disconnect_on_exception:

@@ -13,10 +13,11 @@ from libc.string cimport memcpy
 
 from picows_codec.buffers cimport ReadBuffer, keep_view
 from picows_codec.connection.closing cimport drop_tracebacks
+from picows_codec.connection.dispatcher cimport COUNTS
 from picows_codec.connection.following cimport Follower, first_follower, next_follower
 from picows_codec.connection.keepalive cimport KeepAlive, new_keepalive
 from picows_codec.connection.progress cimport DataWatch, StallWatch
-from picows_codec.connection.receiver cimport COUNTS, set_witness
+from picows_codec.connection.receiver cimport set_witness
 from picows_codec.connection.record cimport Record, record_end
 from picows_codec.connection.state cimport (
     CLOSED,

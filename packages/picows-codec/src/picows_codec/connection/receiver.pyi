@@ -1,6 +1,6 @@
 from typing_extensions import disjoint_base
 
-from picows_codec.connection.sender import Sender
+from picows_codec.connection.dispatcher import Dispatcher
 
 @disjoint_base
-class Receiver(Sender): ...
+class Receiver(Dispatcher): ...

@@ -1,14 +1,11 @@
-"""The incoming half of a connection: bytes to frames, frames to the listener.
+"""The incoming half of a connection: bytes to frames.
 
 Received bytes are parsed in place. An incomplete frame gets a block of its exact size, into which
 the transport receives the rest. Called per read and per frame; watched by the echo and inbound
 benches.
 """
 
-cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.object cimport PyObject
-from cpython.ref cimport Py_XDECREF
 from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcpy
 
@@ -18,6 +15,19 @@ from picows_codec.buffers cimport (
     count_read,
     keep_frame,
     lend_frame,
+)
+from picows_codec.connection.dispatcher cimport (
+    BATCHES,
+    COUNTS,
+    GATHERS,
+    INFLATES,
+    LONG_WAY,
+    SHOWS,
+    TIMES,
+    call_listener,
+    deliver_frame,
+    report_raised,
+    set_read_flags,
 )
 from picows_codec.connection.record cimport record_heard, record_received
 from picows_codec.connection.sender cimport Compression
@@ -34,26 +44,17 @@ from picows_codec.constants cimport (
     WS_MAX_HEADER_SIZE,
     WS_OP_CLOSE,
     WS_OP_PING,
-    WS_OP_PONG,
     WS_OP_TEXT,
     WS_VIOLATION_INVALID_UTF8,
 )
 from picows_codec.exports cimport picows_references
 from picows_codec.frame_header cimport (
     _set_payload_size,
-    ws_decode_frame_header,
     ws_frame_header,
     ws_frame_is_complete,
 )
-from picows_codec.frames cimport (
-    WSFrame,
-    _forget_owner,
-    _set_fin,
-    _set_memory,
-    _set_payload,
-    _set_tail,
-)
-from picows_codec.listener cimport WSListener, WSMessageListener, _introduce, _is_compiled
+from picows_codec.frames cimport WSFrame, _set_fin, _set_memory, _set_payload, _set_tail
+from picows_codec.listener cimport WSListener
 from picows_codec.mask cimport ws_mask
 from picows_codec.options cimport WSOptions
 from picows_codec.parser cimport (
@@ -68,28 +69,10 @@ from picows_codec.parser cimport (
     ws_parser_init,
 )
 from picows_codec.totals cimport count_received, count_received_bytes, count_received_rest
-from picows_codec.transport cimport WSTransport, _new_transport
+from picows_codec.transport cimport WSTransport
 from picows_codec.utf8 cimport ws_utf8_valid
 
-from types import MethodType
-
-cdef extern from *:
-    """
-    #if PY_VERSION_HEX < 0x03090000
-    #define PyObject_Vectorcall _PyObject_Vectorcall
-    #endif
-    """
-    size_t PY_VECTORCALL_ARGUMENTS_OFFSET
-    PyObject* PyObject_Vectorcall(
-        object callback, PyObject** arguments, size_t count, PyObject* keywords)
-
-cdef enum:
-    LOOKAHEAD = 16      # frames that the library answers itself, skipped to see whether more follow
-
 ctypedef int (*taking_in)(Receiver, ReadBuffer, Py_ssize_t, Py_ssize_t) noexcept
-ctypedef int (*handing_over)(Receiver, WSFrame) noexcept
-ctypedef int (*delivering)(WSListener, WSTransport, WSFrame) noexcept
-ctypedef int (*reporting)(Receiver) noexcept
 ctypedef int (*ending)(Receiver) noexcept
 
 
@@ -100,46 +83,6 @@ cdef int _take_in(
     else:
         self._consume(buffer, buffer.data, size)
     return self._read_flags & (COUNTS | BATCHES)
-
-
-cdef int _hand_over(Receiver self, WSFrame frame) except -1:
-    """The listener's callback, and what it may raise."""
-    cdef WSTransport transport = self._transport
-    cdef WSListener listener = self._listener
-    if self._expects_pong and self._takes_pong(frame):
-        return 0
-    if _call(self._on_frame, self._on_frame_is_method, listener, transport, frame) < 0:
-        return self._on_frame_raised()
-    return 0
-
-
-cdef inline int _call(
-        object callback, bint is_method, WSListener listener, WSTransport transport,
-        WSFrame frame) noexcept:
-    """on_ws_frame: -1 with the exception set if it raised."""
-    cdef PyObject* call[3]
-    cdef PyObject* result
-    if callback is None:
-        return (<delivering> _deliver)(listener, transport, frame)
-    call[0] = <PyObject*> listener
-    call[1] = <PyObject*> transport
-    call[2] = <PyObject*> frame
-    if is_method:
-        result = PyObject_Vectorcall(callback, call, 3, NULL)
-    else:
-        result = PyObject_Vectorcall(callback, &call[1], 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL)
-    if result == NULL:
-        return -1
-    Py_XDECREF(result)
-    return 0
-
-
-cdef int _deliver(WSListener listener, WSTransport transport, WSFrame frame) except -1:
-    return listener._deliver(transport, frame)
-
-
-cdef int _report(Receiver self) except -1:
-    return self._on_frame_raised()
 
 
 cdef int _end_read(Receiver self) except -1:
@@ -216,8 +159,8 @@ cdef Py_ssize_t _take_run(
         expect_more(self, not is_last)
         lend_frame(buffers, True)
         if (
-                _call(callback, is_method, listener, transport, frame) < 0
-                and (<reporting> _report)(self) < 0):
+                call_listener(callback, is_method, listener, transport, frame) < 0
+                and report_raised(self) < 0):
             self._hand_over_raised(frame)
         if picows_references(frame) != 2 or frame._exports != 0:
             self._frame_was_kept(frame)
@@ -230,44 +173,11 @@ cdef Py_ssize_t _take_run(
     return data - start
 
 
-cdef inline int _deliver_frame(
-        Receiver self, ReadBuffer buffer, const ws_frame_header* header, const uint8_t* payload,
-        object owner, const uint8_t* tail, Py_ssize_t tail_size) except -1:
-    """Called per frame. The thread's spare frame stays where it is and is marked as lent, for a
-    callback that lets another connection receive."""
-    cdef ThreadBuffers buffers = self._buffers
-    cdef WSFrame frame
-    cdef bint is_last
-    if buffers.frame_is_lent or buffers.frame is None:
-        frame = WSFrame.__new__(WSFrame)
-        if buffers.frame is None:
-            keep_frame(buffers, frame)
-    else:
-        frame = <WSFrame> buffers.frame
-    _set_payload(frame, header.opcode, payload, <Py_ssize_t> header.payload_size)
-    _set_fin(frame, header.fin)
-    is_last = (
-        tail_size < 2 or header.opcode == WS_OP_CLOSE
-        or not self._more_deliverable(tail, tail_size))
-    _set_tail(frame, tail_size, is_last)
-    _set_memory(frame, owner, buffer)
-    expect_more(self, not is_last)
-    lend_frame(buffers, True)
-    if (<handing_over> _hand_over)(self, frame) < 0:
-        return self._hand_over_raised(frame)
-    if (
-            buffers.frame is frame and picows_references(frame) == 2 and frame._exports == 0
-            and owner is None):
-        lend_frame(buffers, False)
-        return 0
-    return self._frame_was_kept(frame)
-
-
-cdef class Receiver(Sender):
+cdef class Receiver(Dispatcher):
     # Beginning and end
 
     cdef int _begin_receiving(self, WSOptions options, bint is_client) except -1:
-        self._transport = _new_transport(self)
+        self._begin_dispatching()
         ws_parser_init(&self._parser, not is_client)
         _set_limits(
             &self._parser, options.max_frame_size, options.max_message_size,
@@ -277,37 +187,20 @@ cdef class Receiver(Sender):
     cdef int _begin_compression(self, Compression compression) except -1:
         self._set_compression(compression)
         _allow_compression(&self._parser)
-        self._long_way |= INFLATES
+        set_read_flags(self, self._read_flags | INFLATES)
         return 0
 
     cdef int _set_listener(self, WSListener listener) except -1:
-        with cython.critical_section(self):
-            self._listener = listener
-        _introduce(listener, self._transport)
-        self._heard = 0
-        return 0
-
-    cdef int _look_up_callbacks(self) except -1:
-        """Once, so that nothing is looked up per frame."""
-        callback = (<object> self._listener).on_ws_frame
-        cdef bint gathers = isinstance(self._listener, WSMessageListener)
-        if gathers:
-            self._long_way |= GATHERS
-        if gathers and (<WSMessageListener> self._listener)._is_batching():
-            self._read_flags |= BATCHES
-        if _is_compiled(callback) and not (gathers and _sees_frames(self._listener)):
-            self._on_frame = None
-        elif type(callback) is MethodType and callback.__self__ is self._listener:
-            self._on_frame = callback.__func__
-            self._on_frame_is_method = True
-        else:
-            self._on_frame = callback
+        Dispatcher._set_listener(self, listener)
+        self._heard = 0     # not since it is open
         return 0
 
     cdef int _begin_counts(self) except -1:
         self._begin_record()
         set_send_flags(self, self._send_flags | RECORDS)
-        self._read_flags |= COUNTS | TIMES if self._options.collect_stats else COUNTS
+        set_read_flags(
+            self,
+            self._read_flags | COUNTS | (TIMES if self._options.collect_stats else 0))
         return 0
 
     cdef int _settle(self) noexcept:
@@ -321,17 +214,12 @@ cdef class Receiver(Sender):
         return 0
 
     cdef int _release_receiver(self) except -1:
-        with cython.critical_section(self):
-            self._transport = self._listener = None
-        self._on_frame = self._block = None
+        self._release_dispatcher()
+        self._block = None
         set_witness(self, None)
         return 0
 
     # For those who watch the peer
-
-    cdef int _expect_pongs(self, bint expected) noexcept:
-        self._expects_pong = expected
-        return 0
 
     cdef bint _has_heard(self, uint8_t bit) noexcept:
         cdef bint heard = self._heard & bit != 0
@@ -342,7 +230,7 @@ cdef class Receiver(Sender):
         self._late &= LATE_DATA
         if self._block is not None or self._head_size != 0:
             self._late |= LATE_FRAME
-        if self._long_way & GATHERS and self._parser.message_opcode != 0:
+        if self._read_flags & GATHERS and self._parser.message_opcode != 0:
             self._late |= LATE_MESSAGE
         return 0
 
@@ -507,12 +395,12 @@ cdef class Receiver(Sender):
         rest -= used
         _count_frame(self, &header)
         if (
-                header.opcode & 0x08 or self._long_way or not self._state & DELIVERS
-                or self._expects_pong):
+                header.opcode & 0x08 or self._read_flags & LONG_WAY
+                or not self._state & DELIVERS or self._expects_pong):
             self._frame_arrived(buffer, &header, payload, None, payload + used, rest)
         else:
             self._late = 0
-            _deliver_frame(self, buffer, &header, payload, None, payload + used, rest)
+            deliver_frame(self, buffer, &header, payload, None, payload + used, rest)
         return size - rest
 
     cdef int _begin_block(
@@ -557,11 +445,11 @@ cdef class Receiver(Sender):
             self._late &= LATE_DATA | LATE_MESSAGE
         else:
             self._late &= LATE_DATA if self._expects_pong else 0    # _takes_pong decides
-            if self._long_way:
-                if self._long_way & GATHERS and not header.fin:
+            if self._read_flags & LONG_WAY:
+                if self._read_flags & GATHERS and not header.fin:
                     self._watch_stalls()
                 if (
-                        self._long_way & INFLATES
+                        self._read_flags & INFLATES
                         and self._compression.takes(header.opcode, header.rsv, header.fin)):
                     if not self._state & DELIVERS:
                         return 0
@@ -573,7 +461,7 @@ cdef class Receiver(Sender):
         if header.opcode == WS_OP_CLOSE:
             self._close_arrived(payload, size)
         if self._state & DELIVERS:
-            _deliver_frame(self, buffer, header, payload, owner, tail, tail_size)
+            deliver_frame(self, buffer, header, payload, owner, tail, tail_size)
         if header.opcode == WS_OP_CLOSE:
             self._close_delivered(payload, size)
         return 0
@@ -597,75 +485,12 @@ cdef class Receiver(Sender):
         if violation < 0:
             return self._violated(violation)
         _set_payload_size(&plain, PyBytes_GET_SIZE(inflated))
-        _deliver_frame(
+        deliver_frame(
             self, buffer, &plain, <const uint8_t*> PyBytes_AS_STRING(inflated), inflated, tail,
             tail_size)
         if self._read_flags & BATCHES and compression.fills_batch(
                 PyBytes_GET_SIZE(inflated), self._buffers.reads):
             return self._end_batch()
-        return 0
-
-    cdef bint _more_deliverable(self, const uint8_t* data, Py_ssize_t size) noexcept:
-        """Whether data[0:size] begins with another complete frame that the listener will get.
-
-        Frames that the listener does not get are skipped, but only so many, because skipping a
-        flood of them again for each frame would take the square of its length.
-        """
-        cdef ws_frame_header header
-        cdef int header_size
-        cdef int _
-        for _ in range(LOOKAHEAD):
-            header_size = ws_decode_frame_header(data, size, &header)
-            if header_size <= 0 or header.payload_size > <size_t> (size - header_size):
-                return False
-            if not (
-                    (header.opcode == WS_OP_PING and self._options.enable_auto_pong)
-                    or (header.opcode == WS_OP_PONG and self._expects_pong)):
-                return True
-            data += header_size + header.payload_size
-            size -= header_size + header.payload_size
-        return False
-
-    cdef int _frame_was_kept(self, WSFrame frame) except -1:
-        """Somebody has the frame, or a view of it; or it has memory of its own."""
-        cdef ThreadBuffers buffers = self._buffers
-        if buffers.frame is frame:
-            lend_frame(buffers, False)
-            if picows_references(frame) == 2 and frame._exports == 0:
-                _forget_owner(frame)
-                return 0
-            keep_frame(buffers, None)
-        return frame._detach()
-
-    cdef int _hand_over_raised(self, WSFrame frame) except -1:
-        try:
-            reraise()
-        finally:
-            self._frame_was_kept(frame)
-
-    cdef int _on_frame_raised(self) except -1:
-        try:
-            reraise()
-        except Exception as error:
-            self._listener_failed("on_ws_frame", error)
-        return 0
-
-    cdef int _end_batch(self) except -1:
-        """The read is over, or something comes that the messages before it must not wait for."""
-        if (
-                not self._read_flags & BATCHES or self._listener is None
-                or not self._state & DELIVERS):
-            return 0
-        try:
-            (<WSMessageListener> self._listener)._end_batch(self._transport)
-        except Exception as error:
-            self._listener_failed("on_ws_batch", error)
-        return 0
-
-    cdef int _report_stop(self) except -1:
-        """No frame is delivered any more: the listener may have somebody who waits for one."""
-        if self._long_way & GATHERS and self._listener is not None and not self._state & DELIVERS:
-            (<WSMessageListener> self._listener)._stopped()
         return 0
 
     # Hooks
@@ -682,16 +507,10 @@ cdef class Receiver(Sender):
     cdef int _close_delivered(self, const uint8_t* payload, Py_ssize_t size) except -1:
         raise NotImplementedError
 
-    cdef bint _takes_pong(self, WSFrame frame) except -1:
-        raise NotImplementedError
-
     cdef int _violated(self, int violation) except -1:
         raise NotImplementedError
 
     cdef int _no_memory(self, object size) except -1:
-        raise NotImplementedError
-
-    cdef int _listener_failed(self, str callback, object error) except -1:
         raise NotImplementedError
 
     cdef int _dropped_by(self, object error) except -1:
@@ -702,10 +521,3 @@ cdef class Receiver(Sender):
 
     cdef double _now(self) except -1.0:
         raise NotImplementedError
-
-
-cdef bint _sees_frames(object listener) except -1:
-    """Whether a compiled listener of messages has an on_ws_frame of its own, which must get the
-    frames before they are gathered."""
-    return (
-        (<object> type(listener)).on_ws_frame is not (<object> WSMessageListener).on_ws_frame)
