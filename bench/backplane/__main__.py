@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Dict, List
 
 from bench.backplane.cases import Case, choose_cases
+from bench.backplane.docs import RESULTS, write_docs
 from bench.backplane.engines import engine_versions
 from bench.backplane.gateways import GATEWAYS, OURS_LIBRARY, Gateway, choose_gateways
 from bench.backplane.measure import EngineBench, EngineSettings
@@ -80,7 +81,9 @@ def parse_arguments() -> argparse.Namespace:
     )
     where = parser.add_argument_group("where, as with bench.run")
     where.add_argument("--work", type=Path, default=ROOT / ".venv-bench")
-    where.add_argument("--output", type=Path, default=ROOT / "bench" / "results" / "backplane.json")
+    where.add_argument(
+        "--output", type=Path, default=RESULTS, help="only the default goes into the docs, too"
+    )
     where.add_argument("--renew", action="store_true")
     where.add_argument("--python", type=Path, metavar="PATH")
     where.add_argument("--python-path", default="", metavar="DIRS")
@@ -135,6 +138,8 @@ def main() -> None:
         print_case(console, result)
     console.print(method_text(results), highlight=False)
     write_markdown(results, arguments.output.with_suffix(".md"))
+    if arguments.output.resolve() == RESULTS:
+        write_docs(results)
     console.print(f"written: {os.path.relpath(arguments.output)}, tables beside it")
 
 
