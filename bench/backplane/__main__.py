@@ -61,7 +61,7 @@ def parse_arguments() -> argparse.Namespace:
     what.add_argument("--list", action="store_true", help="list cases and gateways, and end")
     what.add_argument("--no-topics", action="store_true", help="nothing without an engine")
     how = parser.add_argument_group("how")
-    how.add_argument("--rounds", type=int, default=5, help="default: %(default)s")
+    how.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
     for name, text in (
         ("seconds", "of each measurement"),
         ("latency-seconds", "of those of latency"),

@@ -12,10 +12,12 @@ ENGINES = (
     *("redis-await", "redis-pipeline", "ours-redis", "ours-sharded"),
     *("ours-history", "ours-sharded-history", "nats-py", "ours-nats"),
 )
+BATCHED = ("redis-pipeline", "ours-redis", "ours-history", "nats-py", "ours-nats")
 FAN_OUT = (
-    *("ours-redis", "ours-history", "ours-nats", "redis-pipeline", "nats-py", "socketio"),
+    *("ours-redis", "ours-history", "ours-nats", "redis-pipeline", "socketio"),
     *("channels", "channels-pubsub", "ws-redis", "ws-ioredis"),
 )
+LATENCY = ("ours-redis", "ours-nats", "redis-pipeline", "socketio", "channels", "ws-redis")
 MANY = 100  # connections of one gateway, or topics
 
 
@@ -62,7 +64,7 @@ CASES: Dict[str, Case] = {
         Case(
             "engine-topic",
             "Through an engine: one topic, to one connection",
-            ENGINES,
+            BATCHED,
             ("redis-pipeline", "nats-py"),
             with_publisher=True,
         ),
@@ -97,7 +99,7 @@ CASES: Dict[str, Case] = {
         Case(
             "fan-out-latency",
             "Latency through an engine: 20 messages a second, to 100 connections",
-            FAN_OUT,
+            LATENCY,
             ("redis-pipeline",),
             connections=MANY,
             rate=20,

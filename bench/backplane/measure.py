@@ -32,7 +32,7 @@ class EngineSettings:
     """How to measure."""
 
     seconds: float = 1.0  # that are counted
-    latency_seconds: float = 3.0  # of cases with a rate
+    latency_seconds: float = 2.0  # of cases with a rate
     warmup: float = 0.3  # seconds before them
     gateway_core: int = 0
     other_core: int = 1  # of engines, publisher and subscribers
