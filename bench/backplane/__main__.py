@@ -149,7 +149,7 @@ def install(
     """Install the libraries of the gateways; what cannot be had is left out and noted."""
     installed: Dict[str, Installed] = {}
     adapters: Dict[str, Installed] = {}
-    for gateway in {gateway for gateways in plan.values() for gateway in gateways}:
+    for gateway in dict.fromkeys(gateway for found in plan.values() for gateway in found):
         library = gateway.library
         if library.adapter not in adapters:
             try:

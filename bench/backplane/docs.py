@@ -148,6 +148,7 @@ def origin(results: EngineResults) -> str:
         f"Measured on {' to '.join(dict.fromkeys((dates[0], dates[-1])))} on {virtual} with"
         f" {machine.get('cores')} cores ({machine.get('processor')}), CPython"
         f" {ours.get('python')}; {engine}; medians of rounds."
+        " [backplane.md](../bench/results/backplane.md) has all figures."
     )
 
 
