@@ -28,8 +28,8 @@ class Judged:
         return self.headers["etag"]
 
     @property
-    def undated(self) -> Dict[str, str]:
-        """The headers but for Date, which the next second changes."""
+    def headers_without_date(self) -> Dict[str, str]:
+        """What two responses to the same request have in common, whenever they were sent."""
         return {name: value for name, value in self.headers.items() if name != "date"}
 
 

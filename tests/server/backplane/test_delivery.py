@@ -164,7 +164,7 @@ def test_more_is_missing_than_what_is_being_fetched() -> None:
 @pytest.mark.parametrize(("offset", "epoch"), [(9, b"earlier"), (10**12, b"e")])
 def test_what_the_history_will_never_have_is_not_asked_for_again(offset: int, epoch: bytes) -> None:
     """It is of an engine that lost it meanwhile: of a primary that was replaced, for example."""
-    delivery, feed, receiver, fetched = made(HistoryRule(10))
+    delivery, feed, receiver, fetched = made(HistoryRule(10), 0)
     delivery.arrived(feed, positioned(1))
     delivery.arrived(feed, positioned(offset, epoch=epoch))
     delivery.arrived(feed, positioned(2))
@@ -176,7 +176,7 @@ def test_what_the_history_will_never_have_is_not_asked_for_again(offset: int, ep
 
 
 def test_what_came_after_the_history_was_asked_for_may_need_it_again() -> None:
-    delivery, feed, receiver, fetched = made(HistoryRule(10))
+    delivery, feed, receiver, fetched = made(HistoryRule(10), 0)
     delivery.arrived(feed, positioned(1))
     delivery.arrived(feed, positioned(3))
     for offset in (5, 6):
@@ -189,13 +189,3 @@ def test_what_came_after_the_history_was_asked_for_may_need_it_again() -> None:
     delivery.filled(feed, History(found, Position(6, "e"), recovered=True))
     assert receiver.payloads() == [b"1", b"2", b"3", b"4", b"5", b"6", b"7"]
     assert not receiver.gaps
-
-
-def test_history_of_others_only() -> None:
-    """Their rule has one and ours has none: a hole is a gap, and what follows it is delivered."""
-    delivery, feed, receiver, fetched = made()
-    for data in (positioned(1), positioned(2), positioned(4), positioned(1, epoch=b"f")):
-        delivery.arrived(feed, data)
-    assert receiver.payloads() == [b"1", b"2", b"4", b"1"]
-    assert [topics for topics, _ in receiver.gaps] == [["a"], ["a"]]
-    assert not fetched

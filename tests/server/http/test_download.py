@@ -89,7 +89,8 @@ async def test_a_large_file(backend: str, large: Path, opened: Opened) -> None:
         tag = [("If-None-Match", response.tag)]
         assert (await ask(sockname(server), "/large", headers=tag)).status == 304
         head = await ask(sockname(server), "/large", method="HEAD")
-        assert (head.status, head.undated, head.body) == (200, response.undated, b"")
+        assert head.headers_without_date == response.headers_without_date
+        assert (head.status, head.body) == (200, b"")
         await opened.wait_until_closed()
     assert opened.most_queued <= 65536 + PIECE + 512
 
