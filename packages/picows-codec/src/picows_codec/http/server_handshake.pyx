@@ -286,6 +286,8 @@ cdef class ServerHandshake(OpeningHandshake):
                     "a 101 response needs a listener: "
                     "return WSUpgradeResponseWithListener(response, listener)")
         if result is None:
+            if response is None:
+                raise TypeError("the route returned a WSUpgradeResponseWithListener that is empty")
             return self._respond(response, None)
 
         error = self._check_upgrade()
