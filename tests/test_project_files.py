@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Dict, Iterator, List, Tuple
@@ -93,6 +94,20 @@ def test_releases_are_made_by_one_workflow() -> None:
     [release] = [path for path in WORKFLOWS if "pypi-publish@" in path.read_text("utf-8")]
     text = release.read_text("utf-8")
     assert all(f'"{package}-v*"' in text for package in urls.PACKAGES)
+
+
+def test_interpreters_of_the_classifiers_are_those_of_the_tests() -> None:
+    tox = (ROOT / "tox.ini").read_text("utf-8")
+    named = re.findall(r"^env_list = .*py\{3([^}]+)\}", tox, re.MULTILINE)[0].split(",3")
+    versions = {f"3.{minor}" for minor in named}
+    workflow = (ROOT / ".github" / "workflows" / "test.yml").read_text("utf-8")
+    assert set(json.loads(re.findall(r"python: (\[.*\])", workflow)[0])) == versions
+    assert any(version.endswith("t") for version in versions)
+    for package in urls.PACKAGES:
+        text = (ROOT / "packages" / package / "pyproject.toml").read_text("utf-8")
+        found = set(re.findall(r'"Programming Language :: Python :: (3\.\d+)"', text))
+        assert found == {version.rstrip("t") for version in versions}, package
+        assert '"Programming Language :: Python :: Free Threading"' in text, package
 
 
 def test_pre_commit_runs_what_tox_runs() -> None:
