@@ -15,7 +15,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Callable, Dict, List
 
-from tests.interop.peers import environment, find_program
+from tests.interop.peers import find_program
+from tests.support.foreign import environment
 
 __all__ = ["BROWSERS", "Browser"]
 

@@ -17,7 +17,7 @@ from typing import Any, AsyncIterator, Dict, List, NamedTuple
 
 from picows_client import WSConnection, WSConnectionClosed, connect
 from tests.interop.browsers import BROWSERS
-from tests.interop.peers import environment
+from tests.support.foreign import environment
 
 __all__ = ["DESKTOP", "PHONE", "Chromium", "Page", "Screen"]
 

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, AsyncIterator, Coroutine, Dict, List, Optional, Tuple, Union
 
 from tests.interop.conftest import Setting
-from tests.interop.peers import environment, find_ws
+from tests.interop.peers import find_ws
 from tests.interop.their_clients import MAX_SIZE, SUBPROTOCOLS, Closed, Refused, TheirClient
 from tests.interop.their_servers import TheirServer
+from tests.support.foreign import environment
 
 __all__ = ["WsClient", "connect_ws", "serve_ws", "stop_node"]
 

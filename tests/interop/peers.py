@@ -9,17 +9,11 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
-from typing import Dict, NoReturn, Tuple
+from typing import NoReturn, Tuple
 
 import pytest
 
-__all__ = ["environment", "find_axe", "find_program", "find_ws"]
-
-
-def environment(**more: str) -> Dict[str, str]:
-    """The environment for a peer: without the sanitizers, which are for our own code."""
-    inherited = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
-    return {**inherited, **more}
+__all__ = ["find_axe", "find_program", "find_ws"]
 
 
 def find_ws() -> Tuple[str, Path]:

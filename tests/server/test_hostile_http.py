@@ -11,6 +11,7 @@ import h11
 import pytest
 
 from picows_server import WSUpgradeResponse, files, health, page, ready
+from tests.support.foreign import environment
 from tests.support.judge import ask, judge
 from tests.support.rawclient import RawClient
 from tests.support.servers import Echo, plain_backends, serving, sockname
@@ -146,6 +147,7 @@ async def curl(*arguments: str) -> Tuple[int, bytes]:
         "--max-time",
         "20",
         *arguments,
+        env=environment(),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )

@@ -13,6 +13,8 @@ from typing import Any, List, Optional
 
 import pytest
 
+from tests.support.foreign import environment
+
 PATIENCE = 20.0
 
 
@@ -66,7 +68,9 @@ class Engine:
             command += ["--dir", str(self.folder), "--save", ""]
         log = (self.folder / f"{self.name}.log").open("ab")
         with log:
-            self.process = subprocess.Popen([*command, *self._arguments], stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                [*command, *self._arguments], env=environment(), stdout=log, stderr=log
+            )
         end = time.monotonic() + PATIENCE
         while True:
             try:

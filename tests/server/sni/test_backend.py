@@ -25,6 +25,7 @@ from picows_server.backend import HAS_AIOFASTNET
 from picows_server.protocol import ServerProtocol
 from tests.support.authority import Authority
 from tests.support.client_hellos import hello_by_hand, hello_of_openssl, name_extension, records
+from tests.support.foreign import environment
 from tests.support.leaks import count_instances, eventually, leaked_since, open_descriptors
 from tests.support.rawclient import RawClient
 from tests.support.servers import (
@@ -350,6 +351,7 @@ async def test_s_client(
         process = await asyncio.create_subprocess_exec(
             "openssl",
             *("s_client", "-connect", f"127.0.0.1:{port}", version, *options),
+            env=environment(),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
