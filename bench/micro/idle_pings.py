@@ -172,7 +172,7 @@ class Part:
 
     def stop(self) -> None:
         """End it."""
-        with suppress(OSError):
+        with suppress(OSError, subprocess.TimeoutExpired):
             self._process.communicate("", timeout=20)
         self._process.kill()
         self._process.wait()
