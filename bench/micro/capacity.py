@@ -28,7 +28,7 @@ STEPS = (10_000, 50_000, 200_000)
 TOPICS = 10_000
 SOCKETS = 1000
 ENGINES = (1, 2)
-NODES = (1, 2, 4)
+NODES = (1, 4)
 PARTS = ("node", "memory", "cpu")
 KINDS = {PLAIN: "plain", KEPT: "history"}
 
@@ -131,7 +131,7 @@ def parse_arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--topics", type=int, default=TOPICS, help="default: %(default)s")
     parser.add_argument("--engines", type=int, nargs="+", default=ENGINES, help="%(default)s")
     parser.add_argument("--nodes", type=int, nargs="+", default=NODES, help="%(default)s")
-    parser.add_argument("--messages", type=int, default=2048, help="of a round (%(default)s)")
+    parser.add_argument("--messages", type=int, default=4096, help="of a round (%(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
     parser.add_argument("--loop", choices=["uvloop", "asyncio"], default="uvloop")
     parser.add_argument("--play", choices=["node", "sockets", *GROWTHS], help=argparse.SUPPRESS)
