@@ -48,6 +48,12 @@ def test_what_is_no_list_of_engines() -> None:
         ShardedBackplane({"a": one, "b": one})
     with pytest.raises(TypeError, match=r"engine '1' must be a Backplane, .* not None"):
         ShardedBackplane([one, None])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match="engine 'a' must be a Backplane"):
+        ShardedBackplane({"a": FakeBackplane})  # type: ignore[dict-item]
+    with pytest.raises(TypeError, match="name of an engine must be a str, not 1"):
+        ShardedBackplane({1: one})  # type: ignore[dict-item]
+    with pytest.raises(TypeError, match="by name, or a list of them, not FakeBackplane"):
+        ShardedBackplane(one)  # type: ignore[arg-type]
 
 
 def test_cancelled_start_closes_those_that_had_started(run: Any) -> None:

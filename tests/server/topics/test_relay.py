@@ -570,6 +570,8 @@ def test_before_and_after() -> None:
             topics.subscribe(ws, "a")
         with pytest.raises(WSStateError, match="start the topics first"):
             topics.publish("a", "x")
+        with pytest.raises(WSStateError, match="start the topics first"):
+            await topics.count_everywhere("a")
         async with topics:
             with pytest.raises(WSStateError, match="started already"):
                 await topics.start()

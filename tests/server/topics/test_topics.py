@@ -306,6 +306,7 @@ def test_other_threads() -> None:
             lambda: topics.of(connection.ws),
             lambda: topics.subscribers("a"),
             lambda: topics.forget("a"),
+            lambda: topics.configure("a", retain=True),
             lambda: topics.batch().__enter__(),
         ]
         for each in calls:
@@ -318,7 +319,7 @@ def test_other_threads() -> None:
     thread = threading.Thread(target=call)
     thread.start()
     thread.join()
-    assert len(errors) == 8
+    assert len(errors) == 9
     assert texts(connection) == []
 
 

@@ -8,6 +8,7 @@ import os
 import random
 from collections import deque
 from contextlib import suppress
+from inspect import signature
 from typing import Any, Deque, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 from urllib.parse import urlsplit
 
@@ -25,7 +26,12 @@ from picows_server.backplane.interface import (
 )
 from picows_server.backplane.lifecycle import Lifecycle
 from picows_server.backplane.nats_credentials import check_credentials, import_nkeys
-from picows_server.backplane.options import check_options, checked_prefix
+from picows_server.backplane.options import (
+    check_options,
+    check_url,
+    checked_library_options,
+    checked_prefix,
+)
 from picows_server.backplane.outbox import Batch, Outbox, OutboxBounds
 from picows_server.backplane.reconnecting import KeptConnection
 
@@ -112,8 +118,9 @@ class NatsBackplane:
     :param max_pending_bytes: likewise.
     :param close_timeout: seconds that :meth:`close` waits for acknowledgements.
     :param options: more options of ``nats.connect``, such as ``nkeys_seed``.
-    :raises WSInvalidOptionError: an option is out of range, or the prefix is no subject.
-    :raises TypeError: an option is of another type.
+    :raises WSInvalidOptionError: an option is out of range, the prefix is no subject, or a URL
+        cannot be read.
+    :raises TypeError: an option is of another type, or nats-py does not know it.
     :raises ImportError: nats-py is not installed, or nkeys, and the options need it.
     """
 
@@ -153,9 +160,10 @@ class NatsBackplane:
                 "NatsBackplane needs nats-py: pip install 'picows-server[nats]'"
             ) from None
         self._library: Any = nats
-        self._urls = [url] if isinstance(url, str) else list(url)
+        self._urls = _checked_urls(url)
         self.name = ", ".join(map(_host_and_port, self._urls))
-        self._options: Dict[str, Any] = dict(options or {})
+        self._options = checked_library_options(options)
+        _check_known(self._options, nats.aio.client.Client.connect)
         if credentials is not None:
             self._options["user_credentials"] = credentials
         if ssl_context is not None:
@@ -521,6 +529,23 @@ def _is_subject(text: str) -> bool:
 async def _release(client: Any) -> None:
     with suppress(Exception):  # it was never open
         await asyncio.wait_for(client.close(), 1.0)
+
+
+def _checked_urls(url: Any) -> List[str]:
+    urls = list(url) if isinstance(url, (list, tuple)) else [url]
+    if not urls:
+        raise WSInvalidOptionError("at least one URL is wanted, such as nats://host:4222")
+    for each in urls:
+        # The client library takes a host and a port alone for nats://.
+        is_short = isinstance(each, str) and each and "//" not in each
+        check_url(f"nats://{each}" if is_short else each, "nats", "tls", "ws", "wss")
+    return urls
+
+
+def _check_known(options: Mapping[str, Any], connect: Any) -> None:
+    unknown = [name for name in options if name not in signature(connect).parameters]
+    if unknown:
+        raise TypeError(f"options: nats.connect knows no {', '.join(map(repr, unknown))}")
 
 
 def _host_and_port(url: str) -> str:

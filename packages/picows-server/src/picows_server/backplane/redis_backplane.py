@@ -19,7 +19,12 @@ from picows_server.backplane.interface import (
     Position,
 )
 from picows_server.backplane.lifecycle import Lifecycle
-from picows_server.backplane.options import check_options, checked_prefix
+from picows_server.backplane.options import (
+    check_options,
+    checked_addresses,
+    checked_library_options,
+    checked_prefix,
+)
 from picows_server.backplane.outbox import OutboxBounds
 from picows_server.backplane.redis_commands import RedisCommands
 from picows_server.backplane.redis_dialing import RedisDialer, encode_command
@@ -59,8 +64,8 @@ class RedisBackplane:
         nothing is counted.
     :param close_timeout: seconds that :meth:`close` waits for acknowledgements.
     :param options: more options of redis-py's ``Connection``, such as ``ssl_ca_certs``.
-    :raises WSInvalidOptionError: an option is out of range.
-    :raises TypeError: an option is of another type.
+    :raises WSInvalidOptionError: an option is out of range, or the URL cannot be read.
+    :raises TypeError: an option is of another type, or redis-py does not know it.
     :raises ImportError: redis or hiredis is not installed.
     """
 
@@ -95,8 +100,14 @@ class RedisBackplane:
             presence_ttl=presence_ttl,
             close_timeout=close_timeout,
         )
-        dialer = RedisDialer(url, dict(options or {}), sentinels, connect_timeout)
-        self._seeds = [dialer, *(dialer.at(*address) for address in startup_nodes)]
+        dialer = RedisDialer(
+            url,
+            checked_library_options(options),
+            checked_addresses("sentinels", sentinels),
+            connect_timeout,
+        )
+        more = checked_addresses("startup_nodes", startup_nodes)
+        self._seeds = [dialer, *(dialer.at(*address) for address in more)]
         self._max_payload = max_payload
         self._probe_interval = probe_interval
         self._presence_ttl = presence_ttl

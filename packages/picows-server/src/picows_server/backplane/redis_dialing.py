@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Dict, NamedTuple, Optional, Sequence, Tuple
 
+from picows_codec import WSInvalidOptionError
 from picows_server.backplane.interface import BackplaneError
+from picows_server.backplane.options import check_url
 
 __all__ = ["Redirection", "RedisDialer", "encode_command", "import_redis"]
 
@@ -66,12 +68,12 @@ class RedisDialer:
         self._library = library = import_redis()
         self._url = url
         self._own_options = options
+        check_url(url, "redis", "rediss", "unix")
         parse_url = library.connection.parse_url
         try:
             given = dict(parse_url(url))
         except ValueError as error:
-            # Its text may not hold the URL, which has a password.
-            raise BackplaneError(f"the URL of the engine cannot be read: {error}") from None
+            raise WSInvalidOptionError(f"the URL of the engine cannot be read: {error}") from None
         self._kind = given.pop("connection_class", library.Connection)
         for pools_own in ("max_connections", "decode_responses"):
             given.pop(pools_own, None)
@@ -87,6 +89,12 @@ class RedisDialer:
             health_check_interval=0,
             retry=library.retry.Retry(_no_backoff(), 0),
         )
+        try:
+            self._kind(**given)
+        except TypeError as error:
+            raise TypeError(
+                f"options, or what follows ? in the URL, are not those of redis-py: {error}"
+            ) from None
         self._options = given
         self._sentinels = tuple(sentinels)
         self.timeout = timeout

@@ -34,15 +34,23 @@ class ShardedBackplane:
     :param engines: backplanes by name; of a sequence the names are "0", "1" and so on, so that its
         order matters.
     :raises WSInvalidOptionError: there is none, or one is there twice.
+    :raises TypeError: a name is no str, or an engine is no backplane.
     """
 
     def __init__(self, engines: Union[Mapping[str, Backplane], Sequence[Backplane]]) -> None:
-        if not isinstance(engines, Mapping):
+        if isinstance(engines, (list, tuple)):
             engines = {str(index): engine for index, engine in enumerate(engines)}
+        if not isinstance(engines, Mapping):
+            raise TypeError(
+                "engines must be backplanes by name, or a list of them, not"
+                f" {type(engines).__name__}"
+            )
         if not engines:
             raise WSInvalidOptionError("at least one engine is wanted")
         for name, engine in engines.items():
-            if not hasattr(engine, "publish"):
+            if not isinstance(name, str):
+                raise TypeError(f"the name of an engine must be a str, not {name!r}")
+            if isinstance(engine, type) or not hasattr(engine, "publish"):
                 raise TypeError(
                     f"engine {name!r} must be a Backplane, such as RedisBackplane(url), not"
                     f" {engine!r}"

@@ -367,6 +367,8 @@ class LocalTopics:
 
     def configure(self, rule: Rule) -> None:
         """Have a rule count from now on, also for topics that are there."""
+        if self._topics:
+            self.fan_out.is_under_way()  # on this thread?
         self.rules.set(rule)
         for topic in list(self._topics.values()):
             rule = self.rules.of(topic.name)

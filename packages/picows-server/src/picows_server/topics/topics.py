@@ -56,7 +56,8 @@ class Topics:
 
     One object serves the connections of one event loop, of any number of its servers. It belongs to
     the thread that uses it first; on another one every method but :meth:`stats` and
-    :meth:`stats_of` raises :class:`WSThreadError`. Where a connection is wanted, it takes a
+    :meth:`stats_of` raises :class:`WSThreadError`. :meth:`configure` may be called on any thread as
+    long as there are no topics. Where a connection is wanted, it takes a
     :class:`WSTransport`, or what has one as ``transport``, as a :class:`WSConnection` and a
     :class:`WSListener` have.
 
@@ -340,11 +341,17 @@ class Topics:
     async def count_everywhere(self, topic: str) -> int:
         """How many connections of all processes are subscribed to a topic.
 
+        Those of this process are counted now, those of others as they were up to a second ago.
+
         :raises WSTopicError: the name cannot be a topic's.
         :raises BackplaneError: the engine cannot be reached, or cannot count.
+        :raises WSStateError: there is a backplane, and :meth:`start` was not awaited.
         """
         count = len(self._local.transports(topic))
-        return count if self._relay is None else await self._relay.backplane.count(topic)
+        if self._relay is None:
+            return count
+        self._relay.check_is_running()
+        return await self._relay.backplane.count(topic)
 
     def of(self, transport: _Connection) -> List[str]:
         """The topics that a connection is subscribed to, also in its ``on_ws_disconnected``."""
@@ -423,7 +430,7 @@ def _one_backplane(backplane: Any) -> Backplane:
         from picows_server.backplane.sharded import ShardedBackplane  # noqa: PLC0415 - a layer
 
         return ShardedBackplane(backplane)
-    if not hasattr(backplane, "publish"):
+    if isinstance(backplane, type) or not hasattr(backplane, "publish"):
         raise TypeError(
             f"backplane must be a Backplane, such as RedisBackplane(url), not {backplane!r}"
         )
