@@ -13,6 +13,7 @@ import pytest
 
 import picows_codec
 from tests.packaging.building import FreshEnvironment, pip_wheel, run
+from tests.support.extensions import NOT_OPTIMIZED
 from tools import abi, install_wheels
 
 CONSUMER = Path(__file__).parent / "consumer"
@@ -73,7 +74,7 @@ def run_extension(tmp_path: Path) -> Callable[[str, Path], subprocess.CompletedP
         directory.mkdir()
         path = directory / "extension_of_others.pyx"
         path.write_text(text, "utf-8")
-        extension = Extension(path.stem, [str(path)])
+        extension = Extension(path.stem, [str(path)], extra_compile_args=NOT_OPTIMIZED)
         extensions = cythonize(
             [extension],
             include_path=[str(source)],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import inspect
 import threading
 from types import SimpleNamespace
 from typing import Any, List, Set
@@ -364,6 +364,6 @@ def test_compiled_callers(tmp_path: Any) -> None:
 
 
 def test_not_a_coroutine() -> None:
-    assert not asyncio.iscoroutinefunction(broadcast)
+    assert not inspect.iscoroutinefunction(broadcast)
     assert broadcast.__name__ == "broadcast"
     assert broadcast.__doc__ is not None
