@@ -8,11 +8,16 @@ import sys
 from typing import Any, Callable, Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.support.certificates import Certificates, issue_certificates
 from tests.support.loops import LOOP_KINDS, run
 
 Run = Callable[..., Any]
+
+# How long an example takes tells how busy the machine is. Where CI is set, examples stay the same.
+settings.register_profile("without-deadline", settings(), deadline=None)
+settings.load_profile("without-deadline")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -64,7 +64,7 @@ def test_no_deadline_is_early_or_much_late(role: str) -> None:
         max_size=30,
     )
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_deadlines_at_any_time(steps: List[Tuple[float, float, bool]]) -> None:
     loop = FakeLoop()
     expected: List[Tuple[float, Connection]] = []

@@ -110,7 +110,7 @@ class Model(RuleBasedStateMachine):
 
 
 TestModel = Model.TestCase
-TestModel.settings = settings(max_examples=200, stateful_step_count=60, deadline=None)
+TestModel.settings = settings(max_examples=200, stateful_step_count=60)
 
 
 def drain(wheel: TimerWheel) -> List[WheelMember]:

@@ -442,7 +442,7 @@ def do(server: Server, model: Model, deed: str, value: Any) -> None:
         model.add("sent", [value], 1)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(DEEDS, min_size=1, max_size=3), st.booleans(), st.booleans())
 def test_model(deeds: List[Any], gathers: bool, coalesces: bool) -> None:
     """Any traffic of several connections, also per connection with collect_stats."""

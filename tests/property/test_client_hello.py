@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import List, Optional, Tuple
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from picows_server.sni.client_hello import MOST_BYTES, ClientHello, ClientHelloError
@@ -83,7 +83,6 @@ def test_noise(data: st.DataObject, noise: bytes) -> None:
         assert outcome(data.draw(cut(given_bytes))) == outcome([given_bytes])
 
 
-@settings(deadline=None)
 @given(size=st.integers(1, 80), padding=st.integers(0, 70000))
 def test_the_limit(size: int, padding: int) -> None:
     """In records of a few bytes the limit is that of their bytes, headers included."""

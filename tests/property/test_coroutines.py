@@ -314,8 +314,8 @@ class Ending(RuleBasedStateMachine):
 
 
 TestReceiving = Receiving.TestCase
-TestReceiving.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestReceiving.settings = settings(max_examples=40, stateful_step_count=30)
 TestEnding = Ending.TestCase
-TestEnding.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestEnding.settings = settings(max_examples=60, stateful_step_count=40)
 TestSending = Sending.TestCase
-TestSending.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestSending.settings = settings(max_examples=40, stateful_step_count=30)

@@ -229,7 +229,7 @@ places = st.lists(st.integers(0, 100_000), max_size=10)
 
 @pytest.mark.parametrize("compresses", [False, True], ids=["plain", "deflate"])
 @pytest.mark.parametrize("shape", SHAPES)
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(clients=st.lists(st.tuples(parts, places), min_size=1, max_size=3))
 def test_counts(shape: str, compresses: bool, clients: List[Tuple[Any, Any]]) -> None:
     run(lambda: check(shape, compresses, clients))

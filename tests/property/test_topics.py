@@ -335,4 +335,4 @@ class Publishing(RuleBasedStateMachine):
 
 
 TestPublishing = Publishing.TestCase
-TestPublishing.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
+TestPublishing.settings = settings(max_examples=100, stateful_step_count=50)
