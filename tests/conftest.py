@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import os
 import sys
 from typing import Any, Callable, Iterator
 
@@ -31,6 +32,12 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("filterwarnings", f"ignore:{unclosed}:ResourceWarning")
     if sys.version_info < (3, 9):
         config.addinivalue_line("filterwarnings", r"ignore:Python 3\.8 is no longer supported")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are processors, because many tests wait."""
+    return (os.cpu_count() or 1) + 1
 
 
 def pytest_collection_finish() -> None:
