@@ -526,7 +526,7 @@ def test_writing_that_is_paused(run: Run) -> None:
 
     async def main() -> None:
         async with raw_peer(read_late) as peer:
-            ws = await connect(peer.url(), close_timeout=0.2)
+            ws = await connect(peer.url(), close_timeout=10)
             for index in range(60):
                 await ws.send(b"%02d" % index + bytes(200_000))
                 assert ws.transport.write_queue_size <= 65536 + 200_100

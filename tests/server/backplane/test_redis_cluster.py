@@ -352,9 +352,13 @@ def test_map_without_a_slot(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr(engine._cluster, "_find", find_less)
         engine._cluster._wanted.set()
         await until(lambda: not gateway.backplane.is_connected)
-        # As another process tells that there may be more.
-        server.command("SPUBLISH", f"{prefix}{{{topic}}}:c", b"\x01" + bytes(12))
-        await until(lambda: engine.feeds[topic].is_filling)
+
+        def is_told() -> bool:
+            # As another process tells that there may be more.
+            server.command("SPUBLISH", f"{prefix}{{{topic}}}:c", b"\x01" + bytes(12))
+            return engine.feeds[topic].is_filling
+
+        await until(is_told)
         publish(gateway.backplane, topic, b"1", RULE)
         is_looked_at.set()
         await until(lambda: gateway.payloads(topic) == [b"1"])
