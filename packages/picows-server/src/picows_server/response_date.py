@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import time
-from functools import lru_cache
+from typing import Dict
 
 __all__ = ["response_date"]
 
 # Not those of the locale, and without the modules of mail.
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+# The second of now, or the last one that was asked for.
+_known: Dict[int, bytes] = {}
 
 
 def response_date() -> bytes:
     """Return the time, as RFC 9110, 5.6.7, wants it; it is formatted once in a second."""
-    return _formatted(int(time.time()))
+    seconds = int(time.time())
+    date = _known.get(seconds)
+    if date is None:
+        date = _formatted(seconds)
+        _known.clear()
+        _known[seconds] = date
+    return date
 
 
-@lru_cache(maxsize=1)
 def _formatted(seconds: int) -> bytes:
     now = time.gmtime(seconds)
     day, month = _DAYS[now.tm_wday], _MONTHS[now.tm_mon - 1]

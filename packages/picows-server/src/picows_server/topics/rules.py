@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Callable, Dict, List, Optional, Union
+from typing import Any, Callable, Dict, List, Optional, Union
 
 from picows_codec import WSInvalidOptionError
 from picows_server.backplane.interface import HistoryRule, Position
@@ -130,7 +130,7 @@ def checked_rule(
         )
     if not isinstance(retain, bool):
         raise TypeError(f"retain must be True or False, not {retain!r}")
-    function: object = envelope
+    function: Any = envelope
     if function is not None and (not callable(function) or inspect.iscoroutinefunction(function)):
         raise TypeError(f"envelope must be a function, and no coroutine function, not {envelope!r}")
     kept = _checked_history(history, history_seconds)
