@@ -19,14 +19,13 @@ from typing import Any, List, Sequence
 
 from bench.measure import allow_many_files
 from bench.micro.capacity_engine import KEPT, PLAIN, measure_cpu, measure_memory, play
-from bench.micro.capacity_node import GROWTHS, Table, send_to_sockets
+from bench.micro.capacity_node import GROWTHS, Table
 from bench.micro.idle_pings import run
 
 __all__ = ["main"]
 
 STEPS = (10_000, 50_000, 200_000)
 TOPICS = 10_000
-SOCKETS = 1000
 ENGINES = (1, 2)
 NODES = (1, 4)
 PARTS = ("node", "memory", "cpu")
@@ -64,9 +63,6 @@ def print_node(arguments: argparse.Namespace) -> None:
     for name in GROWTHS:
         for what, values in grown(name, arguments).items():
             row(what, *map(shown, values))
-    found = grown("sockets", arguments)
-    for what, values in found.items():
-        row(what, *map(shown, values))
 
 
 def print_memory(arguments: argparse.Namespace) -> None:
@@ -98,18 +94,10 @@ async def show(figures: Any) -> None:
     print(json.dumps(await figures), flush=True)
 
 
-async def sockets(count: int) -> Table:
-    """Return the CPU time of a delivery with its system call."""
-    name = f"a delivery over loopback, {count:,} sockets, us"
-    return {name: [await send_to_sockets(count)]}
-
-
 def start(arguments: argparse.Namespace) -> None:
     """Be one of the processes."""
     if arguments.play == "node":
         run(arguments.loop, play(arguments.engine, arguments.presence))
-    elif arguments.play == "sockets":
-        run(arguments.loop, show(sockets(min(SOCKETS, arguments.connections[0]))))
     else:
         growth = GROWTHS[arguments.play]
         run(arguments.loop, show(growth(arguments.connections, arguments.topics)))
@@ -134,7 +122,7 @@ def parse_arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--messages", type=int, default=4096, help="of a round (%(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
     parser.add_argument("--loop", choices=["uvloop", "asyncio"], default="uvloop")
-    parser.add_argument("--play", choices=["node", "sockets", *GROWTHS], help=argparse.SUPPRESS)
+    parser.add_argument("--play", choices=["node", *GROWTHS], help=argparse.SUPPRESS)
     parser.add_argument("--engine", action="append", help=argparse.SUPPRESS)
     parser.add_argument("--presence", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args(words)

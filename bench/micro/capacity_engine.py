@@ -12,6 +12,7 @@ import asyncio
 import os
 import time
 from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -48,10 +49,9 @@ PLAIN, KEPT = "plain", "kept"
 def new_topics(urls: Sequence[str], has_presence: bool) -> Topics:
     """Return topics over an engine, or over several."""
     ttl = 60.0 if has_presence else None
-    engines = {
-        str(number): RedisBackplane(url, presence_ttl=ttl) for number, url in enumerate(urls)
-    }
-    topics = unlimited_topics(engines["0"] if len(urls) == 1 else ShardedBackplane(engines))
+    # A starved process is not to be found dead.
+    engines = [RedisBackplane(url, presence_ttl=ttl, probe_interval=PATIENCE) for url in urls]
+    topics = unlimited_topics(engines[0] if len(urls) == 1 else ShardedBackplane(engines))
     topics.configure(KEPT, history=HISTORY)
     return topics
 
@@ -148,7 +148,11 @@ class Cluster:
         for client in self._clients:
             # Else most of the CPU time of an engine without much to do is that of its timer.
             client.config_set("hz", 1)
-        self.publisher = self.start(has_presence=False)
+
+    @cached_property
+    def publisher(self) -> Part:
+        """The process that publishes."""
+        return self.start(has_presence=False)
 
     def start(self, *, has_presence: bool) -> Part:
         """Start a process that uses the engines."""
@@ -230,7 +234,10 @@ def measure_memory(topics: int) -> Dict[str, float]:
         note("engine: a topic of another node, counted (presence_ttl)")
         cluster.publisher.ask(f"publish {KEPT} {topics} {topics}")
         note("engine: a topic with history and its first message")
-        some = max(topics // 10, 1)
+        some = max(topics // 20, 1)
+        # The engine makes room for more than one message at first.
+        cluster.publisher.ask(f"publish {KEPT} {some * HISTORY // 4} {some}")
+        before = cluster.usage()[0]
         count = some * HISTORY // 2
         cluster.publisher.ask(f"publish {KEPT} {count} {some}")
         note(f"engine: a message of a history, {len(PAYLOAD)} B", count)

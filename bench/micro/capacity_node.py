@@ -3,7 +3,8 @@
 Connections over a memory transport, which drops what it is given, are in this process on a real
 event loop. What is measured grows in steps. Memory is what the process grew by in a step, divided
 by what was added in it, so each growth needs a process of its own. CPU time is that of this thread,
-event loop included; each publish has an iteration of the loop of its own.
+event loop included; each publish has an iteration of the loop of its own. ``bench.micro.topics``
+measures deliveries with their system calls.
 """
 
 from __future__ import annotations
@@ -18,21 +19,19 @@ from time import thread_time
 from typing import Any, Callable, Coroutine, Dict, List, Optional, Sequence
 
 from bench.micro.idle_pings import figures
-from bench.micro.topics import PAYLOAD, Audience
+from bench.micro.topics import PAYLOAD
 from picows_codec import WSListener, WSTransport
 from picows_codec.testing.memory_connection import MemoryConnection
 from picows_codec.testing.memory_transport import MemoryTransport
-from picows_server import ws_create_server
 from picows_server.backplane import Backplane
 from picows_server.topics import Topics
 
-__all__ = ["GROWTHS", "Table", "memory_connection", "send_to_sockets", "unlimited_topics"]
+__all__ = ["GROWTHS", "Table", "memory_connection", "unlimited_topics"]
 
 DRAWS = 5  # topics that a connection draws; it is subscribed once to one that comes twice
 KEPT = 10  # messages of each topic of which some are kept
 ROUNDS = 3
 DELIVERIES = 200_000  # of a round, if they are all of one topic
-MOST_UNREAD = 20  # messages that a socket holds
 SEED = 1
 
 #: The figures of each step, by what they are.
@@ -205,22 +204,3 @@ GROWTHS: Dict[str, Callable[[Sequence[int], int], Coroutine[Any, Any, Table]]] =
     "retained": grow_retained,
     "history": grow_history,
 }
-
-
-async def send_to_sockets(connections: int) -> float:
-    """Return the CPU time of a delivery over loopback, with its system call, in microseconds."""
-    audience, topics, times = Audience(), unlimited_topics(), []
-    async with ws_create_server(
-        "ws://127.0.0.1:0", audience.listener, backlog=4096, stall_timeout=None
-    ) as server:
-        await audience.connect(server, connections, "")
-        calls = max(min(DELIVERIES // connections, MOST_UNREAD), 1)
-        for transport in audience.transports:
-            topics.subscribe(transport, "all")
-        for _ in range(ROUNDS):
-            start = thread_time()
-            await publish_to(topics, ["all"] * calls)
-            times.append(thread_time() - start)
-            audience.drain()
-    audience.close()
-    return 1e6 * median(times) / calls / connections
