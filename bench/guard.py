@@ -19,10 +19,11 @@ from typing import Any, Dict, List
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from bench.measure import Bench, Settings, allow_many_files
+from bench.measure import Bench, Settings
 from bench.micro.instructions import COUNTED, Counter
 from bench.peers.catalogue import OURS, C, choose_peers
 from bench.peers.install import Installation, NotAvailable, Ours
+from bench.processes import allow_many_files
 from bench.quiet import Observer
 from bench.report import new_console
 from bench.scenarios import SCENARIOS

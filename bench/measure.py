@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import resource
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +18,7 @@ from bench.quiet import Limits, Observer
 from bench.results import Sample
 from bench.scenarios import CLIENT, SERVER, Scenario
 
-__all__ = ["Bench", "Certificates", "Settings", "allow_many_files"]
+__all__ = ["Bench", "Certificates", "Settings"]
 
 START_TIMEOUT = 20.0  # seconds for a process to start listening
 MARGIN = 30.0  # seconds beyond the measured ones before a process is given up
@@ -216,11 +215,3 @@ class Bench:
             self._work, {**installed.environment, "BENCH_PADDING": padding}
         )
         return Process(command, core, environment, self._logs / f"{side}.log")
-
-
-def allow_many_files() -> int:
-    """Raise the limit of open files as far as it goes; returns it."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard

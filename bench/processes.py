@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import select
 import signal
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Type
 
-__all__ = ["Failed", "Process", "Usage"]
+__all__ = ["Failed", "Process", "Usage", "allow_many_files"]
 
 STOP_TIMEOUT = 5.0  # seconds that a process has to end once its standard input is closed
 
@@ -147,3 +148,11 @@ class Process:
             self.end_now()
         else:
             self.stop()
+
+
+def allow_many_files() -> int:
+    """Raise the limit of open files as far as it goes; returns it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard

@@ -28,10 +28,10 @@ from rich.progress import (
 )
 
 from bench.machine import machine_facts
-from bench.measure import Bench, Settings, allow_many_files
+from bench.measure import Bench, Settings
 from bench.peers.catalogue import OURS, PEERS, C, Peer, choose_peers
 from bench.peers.install import Installation, Installed, NotAvailable, Ours
-from bench.processes import Failed
+from bench.processes import Failed, allow_many_files
 from bench.quiet import Observer
 from bench.readme import README, RESULTS, updated
 from bench.report import DEFAULT_BASES, method_text, new_console, print_scenario, write_markdown

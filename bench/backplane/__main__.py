@@ -25,9 +25,8 @@ from bench.backplane.measure import EngineBench, EngineSettings
 from bench.backplane.report import method_text, print_case, print_topics, write_markdown
 from bench.backplane.results import CaseResult, EngineResults
 from bench.machine import machine_facts
-from bench.measure import allow_many_files
 from bench.peers.install import Installation, Installed, NotAvailable, Ours, python_environment
-from bench.processes import Failed, Process
+from bench.processes import Failed, Process, allow_many_files
 from bench.quiet import Observer
 from bench.report import new_console
 

@@ -17,10 +17,10 @@ import subprocess
 import sys
 from typing import Any, List, Sequence
 
-from bench.measure import allow_many_files
 from bench.micro.capacity_engine import KEPT, PLAIN, measure_cpu, measure_memory, play
 from bench.micro.capacity_node import GROWTHS, Table
 from bench.micro.idle_pings import run
+from bench.processes import allow_many_files
 
 __all__ = ["main"]
 

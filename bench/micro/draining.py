@@ -22,8 +22,8 @@ from statistics import median
 from time import perf_counter, process_time
 from typing import Any, ClassVar, Coroutine, Dict, List, Sequence, Tuple
 
-from bench.measure import allow_many_files
 from bench.micro.idle_pings import Part, next_line, run, say
+from bench.processes import allow_many_files
 from picows_client import ws_connect
 from picows_codec import WSCloseCode, WSListener, WSTransport
 from picows_server import ws_create_server

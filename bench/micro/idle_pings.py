@@ -28,7 +28,7 @@ from contextlib import suppress
 from time import process_time
 from typing import Any, Coroutine, Dict, List
 
-from bench.measure import allow_many_files
+from bench.processes import allow_many_files
 from picows_client import ws_connect
 from picows_codec import WSAutoPingStrategy, WSFrame, WSListener, WSMsgType, WSTransport
 from picows_codec.testing.clock import FakeLoop

@@ -23,7 +23,7 @@ from statistics import median
 from time import perf_counter, thread_time
 from typing import Callable, Dict, List, Optional, Sequence
 
-from bench.measure import allow_many_files
+from bench.processes import allow_many_files
 from picows_codec import WSListener, WSTransport
 from picows_server import WSServer, broadcast, ws_create_server
 from picows_server.topics import Topics

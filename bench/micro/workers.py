@@ -24,8 +24,8 @@ from pathlib import Path
 from statistics import median
 from typing import Dict, Iterable, List
 
-from bench.measure import allow_many_files
 from bench.peers.install import Installation, Ours
+from bench.processes import allow_many_files
 from bench.service import ROOT, Service
 from picows_server import WSFrame, WSListener, WSMsgType, WSTransport
 
