@@ -223,6 +223,7 @@ SERVER_ROOMS = (
     "backplane.redis_node",
     "backplane.redis_cluster",
     "backplane.redis_engine",
+    "backplane.redis_presence",
     "backplane.redis_backplane",
     "backplane.nats_credentials",
     "backplane.nats_backplane",

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import suppress
 from functools import partial
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Mapping, Optional, Sequence, Tuple
 
 from picows_server.backplane.counting import EngineCounts
 from picows_server.backplane.envelope import PRODUCER_SIZE
@@ -27,9 +26,9 @@ from picows_server.backplane.options import (
 )
 from picows_server.backplane.outbox import OutboxBounds
 from picows_server.backplane.redis_commands import RedisCommands
-from picows_server.backplane.redis_dialing import RedisDialer, encode_command
+from picows_server.backplane.redis_dialing import RedisDialer
 from picows_server.backplane.redis_engine import RedisEngine
-from picows_server.backplane.redis_node import RedisNode
+from picows_server.backplane.redis_presence import RedisPresence
 
 __all__ = ["RedisBackplane"]
 
@@ -122,10 +121,9 @@ class RedisBackplane:
         )
         self._bounds = OutboxBounds(max_pending_messages, max_pending_bytes)
         self._engine: Optional[RedisEngine] = None
-        self._announced: Dict[str, int] = {}
+        self._presence: Optional[RedisPresence] = None
         self._lifecycle = Lifecycle()
         self._was_connected = False
-        self._timers: List[asyncio.TimerHandle] = []
         self._drained: Optional[asyncio.Future[None]] = None
 
     @property
@@ -168,17 +166,19 @@ class RedisBackplane:
             raise
         if not self.is_connected:
             receiver.connected(False, "some servers of the cluster cannot be reached")
-        self._probe_due = self._loop.time() + self._probe_interval
-        self._every(self._probe_interval, self._probe)
+        self._probe_later()
         if self._presence_ttl is not None:
-            self._every(min(1.0, self._presence_ttl / 4), self._announce_changes)
-            self._every(self._presence_ttl / 3, self._announced.clear)
+            self._presence = RedisPresence(
+                engine, self._commands, receiver.local_count, self._presence_ttl
+            )
 
     def subscribe(self, topic: str, history: Optional[HistoryRule]) -> None:
         self._started.subscribe(topic, history)
 
     def unsubscribe(self, topic: str) -> None:
         self._started.unsubscribe(topic)
+        if self._presence is not None:
+            self._presence.left(topic)
 
     def publish(
         self,
@@ -210,9 +210,9 @@ class RedisBackplane:
     async def count(self, topic: str) -> int:
         if self._presence_ttl is None:
             raise BackplaneError("presence_ttl=None: nothing is counted")
-        self._announce(topic)
-        command = self._commands.count(topic)
-        return int(await self._started.ask(topic, lambda _: command, is_count=True))
+        if self._presence is None:
+            raise BackplaneError("the backplane is not started")
+        return await self._presence.count(topic)
 
     def stats(self) -> BackplaneStats:
         engine = self._engine
@@ -235,10 +235,12 @@ class RedisBackplane:
             if self._bounds.messages:
                 self._drained = self._loop.create_future()
                 await asyncio.wait([self._drained], timeout=self._close_timeout)
-            await self._tell_that_nobody_is_left(engine)
+            if self._presence is not None:
+                await self._presence.end()
         finally:
-            for timer in self._timers:
-                timer.cancel()
+            if self._presence is not None:
+                self._presence.stop()
+            self._probe_timer.cancel()
             await engine.disconnect()
 
     @property
@@ -248,8 +250,8 @@ class RedisBackplane:
         return self._engine
 
     def _changed(self, cause: str) -> None:
-        # What a server was told, another one or a later life of it may not know.
-        self._announced.clear()
+        if self._presence is not None:
+            self._presence.tell_again()
         if self.is_connected != self._was_connected:
             self._was_connected = self.is_connected
             self._receiver.connected(self._was_connected, cause)
@@ -258,58 +260,15 @@ class RedisBackplane:
         if self._drained is not None and not self._bounds.messages and not self._drained.done():
             self._drained.set_result(None)
 
-    # Time
+    # Probes
 
-    def _every(self, seconds: float, callback: Callable[[], None]) -> None:
-        index = len(self._timers)
-
-        def run() -> None:
-            self._timers[index] = self._loop.call_later(seconds, run)
-            callback()
-
-        self._timers.append(self._loop.call_later(seconds, run))
+    def _probe_later(self) -> None:
+        self._probe_due = self._loop.time() + self._probe_interval
+        self._probe_timer = self._loop.call_at(self._probe_due, self._probe)
 
     def _probe(self) -> None:
         # A loop that was blocked has not read what may have come.
         is_late = self._loop.time() - self._probe_due > self._probe_interval / 2
-        self._probe_due = self._loop.time() + self._probe_interval
+        self._probe_later()
         for node in self._started.nodes:
             node.probe(self._probe_interval, is_late)
-
-    # Presence
-
-    def _announce_changes(self) -> None:
-        feeds = self._started.feeds
-        for topic in feeds:
-            self._announce(topic)
-        for topic in [topic for topic in self._announced if topic not in feeds]:
-            if self._tell_count(topic, 0):
-                del self._announced[topic]
-
-    def _announce(self, topic: str) -> None:
-        count = self._receiver.local_count(topic)
-        if count != self._announced.get(topic, 0) and self._tell_count(topic, count):
-            self._announced[topic] = count
-
-    async def _tell_that_nobody_is_left(self, engine: RedisEngine) -> None:
-        if not self._announced:
-            return
-        for topic in list(self._announced):
-            self._tell_count(topic, 0)
-        pipes = [node.pipe for node in engine.nodes if node.pipe is not None]
-        told = (pipe.ask(encode_command(b"PING")) for pipe in pipes)
-        with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(asyncio.gather(*told, return_exceptions=True), 1.0)
-
-    def _tell_count(self, topic: str, count: int) -> bool:
-        node = self._started.owner_of(topic)
-        if node is None or node.pipe is None:
-            return False
-        told = partial(self._told_count, node, topic)
-        node.pipe.send(self._commands.announce(topic, count), told)
-        return True
-
-    def _told_count(self, node: RedisNode, topic: str, reply: Any) -> None:
-        if isinstance(reply, node.dialer.refusal) and self._started.follows(node, topic, reply):
-            # It is told again, whatever it is then.
-            self._announced[topic] = -1
