@@ -56,6 +56,26 @@ def test_history(run: Any, engine: Engine) -> None:
     run(main)
 
 
+def test_history_of_large_messages(run: Any, engine: Engine) -> None:
+    """An engine that cuts whoever lets more than 8 MB wait is asked for less at a time."""
+    engine.command("CONFIG", "SET", "client-output-buffer-limit", "normal 8000000 8000000 0")
+    large = [bytes([number]) * 500_000 for number in range(40)]
+
+    async def main() -> None:
+        backplane, _ = await started(engine)
+        empty = await backplane.history("a", None, RULE)
+        for payload in large:
+            publish(backplane, "a", payload, RULE)
+        await until(lambda: not backplane.stats().pending)
+        read = await backplane.history("a", empty.position, RULE)
+        assert read.recovered
+        assert [each.payload for each in read.publications] == large
+        assert not backplane.stats().reconnects
+        await backplane.close()
+
+    run(main)
+
+
 def test_history_ages(run: Any, engine: Engine) -> None:
     async def main() -> None:
         backplane, _ = await started(engine)

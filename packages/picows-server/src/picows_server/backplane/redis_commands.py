@@ -18,8 +18,9 @@ SLOTS = 16384
 
 # What EXPIRE takes in every version.
 _MOST_SECONDS = 10**9
-# Entries of a history in one reply.
+# Entries and bytes of a history after which a reply ends: what the loop takes in one go.
 _PAGE = 1000
+_PAGE_BYTES = 1_048_576
 
 
 class RedisCommands:
@@ -118,6 +119,7 @@ class RedisCommands:
             b"" if since is None else since.epoch.encode("ascii", "replace"),
             _milliseconds(rule),
             _PAGE,
+            _PAGE_BYTES,
         )
 
     def count(self, topic: str) -> bytes:

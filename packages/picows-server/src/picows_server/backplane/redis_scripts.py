@@ -95,8 +95,8 @@ return offset
 """
 )
 
-# ARGV: offset (empty: only where the topic is), epoch, milliseconds (0: any), most entries.
-# Returns offset, epoch, whether nothing is missing, entries.
+# ARGV: offset (empty: only where the topic is), epoch, milliseconds (0: any), entries and bytes
+# after which a page ends. Returns offset, epoch, whether nothing is missing, entries.
 HISTORY = RedisScript(
     _LIFE
     + """
@@ -114,14 +114,23 @@ if known ~= epoch then
 end
 if since > valid then return {offset, epoch, 0, {}} end
 if since == offset then return {offset, epoch, 1, {}} end
-local entries = redis.call('XRANGE', s, int(since + 1), '+', 'COUNT', ARGV[7])
-if #entries == 0 then return {offset, epoch, 0, {}} end
-local first, at = string.match(entries[1][1], '(%d+)-(%d+)')
-if tonumber(first) ~= since + 1 or (age > 0 and tonumber(at) < ms - age) then
-  return {offset, epoch, 0, {}}
-end
-local found = {}
-for i, entry in ipairs(entries) do found[i] = entry[2][2] end
+local found, bytes = {}, 0
+repeat
+  -- In small pieces: how large entries are is known when they are here.
+  local entries = redis.call('XRANGE', s, int(since + #found + 1), '+', 'COUNT', 16)
+  if #found == 0 then
+    if #entries == 0 then return {offset, epoch, 0, {}} end
+    local first, at = string.match(entries[1][1], '(%d+)-(%d+)')
+    if tonumber(first) ~= since + 1 or (age > 0 and tonumber(at) < ms - age) then
+      return {offset, epoch, 0, {}}
+    end
+  end
+  for _, entry in ipairs(entries) do
+    found[#found + 1] = entry[2][2]
+    bytes = bytes + #entry[2][2]
+    if bytes >= tonumber(ARGV[8]) then return {offset, epoch, 1, found} end
+  end
+until #entries < 16 or #found >= tonumber(ARGV[7])
 return {offset, epoch, 1, found}
 """
 )
