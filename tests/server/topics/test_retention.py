@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import List
 
 from picows_codec import WSMsgType, WSPreparedMessage
-from picows_server.topics.retention import KEPT_OVERHEAD, Retained, Retention
+from picows_server.topics.retention import KEPT_OVERHEAD, Retained, Retention, kept_size
 
 
 def message(size: int) -> WSPreparedMessage:
@@ -20,11 +20,12 @@ def test_the_last_one_of_each_key() -> None:
     retention.keep(retained, None, second)
     retention.keep(retained, "a", third)
     assert list(retained.items()) == [(None, second), ("a", third)]
-    assert (len(retention), retention.size) == (2, 5 + 2 * KEPT_OVERHEAD)
+    assert (len(retention), retention.size) == (2, kept_size(third, "a") + kept_size(second, None))
+    assert retention.size > 5 + 2 * KEPT_OVERHEAD  # and the key
 
 
 def test_the_oldest_one_of_all_topics_makes_room() -> None:
-    retention = Retention(3 * (KEPT_OVERHEAD + 10))
+    retention = Retention(3 * kept_size(message(10), "1"))
     topics: List[Retained] = [{}, {}]
     for number in range(4):
         retention.keep(topics[number % 2], str(number), message(10))

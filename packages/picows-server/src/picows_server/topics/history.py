@@ -9,7 +9,7 @@ from typing import Deque, Dict, List, Optional, Tuple
 
 from picows_codec import WSPreparedMessage
 from picows_server.backplane.interface import HistoryRule, Position
-from picows_server.topics.retention import KEPT_OVERHEAD
+from picows_server.topics.retention import kept_size
 
 __all__ = ["Histories", "Kept", "TopicHistory"]
 
@@ -39,7 +39,7 @@ class Kept:
     @property
     def size(self) -> int:
         """Bytes that it counts."""
-        return self.message.payload_size + KEPT_OVERHEAD
+        return kept_size(self.message, self.key)
 
 
 class TopicHistory:

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from sys import getsizeof
 from typing import Dict, Optional, Tuple
 
 from picows_codec import WSPreparedMessage
 
-__all__ = ["KEPT_OVERHEAD", "Retained", "Retention"]
+__all__ = ["KEPT_OVERHEAD", "Retained", "Retention", "kept_size"]
 
-#: Bytes that a kept message counts beside its payload: about what the objects around it take.
+#: Bytes that a kept message counts beside its payload and its key: about what the objects around
+#: them take.
 KEPT_OVERHEAD = 400
 
 #: Of one topic: key -> message, in the order in which they were published.
 Retained = Dict[Optional[str], WSPreparedMessage]
+
+
+def kept_size(message: WSPreparedMessage, key: Optional[str]) -> int:
+    """Return the bytes that a kept message counts."""
+    size = message.payload_size + KEPT_OVERHEAD
+    return size if key is None else size + getsizeof(key)
 
 
 class Retention:
@@ -35,7 +43,7 @@ class Retention:
     def keep(self, retained: Retained, key: Optional[str], message: WSPreparedMessage) -> None:
         """Keep a message in place of the former one with this key."""
         self.forget(retained, key)
-        size = message.payload_size + KEPT_OVERHEAD
+        size = kept_size(message, key)
         if self._limit is not None and size > self._limit:
             # All others would go for it, and then it would, too.
             self.evicted += 1

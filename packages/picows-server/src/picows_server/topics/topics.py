@@ -80,8 +80,8 @@ class Topics:
     :param max_topics: topics with subscribers or with messages that are kept. One without
         subscribers makes room; if there is none, ``subscribe`` raises :class:`WSTopicError`.
     :param max_topics_per_connection: beyond it ``subscribe`` raises :class:`WSTopicError`.
-    :param max_retained_bytes: of all topics: payloads, and 400 bytes for each message. The message
-        that was published first makes room.
+    :param max_retained_bytes: of all topics: payloads, keys, and 400 bytes for each message. The
+        message that was published first makes room.
     :param max_history_bytes: the same for histories.
     :param logger_name: a name, or a ``logging.Logger`` or the like.
     :raises WSInvalidOptionError: a limit that is less than 1.
@@ -191,8 +191,8 @@ class Topics:
             backplane = self._relay.backplane
             if not backplane.supports_history:
                 raise WSInvalidOptionError(
-                    f"history={history}: {type(backplane).__name__} keeps no history; use an engine"
-                    " that does, or on_gap="
+                    f"history={history}: {type(backplane).__name__} keeps no history (NATS has"
+                    " none, Redis has); use an engine that does, or on_gap="
                 )
         self._local.configure(rule)
 
