@@ -47,7 +47,11 @@ end
 
 
 class Lease:
-    """One process that would hold it. ``prices()`` are told, ``take_over(prices)`` goes on."""
+    """One process that would hold it.
+
+    :param prices: called at each renewal; what it returns is kept in Redis beside the lease.
+    :param take_over: called with the prices of the former holder when this process holds it.
+    """
 
     def __init__(
         self,

@@ -81,7 +81,8 @@ cdef class WSPreparedMessage(_Sendable):
         if (
                 self.wire_opcode == WS_OP_TEXT and not isinstance(payload, str)
                 and not ws_utf8_valid(self.payload_ptr, self.payload_size)):
-            raise WSInvalidFrameError("the payload of a TEXT message must be UTF-8: prepare BINARY")
+            raise WSInvalidFrameError(
+                "the payload of a TEXT message must be UTF-8; other bytes are BINARY")
 
     cdef int _take(self, object payload) except -1:
         cdef Py_buffer view

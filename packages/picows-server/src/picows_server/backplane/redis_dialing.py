@@ -106,7 +106,8 @@ class RedisDialer:
             else f"{given.setdefault('host', 'localhost')}:{given.setdefault('port', 6379)}"
         )
         if sentinels:
-            self.name = f"{self._service} of Sentinel"
+            addresses = ", ".join(f"{host}:{port}" for host, port in sentinels)
+            self.name = f"{self._service} of Sentinel ({addresses})"
 
     @property
     def host(self) -> str:

@@ -219,8 +219,8 @@ class LocalTopics:
         rule = self.rules.of(name)
         if rule.history is None:
             raise WSTopicError(
-                f"topic {shown(name)} has no history: configure({rule.prefix!r}, history=1000), for"
-                " example, before somebody subscribes"
+                f"topic {shown(name)} has no history: for example,"
+                f" configure({rule.prefix or name!r}, history=1000), before somebody subscribes"
             )
         return rule.history
 
