@@ -1,8 +1,10 @@
 """Fail if a compiler has a warning about our own sources.
 
-Two passes: the hand-written C with every warning that it is written for, then the whole codec, as
-its build hook compiles it, with Cython's and the C compiler's warnings as errors. Needs GCC or
-Clang (``CC``).
+    python -m tools.check_warnings CACHE
+
+Two passes: the hand-written C with every warning that it is written for, then what Cython and the C
+compiler said when the wheels were built; CACHE is that of ``install_wheels.py``, so that what is
+built here need not be built again. Needs GCC or Clang (``CC``).
 """
 
 from __future__ import annotations
@@ -12,35 +14,36 @@ import shlex
 import subprocess
 import sys
 import sysconfig
-import tempfile
 from pathlib import Path
-from typing import Dict, List, Optional
+from typing import List
 
-CODEC = Path(__file__).resolve().parents[1] / "packages" / "picows-codec"
+from tools.install_wheels import BUILD_LOG, ROOT, build_wheels
+
+CODEC = ROOT / "packages" / "picows-codec" / "src" / "picows_codec"
 NATIVE_FLAGS = "-std=c11 -O2 -Wall -Wextra -Wconversion -Wshadow -Wpedantic -Werror -c"
 
 
-def main() -> None:
+def main(arguments: List[str]) -> None:
     """Run both passes and report."""
-    kernels = sorted((CODEC / "src" / "picows_codec").rglob("native/*.c"))
+    if len(arguments) != 1:
+        sys.exit(__doc__)
+    kernels = sorted(CODEC.rglob("native/*.c"))
     compiler = shlex.split(os.environ.get("CC", "cc"))
     for kernel in kernels:
         run([*compiler, *shlex.split(NATIVE_FLAGS), str(kernel), "-o", os.devnull])
     # Where there are headers only, their functions are compiled into the rooms that include them.
     headers = [
         header
-        for header in sorted((CODEC / "src" / "picows_codec").rglob("native/*.h"))
+        for header in sorted(CODEC.rglob("native/*.h"))
         if not list(header.parent.glob("*.c"))
     ]
     python = ["-isystem", sysconfig.get_path("include")]
     for header in headers:
         include = [*python, "-include", str(header), "-x", "c", os.devnull]
         run([*compiler, *shlex.split(NATIVE_FLAGS), *include, "-o", os.devnull])
-    with tempfile.TemporaryDirectory() as target:
-        pip = [sys.executable, "-m", "pip", "wheel", "--verbose", "--no-deps", "-w", target]
-        flags = f"{os.environ.get('CFLAGS', '')} -Werror"
-        log = run([*pip, str(CODEC)], {**os.environ, "CFLAGS": flags})
-    # Cython has no switch for this in a build; pip's own warnings are written in capitals.
+    wheels = build_wheels(Path(arguments[0]).resolve())
+    log = Path(wheels[0]).with_name(BUILD_LOG).read_text(encoding="utf-8", errors="replace")
+    # pip's own warnings are written in capitals.
     warnings = [line for line in log.splitlines() if "warning:" in line]
     if warnings:
         sys.exit("\n".join(warnings))
@@ -48,11 +51,10 @@ def main() -> None:
     print(f"{count} native sources and the codec's extensions compile without a warning")
 
 
-def run(command: List[str], environment: Optional[Dict[str, str]] = None) -> str:
-    """Return the output of a command; end the program with it if the command fails."""
+def run(command: List[str]) -> None:
+    """Run a command; end the program with its output if it fails."""
     outcome = subprocess.run(
         command,
-        env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         encoding="utf-8",
@@ -60,8 +62,7 @@ def run(command: List[str], environment: Optional[Dict[str, str]] = None) -> str
     )
     if outcome.returncode:
         sys.exit(f"{outcome.stdout}\nfailed: {shlex.join(command)}")
-    return outcome.stdout
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -25,6 +25,7 @@ from typing import List
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = ("codec", "client", "server")
 KEPT = 24 * 60 * 60  # seconds
+BUILD_LOG = "build.log"  # beside the wheels: all that their build has said
 # What editable builds and test runs leave beside the sources.
 DERIVED = {".so", ".pyd", ".o", ".obj", ".pyc"}
 
@@ -34,9 +35,9 @@ def main(arguments: List[str]) -> None:
     if len(arguments) != 1:
         sys.exit(__doc__)
     codec, client, server = build_wheels(Path(arguments[0]).resolve())
-    pip("install", codec, f"{client}[uvloop,socks]", f"{server}[uvloop]")
+    pip("--quiet", "install", codec, f"{client}[uvloop,socks]", f"{server}[uvloop]")
     # The version number stays the same while the sources change.
-    pip("install", "--force-reinstall", "--no-deps", codec, client, server)
+    pip("--quiet", "install", "--force-reinstall", "--no-deps", codec, client, server)
 
 
 def build_wheels(cache: Path) -> List[str]:
@@ -52,7 +53,8 @@ def build_wheels(cache: Path) -> List[str]:
         with tempfile.TemporaryDirectory(dir=str(room)) as temporary:
             target = Path(temporary, "wheels")
             sources = (str(ROOT / "packages" / f"picows-{name}") for name in NAMES)
-            pip("wheel", "--no-deps", "--wheel-dir", str(target), *sources)
+            log = pip("wheel", "--verbose", "--no-deps", "--wheel-dir", str(target), *sources)
+            target.joinpath(BUILD_LOG).write_text(log, encoding="utf-8")
             try:
                 target.rename(kept)
             except OSError:
@@ -82,9 +84,9 @@ def source_digest() -> str:
     return digest.hexdigest()[:16]
 
 
-def pip(*arguments: str) -> None:
-    """Run pip in this environment, quietly unless it fails."""
-    command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments]
+def pip(*arguments: str) -> str:
+    """Run pip in this environment; return what it says, and end the program with it if it fails."""
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *arguments]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8"
     )
@@ -96,6 +98,7 @@ def pip(*arguments: str) -> None:
         sys.exit(130)
     if process.returncode:
         sys.exit(f"{output}\nfailed: {' '.join(command)}")
+    return output
 
 
 if __name__ == "__main__":
