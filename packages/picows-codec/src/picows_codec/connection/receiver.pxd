@@ -36,6 +36,8 @@ cdef class Receiver(Dispatcher):
         uint8_t _head_size
         uint8_t _heard              # HEARD_*: bytes came since the last look
         uint8_t _late               # LATE_*: what has not come since before the last look
+        uint8_t _shared_reads       # the loop fills buffers synchronously
+        uint8_t _block_is_lent      # by the last get_buffer
 
     cdef int _begin_receiving(self, WSOptions options, bint is_client) except -1
     cdef int _begin_compression(self, Compression compression) except -1
