@@ -404,7 +404,9 @@ async def test_nobody_slips_through_while_others_are_closed(
         assert await client.read_close() == 1001
         client.write_close(1001)
     for client in half_open:
-        client.write_close(1001)
+        # One whose turn came before its request was aborted, and uvloop would raise.
+        if not client.writer.is_closing():
+            client.write_close(1001)
     await server.wait_closed()
     for client in (*clients, *half_open):
         await client.close()

@@ -251,57 +251,6 @@ def test_lost_message_is_fetched(run: Any, engine: Engine) -> None:
     run(main)
 
 
-def test_counts_of_all_processes(run: Any, engine: Engine) -> None:
-    async def main() -> None:
-        one, to_one = await started(engine)
-        other, to_other = await started(engine)
-        dead, to_dead = await started(engine, presence_ttl=1.0)
-        for backplane, receiver, count in ((one, to_one, 2), (other, to_other, 3)):
-            receiver.counts["a"] = count
-            backplane.subscribe("a", None)
-            assert await backplane.count("a") >= count
-        to_dead.counts["a"] = 10
-        assert await dead.count("a") == 15
-        assert dead._engine is not None
-        await dead._engine.nodes[0].stop()
-        await asyncio.sleep(2.2)
-        assert await one.count("a") == 5
-        await dead.close()
-        await other.close()
-        assert await one.count("a") == 2
-        to_one.counts.clear()
-        assert await one.count("a") == 0
-        await one.close()
-
-    run(main)
-
-
-def test_counts_of_many_topics(run: Any, engine: Engine) -> None:
-    """More than are looked at in one go: all of them are told, told again, and taken back."""
-    topics = [f"topic.{number}" for number in range(1000)]
-
-    async def main() -> None:
-        backplane, receiver = await started(engine, presence_ttl=1.0)
-        for topic in topics:
-            receiver.counts[topic] = 2
-            backplane.subscribe(topic, None)
-        await asyncio.sleep(2.5)
-        asker, _ = await started(engine)
-        assert [await asker.count(topic) for topic in topics] == [2] * 1000
-        for topic in topics[::2]:
-            del receiver.counts[topic]
-            backplane.unsubscribe(topic)
-        receiver.counts[topics[1]] = 3
-        await until(lambda: engine.command("DBSIZE") == 500)
-        await asyncio.sleep(2.5)
-        assert [await asker.count(topic) for topic in topics[1::2]] == [3, *[2] * 499]
-        await asker.close()
-        await backplane.close()
-        assert engine.command("DBSIZE") == 0
-
-    run(main)
-
-
 def test_large_payload(run: Any, engine: Engine) -> None:
     async def main() -> None:
         backplane, _ = await started(engine, max_payload=10)
