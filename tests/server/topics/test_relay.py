@@ -492,6 +492,21 @@ def test_two_subscriptions_at_once() -> None:
     with_gateways(test)
 
 
+def test_more_subscriptions_at_once_than_a_connection_may_have() -> None:
+    async def test(gateways: Gateways) -> None:
+        topics, ws = gateways.topics, gateways.links[0].ws
+        results = await asyncio.gather(
+            *(topics.subscribe_from(ws, f"h{number}") for number in range(4)),
+            return_exceptions=True,
+        )
+        kinds = [type(result).__name__ for result in results]
+        assert kinds == ["Subscribed", "Subscribed", "WSTopicError", "WSTopicError"]
+        assert topics.of(ws) == ["h0", "h1"]
+        await eventually(lambda: topics.stats().topics == 2)
+
+    with_gateways(test, max_topics_per_connection=2, unsubscribe_grace=0)
+
+
 # Gaps
 
 

@@ -260,13 +260,7 @@ class LocalTopics:
 
     def topic_for(self, subscriber: Subscriber, name: str) -> Topic:
         """The topic that a connection is about to be subscribed to, if the limits allow it."""
-        limit = self.limits.topics_per_connection
-        if limit is not None and len(subscriber.topics) >= limit:
-            raise WSTopicError(
-                f"the connection is subscribed to {len(subscriber.topics)} topics, and"
-                f" max_topics_per_connection is {limit}: unsubscribe it from others, or raise the"
-                " limit"
-            )
+        self.check_may_have_more(subscriber)
         topic = self._topics.get(name)
         if topic is None:
             if not self._has_room():
@@ -276,6 +270,16 @@ class LocalTopics:
                 )
             topic = self._new(name, self.rules.of(name))
         return topic
+
+    def check_may_have_more(self, subscriber: Subscriber) -> None:
+        """Refuse another topic to a connection that has as many as it may have."""
+        limit = self.limits.topics_per_connection
+        if limit is not None and len(subscriber.topics) >= limit:
+            raise WSTopicError(
+                f"the connection is subscribed to {len(subscriber.topics)} topics, and"
+                f" max_topics_per_connection is {limit}: unsubscribe it from others, or raise the"
+                " limit"
+            )
 
     def _add(self, subscriber: Subscriber, topic: Topic) -> None:
         self._idle.pop(topic.name, None)

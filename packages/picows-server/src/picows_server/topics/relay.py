@@ -442,7 +442,7 @@ class Relay:
         recovered: bool,
     ) -> Subscribed:
         """Send what the engine had, then what has come meanwhile."""
-        self._check_is_there(subscriber, topic)
+        self._check_is_possible(subscriber, topic)
         messages: List[Tuple[Key, WSPreparedMessage]] = []
         for each in kept:
             message = WSPreparedMessage(each.opcode, each.payload)
@@ -462,7 +462,7 @@ class Relay:
         self, subscriber: Subscriber, topic: Topic, joining: _Joining, position: Position
     ) -> Subscribed:
         """Send what is retained, which has what has come meanwhile."""
-        self._check_is_there(subscriber, topic)
+        self._check_is_possible(subscriber, topic)
         messages = list(topic.retained.items())
         for arrived in joining.arrived:
             position = arrived.position or position
@@ -489,7 +489,9 @@ class Relay:
             ahead[subscriber.transport] = _Ahead(position, epoch)
         self._local.subscribe_after(subscriber, topic, messages)
 
-    def _check_is_there(self, subscriber: Subscriber, topic: Topic) -> None:
+    def _check_is_possible(self, subscriber: Subscriber, topic: Topic) -> None:
+        """Refuse what has become impossible while the history was read."""
         if self._local.get(topic.name) is not topic:
             raise BackplaneError(f"topic {shown(topic.name)} was dropped meanwhile, see max_topics")
         check_is_new(subscriber, topic.name)
+        self._local.check_may_have_more(subscriber)
