@@ -129,13 +129,63 @@ def test_an_envelope_that_raises() -> None:
         return f"{topic} {position.offset}"
 
     topics.configure("h", history=3, envelope=envelope)
+    topics.configure("kept", retain=True, envelope=envelope)
     connection = Connection("server")
     topics.subscribe(connection.ws, "h")
-    with pytest.raises(ValueError, match="as asked for"):
-        topics.publish("h", "x")
+    for topic in ("h", "kept"):
+        with pytest.raises(ValueError, match="as asked for"):
+            topics.publish(topic, "x")
+        assert topics.stats().rules[topic].published == 0
+    assert topics.stats().topics == 1
     wrong[0] = False
     assert topics.publish("h", "x") == 1
     assert texts(connection) == ["h 1"]
+
+
+def test_an_envelope_that_publishes() -> None:
+    """That follows, and has a position of its own."""
+    topics = Topics()
+    counts: List[int] = []
+
+    def envelope(topic: str, payload: bytes, position: Any) -> str:
+        if payload == b"outer":
+            counts.append(topics.publish("h", "inner"))
+        return f"{position.offset} {payload.decode()}"
+
+    topics.configure("h", history=3, envelope=envelope)
+    connection, late = Connection("server"), Connection("server")
+    topics.subscribe(connection.ws, "h")
+    assert topics.publish("h", "outer") == 1
+    assert counts == [0]
+    assert texts(connection) == ["1 outer", "2 inner"]
+    assert subscribe_from(topics, late, "h", last=3).position.offset == 2
+    assert texts(late) == ["1 outer", "2 inner"]
+
+
+def test_what_follows_a_publish_and_cannot_be_delivered(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Nobody waits for it any more: the one before it and those after it are published."""
+    topics = Topics()
+
+    def envelope(topic: str, payload: bytes, position: Any) -> bytes:
+        if payload == b"wrong":
+            raise ValueError("as asked for")
+        return payload
+
+    def publish_more(topic: str, payload: bytes, position: Any) -> bytes:
+        for text in ("wrong", "right"):
+            topics.publish("b", text)
+        return payload
+
+    topics.configure("a", envelope=publish_more)
+    topics.configure("b", envelope=envelope)
+    connection = Connection("server")
+    for topic in ("a", "b"):
+        topics.subscribe(connection.ws, topic)
+    assert topics.publish("a", "first") == 1
+    assert texts(connection) == ["first", "right"]
+    assert "topic 'b': a message cannot be delivered" in caplog.text
 
 
 def test_an_envelope_is_called_once() -> None:
@@ -203,6 +253,23 @@ def test_topics_without_anything_are_dropped() -> None:
     assert not topics.unsubscribe(connection.ws, "a")
     assert topics.stats().topics == 0
     assert topics.stats().rules[""].published == 1
+
+
+def test_topics_of_which_nothing_is_retained_any_more_are_dropped() -> None:
+    topics = Topics(max_retained_bytes=1000)
+    topics.configure("", retain=True)
+    for number in range(10):
+        topics.publish(f"order.{number}", "x")
+    assert (topics.stats().topics, topics.stats().retained) == (2, 2)
+    topics.publish("large", "x" * 1000)
+    connection = Connection("server")
+    topics.subscribe(connection.ws, "order.9")
+    assert topics.forget("order.8")
+    assert topics.forget("order.9")
+    assert (topics.stats().topics, topics.stats().retained) == (1, 0)
+    assert topics.publish("order.9", "y") == 1
+    topics.unsubscribe(connection.ws, "order.9")
+    assert (topics.stats().topics, topics.stats().retained) == (1, 1)
 
 
 # Rules that change

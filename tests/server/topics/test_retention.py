@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import List
-
 from picows_codec import WSMsgType, WSPreparedMessage
 from picows_server.topics.retention import KEPT_OVERHEAD, Retained, Retention, kept_size
 
@@ -14,7 +12,7 @@ def message(size: int) -> WSPreparedMessage:
 
 def test_the_last_one_of_each_key() -> None:
     retention = Retention(None)
-    retained: Retained = {}
+    retained = Retained("a")
     first, second, third = message(1), message(2), message(3)
     retention.keep(retained, "a", first)
     retention.keep(retained, None, second)
@@ -26,7 +24,7 @@ def test_the_last_one_of_each_key() -> None:
 
 def test_the_oldest_one_of_all_topics_makes_room() -> None:
     retention = Retention(3 * kept_size(message(10), "1"))
-    topics: List[Retained] = [{}, {}]
+    topics = [Retained("first"), Retained("second")]
     for number in range(4):
         retention.keep(topics[number % 2], str(number), message(10))
     assert [list(retained) for retained in topics] == [["2"], ["1", "3"]]
@@ -39,9 +37,21 @@ def test_the_oldest_one_of_all_topics_makes_room() -> None:
     assert (len(retention), retention.evicted) == (2, 3)
 
 
+def test_topics_without_any() -> None:
+    """Whoever keeps a message learns which topics have lost their last one for it."""
+    retention = Retention(2 * (KEPT_OVERHEAD + 10))
+    topics = [Retained("first"), Retained("second"), Retained("third")]
+    assert retention.keep(topics[0], "a", message(10)) == []
+    assert retention.keep(topics[0], "b", message(10)) == []
+    assert retention.keep(topics[1], "a", message(10)) == []
+    assert retention.keep(topics[2], "a", message(10)) == ["first"]
+    assert retention.keep(topics[2], "b", message(5000)) == []
+    assert retention.keep(topics[2], "a", message(5000)) == ["third"]
+
+
 def test_forgetting() -> None:
     retention = Retention(None)
-    retained: Retained = {}
+    retained = Retained("a")
     for key in ("a", "b", "c"):
         retention.keep(retained, key, message(1))
     assert retention.forget(retained, "a")

@@ -9,6 +9,7 @@ from typing import Deque, Dict, List, NamedTuple, Optional, Protocol, Sequence, 
 from picows_codec import WSPreparedMessage, WSState, WSTransport
 from picows_codec.fan_out import FanOut
 from picows_server.backplane.interface import HistoryRule, Position
+from picows_server.logs import Logger
 from picows_server.topics.history import Histories, TopicHistory
 from picows_server.topics.membership import Key, Subscriber, Topic
 from picows_server.topics.names import WSTopicError, checked_name, shown
@@ -74,8 +75,9 @@ class LocalTopics:
 
     engine: Optional[Engine] = None
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, logger: Logger) -> None:
         self.limits = limits
+        self._logger = logger
         self.rules = Rules()
         self.fan_out = FanOut()
         self.histories = Histories(limits.history_bytes)
@@ -112,9 +114,15 @@ class LocalTopics:
             if topic is None:
                 return 0
         rule = topic.rule
-        rule.published += 1
         if not rule.is_plain:
-            message = self._kept(topic, key, message, position)
+            try:
+                with self.fan_out:  # what an envelope publishes follows this message
+                    message = self._kept(topic, key, message, position)
+            except BaseException:
+                self._drop_if_empty(name)
+                self.publish_later_ones()
+                raise
+        rule.published += 1
         count = self.fan_out.deliver(topic, message, key, excluded)
         rule.delivered += count
         if self._later:
@@ -124,7 +132,11 @@ class LocalTopics:
     def publish_later_ones(self) -> None:
         """Publish what had to wait for the end of a delivery."""
         while self._later and not self.fan_out.is_under_way():
-            self.publish(*self._later.popleft())
+            later = self._later.popleft()
+            try:
+                self.publish(*later)
+            except Exception:  # of an envelope; its publisher has gone on, and this one has no part
+                self._logger.exception("topic %r: a message cannot be delivered", later[0])
 
     def _begun(self, name: str) -> Optional[Topic]:
         """Begin a topic without subscribers, if something is kept of it."""
@@ -156,7 +168,8 @@ class LocalTopics:
             history.offset, history.epoch = position
             self.histories.keep(history, rule.history, key, message)
         if rule.retain:
-            self._retention.keep(topic.retained, key, message)
+            for name in self._retention.keep(topic.retained, key, message):
+                self._drop_if_empty(name)
         if topic.name in self._idle:
             self._idle.move_to_end(topic.name)
         return message
@@ -356,6 +369,12 @@ class LocalTopics:
         if self.engine is not None:
             self.engine.ended(topic)
 
+    def _drop_if_empty(self, name: str) -> None:
+        """Drop a topic of which there is nothing any more: no subscriber, and no message."""
+        topic = self._topics.get(name)
+        if self.engine is None and topic is not None and not len(topic) and not topic.is_kept:
+            self.forget_topic(topic)
+
     def forget_messages(self, topic: Topic) -> None:
         """Drop what is kept of a topic, because it is not what others have."""
         self._retention.forget_all(topic.retained)
@@ -367,7 +386,10 @@ class LocalTopics:
         self.fan_out.is_under_way()
         checked_name(name, self.limits.topic_length)
         topic = self._topics.get(name)
-        return topic is not None and self._retention.forget(topic.retained, key)
+        if topic is None or not self._retention.forget(topic.retained, key):
+            return False
+        self._drop_if_empty(name)
+        return True
 
     def configure(self, rule: Rule) -> None:
         """Have a rule count from now on, also for topics that are there."""

@@ -27,7 +27,7 @@ class Topic(Audience):
 
     def __init__(self, name: str, rule: Rule) -> None:
         self.name = name
-        self.retained: Retained = {}
+        self.retained = Retained(name)
         self.history: Optional[TopicHistory] = None
         self.obey(rule)
 

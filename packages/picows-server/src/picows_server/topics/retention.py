@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from sys import getsizeof
-from typing import Dict, Optional, Tuple
+from typing import Dict, List, Optional, Tuple
 
 from picows_codec import WSPreparedMessage
 
@@ -14,8 +14,14 @@ __all__ = ["KEPT_OVERHEAD", "Retained", "Retention", "kept_size"]
 #: them take.
 KEPT_OVERHEAD = 400
 
-#: Of one topic: key -> message, in the order in which they were published.
-Retained = Dict[Optional[str], WSPreparedMessage]
+
+class Retained(Dict[Optional[str], WSPreparedMessage]):
+    """Of one topic: key -> message, in the order in which they were published."""
+
+    __slots__ = ("topic",)
+
+    def __init__(self, topic: str) -> None:
+        self.topic = topic
 
 
 def kept_size(message: WSPreparedMessage, key: Optional[str]) -> int:
@@ -40,14 +46,18 @@ class Retention:
     def __len__(self) -> int:
         return len(self._order)
 
-    def keep(self, retained: Retained, key: Optional[str], message: WSPreparedMessage) -> None:
-        """Keep a message in place of the former one with this key."""
+    def keep(self, retained: Retained, key: Optional[str], message: WSPreparedMessage) -> List[str]:
+        """Keep a message in place of the former one with this key.
+
+        :returns: topics of which nothing is retained any more, because of the limit.
+        """
         self.forget(retained, key)
         size = kept_size(message, key)
         if self._limit is not None and size > self._limit:
             # All others would go for it, and then it would, too.
             self.evicted += 1
-            return
+            return [] if retained else [retained.topic]
+        emptied = []
         retained[key] = message
         self._order[id(retained), key] = retained, size
         self.size += size
@@ -56,6 +66,9 @@ class Retention:
             del owner[oldest]
             self.size -= bytes_freed
             self.evicted += 1
+            if not owner:
+                emptied.append(owner.topic)
+        return emptied
 
     def forget(self, retained: Retained, key: Optional[str]) -> bool:
         """Drop the message with this key; return whether there was one."""

@@ -112,7 +112,8 @@ class Topics:
         if not isinstance(local_echo, bool):
             raise TypeError(f"local_echo must be True or False, not {local_echo!r}")
         _check_function("on_gap", on_gap)
-        self._local = LocalTopics(limits)
+        logger = resolve_logger(logger_name)
+        self._local = LocalTopics(limits, logger)
         self._relay: Optional[Relay] = None
         if backplane is not None:
             self._relay = Relay(
@@ -121,7 +122,7 @@ class Topics:
                 local_echo=local_echo,
                 on_gap=on_gap,
                 grace=_checked_grace(unsubscribe_grace),
-                logger=resolve_logger(logger_name),
+                logger=logger,
             )
             self._local.engine = self._relay
 
@@ -293,8 +294,8 @@ class Topics:
         :param exclude: a connection that does not get it, often the one that it came from.
         :returns: how many connections have taken it now. Those for which it waits and those that
             are spared are not counted. 0 if it returns through an engine, or if it is published
-            by code that runs in the middle of another publish (a tap, a finalizer): then it
-            follows that one.
+            by code that runs in the middle of another publish (an envelope, a tap, a finalizer):
+            then it follows that one, and what an envelope raises for it is logged.
         :raises WSInvalidFrameError: another opcode, or TEXT that is not UTF-8.
         :raises WSTopicError: the name cannot be a topic's, or the key cannot be one.
         :raises BackplaneFull: the engine has not acknowledged what was published before.
