@@ -320,6 +320,23 @@ def test_what_happens_in_the_middle_of_a_publish() -> None:
     assert texts(newcomer) == ["1", "2"]
 
 
+def test_unsubscribed_in_the_middle_of_a_publish_that_it_would_have_waited_for() -> None:
+    topics = Topics()
+    links = [Connection("server", coalesce_writes=False) for _ in range(2)]
+    for link in links:
+        topics.subscribe(link.ws, "a")
+    links[0].ws.send(WSMsgType.TEXT, "1", fin=False)
+
+    class Garbage:
+        def __del__(self) -> None:
+            topics.unsubscribe(links[0].ws, "a")
+
+    links[1].transport.writes = Collecting(Garbage())
+    assert topics.publish("a", "late") == 1
+    links[0].ws.send(WSMsgType.CONTINUATION, "2")
+    assert texts(links[0]) == ["1", "2"]
+
+
 class Collecting(List[bytes]):
     """The writes of a transport, the first of which frees an object."""
 

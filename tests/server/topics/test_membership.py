@@ -141,6 +141,40 @@ def test_the_listener_resumes_first() -> None:
     assert texts(connection) == ["first", "waiting"]
 
 
+def test_publishing_when_writing_is_resumed() -> None:
+    """The newer message goes first, so the older one of its key must not follow it."""
+    topics = Topics()
+    topics.configure("", when_slow="latest")
+    links = [paused(topics, "a") for _ in range(2)]
+    for key in ("x", "y"):
+        topics.publish("a", f"old {key}", key=key)
+
+    def publish(transport: WSTransport) -> None:
+        topics.publish("a", "new x", key="x")
+        topics.publish("a", "new y", key="y", exclude=transport)
+
+    links[0].listener.act("resume_writing", publish)
+    links[0].transport.drain()
+    assert texts(links[0]) == ["new x", "old y"]
+    stats = topics.stats_of(links[0].ws)
+    assert (stats.waiting, stats.waiting_bytes, stats.replaced) == (0, 0, 1)
+    links[1].transport.drain()
+    assert texts(links[1]) == ["new x", "new y"]
+    assert topics.stats().rules[""].replaced == 3
+
+
+def test_a_rule_that_lets_nobody_wait_any_more() -> None:
+    topics = Topics()
+    topics.configure("", when_slow="latest")
+    connection = paused(topics, "a")
+    for key in ("x", "y"):
+        topics.publish("a", f"old {key}", key=key)
+    topics.configure("", when_slow="disconnect")
+    assert topics.publish("a", "new x", key="x") == 1
+    connection.transport.drain()
+    assert texts(connection) == ["new x", "old y"]
+
+
 # Fragments
 
 

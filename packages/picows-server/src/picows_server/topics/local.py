@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from dataclasses import dataclass
-from typing import Deque, Dict, List, NamedTuple, Optional, Protocol, Sequence, Set, Tuple, Union
+from typing import Deque, Dict, List, NamedTuple, Optional, Protocol, Sequence, Tuple
 
 from picows_codec import WSPreparedMessage, WSState, WSTransport
 from picows_codec.fan_out import FanOut
 from picows_server.backplane.interface import HistoryRule, Position
 from picows_server.logs import Logger
 from picows_server.topics.history import Histories, TopicHistory
-from picows_server.topics.membership import Key, Subscriber, Topic
+from picows_server.topics.membership import Excluded, Key, Subscriber, Topic
 from picows_server.topics.names import WSTopicError, checked_name, shown
 from picows_server.topics.retention import Retention
 from picows_server.topics.rules import Rule, Rules
 from picows_server.topics.stats import SubscriberStats, TopicsStats
 
-__all__ = ["Engine", "Excluded", "Limits", "LocalTopics", "Subscribed", "check_is_new", "wrapped"]
+__all__ = ["Engine", "Limits", "LocalTopics", "Subscribed", "check_is_new", "wrapped"]
 
-#: Who does not get a message.
-Excluded = Union[WSTransport, Set[WSTransport], None]
 # Topic, message, key, who does not get it, where an engine has put it.
 _Published = Tuple[str, WSPreparedMessage, Key, Excluded, Optional[Position]]
 
@@ -123,6 +121,7 @@ class LocalTopics:
                 self.publish_later_ones()
                 raise
         rule.published += 1
+        topic.outdate(key, excluded)
         count = self.fan_out.deliver(topic, message, key, excluded)
         rule.delivered += count
         if self._later:
@@ -321,6 +320,7 @@ class LocalTopics:
 
     def _remove(self, subscriber: Subscriber, topic: Topic) -> None:
         topic.discard(subscriber)
+        topic.discard_behind(subscriber)
         self._subscriptions -= 1
         if len(topic) == 0:
             self.rest(topic)

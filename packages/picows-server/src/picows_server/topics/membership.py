@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Dict, List, Optional, Protocol, Tuple
+from typing import Dict, List, Optional, Protocol, Set, Tuple, Union
 
 from picows_codec import WSDisconnectKind, WSPreparedMessage, WSTransport
 from picows_codec.fan_out import Audience, FanOut, Recipient
@@ -11,22 +11,26 @@ from picows_server.topics.retention import Retained
 from picows_server.topics.rules import Rule
 from picows_server.topics.stats import SubscriberStats
 
-__all__ = ["Hub", "Key", "Subscriber", "Topic"]
+__all__ = ["Excluded", "Hub", "Key", "Subscriber", "Topic"]
 
 # Bytes that a waiting message counts beside its payload, which all subscribers share.
 _OVERHEAD = 200
 
 #: What tells the messages of a topic apart that do not replace each other.
 Key = Optional[str]
+#: Who does not get a message.
+Excluded = Union[WSTransport, Set[WSTransport], None]
 
 
 class Topic(Audience):
     """The subscribers of a name, the rule that counts for it, and what is kept of it."""
 
-    __slots__ = ("history", "name", "retained", "rule")
+    __slots__ = ("_behind", "history", "name", "retained", "rule")
 
     def __init__(self, name: str, rule: Rule) -> None:
         self.name = name
+        # Subscribers for whom messages wait under "latest"; None: nobody.
+        self._behind: Optional[Set[Subscriber]] = None
         self.retained = Retained(name)
         self.history: Optional[TopicHistory] = None
         self.obey(rule)
@@ -50,9 +54,36 @@ class Topic(Audience):
     ) -> None:
         """Do what the rule says with those that have not taken a message."""
         for recipient in left_out:
-            recipient.leave_out(self, key, message)
+            if recipient in self:  # a tap or a finalizer may have removed it meanwhile
+                recipient.leave_out(self, key, message)
         for recipient in lost:
             self.count_lost(recipient)
+
+    def add_behind(self, subscriber: Subscriber) -> None:
+        """A message waits for a subscriber."""
+        if self._behind is None:
+            self._behind = set()
+        self._behind.add(subscriber)
+
+    def discard_behind(self, subscriber: Subscriber) -> None:
+        """No message waits for a subscriber any more."""
+        if self._behind is not None:
+            self._behind.discard(subscriber)
+            if not self._behind:
+                self._behind = None
+
+    def outdate(self, key: Key, excluded: Excluded) -> None:
+        """Drop what waits for those who get a newer message with this key at once.
+
+        They do in their ``resume_writing``, and if another rule has come that lets nobody wait.
+        """
+        if self._behind is None:
+            return
+        spared = excluded if isinstance(excluded, set) else {excluded}
+        for subscriber in list(self._behind):
+            is_spared = self.spares and subscriber.is_paused
+            if not is_spared and subscriber.transport not in spared:
+                subscriber.outdate(self, key)
 
     def count_lost(self, recipient: Recipient) -> None:
         """Count a connection that has ended because of a message, if it did not read."""
@@ -126,7 +157,8 @@ class Subscriber(Recipient):
             elif self._wait(self._blocked, name, topic, key, message):
                 self.hold()
         elif is_latest:
-            self._wait(self._latest, name, topic, key, message)
+            if self._wait(self._latest, name, topic, key, message):
+                topic.add_behind(self)
         else:
             self._drop(topic)
 
@@ -172,6 +204,14 @@ class Subscriber(Recipient):
         self._blocked = {}
         self._waiting_size = 0
 
+    def outdate(self, topic: Topic, key: Key) -> None:
+        """A newer message of a topic and key is sent before the one that waits."""
+        waiting = self._latest.pop((topic.name, key), None)
+        if waiting is not None:
+            self._waiting_size -= waiting[2].payload_size + _OVERHEAD
+            topic.rule.replaced += 1
+            self.replaced += 1
+
     def forget(self, topic: Topic) -> None:
         """Nothing of a topic is to be sent any more."""
         for line in (self._latest, self._blocked):
@@ -208,6 +248,9 @@ class Subscriber(Recipient):
             self._latest = dict(waiting[sent:])
             if not self.is_open:
                 waiting[sent][1][0].count_lost(self)
+        else:
+            for _, (topic, _, _) in waiting:
+                topic.discard_behind(self)
 
     def _send_blocked(self) -> None:
         waiting = list(self._blocked.values())

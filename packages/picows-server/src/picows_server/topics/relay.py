@@ -29,8 +29,8 @@ from picows_server.backplane.interface import (
     Publication,
 )
 from picows_server.logs import Logger
-from picows_server.topics.local import Excluded, LocalTopics, Subscribed, check_is_new, wrapped
-from picows_server.topics.membership import Key, Subscriber, Topic
+from picows_server.topics.local import LocalTopics, Subscribed, check_is_new, wrapped
+from picows_server.topics.membership import Excluded, Key, Subscriber, Topic
 from picows_server.topics.names import checked_name, shown
 
 __all__ = ["OnGap", "Relay"]
