@@ -591,10 +591,15 @@ def test_before_and_after() -> None:
             with pytest.raises(WSStateError, match="started already"):
                 await topics.start()
             topics.subscribe(ws, "a")
-        topics.unsubscribe(ws, "a")
-        for call in (lambda: topics.subscribe(ws, "b"), lambda: topics.publish("a", "x")):
+        other: WSTransport = Connection("server").ws
+        for call in (
+            lambda: topics.subscribe(other, "a"),  # for which nothing comes any more
+            lambda: topics.subscribe(ws, "b"),
+            lambda: topics.publish("a", "x"),
+        ):
             with pytest.raises(WSStateError, match="are closed"):
                 call()
+        assert topics.unsubscribe(ws, "a")
 
     asyncio.run(main())
 

@@ -207,9 +207,11 @@ class Topics:
         :returns: whether the connection is subscribed now: False if it is not open, because it is
             being closed, for example. A second subscription changes nothing.
         :raises WSTopicError: the name cannot be a topic's, or a limit is reached.
-        :raises WSStateError: there is a backplane, and :meth:`start` was not awaited.
+        :raises WSStateError: there is a backplane, and it is not started, or closed.
         """
         found = transport if type(transport) is WSTransport else _transport_of(transport)
+        if self._relay is not None:
+            self._relay.check_is_running()
         return found is not None and self._local.subscribe(found, topic)
 
     async def subscribe_from(
@@ -230,6 +232,7 @@ class Topics:
             that the client has. None if it has none.
         :raises WSTopicError: as :meth:`subscribe`; or ``since`` or ``last`` is something else, the
             topic has no history, or the connection is subscribed to it already.
+        :raises WSStateError: as :meth:`subscribe`.
         :raises BackplaneError: the engine has not confirmed the topic within 10 seconds, or its
             history cannot be read. The connection is not subscribed.
         """
@@ -265,7 +268,7 @@ class Topics:
         :raises WSTopicError: the name cannot be a topic's.
         :raises BackplaneError: the engine has not confirmed the topic within 10 seconds, or no
             connection of this process is subscribed to it.
-        :raises WSStateError: there is a backplane, and :meth:`start` was not awaited.
+        :raises WSStateError: there is a backplane, and it is not started, or closed.
         """
         checked_name(topic, self._local.limits.topic_length)
         if self._relay is not None:
@@ -298,6 +301,7 @@ class Topics:
             then it follows that one, and what an envelope raises for it is logged.
         :raises WSInvalidFrameError: another opcode, or TEXT that is not UTF-8.
         :raises WSTopicError: the name cannot be a topic's, or the key cannot be one.
+        :raises WSStateError: there is a backplane, and it is not started, or closed.
         :raises BackplaneFull: the engine has not acknowledged what was published before.
         :raises BackplaneError: the message is over the engine's limit.
         """
@@ -346,7 +350,7 @@ class Topics:
 
         :raises WSTopicError: the name cannot be a topic's.
         :raises BackplaneError: the engine cannot be reached, or cannot count.
-        :raises WSStateError: there is a backplane, and :meth:`start` was not awaited.
+        :raises WSStateError: there is a backplane, and it is not started, or closed.
         """
         count = len(self._local.transports(topic))
         if self._relay is None:
