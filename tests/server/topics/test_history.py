@@ -94,9 +94,8 @@ def test_age() -> None:
     assert [len(each.kept) for each in (old, new, ageless)] == [0, 2, 2]
     assert histories.evicted == 0
     now[0] += 100
-    histories.expire(rule)
-    histories.expire(other)
-    histories.expire(HistoryRule(1))
+    for each, expected in ((new, rule), (ageless, other)):
+        histories.expire(each, expected)
     assert [len(each.kept) for each in (old, new, ageless)] == [0, 0, 2]
 
 
@@ -132,3 +131,19 @@ def test_a_rule_that_changes() -> None:
     publish(histories, history, HistoryRule(2), 1)
     assert offsets(history.last(9)) == [5, 6]
     assert len(histories) == 2
+
+
+def test_a_rule_that_becomes_stricter() -> None:
+    """It counts for what was kept before, too."""
+    histories = Histories(None)
+    now = [100.0]
+    histories.clock = lambda: now[0]
+    history = histories.new()
+    publish(histories, history, HistoryRule(5), 5)
+    histories.expire(history, HistoryRule(3))
+    assert offsets(history.last(9)) == [3, 4, 5]
+    now[0] += 10
+    publish(histories, history, HistoryRule(3), 1)
+    histories.expire(history, HistoryRule(3, 5.0))
+    assert offsets(history.last(9)) == [6]
+    assert len(histories) == 1

@@ -293,6 +293,20 @@ def test_a_rule_for_topics_that_are_there() -> None:
     assert topics.stats().rules["a"].published == 3
 
 
+def test_a_shorter_history_for_topics_that_are_there() -> None:
+    topics = Topics()
+    topics.configure("h", history=3)
+    for number in range(3):
+        topics.publish("h", str(number))
+    topics.configure("h", history=2)
+    connection, other = Connection("server"), Connection("server")
+    assert subscribe_from(topics, connection, "h", last=9).position.offset == 3
+    assert texts(connection) == ["1", "2"]
+    topics.configure("h", history=2, history_seconds=1e-9)
+    subscribe_from(topics, other, "h", last=9)
+    assert texts(other) == []
+
+
 # In the middle of a publish
 
 

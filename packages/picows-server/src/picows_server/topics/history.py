@@ -148,11 +148,14 @@ class Histories:
         while self._limit is not None and self.size > self._limit:
             self._evict()
 
-    def expire(self, rule: HistoryRule) -> None:
-        """Drop what is too old, of all topics of a rule."""
-        queue = self._queues.get(rule)
-        if queue is not None:
-            self._expire(rule, queue, self.clock())
+    def expire(self, history: TopicHistory, rule: HistoryRule) -> None:
+        """Drop what is too old or too much of a topic, also if it had another rule before."""
+        while len(history.kept) > rule.size:
+            self._drop_first(history)
+        if rule.seconds is not None:
+            last_time = self.clock() - rule.seconds
+            while history.kept and history.kept[0].time <= last_time:
+                self._drop_first(history)
 
     def _expire(self, rule: HistoryRule, queue: _Queue, now: float) -> None:
         if rule.seconds is None:

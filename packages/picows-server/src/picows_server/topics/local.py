@@ -202,7 +202,7 @@ class LocalTopics:
         with self.fan_out:
             topic = self.topic_for(subscriber, name)
             history = topic.history or self._new_history()
-            self.histories.expire(rule)
+            self.histories.expire(history, rule)
             missed = None if since is None else history.since(since)
             first = history.last(last) if missed is None else missed
             if missed is None and not last:
