@@ -96,6 +96,22 @@ def test_history_ages(run: Any, engine: Engine) -> None:
     run(main)
 
 
+def test_history_that_is_kept_for_longer_than_silent_topics(run: Any, engine: Engine) -> None:
+    """Reading it must not let its epoch expire before its messages."""
+
+    async def main() -> None:
+        backplane, _ = await started(engine, topic_ttl=100.0)
+        rule = HistoryRule(100, 5000.0)
+        publish(backplane, "a", b"x", rule)
+        await until(lambda: not backplane.stats().pending)
+        await backplane.history("a", None, rule)
+        for key in "ms":
+            assert engine.command("TTL", f"picows:{{a}}:{key}") > 4000
+        await backplane.close()
+
+    run(main)
+
+
 def test_history_of_an_engine_whose_clock_was_set_back(run: Any, engine: Engine) -> None:
     """Messages have the offsets that they were published with."""
 

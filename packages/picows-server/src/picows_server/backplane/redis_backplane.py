@@ -55,8 +55,8 @@ class RedisBackplane:
         :class:`BackplaneFull`.
     :param max_pending_bytes: likewise; a little more memory is used per message.
     :param max_payload: bytes of one message.
-    :param topic_ttl: seconds after which a topic is forgotten to which nobody publishes: a later
-        message begins a new epoch.
+    :param topic_ttl: seconds after which a topic is forgotten to which nobody publishes, if its
+        ``history_seconds`` are not more: a later message begins a new epoch.
     :param producer_ttl: seconds for which the engine remembers what a process has published last; a
         process must not be without the engine for longer, or it may publish twice.
     :param presence_ttl: seconds after which a process that has died is no longer counted; None:

@@ -86,7 +86,7 @@ class RedisCommands:
         if rule is None:
             envelope = plain_envelope(self._producer, batch.records)
             return encode_command(self._publish, self.channel(topic), envelope)
-        kept = self._topic_ttl if rule.seconds is None else _seconds(rule.seconds)
+        kept = self._kept(rule)
         return _call(
             PUBLISH,
             [self._key(topic, b"m"), self._key(topic, b"s")],
@@ -114,13 +114,17 @@ class RedisCommands:
             [self._key(topic, b"m"), self._key(topic, b"s")],
             run,
             self._process,
-            self._topic_ttl,
+            max(self._kept(rule), self._topic_ttl),
             b"" if since is None else since.offset,
             b"" if since is None else since.epoch.encode("ascii", "replace"),
             _milliseconds(rule),
             _PAGE,
             _PAGE_BYTES,
         )
+
+    def _kept(self, rule: HistoryRule) -> int:
+        """Return the seconds after which a topic's messages expire."""
+        return self._topic_ttl if rule.seconds is None else _seconds(rule.seconds)
 
     def count(self, topic: str) -> bytes:
         """Ask for the subscribers of all processes."""
