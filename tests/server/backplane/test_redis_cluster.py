@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Callable, Iterator, List, Optional, Sequence
 
 import pytest
 
 from picows_server.backplane import BackplaneError, HistoryRule
+from picows_server.backplane.envelope import PRODUCER_SIZE
 from picows_server.backplane.redis_backplane import RedisBackplane
+from picows_server.backplane.redis_cluster import RedisCluster
+from picows_server.backplane.redis_commands import RedisCommands, slot_of
 from tests.support.clusters import SLOTS, Cluster, slot_of_topic
 from tests.support.engines import Engine, free_port
 from tests.support.receivers import Remembering
@@ -643,3 +647,30 @@ def test_misuse(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         asyncio.run(main())
     finally:
         alone.kill()
+
+
+def test_server_without_a_slot_is_not_probed() -> None:
+    """No channel is in a slot of it, and none is looked for: that would hold the loop up."""
+
+    async def main() -> None:
+        commands = RedisCommands(bytes(PRODUCER_SIZE), b"", 1.0, 1.0, None)
+        nowhere: Any = None
+        cluster = RedisCluster(nowhere, [], commands, nowhere, nowhere, nowhere)
+        tried: List[bytes] = []
+
+        def probe_channel(tag: bytes) -> bytes:
+            tried.append(tag)
+            return b"{%b}" % tag
+
+        commands.probe_channel = probe_channel  # type: ignore[method-assign]
+        owner, newcomer = (SimpleNamespace(probe_channel=b"{0}", probed=[]) for _ in range(2))
+        for node in (owner, newcomer):
+            node.probe_on = node.probed.append
+            cluster._owners = [owner] * SLOTS  # type: ignore[list-item]
+            cluster._place_probe(node)  # type: ignore[arg-type]
+        assert (owner.probed, newcomer.probed, tried) == ([], [None], [])
+        cluster._owners[5] = newcomer  # type: ignore[call-overload]
+        cluster._place_probe(newcomer)  # type: ignore[arg-type]
+        assert slot_of(newcomer.probed[1]) == 5
+
+    asyncio.run(main())

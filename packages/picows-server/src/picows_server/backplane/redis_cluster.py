@@ -508,6 +508,9 @@ class RedisCluster:
         channel = node.probe_channel
         if channel is not None and self._owners[slot_of(channel)] is node:
             return
+        if node not in self._owners:  # its first slot is on its way: no channel would do
+            node.probe_on(None)
+            return
         candidates = (self._commands.probe_channel(b"%d" % number) for number in range(10 * SLOTS))
         mine = (each for each in candidates if self._owners[slot_of(each)] is node)
         node.probe_on(next(mine, None))
