@@ -212,6 +212,18 @@ def test_another_life_of_the_gateway(run: Run, chromium: Chromium) -> None:
     run(main)
 
 
+def test_a_publisher_that_is_started_again(run: Run, chromium: Chromium) -> None:
+    """It counts its books anew; the page, which another gateway may serve, does not count back."""
+
+    async def main() -> None:
+        async with visiting(chromium) as visit:
+            visit.server.state.publisher._step = 0
+            await asyncio.sleep(2.5)  # the page shows its numbers once a second
+            assert number(await visit.text("#conflated")) >= 0
+
+    run(main)
+
+
 def test_without_news(run: Run, chromium: Chromium) -> None:
     async def main() -> None:
         async with visiting(chromium) as visit:

@@ -156,7 +156,8 @@ function take(text) {
 }
 
 function takeBook(book, age) {
-  const skipped = lastBook?.by === book.by ? book.number - lastBook.number - 1 : 0
+  // A gateway that has been started again counts from 1.
+  const skipped = lastBook?.by === book.by ? Math.max(0, book.number - lastBook.number - 1) : 0
   lastBook = { by: book.by, number: book.number }
   totals.conflated += skipped
   latencies.push(Math.max(0, age)) // the clocks are compared only as well as a round trip allows
