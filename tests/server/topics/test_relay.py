@@ -434,6 +434,31 @@ def test_an_envelope_is_made_once_however_many_come_back() -> None:
     with_gateways(test)
 
 
+def test_a_message_of_the_history_that_cannot_be_delivered(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Those before it and after it are."""
+
+    async def test(gateways: Gateways) -> None:
+        def envelope(topic: str, payload: bytes, position: Any) -> bytes:
+            if payload == b"wrong":
+                raise ValueError("as asked for")
+            return payload
+
+        topics = gateways.topics
+        topics.configure("h", history=3, envelope=envelope)
+        for text in ("1", "wrong", "3"):
+            gateways.others.publish("h", text)
+        gateways.engine.run()
+        found = await topics.subscribe_from(gateways.links[0].ws, "h", (0, "first"))
+        assert found == (Position(3, "first"), False)
+        assert texts(gateways.links[0]) == ["1", "3"]
+        assert topics.stats().invalid == 1
+
+    with_gateways(test)
+    assert "topic 'h': a message of the backplane cannot be delivered" in caplog.text
+
+
 def test_unsubscribed_while_the_history_is_read() -> None:
     async def test(gateways: Gateways) -> None:
         topics, (first, second) = gateways.topics, gateways.links

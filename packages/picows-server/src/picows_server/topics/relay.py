@@ -45,6 +45,7 @@ _MOST_ON_THEIR_WAY = 131_072
 _ECHOED = 0
 # Seconds for which subscribe_from waits until the engine has confirmed the topic.
 _CONFIRMATION_TIMEOUT = 10.0
+_UNDELIVERABLE = "topic %r: a message of the backplane cannot be delivered"
 
 
 class _Arrived(NamedTuple):
@@ -286,9 +287,7 @@ class Relay:
             self._local.publish(topic.name, message, publication.key, excluded, position)
         except Exception:  # of an envelope, or TEXT of another program that is not UTF-8
             self.invalid += 1
-            self._logger.exception(
-                "topic %r: a message of the backplane cannot be delivered", publication.topic
-            )
+            self._logger.exception(_UNDELIVERABLE, topic.name)
 
     def delivers(
         self, topic: Topic, key: Key, message: WSPreparedMessage, position: Optional[Position]
@@ -445,8 +444,13 @@ class Relay:
         self._check_is_possible(subscriber, topic)
         messages: List[Tuple[Key, WSPreparedMessage]] = []
         for each in kept:
-            message = WSPreparedMessage(each.opcode, each.payload)
-            messages.append((each.key, wrapped(topic, message, each.position)))
+            try:
+                message = WSPreparedMessage(each.opcode, each.payload)
+                messages.append((each.key, wrapped(topic, message, each.position)))
+            except Exception:  # as in received()
+                self.invalid += 1
+                self._logger.exception(_UNDELIVERABLE, topic.name)
+                recovered = False
         for arrived in joining.arrived:
             if arrived.position is not None:
                 if arrived.position.epoch != position.epoch:

@@ -86,8 +86,8 @@ class TopicsStats:
     topics_evicted: int = 0
     #: By the prefix of the rule; ``""`` is that of all other topics.
     rules: Mapping[str, RuleStats] = field(default_factory=dict)
-    #: Messages that came from the backplane, and those of them that could not be delivered: an
-    #: envelope raised, or another program has sent TEXT that is not UTF-8.
+    #: Messages that came from the backplane, and those, also of its histories, that could not be
+    #: delivered: an envelope raised, or another program has sent TEXT that is not UTF-8.
     received: int = 0
     invalid: int = 0
     #: Gaps: one for each topic with subscribers of which messages were lost, or may have been.

@@ -184,7 +184,8 @@ class Topics:
         :param history_seconds: not for longer than that.
         :param envelope: called once per message with topic, payload (bytes) and
             :class:`Position` (None without history); returns the payload that subscribers get, as
-            str or bytes. What it raises, :meth:`publish` raises.
+            str or bytes. What it raises, :meth:`publish` raises; with a backplane, where it is
+            called for what comes from the engine, it is logged and the message is left out.
         :raises WSInvalidOptionError: a value out of range, or two that exclude each other.
         """
         rule = checked_rule(prefix, when_slow, retain, history, history_seconds, envelope)
