@@ -37,7 +37,7 @@ def test_topics_stay_where_they_are() -> None:
     four = places(["a", "b", "c", "d"])
     assert all(new in {old, "d"} for old, new in zip(three, four))
     # Documented: processes of different versions must agree.
-    assert "".join(three[:10]) == "".join(places(["a", "b", "c"])[:10])
+    assert "".join(three[:10]) == "bababcacab"
 
 
 def test_what_is_no_list_of_engines() -> None:
@@ -104,12 +104,10 @@ def test_two_engines(run: Any, tmp_path: Path) -> None:
         engines[1].kill()
         await until(lambda: not backplane.is_connected)
         # The other one goes on.
-        shard = backplane.engine_of(TOPICS[0])
         for topic in TOPICS[:100]:
             backplane.publish(topic, b"y", 1, key=None, history=rule, token=None)
         mine = [topic for topic in TOPICS[:100] if backplane.engine_of(topic) is shards[0]]
         await until(lambda: receiver.payloads().count(b"y") == len(mine))
-        assert shard in shards
         engines[1].start()
         await until(lambda: receiver.payloads().count(b"y") + len(receiver.gaps) >= 100)
         await until(lambda: [state for state, _ in receiver.states] == [True, False, True])
