@@ -695,3 +695,18 @@ def test_a_rule_that_changes() -> None:
         assert gateways.received() == [["1:x"], ["1:x"], ["x"], ["x"]]
 
     with_gateways(test)
+
+
+def test_a_rule_that_changes_after_the_end() -> None:
+    """Nobody waits for an engine that is not there any more."""
+
+    async def main() -> None:
+        backplane = FakeBackplane(FakeEngine())
+        async with Topics(backplane) as topics:
+            topics.subscribe(Connection("server").ws, "a")
+        before = list(backplane.calls)
+        topics.configure("a", history=3)
+        assert backplane.calls == before
+        assert len(asyncio.all_tasks()) == 1
+
+    asyncio.run(main())

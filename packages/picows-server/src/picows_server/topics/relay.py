@@ -218,6 +218,8 @@ class Relay:
 
     def changed(self, topic: Topic) -> None:
         """Subscribe anew, and tell that messages may be lost between the two."""
+        if self._is_closed:
+            return
         self.backplane.unsubscribe(topic.name)
         self.backplane.subscribe(topic.name, topic.rule.history)
         task = self._loop.create_task(self._tell_of_change(topic.name))
