@@ -482,6 +482,31 @@ def test_unsubscribed_while_the_history_is_read() -> None:
     with_gateways(test)
 
 
+@pytest.mark.parametrize("comes_back", [False, True])
+def test_subscribed_again_before_what_it_had_has_arrived(comes_back: bool) -> None:
+    """What the history had for the first subscription is new for the second one."""
+
+    async def test(gateways: Gateways) -> None:
+        topics, (first, second) = gateways.topics, gateways.links
+        topics.subscribe(second.ws, "h")
+        gateways.others.publish("h", "1")
+        gateways.engine.run()
+        for text in ("2", "3"):
+            gateways.others.publish("h", text)  # and they are on their way
+        found = await topics.subscribe_from(first.ws, "h", (0, "another"), last=3)
+        assert found.position.offset == 3
+        assert texts(first) == ["1:1", "2:2", "3:3"]
+        topics.unsubscribe(first.ws, "h")
+        if comes_back:
+            found = await topics.subscribe_from(first.ws, "h", (1, "first"))
+            assert found == (Position(1, "first"), True)
+        else:
+            topics.subscribe(first.ws, "h")
+        assert gateways.received()[0] == ["2:2", "3:3"]
+
+    with_gateways(test)
+
+
 def test_confirmed() -> None:
     async def test(gateways: Gateways) -> None:
         confirmed = asyncio.get_running_loop().create_future()

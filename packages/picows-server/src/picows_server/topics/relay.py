@@ -395,7 +395,11 @@ class Relay:
                     self._local.rest(topic)
 
     def give_up(self, transport: WSTransport, name: str) -> bool:
-        """Do not subscribe a connection whose history is being read; return whether it is."""
+        """Do not subscribe a connection whose history is being read; return whether it is.
+
+        If it is subscribed again, it may begin before what it had.
+        """
+        self._ahead.get(name, {}).pop(transport, None)
         those = [each for each in self._joining.get(name, ()) if each.transport is transport]
         for joining in those:
             joining.is_given_up = True
