@@ -324,6 +324,27 @@ def test_retained_messages_instead_of_history() -> None:
     with_gateways(test)
 
 
+def test_messages_that_are_newer_than_what_is_retained_here() -> None:
+    """They are on their way, so the live ones begin with them."""
+
+    async def test(gateways: Gateways) -> None:
+        topics, (first, second) = gateways.topics, gateways.links
+        topics.configure("h", history=3, retain=True)
+        topics.subscribe(first.ws, "h")
+        for number in range(1, 6):
+            gateways.others.publish("h", str(number))
+        gateways.engine.run()
+        assert texts(first) == ["1", "2", "3", "4", "5"]
+        for number in range(6, 8):
+            gateways.others.publish("h", str(number))
+        found = await topics.subscribe_from(second.ws, "h", (1, gateways.engine.epoch))
+        assert found == (Position(5, gateways.engine.epoch), False)
+        gateways.engine.run()
+        assert texts(second) == ["5", "6", "7"]
+
+    with_gateways(test)
+
+
 def test_history_that_cannot_be_read() -> None:
     async def test(gateways: Gateways) -> None:
         ws = gateways.links[0].ws

@@ -478,6 +478,9 @@ class Relay:
             position = arrived.position or position
             if not topic.rule.retain:
                 messages.append((arrived.key, arrived.message))
+        if topic.rule.retain and topic.history is not None and topic.history.epoch:
+            # What the engine has more is still to arrive, and newer than what is retained here.
+            position = topic.history.position
         self._begin(subscriber, topic, joining, messages, position)
         return Subscribed(position, False)
 
