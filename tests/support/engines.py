@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
@@ -94,8 +95,10 @@ class Engine:
             self.process = None
 
     def pause(self) -> None:
+        """Stop all its threads, which takes a busy machine a while."""
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
+        os.waitpid(self.process.pid, os.WUNTRACED)
 
     def resume(self) -> None:
         assert self.process is not None
