@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from dataclasses import dataclass
-from typing import Deque, Dict, List, NamedTuple, Optional, Protocol, Sequence, Tuple
+from typing import Callable, Deque, Dict, List, NamedTuple, Optional, Protocol, Sequence, Tuple
 
 from picows_codec import WSPreparedMessage, WSState, WSTransport
 from picows_codec.fan_out import FanOut
@@ -19,6 +19,8 @@ from picows_server.topics.stats import SubscriberStats, TopicsStats
 
 __all__ = ["Engine", "Limits", "LocalTopics", "Subscribed", "check_is_new", "wrapped"]
 
+# Names of topics whose rule is remembered.
+_RULES_KNOWN = 100_000
 # Topic, message, key, who does not get it, where an engine has put it.
 _Published = Tuple[str, WSPreparedMessage, Key, Excluded, Optional[Position]]
 
@@ -77,10 +79,14 @@ class LocalTopics:
         self.limits = limits
         self._logger = logger
         self.rules = Rules()
+        self._rules_known: Dict[str, Rule] = {}
         self.fan_out = FanOut()
         self.histories = Histories(limits.history_bytes)
         self._retention = Retention(limits.retained_bytes)
         self._topics: Dict[str, Topic] = {}
+        #: The topic of a name, if it has subscribers or something is kept of it. No method, which
+        #: would be another call per message.
+        self.get: Callable[[str], Optional[Topic]] = self._topics.get
         # Topics without subscribers, of which something is kept: the one idle for longest first.
         self._idle: OrderedDict[str, Topic] = OrderedDict()
         self._subscribers: Dict[WSTransport, Subscriber] = {}
@@ -139,8 +145,7 @@ class LocalTopics:
 
     def _begun(self, name: str) -> Optional[Topic]:
         """Begin a topic without subscribers, if something is kept of it."""
-        checked_name(name, self.limits.topic_length)
-        rule = self.rules.of(name)
+        rule = self.rule_of(name)
         if self.engine is not None:
             return None  # it has been forgotten meanwhile
         if rule.keeps and self._has_room():
@@ -150,6 +155,23 @@ class LocalTopics:
             self._topics_evicted += 1
         rule.published += 1
         return None
+
+    def rule_of(self, name: str) -> Rule:
+        """The rule of a topic that need not be there.
+
+        Called per publish if nobody is subscribed here.
+
+        :raises WSTopicError: the name cannot be a topic's.
+        """
+        # Another dict takes its place when rules change, perhaps on another thread.
+        known = self._rules_known
+        rule = known.get(name)
+        if rule is None:
+            checked_name(name, self.limits.topic_length)
+            if len(known) >= _RULES_KNOWN:
+                known.clear()
+            rule = known[name] = self.rules.of(name)
+        return rule
 
     def _kept(
         self, topic: Topic, key: Key, message: WSPreparedMessage, position: Optional[Position]
@@ -396,6 +418,7 @@ class LocalTopics:
         if self._topics:
             self.fan_out.is_under_way()  # on this thread?
         self.rules.set(rule)
+        self._rules_known = {}
         for topic in list(self._topics.values()):
             rule = self.rules.of(topic.name)
             former = topic.rule
@@ -419,10 +442,6 @@ class LocalTopics:
     def names_of_all(self) -> List[str]:
         """The names of all topics that there are."""
         return list(self._topics)
-
-    def get(self, name: str) -> Optional[Topic]:
-        """The topic of a name, if it has subscribers or something is kept of it."""
-        return self._topics.get(name)
 
     def transports(self, name: str) -> List[WSTransport]:
         """The connections that are subscribed."""

@@ -31,7 +31,7 @@ from picows_server.backplane.interface import (
 from picows_server.logs import Logger
 from picows_server.topics.local import LocalTopics, Subscribed, check_is_new, wrapped
 from picows_server.topics.membership import Excluded, Key, Subscriber, Topic
-from picows_server.topics.names import checked_name, shown
+from picows_server.topics.names import shown
 
 __all__ = ["OnGap", "Relay"]
 
@@ -122,6 +122,8 @@ class Relay:
         self._logger = logger
         self._loop: Any = None
         self._is_started = self._is_closed = False
+        #: Whether it was started, and is not closed.
+        self.is_running = False
         self._numbers = itertools.count(1)
         # Whom those exclude that were published here and will come back, by their tokens.
         self._on_their_way: OrderedDict[Optional[int], Callable[[], Optional[WSTransport]]] = (
@@ -151,21 +153,18 @@ class Relay:
             self._loop = None
             raise
         self._is_started = True
+        self.is_running = not self._is_closed
 
     async def close(self) -> None:
         """Disconnect from the engine, when it has what was published."""
         self._is_closed = True
+        self.is_running = False
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         await self.backplane.close()
         for task in self._changes:
             task.cancel()
-
-    @property
-    def is_running(self) -> bool:
-        """Whether it was started, and is not closed."""
-        return self._is_started and not self._is_closed
 
     def check_is_running(self) -> None:
         """Refuse what nobody would ever deliver."""
@@ -180,12 +179,12 @@ class Relay:
         self, name: str, message: WSPreparedMessage, key: Key, excluded: Optional[WSTransport]
     ) -> int:
         """Send a message to all processes; return how many connections of this one have it."""
-        self._local.fan_out.is_under_way()  # on this thread?
-        self.check_is_running()
-        topic = self._local.get(name)
-        if topic is None:
-            checked_name(name, self._local.limits.topic_length)
-        history = self._local.rules.of(name).history if topic is None else topic.rule.history
+        local = self._local
+        local.fan_out.is_under_way()  # on this thread?
+        if not self.is_running:
+            self.check_is_running()
+        topic = local.get(name)
+        history = (local.rule_of(name) if topic is None else topic.rule).history
         is_echoed = self._local_echo and history is None
         token = None
         if topic is not None and is_echoed:
@@ -199,7 +198,7 @@ class Relay:
             self.backplane.publish(
                 name,
                 message.payload,
-                int(message.opcode),
+                message.wire_opcode,
                 key=key,
                 history=history,
                 token=token,
@@ -209,7 +208,7 @@ class Relay:
             raise
         if not is_echoed:
             return 0
-        return self._local.publish(name, message, key, excluded)
+        return local.publish(name, message, key, excluded)
 
     def began(self, topic: Topic) -> None:
         """Subscribe at the engine."""
