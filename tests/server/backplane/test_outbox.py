@@ -27,7 +27,7 @@ def payloads(batch: Batch) -> List[bytes]:
 
 def taken(outbox: Outbox) -> List[Batch]:
     batches = []
-    while outbox.has_waiting:
+    while outbox.waiting:
         batches.append(outbox.take())
     return batches
 

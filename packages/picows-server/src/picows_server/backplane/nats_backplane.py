@@ -254,7 +254,8 @@ class NatsBackplane:
             raise BackplaneError(_NO_HISTORY)
         if self._lifecycle.is_closed:
             raise BackplaneError("the backplane is closed")
-        self._check_length(topic)
+        if topic not in self._subjects:
+            self._check_length(topic)
         size = len(payload) + RECORD_OVERHEAD + (0 if key is None else 4 * len(key))
         if size > self._max_payload:
             raise BackplaneError(
@@ -467,14 +468,15 @@ class NatsBackplane:
         return subject
 
     async def _send(self, session: _Session) -> None:
-        outbox, publish = self._outbox, session.client.publish
+        outbox, subjects, publish = self._outbox, self._subjects, session.client.publish
         too_large = self._library.errors.MaxPayloadError
         while True:
-            while outbox.has_waiting and outbox.bytes_in_flight < _IN_FLIGHT_BYTES:
+            while outbox.waiting and outbox.bytes_in_flight < _IN_FLIGHT_BYTES:
                 batch = outbox.take()
                 envelope = plain_envelope(self._producer, batch.records)
+                subject = subjects.get(batch.topic) or self._subject(batch.topic)
                 try:
-                    await publish(self._subject(batch.topic), envelope)
+                    await publish(subject, envelope)
                 except too_large as error:
                     outbox.fail(batch)
                     self._delivery.gap([batch.topic], f"the engine refuses: {error}")
@@ -501,7 +503,7 @@ class NatsBackplane:
                 self._drained.cancel()
             if outbox.in_flight:
                 self._has_sent.set()
-            if outbox.has_waiting:
+            if outbox.waiting:
                 self._has_waiting.set()
 
     def _probe(self) -> None:

@@ -72,7 +72,8 @@ class Outbox:
     def __init__(self, counts: EngineCounts, bounds: OutboxBounds) -> None:
         self._counts = counts
         self.bounds = bounds
-        self._waiting: Deque[Batch] = deque()
+        #: Batches that are to be sent.
+        self.waiting: Deque[Batch] = deque()
         # Insertion order is the order in which they were sent.
         self._sent: Dict[int, Batch] = {}
         #: Bytes that are sent and not acknowledged.
@@ -108,7 +109,7 @@ class Outbox:
         previous = 0 if history is not None else bounds.follow(topic, sequence)
         record = encode_published(sequence, previous, token, opcode, key, payload)
         size = len(record)
-        batch = self._waiting[-1] if self._waiting else None
+        batch = self.waiting[-1] if self.waiting else None
         if (
             batch is not None
             and batch.topic == topic
@@ -121,15 +122,11 @@ class Outbox:
             batch.last = sequence
             batch.size += size
         else:
-            self._waiting.append(Batch(topic, history, record, sequence))
+            self.waiting.append(Batch(topic, history, record, sequence))
         bounds.messages += 1
         bounds.bytes += size
         counts.published += 1
         counts.published_bytes += len(payload)
-
-    @property
-    def has_waiting(self) -> bool:
-        return bool(self._waiting)
 
     @property
     def in_flight(self) -> int:
@@ -142,7 +139,7 @@ class Outbox:
 
     def take(self) -> Batch:
         """Return the next batch to be sent, which must be there."""
-        batch = self._waiting.popleft()
+        batch = self.waiting.popleft()
         self._sent[batch.last] = batch
         self.bytes_in_flight += batch.size
         if batch.is_sent:
@@ -162,16 +159,16 @@ class Outbox:
 
     def rewind(self) -> None:
         """The connection is lost: all that is not acknowledged is to be sent again, in order."""
-        self._waiting.extendleft(reversed(list(self._sent.values())))
+        self.waiting.extendleft(reversed(list(self._sent.values())))
         self._sent.clear()
         self.bytes_in_flight = 0
 
     def clear(self) -> None:
         """Give up; what is not acknowledged has failed."""
-        for batch in (*self._sent.values(), *self._waiting):
+        for batch in (*self._sent.values(), *self.waiting):
             self._counts.failed += len(batch.records)
             self._forget(batch)
-        self._waiting.clear()
+        self.waiting.clear()
         self._sent.clear()
         self.bytes_in_flight = 0
 
@@ -189,7 +186,7 @@ class Outbox:
 
     def topics(self) -> Set[str]:
         """Return those of all batches."""
-        return {batch.topic for batch in (*self._sent.values(), *self._waiting)}
+        return {batch.topic for batch in (*self._sent.values(), *self.waiting)}
 
     def has_sent(self, topic: str) -> bool:
         """Whether batches of a topic are sent and not acknowledged."""
@@ -204,11 +201,11 @@ class Outbox:
 
     def take_topic(self, topic: str) -> List[Batch]:
         """Take all batches of a topic out that are not sent, in order."""
-        found = [batch for batch in self._waiting if batch.topic == topic]
+        found = [batch for batch in self.waiting if batch.topic == topic]
         if found:
-            self._waiting = deque(batch for batch in self._waiting if batch.topic != topic)
+            self.waiting = deque(batch for batch in self.waiting if batch.topic != topic)
         return found
 
     def put(self, batches: List[Batch]) -> None:
         """Take batches of a topic, in order, that come after what waits here of it."""
-        self._waiting.extend(batches)
+        self.waiting.extend(batches)

@@ -253,7 +253,7 @@ class RedisNode:
         if pipe is None:
             return
         while (
-            outbox.has_waiting
+            outbox.waiting
             and outbox.in_flight < _IN_FLIGHT
             and outbox.bytes_in_flight < _IN_FLIGHT_BYTES
         ):
@@ -276,7 +276,7 @@ class RedisNode:
             self._delivery.gap([batch.topic], f"the engine refuses what is published: {reply}")
         if self._in_flight_last.get(batch.topic) == batch.last:
             del self._in_flight_last[batch.topic]
-        if self.outbox.has_waiting:
+        if self.outbox.waiting:
             self.flush_soon()
         self._owner.replied(self, batch)
 
