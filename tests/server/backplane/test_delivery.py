@@ -58,7 +58,7 @@ def test_processes_that_are_not_known_any_more(monkeypatch: pytest.MonkeyPatch) 
     delivery, feed, receiver, _ = made()
     for number in range(5):
         delivery.arrived(feed, plain(1, 0, bytes([number]) * PRODUCER_SIZE))
-    assert len(feed.producers) == 2
+    assert len(feed.producers) <= 2
     assert len(receiver.publications) == 5
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import Callable, Dict, List, NamedTuple, Optional
 
 from picows_server.backplane.counting import EngineCounts
@@ -14,6 +13,7 @@ from picows_server.backplane.interface import (
     Position,
     Publication,
 )
+from picows_server.backplane.numbering import LastNumbers
 
 __all__ = ["Delivery", "Feed"]
 
@@ -60,7 +60,7 @@ class Feed:
         #: Whether more may be missing than what is being fetched.
         self.has_more = False
         #: The last sequence number of each process.
-        self.producers: OrderedDict[bytes, int] = OrderedDict()
+        self.producers: LastNumbers[bytes] = LastNumbers(_PRODUCERS_KNOWN)
         #: Whether the engine has confirmed the subscription, on the connection of now.
         self.is_confirmed = False
 
@@ -176,9 +176,9 @@ class Delivery:
     def _take_plain(self, feed: Feed, producer: bytes, records: List[PublishedRecord]) -> None:
         known, counts, received = feed.producers, self._counts, self._receiver.received
         is_own = producer == self._producer
-        last = known.pop(producer, None)
-        if last is None and len(known) >= _PRODUCERS_KNOWN:
-            known.popitem(last=False)
+        last = known.get(producer)
+        if last is None:
+            last = known.recall(producer)
         for sequence, previous, token, opcode, key, payload in records:
             if last is not None and sequence <= last:
                 known[producer] = last

@@ -6,12 +6,13 @@ engine, and one message to its subscribers.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from typing import Deque, Dict, List, Optional, Set
 
 from picows_server.backplane.counting import EngineCounts
 from picows_server.backplane.envelope import encode_published
 from picows_server.backplane.interface import BackplaneFull, HistoryRule
+from picows_server.backplane.numbering import LastNumbers
 
 __all__ = ["Batch", "Outbox", "OutboxBounds"]
 
@@ -55,15 +56,7 @@ class OutboxBounds:
         #: Of the last message.
         self.sequence = 0
         #: By topic: the sequence number of its last message.
-        self.previous: OrderedDict[str, int] = OrderedDict()
-
-    def follow(self, topic: str, sequence: int) -> int:
-        """Return the sequence number of the message before this one."""
-        previous = self.previous.pop(topic, 0)
-        self.previous[topic] = sequence
-        if len(self.previous) > _TOPICS_KNOWN:
-            self.previous.popitem(last=False)
-        return previous
+        self.previous: LastNumbers[str] = LastNumbers(_TOPICS_KNOWN)
 
 
 class Outbox:
@@ -106,7 +99,11 @@ class Outbox:
                 f" max_pending_bytes={bounds.max_bytes} allow no more"
             )
         bounds.sequence = sequence = bounds.sequence + 1
-        previous = 0 if history is not None else bounds.follow(topic, sequence)
+        previous = 0
+        if history is None:
+            known = bounds.previous
+            previous = known.get(topic) or known.recall(topic) or 0
+            known[topic] = sequence
         record = encode_published(sequence, previous, token, opcode, key, payload)
         size = len(record)
         batch = self.waiting[-1] if self.waiting else None
