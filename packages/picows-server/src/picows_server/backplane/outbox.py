@@ -146,13 +146,11 @@ class Outbox:
 
     def acknowledge(self, batch: Batch) -> None:
         """The engine has it. A second acknowledgement, of an older connection, changes nothing."""
-        if self._remove(batch):
-            self._counts.acknowledged += len(batch.records)
+        self._counts.acknowledged += self._remove(batch)
 
     def fail(self, batch: Batch) -> None:
         """The engine does not want it."""
-        if self._remove(batch):
-            self._counts.failed += len(batch.records)
+        self._counts.failed += self._remove(batch)
 
     def rewind(self) -> None:
         """The connection is lost: all that is not acknowledged is to be sent again, in order."""
@@ -164,20 +162,21 @@ class Outbox:
         """Give up; what is not acknowledged has failed."""
         for batch in (*self._sent.values(), *self.waiting):
             self._counts.failed += len(batch.records)
-            self._forget(batch)
+            self.bounds.bytes -= batch.size
+            self.bounds.messages -= len(batch.records)
         self.waiting.clear()
         self._sent.clear()
         self.bytes_in_flight = 0
 
-    def _remove(self, batch: Batch) -> bool:
-        is_there = self.withdraw(batch)
-        if is_there:
-            self._forget(batch)
-        return is_there
-
-    def _forget(self, batch: Batch) -> None:
-        self.bounds.bytes -= batch.size
-        self.bounds.messages -= len(batch.records)
+    def _remove(self, batch: Batch) -> int:
+        """Forget a batch that was sent; return how many messages are gone."""
+        if self._sent.pop(batch.last, None) is None:
+            return 0
+        size, count, bounds = batch.size, len(batch.records), self.bounds
+        self.bytes_in_flight -= size
+        bounds.bytes -= size
+        bounds.messages -= count
+        return count
 
     # From one server to another
 
