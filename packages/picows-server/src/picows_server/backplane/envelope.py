@@ -78,6 +78,8 @@ def encode_published(
 
 def plain_envelope(producer: bytes, records: List[bytes]) -> bytes:
     """Return an envelope without an offset."""
+    if len(records) == 1:
+        return _PLAIN + producer + records[0]  # no tuple, no join
     return b"".join((_PLAIN, producer, *records))
 
 
