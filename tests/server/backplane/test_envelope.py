@@ -5,7 +5,6 @@ import pytest
 from picows_server.backplane.envelope import (
     PRODUCER_SIZE,
     RECORD_OVERHEAD,
-    PublishedRecord,
     decode_envelope,
     encode_published,
     plain_envelope,
@@ -13,10 +12,10 @@ from picows_server.backplane.envelope import (
 
 PRODUCER = bytes(range(PRODUCER_SIZE))
 RECORDS = [
-    PublishedRecord(1, 0, None, 1, None, b""),
-    PublishedRecord(2**63, 1, 0, 2, "", b"x" * 70_000),
-    PublishedRecord(3, 2, 2**62, 1, "kä\ud800", bytes(range(256))),
-    PublishedRecord(4, 3, 1, 1, "k" * 70_000, b"x"),
+    (1, 0, None, 1, None, b""),
+    (2**63, 1, 0, 2, "", b"x" * 70_000),
+    (3, 2, 2**62, 1, "kä\ud800", bytes(range(256))),
+    (4, 3, 1, 1, "k" * 70_000, b"x"),
 ]
 
 

@@ -17,7 +17,7 @@ from picows_server.backplane.numbering import LastNumbers
 
 __all__ = ["Delivery", "Feed"]
 
-# Makes a named tuple without its own constructor, for the time that ``envelope`` tells.
+# Makes a named tuple without its own constructor, which is Python and takes longer.
 _new = tuple.__new__
 # Processes whose last sequence number is known, of one topic.
 _PRODUCERS_KNOWN = 1000
@@ -232,8 +232,9 @@ class Delivery:
         self, topic: str, producer: bytes, record: PublishedRecord, position: Optional[Position]
     ) -> Publication:
         """Return a record as the receiver sees it."""
-        token = record.token if producer == self._producer else None
-        return Publication(topic, record.payload, record.opcode, record.key, position, token)
+        _, _, token, opcode, key, payload = record
+        is_own = producer == self._producer
+        return Publication(topic, payload, opcode, key, position, token if is_own else None)
 
     def _hand_over(self, publication: Publication) -> None:
         self._counts.received += 1
