@@ -263,32 +263,31 @@ class Relay:
     def received(self, publication: Publication) -> None:
         """Deliver a message."""
         self.received_count += 1
-        token = publication.token
+        name, payload, opcode, key, position, token = publication
         excluded_one = None if token is None else self._on_their_way.pop(token, _nobody)()
-        topic = self._local.get(publication.topic)
+        topic = self._local.get(name)
         if topic is None or token == _ECHOED:
             return
-        history = topic.history
-        position = publication.position
-        if (
-            history is not None
-            and position is not None
-            and position.epoch == history.epoch
-            and position.offset <= history.offset
-        ):
-            return  # everybody has it
         excluded: Excluded = excluded_one
-        if topic.name in self._ahead and position is not None:
-            those = self._those_ahead(topic.name, position)
-            if excluded_one is not None:
-                those.add(excluded_one)
-            excluded = those
+        if position is not None:
+            history = topic.history
+            if (
+                history is not None
+                and position.epoch == history.epoch
+                and position.offset <= history.offset
+            ):
+                return  # everybody has it
+            if name in self._ahead:
+                those = self._those_ahead(name, position)
+                if excluded_one is not None:
+                    those.add(excluded_one)
+                excluded = those
         try:
-            message = WSPreparedMessage(publication.opcode, publication.payload)
-            self._local.publish(topic.name, message, publication.key, excluded, position)
+            message = WSPreparedMessage(opcode, payload)
+            self._local.publish(name, message, key, excluded, position)
         except Exception:  # of an envelope, or TEXT of another program that is not UTF-8
             self.invalid += 1
-            self._logger.exception(_UNDELIVERABLE, topic.name)
+            self._logger.exception(_UNDELIVERABLE, name)
 
     def delivers(
         self, topic: Topic, key: Key, message: WSPreparedMessage, position: Optional[Position]
