@@ -9,7 +9,7 @@ import random
 from collections import deque
 from contextlib import suppress
 from inspect import signature
-from typing import Any, Deque, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Container, Deque, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 from urllib.parse import urlsplit
 
 from picows_codec import WSInvalidOptionError
@@ -163,7 +163,11 @@ class NatsBackplane:
         self._urls = _checked_urls(url)
         self.name = ", ".join(map(_host_and_port, self._urls))
         self._options = checked_library_options(options)
-        _check_known(self._options, nats.aio.client.Client.connect)
+        known = signature(nats.aio.client.Client.connect).parameters
+        _check_known(self._options, known)
+        if "skip_subject_validation" in known:
+            # The prefix was checked, and the rest of a subject is made of what NATS takes.
+            self._options.setdefault("skip_subject_validation", True)
         if credentials is not None:
             self._options["user_credentials"] = credentials
         if ssl_context is not None:
@@ -544,8 +548,8 @@ def _checked_urls(url: Any) -> List[str]:
     return urls
 
 
-def _check_known(options: Mapping[str, Any], connect: Any) -> None:
-    unknown = [name for name in options if name not in signature(connect).parameters]
+def _check_known(options: Mapping[str, Any], known: Container[str]) -> None:
+    unknown = [name for name in options if name not in known]
     if unknown:
         raise TypeError(f"options: nats.connect knows no {', '.join(map(repr, unknown))}")
 
