@@ -213,6 +213,7 @@ SERVER_ROOMS = (
     "backplane.options",
     "backplane.counting",
     "backplane.envelope",
+    "backplane.numbering",
     "backplane.outbox",
     "backplane.delivery",
     "backplane.reconnecting",

@@ -39,7 +39,7 @@ def test_the_oldest_one_of_all_topics_makes_room() -> None:
 
 def test_topics_without_any() -> None:
     """Whoever keeps a message learns which topics have lost their last one for it."""
-    retention = Retention(2 * (KEPT_OVERHEAD + 10))
+    retention = Retention(2 * kept_size(message(10), "a"))
     topics = [Retained("first"), Retained("second"), Retained("third")]
     assert retention.keep(topics[0], "a", message(10)) == []
     assert retention.keep(topics[0], "b", message(10)) == []
