@@ -73,18 +73,18 @@ class RollingReplacement:
         return next((slot for slot in self._slots() if slot.is_outdated), None)
 
     async def _replace_all(self) -> None:
-        is_complete = False
+        is_complete = True
         try:
             slot = self._next()
-            while slot is not None:
-                if not await slot.replace():
-                    self._give_up()
-                    return
+            while slot is not None and is_complete:
+                is_complete = await slot.replace()
                 slot = self._next()
-            is_complete = True
+            if not is_complete:
+                self._give_up()
         finally:
             self._task = None
-            self._finished(is_complete)
+        # Not if it was cancelled, or dropped with its loop.
+        self._finished(is_complete)
 
     def _give_up(self) -> None:
         self._not_before = self._loop.time() + self._pause
