@@ -10,6 +10,7 @@ import os
 import socket
 import ssl
 import struct
+import sys
 from dataclasses import dataclass
 from typing import Any, Dict, Iterable, Optional, Tuple
 
@@ -118,6 +119,10 @@ class RawClient(RawConnection):
 
     async def close(self) -> None:
         """Close the connection, and wait until that is done."""
+        if sys.version_info < (3, 9):
+            # asyncio's TLS ends when it has read what the peer says to that.
+            transport: Any = self.writer.transport
+            transport.resume_reading()
         self.writer.close()
         with contextlib.suppress(OSError):
             await self._timed(self.writer.wait_closed())

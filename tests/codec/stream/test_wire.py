@@ -395,7 +395,8 @@ def test_queue_of_prepared_messages(run: Run, polled: bool, size: int) -> None:
     async def main() -> None:
         options: Any = {"buffer_size": 4096, "coalesce_writes": False}
         async with Link("server", polled=polled, **options) as link:
-            message = WSPreparedMessage(BINARY, random.Random(size).randbytes(size))
+            payload = random.Random(size).getrandbits(8 * size).to_bytes(size, "big")
+            message = WSPreparedMessage(BINARY, payload)
             while not link.transport.get_write_buffer_size():  # the first one may leave in part
                 link.ws.send_prepared(message)
             tracemalloc.start()

@@ -88,6 +88,12 @@ cdef class Receiver(Dispatcher):
     cdef int _watch_stalls(self) except -1
     cdef double _now(self) except -1.0
 
+cdef inline void set_shared_reads(Receiver self, bint shared) noexcept:
+    self._shared_reads = shared
+
+cdef inline void lend_block(Receiver self, bint lent) noexcept:
+    self._block_is_lent = lent
+
 cdef inline void set_witness(Receiver self, Witness witness) noexcept:
     self._witness = witness
     set_read_flags(self, self._read_flags & ~SHOWS | (SHOWS if witness is not None else 0))
