@@ -103,10 +103,23 @@ def test_who_has_none_yet() -> None:
     assert topics.stats_of(Connection("server").ws) == SubscriberStats()
 
 
-@pytest.mark.parametrize("wrong", [1, "x", object(), SimpleNamespace(transport=1)])
+@pytest.mark.parametrize("wrong", [None, 1, "x", object(), SimpleNamespace(transport=1)])
 def test_no_connection(wrong: Any) -> None:
-    with pytest.raises(TypeError, match="a WSTransport is wanted"):
-        Topics().subscribe(wrong, "a")
+    """An error of the program, in contrast to a connection that is not open."""
+    topics = Topics()
+    topics.configure("h", history=3)
+    calls: List[Callable[[], object]] = [
+        lambda: topics.subscribe(wrong, "a"),
+        lambda: asyncio.run(topics.subscribe_from(wrong, "h")),
+        lambda: topics.unsubscribe(wrong, "a"),
+        lambda: topics.of(wrong),
+        lambda: topics.stats_of(wrong),
+    ]
+    if wrong is not None:  # who excludes nobody
+        calls.append(lambda: topics.publish("a", "x", exclude=wrong))
+    for call in calls:
+        with pytest.raises(TypeError, match=f"a WSTransport is .*not {type(wrong).__name__}"):
+            call()
 
 
 def test_connections_that_are_not_open() -> None:

@@ -59,7 +59,8 @@ class Topics:
     :meth:`stats_of` raises :class:`WSThreadError`. :meth:`configure` may be called on any thread as
     long as there are no topics. Where a connection is wanted, it takes a
     :class:`WSTransport`, or what has one as ``transport``, as a :class:`WSConnection` and a
-    :class:`WSListener` have.
+    :class:`WSListener` have. Something else, None for example, raises :class:`TypeError`; a
+    connection that is not open, or a ``transport`` that is None, is no error.
 
     Topics, keys, positions and numbers of messages may come from peers as they are: what cannot be
     one, whatever its type, raises :class:`WSTopicError`, as a limit does that is reached.
@@ -448,7 +449,7 @@ def _transport_of(owner: Any) -> Optional[WSTransport]:
     if isinstance(owner, WSTransport):
         return owner
     found = getattr(owner, "transport", owner)
-    if found is None or isinstance(found, WSTransport):
+    if isinstance(found, WSTransport) or (found is None and owner is not None):
         return found
     raise TypeError(
         "a WSTransport is wanted, or what has one as transport, as a WSConnection and a WSListener"
