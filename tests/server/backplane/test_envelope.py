@@ -3,11 +3,13 @@ from __future__ import annotations
 import pytest
 
 from picows_server.backplane.envelope import (
+    ENVELOPE_OVERHEAD,
     PRODUCER_SIZE,
     RECORD_OVERHEAD,
     decode_envelope,
     encode_published,
     plain_envelope,
+    sequence_of,
 )
 
 PRODUCER = bytes(range(PRODUCER_SIZE))
@@ -28,7 +30,10 @@ def test_round_trip() -> None:
 
 
 def test_overhead() -> None:
-    assert len(plain_envelope(PRODUCER, [encode_published(*RECORDS[0])])) <= RECORD_OVERHEAD
+    records = [encode_published(*record) for record in RECORDS]
+    assert len(plain_envelope(PRODUCER, records[:1])) <= RECORD_OVERHEAD
+    assert len(plain_envelope(PRODUCER, records)) == sum(map(len, records)) + ENVELOPE_OVERHEAD
+    assert [sequence_of(record) for record in records] == [record[0] for record in RECORDS]
 
 
 @pytest.mark.parametrize("data", [b"", b"\x00", b"hello", b"\x02abc", b"\x02a b\n"])

@@ -69,6 +69,71 @@ def test_no_history_and_no_count(run: Any, engine: Engine) -> None:
     run(main)
 
 
+def limited(folder: Path, max_payload: int) -> Engine:
+    """An engine that takes no larger messages."""
+    configuration = folder / "nats.conf"
+    configuration.write_text(f"max_payload: {max_payload}\n")
+    return Engine("nats", folder, "-c", str(configuration))
+
+
+def test_what_is_sent_at_once_is_what_the_server_takes(run: Any, tmp_path: Path) -> None:
+    engine = limited(tmp_path, 8192).start()
+    payloads = [b"%03d" % number * 333 for number in range(30)]
+
+    async def main() -> None:
+        backplane, receiver = await started(engine)
+        backplane.subscribe("a", None)
+        await backplane.subscribed("a")
+        for payload in payloads:
+            publish(backplane, "a", payload)
+        await until(lambda: not backplane.stats().pending)
+        assert (backplane.stats().acknowledged, backplane.stats().failed) == (30, 0)
+        await until(lambda: len(receiver.publications) == 30)
+        assert receiver.payloads() == payloads
+        assert not receiver.gaps
+        await backplane.close()
+
+    try:
+        run(main)
+    finally:
+        engine.kill()
+
+
+def test_server_that_takes_less_than_the_one_before(
+    run: Any, engine: Engine, tmp_path: Path
+) -> None:
+    """What was put together for another one is divided; what is too large alone is told."""
+    other = limited(tmp_path, 8192)
+    other.port = engine.port
+    payloads = [b"%03d" % number * 333 for number in range(30)]
+
+    async def main() -> None:
+        backplane, receiver = await started(engine)
+        for topic in ("a", "large"):
+            backplane.subscribe(topic, None)
+            await backplane.subscribed(topic)
+        engine.kill()
+        await until(lambda: not backplane.is_connected)
+        for payload in payloads:
+            publish(backplane, "a", payload)
+        publish(backplane, "large", bytes(10_000))
+        other.start()
+        await until(lambda: backplane.is_connected and not backplane.stats().pending)
+        assert (backplane.stats().acknowledged, backplane.stats().failed) == (30, 1)
+        await until(lambda: len(receiver.publications) == 30)
+        assert receiver.payloads() == payloads
+        told = [topics for topics, cause in receiver.gaps if "lost" not in cause]
+        assert told == [["large"]]
+        with pytest.raises(BackplaneError, match="max_payload=8192"):
+            publish(backplane, "large", bytes(10_000))
+        await backplane.close()
+
+    try:
+        run(main)
+    finally:
+        other.kill()
+
+
 def test_slow_consumer_is_told(run: Any, tmp_path: Path) -> None:
     configuration = tmp_path / "nats.conf"
     configuration.write_text("max_pending: 2000000\nwrite_deadline: '100ms'\n")

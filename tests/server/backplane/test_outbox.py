@@ -61,6 +61,42 @@ def test_batches_are_bounded() -> None:
     assert [len(batch.records) for batch in taken(outbox)] == [256, 2, 1]
 
 
+def test_a_server_that_takes_less_at_once() -> None:
+    outbox = made()
+    add(outbox, "a", *[bytes([number]) * 1000 for number in range(10)])
+    add(outbox, "b", b"1", b"2")
+    (first, _), bounds = taken(outbox), outbox.bounds
+    add(outbox, "c", bytes(1000), bytes(5000), bytes(1000), bytes(1000))
+    outbox.rewind()
+    messages, size = bounds.messages, bounds.bytes
+    outbox.limit(4000)
+    batches = taken(outbox)
+    found = [(batch.topic, [len(each) for each in payloads(batch)]) for batch in batches]
+    assert found == [
+        ("a", [1000] * 3),
+        ("a", [1000] * 3),
+        ("a", [1000] * 3),
+        ("a", [1000]),
+        ("b", [1, 1]),
+        ("c", [1000]),
+        ("c", [5000]),
+        ("c", [1000] * 2),
+    ]
+    assert [each[0] for batch in batches[:4] for each in payloads(batch)] == list(range(10))
+    assert outbox._counts.resent == 12
+    assert [batch.last for batch in batches[:4]] == [3, 6, 9, first.last]
+    assert (bounds.messages, bounds.bytes, outbox.bytes_in_flight) == (messages, size, size)
+    # From now on, too; and a larger one that follows takes more again.
+    add(outbox, "d", *[bytes(1000)] * 5)
+    outbox.limit(1_000_000)
+    add(outbox, "e", *[bytes(1000)] * 70)
+    batches = taken(outbox)
+    assert [len(batch.records) for batch in batches] == [3, 2, 63, 7]
+    for batch in outbox.sent():
+        outbox.acknowledge(batch)
+    assert bounds.messages == bounds.bytes == outbox.bytes_in_flight == 0
+
+
 def test_all_is_sent_again_in_order() -> None:
     outbox = made()
     add(outbox, "a", b"1")

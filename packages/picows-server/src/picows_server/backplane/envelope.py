@@ -13,6 +13,7 @@ from typing import List, Optional, Tuple
 from picows_server.backplane.interface import Position
 
 __all__ = [
+    "ENVELOPE_OVERHEAD",
     "PRODUCER_SIZE",
     "RECORD_OVERHEAD",
     "PublishedRecord",
@@ -20,6 +21,7 @@ __all__ = [
     "decode_records",
     "encode_published",
     "plain_envelope",
+    "sequence_of",
 ]
 
 #: Bytes that name a process.
@@ -39,6 +41,9 @@ _POSITIONED_CODE = 2
 #: that of the message before it, of the same process and topic (0: not told); token, opcode, key
 #: and payload. A named tuple would cost a receiver a tenth more instructions per message.
 PublishedRecord = Tuple[int, int, Optional[int], int, Optional[str], bytes]
+
+#: Bytes that :func:`plain_envelope` adds to records.
+ENVELOPE_OVERHEAD = 1 + PRODUCER_SIZE
 
 #: The most bytes that are sent with a payload, without its key and its topic.
 RECORD_OVERHEAD = _HEAD_SIZE + PRODUCER_SIZE + 64
@@ -62,6 +67,11 @@ def encode_published(
     encoded = key.encode("utf-8", "surrogatepass")
     head = _pack(sequence, previous, number, opcode, len(encoded), len(payload))
     return b"%b%b%b" % (head, encoded, payload)
+
+
+def sequence_of(record: bytes) -> int:
+    """Return the sequence number of a record."""
+    return int.from_bytes(record[:8], "big")
 
 
 def plain_envelope(producer: bytes, records: List[bytes]) -> bytes:

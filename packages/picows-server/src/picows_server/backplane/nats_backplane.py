@@ -15,7 +15,12 @@ from urllib.parse import urlsplit
 from picows_codec import WSInvalidOptionError
 from picows_server.backplane.counting import EngineCounts
 from picows_server.backplane.delivery import Delivery, Feed
-from picows_server.backplane.envelope import PRODUCER_SIZE, RECORD_OVERHEAD, plain_envelope
+from picows_server.backplane.envelope import (
+    ENVELOPE_OVERHEAD,
+    PRODUCER_SIZE,
+    RECORD_OVERHEAD,
+    plain_envelope,
+)
 from picows_server.backplane.interface import (
     BackplaneError,
     BackplaneReceiver,
@@ -396,6 +401,7 @@ class NatsBackplane:
     def _opened(self, session: _Session) -> None:
         is_first = self._max_payload == 0
         self._max_payload = session.client.max_payload
+        self._outbox.limit(self._max_payload - ENVELOPE_OVERHEAD)
         self._has_probe_returned = True
         self._session = session
         session.run(self._listen(session, None if is_first else self._lost_because))

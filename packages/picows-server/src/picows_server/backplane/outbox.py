@@ -10,7 +10,7 @@ from collections import deque
 from typing import Deque, Dict, List, Optional, Set
 
 from picows_server.backplane.counting import EngineCounts
-from picows_server.backplane.envelope import encode_published
+from picows_server.backplane.envelope import encode_published, sequence_of
 from picows_server.backplane.interface import BackplaneFull, HistoryRule
 from picows_server.backplane.numbering import LastNumbers
 
@@ -40,6 +40,21 @@ class Batch:
         self.last = sequence
         #: Whether it was sent before, perhaps on another connection.
         self.is_sent = False
+
+    def split(self, size: int) -> List[Batch]:
+        """Return batches of its records, in order: of at most ``size`` bytes, or one record."""
+        batches: List[Batch] = []
+        for record in self.records:
+            sequence = sequence_of(record)
+            last = batches[-1] if batches else None
+            if last is not None and last.size + len(record) <= size:
+                last.records.append(record)
+                last.size += len(record)
+                last.last = sequence
+                continue
+            batches.append(Batch(self.topic, self.history, record, sequence))
+            batches[-1].is_sent = self.is_sent
+        return batches
 
 
 class OutboxBounds:
@@ -71,6 +86,22 @@ class Outbox:
         self._sent: Dict[int, Batch] = {}
         #: Bytes that are sent and not acknowledged.
         self.bytes_in_flight = 0
+        self._batch_bytes = _BATCH_BYTES
+
+    def limit(self, size: int) -> None:
+        """Send no more bytes of records at once than this, unless one record is larger.
+
+        What waits is divided, if need be; nothing may be sent and not acknowledged.
+        """
+        former, self._batch_bytes = self._batch_bytes, min(size, _BATCH_BYTES)
+        if self._batch_bytes >= former:
+            return
+        waiting, self.waiting = self.waiting, deque()
+        for batch in waiting:
+            if batch.size > self._batch_bytes:
+                self.waiting.extend(batch.split(self._batch_bytes))
+            else:
+                self.waiting.append(batch)
 
     def add(
         self,
@@ -112,7 +143,7 @@ class Outbox:
             and batch.topic == topic
             and not batch.is_sent
             and batch.history == history
-            and batch.size + size <= _BATCH_BYTES
+            and batch.size + size <= self._batch_bytes
             and len(batch.records) < _BATCH_RECORDS
         ):
             batch.records.append(record)
