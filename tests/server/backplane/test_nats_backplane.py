@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Iterator, Optional
 
@@ -170,6 +171,65 @@ def test_one_of_several_servers(run: Any, engine: Engine) -> None:
         several = NatsBackplane([f"nats://127.0.0.1:{free_port()}", engine.url])
         await several.start(Remembering())
         await several.close()
+
+    run(main)
+
+
+def stubborn(call: Any, waiting: asyncio.Event, *, is_lost: bool) -> Any:
+    """Return a call of the client library that swallows the first cancellation, as some do.
+
+    :param is_lost: what it was to send does not leave any more.
+    """
+
+    async def called(*arguments: Any, **options: Any) -> Any:
+        if not waiting.is_set():
+            waiting.set()
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(3600)
+        return None if is_lost else await call(*arguments, **options)
+
+    return called
+
+
+def test_a_subscription_that_outlives_its_connection(run: Any, engine: Engine) -> None:
+    """The next connection makes its own."""
+
+    async def main() -> None:
+        backplane, receiver = await started(engine)
+        session, waiting = backplane._session, asyncio.Event()
+        session.client.subscribe = stubborn(session.client.subscribe, waiting, is_lost=False)
+        backplane.subscribe("a", None)
+        await waiting.wait()
+        session.lose("as asked for")
+        await until(lambda: backplane.stats().reconnects and backplane.is_connected)
+        await asyncio.wait_for(backplane.subscribed("a"), 20.0)
+        publish(backplane, "a", b"1")
+        await until(lambda: receiver.payloads() == [b"1"])
+        await backplane.close()
+
+    run(main)
+
+
+def test_a_publish_that_outlives_its_connection(run: Any, engine: Engine) -> None:
+    """What waits is left to the next connection."""
+
+    async def main() -> None:
+        backplane, _ = await started(engine)
+        other, receiver = await started(engine)
+        for topic in "ab":
+            other.subscribe(topic, None)
+            await other.subscribed(topic)
+        session, waiting = backplane._session, asyncio.Event()
+        send = session.client._send_publish
+        session.client._send_publish = stubborn(send, waiting, is_lost=True)
+        for topic in "ab":
+            publish(backplane, topic, b"1")
+        await waiting.wait()
+        session.lose("as asked for")
+        await until(lambda: len(receiver.publications) == 2)
+        await until(lambda: backplane.stats().acknowledged == 2)
+        await backplane.close()
+        await other.close()
 
     run(main)
 

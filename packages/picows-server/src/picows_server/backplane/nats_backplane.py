@@ -71,6 +71,15 @@ class _Session:
         self.client = client
         self._lost = lost
         self.tasks: List[asyncio.Task[None]] = []
+        #: What it is subscribed to, by topic.
+        self.subscriptions: Dict[str, Any] = {}
+        #: Topics to subscribe to, and without a feed, to unsubscribe from.
+        self.requests: Deque[Tuple[str, Optional[Feed]]] = deque()
+        self.has_requests = asyncio.Event()
+
+    def request(self, topic: str, feed: Optional[Feed]) -> None:
+        self.requests.append((topic, feed))
+        self.has_requests.set()
 
     async def lost(self) -> str:
         return await asyncio.shield(self._lost)
@@ -92,12 +101,14 @@ class _Session:
 
     async def close(self) -> None:
         self.lose("it was closed")
-        tasks, self.tasks = {task for task in self.tasks if not task.done()}, []
-        while tasks:
+        while True:
+            self.tasks = [task for task in self.tasks if not task.done()]
+            if not self.tasks:
+                break
             # Again and again, because the client library swallows some cancellations.
-            for task in tasks:
+            for task in self.tasks:
                 task.cancel()
-            _, tasks = await asyncio.wait(tasks, timeout=0.05)
+            await asyncio.wait(self.tasks, timeout=0.05)
         with suppress(Exception):  # whatever it says, it is over
             await asyncio.wait_for(self.client.close(), 1.0)
 
@@ -186,9 +197,7 @@ class NatsBackplane:
         self._outbox = Outbox(self._counts, OutboxBounds(max_pending_messages, max_pending_bytes))
         self._max_payload = 0
         self._session: Optional[_Session] = None
-        self._subscriptions: Dict[str, Any] = {}
         self._subjects: Dict[str, str] = {}
-        self._requests: Deque[Tuple[str, Optional[Feed]]] = deque()
         self._unconfirmed: Dict[Feed, asyncio.Future[None]] = {}
         self._lost_because: Optional[str] = None
         self._lifecycle = Lifecycle()
@@ -210,8 +219,7 @@ class NatsBackplane:
 
     async def _connect(self, receiver: BackplaneReceiver) -> None:
         self._loop = asyncio.get_running_loop()
-        self._has_requests, self._has_waiting = asyncio.Event(), asyncio.Event()
-        self._has_sent = asyncio.Event()
+        self._has_waiting, self._has_sent = asyncio.Event(), asyncio.Event()
         self._receiver = receiver
         # Not before, because processes that were forked must not have the same name.
         self._producer = os.urandom(PRODUCER_SIZE)
@@ -236,15 +244,15 @@ class NatsBackplane:
         self._check_length(topic)
         feed = feeds[topic] = Feed(topic, None)
         self._unconfirmed[feed] = self._loop.create_future()
-        self._requests.append((topic, feed))
-        self._has_requests.set()
+        if self._session is not None:  # or it is, with all others
+            self._session.request(topic, feed)
 
     def unsubscribe(self, topic: str) -> None:
         feed = self._delivery.feeds.pop(topic, None)
         if feed is None:
             return
-        self._requests.append((topic, None))
-        self._has_requests.set()
+        if self._session is not None:
+            self._session.request(topic, None)
         waiter = self._unconfirmed.pop(feed, None)
         if waiter is not None:
             waiter.cancel()
@@ -412,7 +420,6 @@ class NatsBackplane:
     def _lost(self, cause: str) -> None:
         self._session = None
         self._lost_because = cause
-        self._subscriptions.clear()
         self._outbox.rewind()
         for feed in self._delivery.feeds.values():
             if feed not in self._unconfirmed:
@@ -420,18 +427,20 @@ class NatsBackplane:
         self._receiver.connected(False, cause)
 
     async def _listen(self, session: _Session, lost_because: Optional[str]) -> None:
-        client, feeds = session.client, self._delivery.feeds
+        client, requests, feeds = session.client, session.requests, self._delivery.feeds
 
         async def on_probe(_: Any) -> None:
             self._has_probe_returned = True
 
         await client.subscribe(self._probe_subject, cb=on_probe)
-        self._requests.clear()
-        self._requests.extend(feeds.items())
+        requests.clear()
+        requests.extend(feeds.items())
         while True:
-            confirmed = await self._request(client)
-            self._has_requests.clear()
+            confirmed = await self._request(session)
+            session.has_requests.clear()
             await client.flush(self._timeout)
+            if self._session is not session:
+                return  # the client library has swallowed that this was cancelled
             for feed in confirmed:
                 waiter = self._unconfirmed.pop(feed, None)
                 if waiter is not None and not waiter.done():
@@ -443,18 +452,18 @@ class NatsBackplane:
                         list(feeds), f"the connection to the engine was lost: {lost_because}"
                     )
                 lost_because = None
-            await self._has_requests.wait()
+            await session.has_requests.wait()
 
-    async def _request(self, client: Any) -> List[Feed]:
-        feeds, subscriptions, asked = self._delivery.feeds, self._subscriptions, []
-        while self._requests:
-            topic, feed = self._requests.popleft()
+    async def _request(self, session: _Session) -> List[Feed]:
+        feeds, subscriptions, asked = self._delivery.feeds, session.subscriptions, []
+        while session.requests:
+            topic, feed = session.requests.popleft()
             if feed is None:
                 subscription = subscriptions.pop(topic, None)
                 if subscription is not None:
                     await subscription.unsubscribe()
             elif feeds.get(topic) is feed and topic not in subscriptions:
-                subscriptions[topic] = await client.subscribe(
+                subscriptions[topic] = await session.client.subscribe(
                     self._subject(topic), cb=self._callback(feed)
                 )
                 asked.append(feed)
@@ -490,6 +499,8 @@ class NatsBackplane:
                 except too_large as error:
                     outbox.fail(batch)
                     self._delivery.gap([batch.topic], f"the engine refuses: {error}")
+                if self._session is not session:
+                    return  # the client library has swallowed that this was cancelled
             if outbox.in_flight:
                 self._has_sent.set()
             self._has_waiting.clear()
@@ -503,10 +514,14 @@ class NatsBackplane:
             await asyncio.sleep(_CONFIRM_PAUSE)
             if client.pending_data_size:
                 continue  # the client library would send the PING ahead of it
+            if self._session is not session:
+                return
             self._has_sent.clear()
             batches: List[Batch] = outbox.sent()
             # Silence is the probe's to notice; this ends with the connection.
             await client.flush(3600)
+            if self._session is not session:
+                return  # what the next connection has sent is not acknowledged by this one
             for batch in batches:
                 outbox.acknowledge(batch)
             if self._drained is not None and not outbox.bounds.messages:
