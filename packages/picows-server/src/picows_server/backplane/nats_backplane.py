@@ -9,8 +9,20 @@ import random
 from collections import deque
 from contextlib import suppress
 from inspect import signature
-from typing import Any, Container, Deque, Dict, List, Mapping, Optional, Sequence, Tuple, Union
-from urllib.parse import urlsplit
+from typing import (
+    Any,
+    Container,
+    Deque,
+    Dict,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    Set,
+    Tuple,
+    Union,
+)
+from urllib.parse import unquote_to_bytes, urlsplit
 
 from picows_codec import WSInvalidOptionError
 from picows_server.backplane.counting import EngineCounts
@@ -40,7 +52,7 @@ from picows_server.backplane.options import (
 from picows_server.backplane.outbox import Batch, Outbox, OutboxBounds
 from picows_server.backplane.reconnecting import KeptConnection
 
-__all__ = ["NatsBackplane", "nats_subject"]
+__all__ = ["NatsBackplane", "nats_subject", "nats_topic"]
 
 _LOGGER = logging.getLogger("picows.server.backplane")
 _NO_HISTORY = "NATS core keeps no history; RedisBackplane does"
@@ -62,6 +74,16 @@ def nats_subject(prefix: str, topic: str) -> str:
     # A token may not be empty. No other one is a lone percent sign.
     encoded = ["".join(map(_CHARACTERS.__getitem__, token)) or "%" for token in tokens]
     return f"{prefix}.t.{'.'.join(encoded)}"
+
+
+def nats_topic(prefix: str, subject: str) -> Optional[str]:
+    """Return the topic of a subject; None: it is another one than :func:`nats_subject` returns."""
+    start = f"{prefix}.t."
+    if not subject.startswith(start):
+        return None
+    tokens = subject[len(start) :].split(".")
+    topic = b".".join(b"" if token == "%" else unquote_to_bytes(token) for token in tokens)
+    return topic.decode("utf-8", "surrogatepass")
 
 
 class _Session:
@@ -198,6 +220,8 @@ class NatsBackplane:
         self._max_payload = 0
         self._session: Optional[_Session] = None
         self._subjects: Dict[str, str] = {}
+        # Of which the client library has dropped messages in this iteration of the loop.
+        self._dropped: Set[str] = set()
         self._unconfirmed: Dict[Feed, asyncio.Future[None]] = {}
         self._lost_because: Optional[str] = None
         self._lifecycle = Lifecycle()
@@ -359,9 +383,13 @@ class NatsBackplane:
 
     async def _dial_one(self, url: str) -> _Session:
         lost: asyncio.Future[str] = self._loop.create_future()
-        last: List[str] = []
+        last: Deque[str] = deque(maxlen=1)
+        slow_consumer = self._library.errors.SlowConsumerError
 
-        async def on_error(error: Exception) -> None:
+        async def on_error(error: Any) -> None:
+            if isinstance(error, slow_consumer):
+                self._drops(error.subject)
+                return
             text = str(error) or type(error).__name__
             last.append(text)
             if self._session is not None and "permissions violation" in text.lower():
@@ -477,6 +505,22 @@ class NatsBackplane:
                 arrived(feed, message.data)
 
         return on_message
+
+    def _drops(self, subject: str) -> None:
+        """Learn that the client library has dropped a message, because too many wait in it."""
+        topic = nats_topic(self._prefix, subject)
+        if topic is None:
+            return  # the probe's
+        if not self._dropped:
+            # All at once, because one seldom comes alone.
+            self._loop.call_soon(self._tell_dropped)
+        self._dropped.add(topic)
+
+    def _tell_dropped(self) -> None:
+        dropped, self._dropped = self._dropped, set()
+        topics = [topic for topic in dropped if topic in self._delivery.feeds]
+        if topics and self._session is not None:  # or it is told of all topics
+            self._delivery.gap(topics, "they came faster than this process handles them")
 
     def _subject(self, topic: str) -> str:
         subject = self._subjects.get(topic)
