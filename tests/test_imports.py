@@ -211,6 +211,7 @@ SERVER_ROOMS = (
     "backplane.interface",
     "backplane.lifecycle",
     "backplane.options",
+    "backplane.cancellation",
     "backplane.counting",
     "backplane.envelope",
     "backplane.numbering",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 from pathlib import Path
 from typing import Any, Iterator
@@ -66,6 +67,45 @@ def test_cancelled_start(run: Any, engine: Engine) -> None:
             await start
         engine.resume()
         await check_is_released(backplane)
+
+    run(main)
+
+
+@pytest.mark.parametrize("outcome", ["connected", "swallowed", "failed"])
+def test_cancelled_start_whatever_the_client_library_does(
+    run: Any, engine: Engine, monkeypatch: pytest.MonkeyPatch, outcome: str
+) -> None:
+    """It is connected in the same iteration, or although it is cancelled, or raises then."""
+    backplane = backplane_of(engine)
+    if engine.name == "nats":
+        library: Any = pytest.importorskip("nats.aio.client").Client
+    else:
+        library = pytest.importorskip("redis.asyncio").Connection
+    connect = library.connect
+
+    async def main() -> None:
+        async def connecting(*arguments: Any, **options: Any) -> None:
+            if outcome != "connected":
+                try:
+                    waiting.set()
+                    await asyncio.sleep(3600)
+                except asyncio.CancelledError:
+                    if outcome == "failed":
+                        raise asyncio.TimeoutError from None
+            await connect(*arguments, **options)
+            if outcome == "connected":
+                start.cancel()
+
+        waiting = asyncio.Event()
+        monkeypatch.setattr(library, "connect", connecting)
+        start = asyncio.ensure_future(backplane.start(Remembering()))
+        if outcome != "connected":
+            await waiting.wait()
+            start.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await start
+        await check_is_released(backplane)
+        gc.collect()
 
     run(main)
 

@@ -81,3 +81,32 @@ def test_stopped_while_a_dial_swallows_it(run: Any) -> None:
         assert all(link.is_closed for link in links)
 
     run(main)
+
+
+def test_stop_that_is_cancelled(run: Any) -> None:
+    """All is closed nevertheless."""
+
+    async def main() -> None:
+        links: List[Link] = []
+
+        class Stubborn(Link):
+            async def lost(self) -> str:
+                with suppress(asyncio.CancelledError):
+                    await asyncio.sleep(1000)
+                return await super().lost()
+
+        async def dial() -> Link:
+            links.append(Stubborn())
+            return links[-1]
+
+        connection = kept(dial, [])
+        await connection.start()
+        await asyncio.sleep(0)
+        stopping = asyncio.ensure_future(connection.stop())
+        await asyncio.sleep(0)
+        stopping.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await stopping
+        assert [link.is_closed for link in links] == [True]
+
+    run(main)

@@ -374,6 +374,24 @@ def test_subscribing_that_is_cancelled() -> None:
     with_gateways(test, unsubscribe_grace=0)
 
 
+def test_subscribing_that_is_cancelled_when_it_is_confirmed() -> None:
+    """asyncio.wait_for() would go on, before Python 3.12."""
+
+    async def test(gateways: Gateways) -> None:
+        first = gateways.links[0]
+
+        async def subscribed(topic: str) -> None:
+            subscribing.cancel()
+
+        gateways.backplane.subscribed = subscribed  # type: ignore[method-assign]
+        subscribing = asyncio.ensure_future(gateways.topics.subscribe_from(first.ws, "h"))
+        with pytest.raises(asyncio.CancelledError):
+            await subscribing
+        assert gateways.topics.of(first.ws) == []
+
+    with_gateways(test)
+
+
 def test_a_connection_that_ends_while_the_history_is_read() -> None:
     async def test(gateways: Gateways) -> None:
         link = gateways.links[0]

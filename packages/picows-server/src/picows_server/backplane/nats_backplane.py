@@ -25,6 +25,7 @@ from typing import (
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from picows_codec import WSInvalidOptionError
+from picows_server.backplane.cancellation import within
 from picows_server.backplane.counting import EngineCounts
 from picows_server.backplane.delivery import Delivery, Feed
 from picows_server.backplane.envelope import (
@@ -82,7 +83,7 @@ def nats_topic(prefix: str, subject: str) -> Optional[str]:
     if not subject.startswith(start):
         return None
     tokens = subject[len(start) :].split(".")
-    topic = b".".join(b"" if token == "%" else unquote_to_bytes(token) for token in tokens)
+    topic = b".".join(b"" if each == "%" else unquote_to_bytes(each) for each in tokens)
     return topic.decode("utf-8", "surrogatepass")
 
 
@@ -132,7 +133,7 @@ class _Session:
                 task.cancel()
             await asyncio.wait(self.tasks, timeout=0.05)
         with suppress(Exception):  # whatever it says, it is over
-            await asyncio.wait_for(self.client.close(), 1.0)
+            await within(1.0, self.client.close())
 
 
 class NatsBackplane:
@@ -415,7 +416,7 @@ class NatsBackplane:
         client = self._library.aio.client.Client()
         try:
             check_credentials(self._nkeys, self._options)
-            await asyncio.wait_for(client.connect(url, **options), self._timeout)
+            await within(self._timeout, client.connect(url, **options))
         except asyncio.TimeoutError:
             await _release(client)
             raise BackplaneError(
@@ -599,7 +600,7 @@ def _is_subject(text: str) -> bool:
 
 async def _release(client: Any) -> None:
     with suppress(Exception):  # it was never open
-        await asyncio.wait_for(client.close(), 1.0)
+        await within(1.0, client.close())
 
 
 def _checked_urls(url: Any) -> List[str]:

@@ -7,6 +7,7 @@ import logging
 import random
 from typing import Any, Awaitable, Callable, Optional, Protocol
 
+from picows_server.backplane.cancellation import end
 from picows_server.backplane.counting import EngineCounts
 from picows_server.backplane.interface import BackplaneError
 
@@ -72,13 +73,13 @@ class KeptConnection:
     async def stop(self) -> None:
         """Open no more, and close what is open."""
         task, self._task = self._task, None
-        while task is not None and not task.done():
-            # Again and again, because asyncio.wait_for() swallows some cancellations.
-            task.cancel()
-            await asyncio.wait([task], timeout=0.05)
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.close()
+        try:
+            if task is not None:
+                await end(task)
+        finally:
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                await connection.close()
 
     async def _keep(self, connection: Optional[EngineConnection]) -> None:
         clock = asyncio.get_running_loop().time

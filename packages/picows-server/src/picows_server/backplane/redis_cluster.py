@@ -16,6 +16,7 @@ import random
 from contextlib import suppress
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple
 
+from picows_server.backplane.cancellation import end, within
 from picows_server.backplane.delivery import Feed
 from picows_server.backplane.interface import BackplaneError
 from picows_server.backplane.outbox import Batch, Outbox
@@ -153,8 +154,7 @@ class RedisCluster:
     async def stop(self) -> None:
         """Disconnect from all; what is not acknowledged has failed."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+            await end(self._task)
         await asyncio.gather(*(node.stop() for node in self.nodes), *self._endings)
         for node in self.nodes:
             node.outbox.clear()
@@ -372,7 +372,7 @@ class RedisCluster:
             with suppress(asyncio.TimeoutError):
                 # Many processes do not ask at once.
                 tick = random.uniform(_UNSETTLED / 2, _UNSETTLED)  # noqa: S311
-                await asyncio.wait_for(self._wanted.wait(), tick)
+                await within(tick, self._wanted.wait())
                 pause = min(2 * pause, _UNSETTLED)
             is_settled = self.is_connected and not (
                 self._parked or self._homeless or self._asked or self._suspects
@@ -417,7 +417,7 @@ class RedisCluster:
         if pipe is None:
             raise BackplaneError(f"the engine {dialer.name} is not connected")
         try:
-            said = await asyncio.wait_for(pipe.ask(_ASK_FOR_MAP), dialer.timeout)
+            said = await within(dialer.timeout, pipe.ask(_ASK_FOR_MAP))
         except asyncio.TimeoutError:
             raise BackplaneError(
                 f"the engine {dialer.name} did not respond within {dialer.timeout} s"

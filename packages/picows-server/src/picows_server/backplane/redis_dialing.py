@@ -6,6 +6,7 @@ import asyncio
 from typing import Any, Dict, NamedTuple, Optional, Sequence, Tuple
 
 from picows_codec import WSInvalidOptionError
+from picows_server.backplane.cancellation import within
 from picows_server.backplane.interface import BackplaneError
 from picows_server.backplane.options import check_url
 
@@ -170,10 +171,10 @@ class RedisDialer:
         try:
             options = self._options
             if self._sentinels:
-                host, port = await asyncio.wait_for(self._master(), self.timeout)
+                host, port = await within(self.timeout, self._master())
                 options = {**options, "host": host, "port": port}
             connection = self._kind(**options)
-            await asyncio.wait_for(connection.connect(), self.timeout)
+            await within(self.timeout, connection.connect())
         except asyncio.TimeoutError:
             await self.release(connection)
             raise BackplaneError(

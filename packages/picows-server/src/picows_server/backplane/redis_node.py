@@ -9,6 +9,7 @@ import asyncio
 from functools import partial
 from typing import Any, Callable, Dict, List, Optional, Protocol, Set
 
+from picows_server.backplane.cancellation import within
 from picows_server.backplane.counting import EngineCounts
 from picows_server.backplane.delivery import Delivery, Feed
 from picows_server.backplane.interface import BackplaneError
@@ -191,7 +192,7 @@ class RedisNode:
         connection = await self.dialer.open()
         pipe = RedisPipe(connection, self.dialer.refusal)
         try:
-            await asyncio.wait_for(self._introduce(pipe), self.dialer.timeout)
+            await within(self.dialer.timeout, self._introduce(pipe))
         except (BackplaneError, asyncio.TimeoutError) as error:
             await pipe.close()
             reason = str(error) or "it does not respond"

@@ -8,6 +8,7 @@ from functools import partial
 from itertools import chain, islice
 from typing import Any, Callable, Dict, Iterator, Set, Tuple
 
+from picows_server.backplane.cancellation import within
 from picows_server.backplane.redis_commands import RedisCommands
 from picows_server.backplane.redis_dialing import encode_command
 from picows_server.backplane.redis_engine import RedisEngine
@@ -85,7 +86,7 @@ class RedisPresence:
         pipes = [node.pipe for node in self._engine.nodes if node.pipe is not None]
         told = (pipe.ask(encode_command(b"PING")) for pipe in pipes)
         with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(asyncio.gather(*told, return_exceptions=True), _END)
+            await within(_END, asyncio.gather(*told, return_exceptions=True))
 
     def stop(self) -> None:
         """Tell no more."""

@@ -21,6 +21,7 @@ from typing import (
 from weakref import WeakKeyDictionary, ref
 
 from picows_codec import WSPreparedMessage, WSStateError, WSTransport
+from picows_server.backplane.cancellation import within
 from picows_server.backplane.interface import (
     Backplane,
     BackplaneError,
@@ -407,7 +408,7 @@ class Relay:
         """Return when the engine has confirmed that this process is subscribed."""
         self.check_is_running()
         try:
-            await asyncio.wait_for(self.backplane.subscribed(name), _CONFIRMATION_TIMEOUT)
+            await within(_CONFIRMATION_TIMEOUT, self.backplane.subscribed(name))
         except asyncio.TimeoutError:
             raise BackplaneError(
                 f"the engine has not confirmed the subscription to {shown(name)} within"
