@@ -116,8 +116,10 @@ def test_what_cannot_be_filled_is_told() -> None:
     assert receiver.payloads() == [b"3", b"2"]
 
 
-def test_many_that_wait_are_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("picows_server.backplane.delivery._WAITING", 2)
+@pytest.mark.parametrize("bound", ["_WAITING", "_WAITING_BYTES"])
+def test_many_that_wait_are_read_again(monkeypatch: pytest.MonkeyPatch, bound: str) -> None:
+    """Payloads have one byte here."""
+    monkeypatch.setattr(f"picows_server.backplane.delivery.{bound}", 2)
     delivery, feed, receiver, fetched = made(HistoryRule(5), 0)
     delivery.arrived(feed, positioned(1))
     for offset in (3, 4, 5, 6):
@@ -132,6 +134,27 @@ def test_many_that_wait_are_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
     delivery.filled(feed, History(found, Position(6, "e"), recovered=True))
     assert receiver.payloads() == [b"1", b"2", b"3", b"4", b"5", b"6", b"7"]
     assert not receiver.gaps
+
+
+def test_bytes_that_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are counted anew whenever nothing waits any more; one message always may."""
+    monkeypatch.setattr("picows_server.backplane.delivery._WAITING_BYTES", 3)
+    delivery, feed, receiver, fetched = made(HistoryRule(5), 0)
+    for first in (1, 4, 7):
+        delivery.arrived(feed, positioned(first))
+        for offset in (first + 1, first + 2):
+            delivery.arrived(feed, positioned(offset))
+        assert (len(feed.waiting), feed.waiting_bytes) == (0, 0)
+    delivery.arrived(feed, positioned(11, 12, 13))
+    assert feed.waiting_bytes == 2  # 11 and 12 had to go
+    found = [Publication("a", b"%d" % n, 1, None, Position(n, "e")) for n in (10, 11, 12)]
+    delivery.filled(feed, History(found, Position(12, "e"), recovered=True))
+    assert receiver.payloads()[-1] == b"13"
+    assert (len(feed.waiting), feed.waiting_bytes, fetched) == (0, 0, [feed])
+    delivery.arrived(feed, positioned(100000))
+    assert (len(feed.waiting), feed.waiting_bytes) == (1, 6)
+    delivery.refill(feed)
+    assert feed.waiting_bytes == 0
 
 
 def test_unsubscribed_meanwhile() -> None:

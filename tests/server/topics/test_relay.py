@@ -287,6 +287,38 @@ def test_messages_while_the_history_is_read(since: Any, are_delivered: bool) -> 
     with_gateways(test)
 
 
+@pytest.mark.parametrize("since", [None, 1])
+def test_more_than_may_wait_while_the_history_is_read(
+    monkeypatch: pytest.MonkeyPatch, since: Any
+) -> None:
+    """With their envelope the messages have three bytes."""
+    monkeypatch.setattr(relay, "_ARRIVED_BYTES", 6)
+
+    async def test(gateways: Gateways) -> None:
+        engine, first = gateways.engine, gateways.links[0]
+        gateways.others.publish("h", "1")
+        engine.run()
+        count = 3
+
+        def meanwhile() -> None:
+            for _ in range(count):
+                gateways.others.publish("h", "2")
+            engine.run()
+
+        gateways.backplane.meanwhile = meanwhile
+        position = None if since is None else (since, engine.epoch)
+        with pytest.raises(BackplaneError, match=r"more than 6 bytes of topic 'h'.* again later"):
+            await gateways.topics.subscribe_from(first.ws, "h", position)
+        assert gateways.topics.of(first.ws) == []
+        await eventually(lambda: gateways.topics.stats().topics == 0)
+        count = 2
+        position = None if since is None else (4, engine.epoch)
+        await gateways.topics.subscribe_from(first.ws, "h", position)
+        assert texts(first) == ["5:2", "6:2"]
+
+    with_gateways(test, unsubscribe_grace=0)
+
+
 def test_a_new_life_while_the_history_is_read() -> None:
     async def test(gateways: Gateways) -> None:
         engine, first = gateways.engine, gateways.links[0]

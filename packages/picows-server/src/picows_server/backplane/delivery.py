@@ -21,8 +21,10 @@ __all__ = ["Delivery", "Feed"]
 _new = tuple.__new__
 # Processes whose last sequence number is known, of one topic.
 _PRODUCERS_KNOWN = 1000
-# Messages of one topic that wait for those before them; more are read from the history again.
+# Messages of one topic that wait for those before them, and bytes of their payloads; more are read
+# from the history again.
 _WAITING = 10_000
+_WAITING_BYTES = 16_777_216
 _DROPPED = "the engine has dropped messages on their way"
 
 
@@ -45,6 +47,7 @@ class Feed:
         "producers",
         "topic",
         "waiting",
+        "waiting_bytes",
     )
 
     def __init__(self, topic: str, history: Optional[HistoryRule]) -> None:
@@ -55,6 +58,8 @@ class Feed:
         #: Whether messages wait until those before them have been fetched.
         self.is_filling = False
         self.waiting: List[_Positioned] = []
+        #: Of their payloads.
+        self.waiting_bytes = 0
         #: How many of them, the first ones, had arrived before the history was asked for.
         self.early = 0
         #: Whether more may be missing than what is being fetched.
@@ -63,6 +68,23 @@ class Feed:
         self.producers: LastNumbers[bytes] = LastNumbers(_PRODUCERS_KNOWN)
         #: Whether the engine has confirmed the subscription, on the connection of now.
         self.is_confirmed = False
+
+    def wait(self, each: _Positioned) -> None:
+        """Let a message wait; if they are too many, those before it are dropped."""
+        *_, payload = each.record
+        self.waiting_bytes += len(payload)
+        if len(self.waiting) >= _WAITING or self.waiting_bytes > _WAITING_BYTES:
+            # All of them are in the history: the next one shows the hole.
+            self.take_waiting()
+            self.early = 0
+            self.waiting_bytes = len(payload)
+        self.waiting.append(each)
+
+    def take_waiting(self) -> List[_Positioned]:
+        """Return those that wait, which do so no more."""
+        waiting, self.waiting = self.waiting, []
+        self.waiting_bytes = 0
+        return waiting
 
     @property
     def is_located(self) -> bool:
@@ -118,7 +140,7 @@ class Delivery:
         if feed.last is not None:
             feed.is_filling = True
             feed.has_more = False
-            feed.waiting.clear()
+            feed.take_waiting()
             feed.early = 0
             self._fetch(feed)
 
@@ -137,7 +159,7 @@ class Delivery:
             self.gap([feed.topic], "the engine does not have them any more")
         self.filled_in_part(feed, history)
         feed.is_filling = False
-        waiting, feed.waiting = feed.waiting, []
+        waiting = feed.take_waiting()
         early, feed.early = feed.early, 0
         self._drop(feed, history, waiting[:early])
         for each in waiting[early:]:
@@ -199,11 +221,7 @@ class Delivery:
         if self.feeds.get(feed.topic) is not feed:
             return  # a callback has unsubscribed
         if feed.is_filling:
-            if len(feed.waiting) >= _WAITING:
-                # All of them are in the history: the next one shows the hole.
-                feed.waiting.clear()
-                feed.early = 0
-            feed.waiting.append(each)
+            feed.wait(each)
             return
         last, position = feed.last, each.position
         if not feed.is_located:
@@ -221,7 +239,7 @@ class Delivery:
                     return
             elif not is_next:
                 feed.is_filling = True
-                feed.waiting.append(each)
+                feed.wait(each)
                 feed.early = 1
                 self._fetch(feed)
                 return

@@ -46,6 +46,8 @@ _MOST_ON_THEIR_WAY = 131_072
 _ECHOED = 0
 # Seconds for which subscribe_from waits until the engine has confirmed the topic.
 _CONFIRMATION_TIMEOUT = 10.0
+# Bytes of live messages that wait for a connection whose history is being read.
+_ARRIVED_BYTES = 16_777_216
 _UNDELIVERABLE = "topic %r: a message of the backplane cannot be delivered"
 
 
@@ -63,9 +65,23 @@ class _Joining:
     def __init__(self, transport: WSTransport) -> None:
         self.transport = transport
         self.arrived: List[_Arrived] = []
+        self._size = 0
+        #: More had arrived than may wait, and nothing waits any more.
+        self.is_overfull = False
         self.has_gap = False
         #: It was unsubscribed meanwhile.
         self.is_given_up = False
+
+    def take(self, arrived: _Arrived) -> None:
+        """Keep a live message, as long as they are not too large together."""
+        if self.is_overfull:
+            return
+        self._size += arrived.message.payload_size
+        if self._size > _ARRIVED_BYTES:
+            self.is_overfull = True
+            self.arrived.clear()
+            return
+        self.arrived.append(arrived)
 
 
 class _Ahead:
@@ -295,7 +311,7 @@ class Relay:
     ) -> None:
         """Keep a message for those whose history is being read."""
         for joining in self._joining.get(topic.name, ()):
-            joining.arrived.append(_Arrived(position, key, message))
+            joining.take(_Arrived(position, key, message))
 
     def _those_ahead(self, name: str, position: Position) -> Set[WSTransport]:
         """The connections that have the message at a position."""
@@ -446,7 +462,7 @@ class Relay:
         recovered: bool,
     ) -> Subscribed:
         """Send what the engine had, then what has come meanwhile."""
-        self._check_is_possible(subscriber, topic)
+        self._check_is_possible(subscriber, topic, joining)
         messages: List[Tuple[Key, WSPreparedMessage]] = []
         for each in kept:
             try:
@@ -471,7 +487,7 @@ class Relay:
         self, subscriber: Subscriber, topic: Topic, joining: _Joining, position: Position
     ) -> Subscribed:
         """Send what is retained, which has what has come meanwhile."""
-        self._check_is_possible(subscriber, topic)
+        self._check_is_possible(subscriber, topic, joining)
         messages = list(topic.retained.items())
         for arrived in joining.arrived:
             position = arrived.position or position
@@ -501,9 +517,15 @@ class Relay:
             ahead[subscriber.transport] = _Ahead(position, epoch)
         self._local.subscribe_after(subscriber, topic, messages)
 
-    def _check_is_possible(self, subscriber: Subscriber, topic: Topic) -> None:
+    def _check_is_possible(self, subscriber: Subscriber, topic: Topic, joining: _Joining) -> None:
         """Refuse what has become impossible while the history was read."""
         if self._local.get(topic.name) is not topic:
             raise BackplaneError(f"topic {shown(topic.name)} was dropped meanwhile, see max_topics")
+        if joining.is_overfull:
+            raise BackplaneError(
+                f"more than {_ARRIVED_BYTES} bytes of topic {shown(topic.name)} have arrived while"
+                " its history was read: subscribe again later; if that does not help, the engine is"
+                " too slow for what is published there"
+            )
         check_is_new(subscriber, topic.name)
         self._local.check_may_have_more(subscriber)

@@ -235,8 +235,9 @@ class Topics:
         :raises WSTopicError: as :meth:`subscribe`; or ``since`` or ``last`` is something else, the
             topic has no history, or the connection is subscribed to it already.
         :raises WSStateError: as :meth:`subscribe`.
-        :raises BackplaneError: the engine has not confirmed the topic within 10 seconds, or its
-            history cannot be read. The connection is not subscribed.
+        :raises BackplaneError: the engine has not confirmed the topic within 10 seconds, its
+            history cannot be read, or more than 16 MiB of live messages have arrived meanwhile. The
+            connection is not subscribed.
         """
         position, last = checked_position(since), checked_count(last)
         found = _transport_of(transport)
