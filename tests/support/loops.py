@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 from typing import Any, Callable, Coroutine, Dict, List, Set, TypeVar
 
 import pytest
@@ -50,7 +51,8 @@ def run(
         result = loop.run_until_complete(task)
         left_over = asyncio.all_tasks(loop)
     finally:
-        _close(loop)
+        still_open = _close(loop)
+    assert not still_open, f"connections are still open: {still_open}"
     assert not left_over, f"tasks are left over: {left_over}"
     assert not reports, f"the loop's exception handler was called: {reports}"
     return result
@@ -61,7 +63,8 @@ def other_tasks() -> Set[asyncio.Task[Any]]:
     return {task for task in asyncio.all_tasks() if task is not asyncio.current_task()}
 
 
-def _close(loop: asyncio.AbstractEventLoop) -> None:
+def _close(loop: asyncio.AbstractEventLoop) -> List[str]:
+    """Close the loop; return what uvloop says about connections that are still open."""
     try:
         left_over = asyncio.all_tasks(loop)
         for task in left_over:
@@ -73,4 +76,8 @@ def _close(loop: asyncio.AbstractEventLoop) -> None:
             loop.run_until_complete(loop.shutdown_default_executor())
     finally:
         asyncio.set_event_loop(None)
-        loop.close()
+        with warnings.catch_warnings(record=True) as caught:
+            # As an error it would end uvloop's closing in the middle, which then waits for ever.
+            warnings.simplefilter("always")
+            loop.close()
+    return [str(each.message) for each in caught]
