@@ -122,7 +122,8 @@ class RawClient(RawConnection):
         if sys.version_info < (3, 9):
             # asyncio's TLS ends when it has read what the peer says to that.
             transport: Any = self.writer.transport
-            transport.resume_reading()
+            with contextlib.suppress(AttributeError):  # it has ended already
+                transport.resume_reading()
         self.writer.close()
         with contextlib.suppress(OSError):
             await self._timed(self.writer.wait_closed())
