@@ -73,8 +73,8 @@ class WSServer(asyncio.AbstractServer):
         #: Whatever the program keeps for its handlers (``request.server.state``). With
         #: :func:`run` it is the value of ``lifespan``; None until somebody sets it.
         self.state: Any = None
-        #: A :class:`Topics` whose numbers are to be among those of :meth:`stats` and
-        #: :func:`metrics`. Set it at one server only if several share it.
+        #: A ``picows_server.topics.Topics`` whose numbers are to be among those of :meth:`stats`
+        #: and :func:`metrics`. Set it at one server only if several share it.
         self.topics: Optional[Topics] = None
         self._connections = make_connections(
             loop=loop,
