@@ -21,7 +21,7 @@ _SLICE = 200
 _PAUSE = 0.01
 # Seconds until all servers have what they were told last.
 _END = 1.0
-# What no topic was told with.
+# In place of a count and a round: the engine has refused what it was told.
 _UNKNOWN = (-1, -1)
 
 

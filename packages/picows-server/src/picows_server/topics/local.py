@@ -140,7 +140,7 @@ class LocalTopics:
             later = self._later.popleft()
             try:
                 self.publish(*later)
-            except Exception:  # of an envelope; its publisher has gone on, and this one has no part
+            except Exception:  # its envelope's, whose publisher has returned long ago
                 self._logger.exception("topic %r: a message cannot be delivered", later[0])
 
     def _begun(self, name: str) -> Optional[Topic]:
@@ -253,8 +253,8 @@ class LocalTopics:
         rule = self.rules.of(name)
         if rule.history is None:
             raise WSTopicError(
-                f"topic {shown(name)} has no history: for example,"
-                f" configure({rule.prefix or name!r}, history=1000), before somebody subscribes"
+                f"topic {shown(name)} has no history: call"
+                f" configure({rule.prefix or name!r}, history=1000) before somebody subscribes"
             )
         return rule.history
 
