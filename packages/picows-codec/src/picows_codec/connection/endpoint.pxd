@@ -19,6 +19,8 @@ cdef class WSEndpoint(Handshaking):
 
         # Receiving
         ReadBuffer _private_buffer      # lent to a loop that fills buffers in the background
+        bint _block_is_lent             # by the last get_buffer
+        bint _shared_reads              # the loop fills buffers synchronously
 
     cdef int _tell_followers(self, WSTransport transport, bint has_ended) except -1
     cdef int _count_end(self) except -1

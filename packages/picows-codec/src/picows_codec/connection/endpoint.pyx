@@ -17,7 +17,7 @@ from picows_codec.connection.dispatcher cimport COUNTS
 from picows_codec.connection.following cimport Follower, first_follower, next_follower
 from picows_codec.connection.keepalive cimport KeepAlive, new_keepalive
 from picows_codec.connection.progress cimport DataWatch, StallWatch
-from picows_codec.connection.receiver cimport lend_block, set_shared_reads, set_witness
+from picows_codec.connection.receiver cimport set_witness
 from picows_codec.connection.record cimport Record, record_end
 from picows_codec.connection.state cimport (
     CLOSED,
@@ -74,7 +74,7 @@ cdef class WSEndpoint(Handshaking):
     """
 
     def __cinit__(self, *args, **options):
-        set_shared_reads(self, True)
+        self._shared_reads = True
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ cdef class WSEndpoint(Handshaking):
         Totals totals=None,
     ):
         cdef bint is_client = isinstance(handshake, ClientHandshake)
-        set_shared_reads(self, shared_reads)
+        self._shared_reads = shared_reads
         self._begin()
         self._begin_writing(loop, options, is_client, totals)
         self._begin_receiving(options, is_client)
@@ -151,7 +151,7 @@ cdef class WSEndpoint(Handshaking):
         cdef uint8_t* block
         if self._shared_reads:
             block = self.block_room(&room)
-            lend_block(self, block != NULL)
+            self._block_is_lent = block != NULL
             if block != NULL:
                 return PyMemoryView_FromMemory(<char*> block, room, PyBUF_WRITE)
             buffer = self._buffers.lend_read(self._options.read_buffer_init_size)

@@ -36,8 +36,6 @@ cdef class Receiver(Dispatcher):
         uint8_t _head_size
         uint8_t _heard              # HEARD_*: bytes came since the last look
         uint8_t _late               # LATE_*: what has not come since before the last look
-        uint8_t _shared_reads       # the loop fills buffers synchronously
-        uint8_t _block_is_lent      # by the last get_buffer
 
     cdef int _begin_receiving(self, WSOptions options, bint is_client) except -1
     cdef int _begin_compression(self, Compression compression) except -1
@@ -87,12 +85,6 @@ cdef class Receiver(Dispatcher):
     cdef int _dropped_by(self, object error) except -1
     cdef int _watch_stalls(self) except -1
     cdef double _now(self) except -1.0
-
-cdef inline void set_shared_reads(Receiver self, bint shared) noexcept:
-    self._shared_reads = shared
-
-cdef inline void lend_block(Receiver self, bint lent) noexcept:
-    self._block_is_lent = lent
 
 cdef inline void set_witness(Receiver self, Witness witness) noexcept:
     self._witness = witness
