@@ -238,6 +238,7 @@ SERVER_ROOMS = (
     "topics.history",
     "topics.membership",
     "topics.local",
+    "topics.recovery",
     "topics.relay",
     "topics.topics",
     "topics.__init__",

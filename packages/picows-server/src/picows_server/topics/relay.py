@@ -6,33 +6,15 @@ import asyncio
 import itertools
 from collections import OrderedDict
 from contextlib import suppress
-from typing import (
-    Any,
-    Callable,
-    Dict,
-    List,
-    MutableMapping,
-    NamedTuple,
-    Optional,
-    Sequence,
-    Set,
-    Tuple,
-)
-from weakref import WeakKeyDictionary, ref
+from typing import Any, Callable, List, Optional, Sequence, Set
+from weakref import ref
 
 from picows_codec import WSPreparedMessage, WSStateError, WSTransport
-from picows_server.backplane.cancellation import within
-from picows_server.backplane.interface import (
-    Backplane,
-    BackplaneError,
-    HistoryRule,
-    Position,
-    Publication,
-)
+from picows_server.backplane.interface import Backplane, BackplaneError, Position, Publication
 from picows_server.logs import Logger
-from picows_server.topics.local import LocalTopics, Subscribed, check_is_new, wrapped
-from picows_server.topics.membership import Excluded, Key, Subscriber, Topic
-from picows_server.topics.names import shown
+from picows_server.topics.local import LocalTopics, Subscribed
+from picows_server.topics.membership import Excluded, Key, Topic
+from picows_server.topics.recovery import UNDELIVERABLE, Recovery
 
 __all__ = ["OnGap", "Relay"]
 
@@ -44,71 +26,6 @@ OnGap = Callable[[List[str]], object]
 _MOST_ON_THEIR_WAY = 131_072
 # The token of messages that the subscribers of this process have already.
 _ECHOED = 0
-# Seconds for which subscribe_from waits until the engine has confirmed the topic.
-_CONFIRMATION_TIMEOUT = 10.0
-# Bytes of live messages that wait for a connection whose history is being read.
-_ARRIVED_BYTES = 16_777_216
-_UNDELIVERABLE = "topic %r: a message of the backplane cannot be delivered"
-
-
-class _Arrived(NamedTuple):
-    """A live message that waits until a subscriber has those before it."""
-
-    position: Optional[Position]
-    key: Key
-    message: WSPreparedMessage
-
-
-class _Joining:
-    """A connection that is being subscribed: its history is being read."""
-
-    def __init__(self, transport: WSTransport) -> None:
-        self.transport = transport
-        self.arrived: List[_Arrived] = []
-        self._size = 0
-        #: More had arrived than may wait, and nothing waits any more.
-        self.is_overfull = False
-        self.has_gap = False
-        #: It was unsubscribed meanwhile.
-        self.is_given_up = False
-
-    def take(self, arrived: _Arrived) -> None:
-        """Keep a live message, as long as they are not too large together."""
-        if self.is_overfull:
-            return
-        self._size += arrived.message.payload_size
-        if self._size > _ARRIVED_BYTES:
-            self.is_overfull = True
-            self.arrived.clear()
-            return
-        self.arrived.append(arrived)
-
-
-class _Ahead:
-    """A connection that has what is still to arrive as live messages, up to a position.
-
-    :param former_epoch: that of the live messages so far, "" if there were none.
-    """
-
-    __slots__ = ("former_epoch", "position")
-
-    def __init__(self, position: Position, former_epoch: str) -> None:
-        self.position = position
-        self.former_epoch = former_epoch
-
-    def has(self, position: Position) -> bool:
-        """Whether it has the message at a position, or one that replaces its whole epoch."""
-        if position.epoch == self.position.epoch:
-            return position.offset <= self.position.offset
-        if not self.former_epoch:
-            self.former_epoch = position.epoch
-        return position.epoch == self.former_epoch
-
-    def is_reached_by(self, position: Position) -> bool:
-        """Whether what comes after the message at a position is new to it."""
-        if position.epoch == self.position.epoch:
-            return position.offset >= self.position.offset
-        return position.epoch != self.former_epoch
 
 
 def _nobody() -> None:
@@ -146,16 +63,14 @@ class Relay:
         self._on_their_way: OrderedDict[Optional[int], Callable[[], Optional[WSTransport]]] = (
             OrderedDict()
         )
-        self._joining: Dict[str, List[_Joining]] = {}
-        # By topic: connections that got from the history what is still to arrive as live messages.
-        self._ahead: Dict[str, MutableMapping[WSTransport, _Ahead]] = {}
+        self._recovery = Recovery(local, backplane, logger)
         # Topics without subscribers, and when they end.
         self._resting: OrderedDict[str, float] = OrderedDict()
         self._timer: Optional[asyncio.TimerHandle] = None
         self._changes: Set[asyncio.Task[None]] = set()
         self.received_count = 0
         self.gaps = 0
-        self.invalid = 0
+        self._invalid = 0
 
     async def start(self) -> None:
         """Connect to the engine."""
@@ -264,14 +179,14 @@ class Relay:
                 if due > now:
                     self._timer = self._loop.call_at(due, self._end_resting)
                     return
-                if name not in self._joining:
+                if not self._recovery.is_reading(name):
                     self._local.forget_topic(topic)
             self._resting.pop(name, None)
 
     def ended(self, topic: Topic) -> None:
         """Unsubscribe at the engine."""
         self._resting.pop(topic.name, None)
-        self._ahead.pop(topic.name, None)
+        self._recovery.forget(topic.name)
         if not self._is_closed:
             self.backplane.unsubscribe(topic.name)
 
@@ -294,8 +209,8 @@ class Relay:
                 and position.offset <= history.offset
             ):
                 return  # everybody has it
-            if name in self._ahead:
-                those = self._those_ahead(name, position)
+            if self._recovery.is_ahead(name):
+                those = self._recovery.those_ahead(name, position)
                 if excluded_one is not None:
                     those.add(excluded_one)
                 excluded = those
@@ -303,28 +218,8 @@ class Relay:
             message = WSPreparedMessage(opcode, payload)
             self._local.publish(name, message, key, excluded, position)
         except Exception:  # of an envelope, or TEXT of another program that is not UTF-8
-            self.invalid += 1
-            self._logger.exception(_UNDELIVERABLE, name)
-
-    def delivers(
-        self, topic: Topic, key: Key, message: WSPreparedMessage, position: Optional[Position]
-    ) -> None:
-        """Keep a message for those whose history is being read."""
-        for joining in self._joining.get(topic.name, ()):
-            joining.take(_Arrived(position, key, message))
-
-    def _those_ahead(self, name: str, position: Position) -> Set[WSTransport]:
-        """The connections that have the message at a position."""
-        ahead = self._ahead[name]
-        found = set()
-        for transport, each in list(ahead.items()):
-            if each.has(position):
-                found.add(transport)
-            if each.is_reached_by(position):
-                del ahead[transport]
-        if not ahead:
-            del self._ahead[name]
-        return found
+            self._invalid += 1
+            self._logger.exception(UNDELIVERABLE, name)
 
     def gap(self, topics: Optional[Sequence[str]], cause: str) -> None:
         """Messages are lost, or may be: drop what is kept, and tell the application."""
@@ -359,13 +254,8 @@ class Relay:
         self._local.forget_messages(topic)
         if topic.history is not None:
             topic.history.epoch = ""
-        for joining in self._joining.get(name, ()):
-            joining.has_gap = True
-        ahead = self._ahead.get(name, {})
-        for transport, each in list(ahead.items()):
-            if not each.former_epoch:
-                del ahead[transport]
-        return len(topic) > 0 or name in self._joining
+        self._recovery.gap(name)
+        return len(topic) > 0 or self._recovery.is_reading(name)
 
     def local_count(self, topic: str) -> int:
         """How many connections of this process are subscribed."""
@@ -379,153 +269,31 @@ class Relay:
         else:
             self._logger.warning("the backplane is not connected: %s", cause)
 
-    # History
+    # Those that come back
+
+    @property
+    def invalid(self) -> int:
+        """How many messages could not be delivered, of those that came and of those kept."""
+        return self._invalid + self._recovery.invalid
+
+    def delivers(
+        self, topic: Topic, key: Key, message: WSPreparedMessage, position: Optional[Position]
+    ) -> None:
+        """Keep a message for those whose history is being read."""
+        self._recovery.delivers(topic, key, message, position)
 
     async def subscribe_from(
         self, transport: WSTransport, name: str, since: Optional[Position], last: int
     ) -> Subscribed:
         """Subscribe a connection and send what it has missed."""
         self.check_is_running()
-        subscriber = self._local.subscriber(transport, name)
-        rule = self._local.history_rule(name)
-        if subscriber is None:
-            return Subscribed(since or Position(0, ""), False)
-        check_is_new(subscriber, name)
-        topic = self._local.topic_for(subscriber, name)
-        if self._has_all(topic, since, last):
-            return self._local.subscribe_since(transport, name, since, last)
-        joining = _Joining(transport)
-        self._joining.setdefault(name, []).append(joining)
-        try:
-            await self.confirmed(name)
-            position, kept, recovered = await self._read(name, since, last, rule)
-            if not recovered and not last:
-                return self._join_late(subscriber, topic, joining, position)
-            return self._join(subscriber, topic, joining, position, kept, recovered)
-        finally:
-            self._joining[name].remove(joining)
-            if not self._joining[name]:
-                del self._joining[name]
-                if self._local.get(name) is topic and len(topic) == 0:
-                    self._local.rest(topic)
+        return await self._recovery.subscribe_from(transport, name, since, last)
 
     def give_up(self, transport: WSTransport, name: str) -> bool:
-        """Do not subscribe a connection whose history is being read; return whether it is.
-
-        If it is subscribed again, it may begin before what it had.
-        """
-        self._ahead.get(name, {}).pop(transport, None)
-        those = [each for each in self._joining.get(name, ()) if each.transport is transport]
-        for joining in those:
-            joining.is_given_up = True
-        return bool(those)
+        """Do not subscribe a connection whose history is being read; return whether it is."""
+        return self._recovery.give_up(transport, name)
 
     async def confirmed(self, name: str) -> None:
         """Return when the engine has confirmed that this process is subscribed."""
         self.check_is_running()
-        try:
-            await within(_CONFIRMATION_TIMEOUT, self.backplane.subscribed(name))
-        except asyncio.TimeoutError:
-            raise BackplaneError(
-                f"the engine has not confirmed the subscription to {shown(name)} within"
-                f" {_CONFIRMATION_TIMEOUT:g} s"
-            ) from None
-
-    def _has_all(self, topic: Topic, since: Optional[Position], last: int) -> bool:
-        """Whether no engine needs to be asked."""
-        history = topic.history
-        if history is None or not history.epoch or topic.name in self._joining:
-            return False
-        if since is not None and since.epoch == history.epoch:
-            return history.since(since) is not None
-        return last <= len(history.kept)
-
-    async def _read(
-        self, name: str, since: Optional[Position], last: int, rule: HistoryRule
-    ) -> Tuple[Position, List[Publication], bool]:
-        found = await self.backplane.history(name, since, rule)
-        recovered = found.recovered and since is not None
-        if not recovered and last and found.position.offset:
-            first = max(0, found.position.offset - min(last, rule.size))
-            later = await self.backplane.history(name, Position(first, found.position.epoch), rule)
-            if later.recovered:
-                return later.position, later.publications, False
-        return found.position, found.publications if recovered else [], recovered
-
-    def _join(
-        self,
-        subscriber: Subscriber,
-        topic: Topic,
-        joining: _Joining,
-        position: Position,
-        kept: List[Publication],
-        recovered: bool,
-    ) -> Subscribed:
-        """Send what the engine had, then what has come meanwhile."""
-        self._check_is_possible(subscriber, topic, joining)
-        messages: List[Tuple[Key, WSPreparedMessage]] = []
-        for each in kept:
-            try:
-                message = WSPreparedMessage(each.opcode, each.payload)
-                messages.append((each.key, wrapped(topic, message, each.position)))
-            except Exception:  # as in received()
-                self.invalid += 1
-                self._logger.exception(_UNDELIVERABLE, topic.name)
-                recovered = False
-        for arrived in joining.arrived:
-            if arrived.position is not None:
-                if arrived.position.epoch != position.epoch:
-                    recovered = False
-                elif arrived.position.offset <= position.offset:
-                    continue
-                position = arrived.position
-            messages.append((arrived.key, arrived.message))
-        self._begin(subscriber, topic, joining, messages, position)
-        return Subscribed(position, recovered and not joining.has_gap)
-
-    def _join_late(
-        self, subscriber: Subscriber, topic: Topic, joining: _Joining, position: Position
-    ) -> Subscribed:
-        """Send what is retained, which has what has come meanwhile."""
-        self._check_is_possible(subscriber, topic, joining)
-        messages = list(topic.retained.items())
-        for arrived in joining.arrived:
-            position = arrived.position or position
-            if not topic.rule.retain:
-                messages.append((arrived.key, arrived.message))
-        if topic.rule.retain and topic.history is not None and topic.history.epoch:
-            # What the engine has more is still to arrive, and newer than what is retained here.
-            position = topic.history.position
-        self._begin(subscriber, topic, joining, messages, position)
-        return Subscribed(position, False)
-
-    def _begin(
-        self,
-        subscriber: Subscriber,
-        topic: Topic,
-        joining: _Joining,
-        messages: List[Tuple[Key, WSPreparedMessage]],
-        position: Position,
-    ) -> None:
-        if joining.is_given_up or not subscriber.is_open:
-            return
-        history = topic.history
-        if history is None or history.epoch != position.epoch or history.offset < position.offset:
-            epoch = "" if history is None else history.epoch
-            # Weak, because a topic may be silent for long after its connections have ended.
-            ahead = self._ahead.setdefault(topic.name, WeakKeyDictionary())
-            ahead[subscriber.transport] = _Ahead(position, epoch)
-        self._local.subscribe_after(subscriber, topic, messages)
-
-    def _check_is_possible(self, subscriber: Subscriber, topic: Topic, joining: _Joining) -> None:
-        """Refuse what has become impossible while the history was read."""
-        if self._local.get(topic.name) is not topic:
-            raise BackplaneError(f"topic {shown(topic.name)} was dropped meanwhile, see max_topics")
-        if joining.is_overfull:
-            raise BackplaneError(
-                f"more than {_ARRIVED_BYTES} bytes of topic {shown(topic.name)} have arrived while"
-                " its history was read: subscribe again later; if that does not help, the engine is"
-                " too slow for what is published there"
-            )
-        check_is_new(subscriber, topic.name)
-        self._local.check_may_have_more(subscriber)
+        await self._recovery.confirmed(name)
