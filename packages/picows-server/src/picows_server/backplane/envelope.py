@@ -76,8 +76,6 @@ def sequence_of(record: bytes) -> int:
 
 def plain_envelope(producer: bytes, records: List[bytes]) -> bytes:
     """Return an envelope without an offset."""
-    if len(records) == 1:
-        return _PLAIN + producer + records[0]  # no tuple, no join
     return b"".join((_PLAIN, producer, *records))
 
 
