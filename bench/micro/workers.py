@@ -1,11 +1,13 @@
 """Measures what several workers cost: messages per second of their CPU time (Linux).
 
     python -m bench.micro.workers [--workers N ...] [--rounds N] [--seconds S]
-        [--connections N] [--window N]
+        [--connections N] [--window N] [--apart] [--server c]
 
 A service (``python -m picows_server``) echoes messages of 256 bytes to the C client, which keeps
 ``--window`` messages under way on each of ``--connections`` connections for each worker. The kernel
 shares them out among the workers.
+With ``--server c`` they are processes of the C server instead, one for each worker: what of the
+result is the machine's and not the service's.
 What counts is the messages per second of CPU time of all workers together, by the scheduler's
 statistics: the client uses the same cores, so the time by the clock says little. The supervisor's
 CPU time is not in it, but printed. A round measures every number of workers once; the ratio to the
@@ -20,13 +22,14 @@ import json
 import os
 import subprocess
 import tempfile
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
-from typing import Dict, Iterable, List
+from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional
 
 from bench.peers.install import Installation, Ours
 from bench.processes import allow_many_files
-from bench.service import ROOT, Service
+from bench.service import ROOT, Service, free_port
 from picows_server import WSFrame, WSListener, WSMsgType, WSTransport
 
 __all__ = ["Echo", "main"]
@@ -50,6 +53,26 @@ def cpu_of(pid: int) -> float:
     return (int(user) + int(system)) / TICK
 
 
+class Programs(NamedTuple):
+    """The C programs."""
+
+    client: str
+    server: str
+
+
+class Running(NamedTuple):
+    """Servers on one port."""
+
+    port: str
+    pids: List[int]
+    supervisor: Optional[int]
+    processes: Callable[[], List[int]]
+
+    def supervisor_cpu(self) -> float:
+        """Return the seconds of CPU that it has used, if there is one."""
+        return 0.0 if self.supervisor is None else cpu_of(self.supervisor)
+
+
 def pin(pids: Iterable[int], core: int) -> None:
     """Have all threads of these processes run on one core."""
     for pid in pids:
@@ -57,27 +80,56 @@ def pin(pids: Iterable[int], core: int) -> None:
             os.sched_setaffinity(int(thread), {core})
 
 
-def measure(workers: int, client: str, arguments: argparse.Namespace) -> Dict[str, float]:
-    """Measure once."""
+@contextmanager
+def running_service(workers: int) -> Iterator[Running]:
+    """A service of ours."""
     with tempfile.TemporaryDirectory() as folder:
-        application = "bench.micro.workers:Echo"
         options = ("--drain-grace", "0", "--drain-spread", "0")
+        application = "bench.micro.workers:Echo"
         with Service(application, workers, Path(folder) / "log", options=options) as service:
             service.start()
             pids = service.wait_ready()
-            connections = arguments.connections * workers
-            words = ["--port", service.url.rpartition(":")[2], "--size", SIZE]
-            words += ["--connections", connections, "--seconds", arguments.seconds]
-            words += ["--window", arguments.window]
-            for pid in pids:
-                words += ["--watch", pid]
-            if arguments.apart:
-                pin(service.processes(), 0)
-            before = [cpu_of(pid) for pid in (*pids, service.pid)]
-            command = [*(["taskset", "--cpu-list", "1"] if arguments.apart else []), client, "echo"]
-            output = subprocess.check_output([*command, *map(str, words)])
-            after = [cpu_of(pid) for pid in (*pids, service.pid)]
-    *shares, supervisor = (late - early for early, late in zip(before, after))
+            yield Running(service.url.rpartition(":")[2], pids, service.pid, service.processes)
+
+
+@contextmanager
+def running_c(program: str, workers: int) -> Iterator[Running]:
+    """As many processes of the C server, on one port."""
+    port = str(free_port())
+    command = [program, "echo", "--port", port, "--size", str(SIZE), "--reuse-port", "1"]
+    with ExitStack() as stack:
+        pids = []
+        for _ in range(workers):
+            process = stack.enter_context(
+                subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            )
+            assert process.stdout is not None
+            process.stdout.readline()  # it listens
+            pids.append(process.pid)
+        yield Running(port, pids, None, lambda: pids)
+
+
+def measure(workers: int, programs: Programs, arguments: argparse.Namespace) -> Dict[str, float]:
+    """Measure once."""
+    if arguments.server == "c":
+        started = running_c(programs.server, workers)
+    else:
+        started = running_service(workers)
+    with started as running:
+        connections = arguments.connections * workers
+        words = ["--port", running.port, "--size", SIZE]
+        words += ["--connections", connections, "--seconds", arguments.seconds]
+        words += ["--window", arguments.window]
+        for pid in running.pids:
+            words += ["--watch", pid]
+        if arguments.apart:
+            pin(running.processes(), 0)
+        before = [cpu_of(pid) for pid in running.pids]
+        supervisor = running.supervisor_cpu()
+        command = [*(["taskset", "--cpu-list", "1"] if arguments.apart else []), programs.client]
+        output = subprocess.check_output([*command, "echo", *map(str, words)])
+        shares = [cpu_of(pid) - early for pid, early in zip(running.pids, before)]
+        supervisor = running.supervisor_cpu() - supervisor
     found: Dict[str, float] = json.loads(output)
     found["rate"] = found["count"] / found["watched_cpu"]
     found["least"] = min(shares) / sum(shares)
@@ -101,14 +153,18 @@ def main() -> None:
         "--apart", action="store_true", help="all workers on core 0, the client on core 1"
     )
     parser.add_argument("--window", type=int, default=1, help="default: %(default)s")
+    parser.add_argument(
+        "--server", choices=("service", "c"), default="service", help="default: %(default)s"
+    )
     parser.add_argument("--work", type=Path, default=ROOT / ".venv-bench")
     arguments = parser.parse_args()
     allow_many_files()
-    client = str(Installation(arguments.work.resolve(), Ours(None, "")).native("client"))
+    installation = Installation(arguments.work.resolve(), Ours(None, ""))
+    programs = Programs(*(str(installation.native(name)) for name in ("client", "server")))
     rounds: Dict[int, List[Dict[str, float]]] = {count: [] for count in arguments.workers}
     for _ in range(arguments.rounds):
         for count in arguments.workers:
-            rounds[count].append(measure(count, client, arguments))
+            rounds[count].append(measure(count, programs, arguments))
     first = rounds[arguments.workers[0]]
     print("workers, messages/s of their CPU, CPU of a message, messages/s, least busy, ratio")
     for count, found in rounds.items():

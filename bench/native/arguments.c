@@ -40,6 +40,7 @@ void parse_arguments(struct arguments *out, int count, char **words) {
         else if (!strcmp(name, "--cert")) out->certificate = value;
         else if (!strcmp(name, "--key")) out->key = value;
         else if (!strcmp(name, "--ca")) out->authority = value;
+        else if (!strcmp(name, "--reuse-port")) out->reuse_port = number != 0;
         else if (!strcmp(name, "--resume")) out->resume = number != 0;
         else if (!strcmp(name, "--target")) out->target = value;
         else if (!strcmp(name, "--greeting")) out->greeting = value;

@@ -22,6 +22,7 @@ struct arguments {
     const char *certificate;
     const char *key;
     const char *authority;
+    bool reuse_port; /* several servers share the port */
     bool resume; /* TLS sessions of earlier connections (role churn) */
     const char *target;   /* of the opening handshake */
     const char *greeting; /* sent by each connection first, or NULL (subscribers) */

@@ -89,13 +89,14 @@ static struct conn *new_conn(int fd, bool is_client) {
     return conn;
 }
 
-int conns_listen(int port) {
+int conns_listen(int port, bool shared) {
     const int on = 1;
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t) port)};
     socklen_t size = sizeof address;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (shared) setsockopt(listener, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
     if (listener < 0 || bind(listener, (struct sockaddr *) &address, size) ||
         listen(listener, BACKLOG) || getsockname(listener, (struct sockaddr *) &address, &size)) {
         fail("cannot listen: %s", strerror(errno));

@@ -56,8 +56,8 @@ void conns_init(const struct role *role, bool secure, bool with_deflate);
 /* What clients ask for; else "/". */
 void conns_set_target(const char *target);
 
-/* Listen on 127.0.0.1; returns the port. */
-int conns_listen(int port);
+/* Listen on 127.0.0.1, beside other servers if the port is shared; returns the port. */
+int conns_listen(int port, bool shared);
 
 /* Connect to 127.0.0.1, from an address that depends on number: one address has some 28,000 ports
    only. The role's opened is called when the connection is upgraded. */

@@ -150,7 +150,7 @@ int main(int count, char **words) {
     if (arguments.certificate) tls_serve(arguments.certificate, arguments.key);
     conns_init(role, arguments.certificate != NULL, arguments.deflate);
     conns_watch_stdin(NULL, stdin_ended);
-    printf("{\"port\": %d}\n", conns_listen(arguments.port));
+    printf("{\"port\": %d}\n", conns_listen(arguments.port, arguments.reuse_port));
     fflush(stdout);
     while (!told_to_end) conns_poll(-1);
     return 0;
