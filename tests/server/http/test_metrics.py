@@ -178,8 +178,18 @@ async def test_both_formats() -> None:
 
 async def test_an_old_or_unknown_accept() -> None:
     async with serving(ROUTES) as server:
-        for accept in ("application/json", "application/openmetrics-text; version=0.0.1", "x;;=,"):
+        for accept in (
+            "application/json",
+            "application/openmetrics-text; version=0.0.1",
+            "application/openmetrics-text; version=x",
+            'application/openmetrics-text; version="1.0.0"',
+            "text/plain; version=x",
+            "x;;=,",
+        ):
             await scrape(server, accept)
+        repeated = [("Accept", "application/openmetrics-text; version=1.0.0.hello")]
+        page = await ask(sockname(server), "/metrics", headers=repeated)
+        assert "hello" not in page.headers["content-type"]
         page = await ask(sockname(server), "/metrics", method="HEAD")
         assert (page.status, page.body) == (200, b"")
 

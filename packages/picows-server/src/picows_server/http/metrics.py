@@ -5,6 +5,7 @@ prometheus-client, the extra ``metrics``, is imported when somebody uses one of 
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Sequence, Tuple, Union
 
 from picows_codec import WSUpgradeRequest, WSUpgradeResponse
@@ -27,6 +28,8 @@ else:
     Collector = object
 
 __all__ = ["MetricsCollector", "metrics", "metrics_page"]
+
+_VERSION = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){0,2}")
 
 _PLAIN: Labels = ()
 _DIRECTION: Labels = ("direction",)
@@ -245,15 +248,27 @@ metrics = _Metrics()
 def _response(
     source: Union[Collector, CollectorRegistry], request: WSUpgradeRequest
 ) -> WSUpgradeResponse:
-    encode, content_type = _prometheus_client().choose_encoder(
-        ",".join(request.headers.getall("Accept", []))
-    )
+    encode, content_type = _prometheus_client().choose_encoder(_accepted(request))
     headers: Dict[str, str] = {
         "Content-Type": content_type,
         "Cache-Control": "no-store",
         "Vary": "Accept",
     }
     return WSUpgradeResponse.create_response(200, encode(source), headers)
+
+
+def _accepted(request: WSUpgradeRequest) -> str:
+    """The request's Accept without the formats whose version is none.
+
+    prometheus-client (0.26) raises for such a version, or repeats it in the Content-Type.
+    """
+    formats = ",".join(request.headers.getall("Accept", [])).split(",")
+    return ",".join(each for each in formats if all(map(_is_fit, each.split(";")[1:])))
+
+
+def _is_fit(parameter: str) -> bool:
+    name, _, value = parameter.strip().partition("=")
+    return name != "version" or _VERSION.fullmatch(value) is not None
 
 
 def _prometheus_client() -> Any:
