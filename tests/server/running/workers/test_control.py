@@ -57,7 +57,9 @@ def controlled(interval: float = 1000.0) -> Iterator[Tuple[WorkerControl, Channe
 
 
 async def test_heartbeats_come_before_there_is_a_server() -> None:
-    with controlled(0.01) as (_, _, heard):
+    commands: Any = FakeCommands()
+    with controlled(0.01) as (control, _, heard):
+        control.bind(commands)
         await eventually(lambda: len(heard) >= 3)
         assert all(isinstance(each, Heartbeat) for each in heard)
         assert (heard[0].connections, heard[0].stats) == (0, None)
@@ -74,8 +76,8 @@ async def test_what_the_supervisor_hears() -> None:
             control.close()
             await eventually(lambda: "end" in heard)
             kinds = [type(each) for each in heard]
-            assert kinds == [Heartbeat, Heartbeat, Ready, StoppedAccepting, Failed, Heartbeat, str]
-            assert heard[1].stats == server.stats()
+            assert kinds == [Heartbeat, Ready, StoppedAccepting, Failed, Heartbeat, str]
+            assert heard[0].stats == server.stats()
 
 
 async def test_what_the_supervisor_says() -> None:
@@ -90,14 +92,17 @@ async def test_what_the_supervisor_says() -> None:
         assert commands.told == [("drain", 2.5, False), ("drain", 0.0, True), ("abort", 0)]
 
 
-async def test_the_end_before_there_are_commands() -> None:
-    ended: List[str] = []
+async def test_there_is_no_heartbeat_before_the_application_is_imported() -> None:
+    """The supervisor bounds that time by start_timeout, not by worker_timeout."""
+    commands: Any = FakeCommands()
     with controlled() as (control, supervisor, heard):
-        supervisor.send(Abort())
-        await eventually(lambda: bool(heard))  # nobody can be told yet
-        control.cancel_with(lambda: ended.append("cancelled"))
-        supervisor.send(Abort())
-        await eventually(lambda: "cancelled" in ended)
+        supervisor.send(Abort())  # nobody can be told yet
+        control.failed("it cannot be imported")
+        await eventually(lambda: heard == [Failed("it cannot be imported")])
+        control.bind(commands)
+        await eventually(lambda: len(heard) == 2)
+        assert isinstance(heard[1], Heartbeat)
+        assert commands.told == []
 
 
 async def test_somebody_else_sends_sigterm() -> None:

@@ -139,6 +139,16 @@ def test_a_worker_that_is_not_ready_in_time(tmp_path: Path) -> None:
         service.wait_gone(service.started)
 
 
+def test_an_import_that_takes_longer_than_the_worker_timeout(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(
+        f"import time\ntime.sleep(4)\nfrom {APPLICATIONS} import Pid\n", encoding="utf-8"
+    )
+    with Service(tmp_path, "slow:Pid", workers=1, worker_timeout=2) as service:
+        service.wait_ready()
+        assert "is killed" not in service.log
+        assert service.stop() == 0
+
+
 def test_a_signal_while_workers_start(tmp_path: Path) -> None:
     settings = {"lifespan": f"{APPLICATIONS}:endless_lifespan"}
     with Service(tmp_path, settings=settings) as service:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import socket
-from typing import Callable, Optional
+from typing import Optional
 
 from picows_server.running.process import Commands, Control
 from picows_server.running.workers.channel import Channel
@@ -31,8 +31,8 @@ _LAST_WORDS = 2.0
 class WorkerControl(Control):
     """Stands in a worker where a process of its own has signals.
 
-    From the first loop iteration on, lifespan included, it sends a heartbeat every ``interval``
-    seconds, made in the loop: a loop that is blocked sends none.
+    When the application is imported, which may take long, it begins to send a heartbeat every
+    ``interval`` seconds, made in the loop: a loop that is blocked sends none.
     """
 
     def __init__(
@@ -43,20 +43,14 @@ class WorkerControl(Control):
         self._channel = Channel(loop, sock, self._received, self._supervisor_died)
         self._commands: Optional[Commands] = None
         self._server: Optional[WSServer] = None
-        # Who is told to end before there are commands.
-        self._cancel: Optional[Callable[[], object]] = None
         self._timer: Optional[asyncio.TimerHandle] = None
-        self._beat()
         loop.add_signal_handler(signal.SIGTERM, self._channel.send, Leaving())
-
-    def cancel_with(self, cancel: Callable[[], object]) -> None:
-        """Call this if the worker has to end before it has begun to serve."""
-        self._cancel = cancel
 
     # What serve_process() calls
 
     def bind(self, commands: Commands) -> None:
         self._commands = commands
+        self._beat()
 
     def started(self, server: WSServer) -> None:
         self._server = server
@@ -84,9 +78,8 @@ class WorkerControl(Control):
 
     def _received(self, message: object) -> None:
         if self._commands is None:
-            if self._cancel is not None:
-                self._cancel()
-        elif isinstance(message, Drain):
+            return  # whoever has sent no heartbeat is killed instead
+        if isinstance(message, Drain):
             self._commands.drain(message.grace, leaves_waiting=message.leaves_waiting)
         elif isinstance(message, Abort):
             self._commands.abort(0)

@@ -30,13 +30,8 @@ async def _serve(
     sock: socket.socket, interval: float, settings: RunSettings, sockets: List[socket.socket]
 ) -> int:
     control = WorkerControl(asyncio.get_running_loop(), sock, interval)
-    task = asyncio.current_task()
-    if task is not None:
-        control.cancel_with(task.cancel)
     try:
         return await serve_process(settings, sockets=sockets, control=control)
-    except asyncio.CancelledError:
-        return 1  # the supervisor said so
     except BaseException as error:  # noqa: BLE001 - whatever user code raises, sys.exit() included
         control.failed(describe_failure(error))
         return 1
