@@ -149,6 +149,26 @@ def test_an_import_that_takes_longer_than_the_worker_timeout(tmp_path: Path) -> 
         assert service.stop() == 0
 
 
+def test_a_lifespan_that_was_entered_at_the_end_is_left(tmp_path: Path) -> None:
+    """The worker is told to end while it cannot hear, and becomes ready before it does."""
+    definitions = (
+        "import asyncio, contextlib, time\n"
+        "@contextlib.asynccontextmanager\n"
+        "async def lifespan():\n"
+        "    await asyncio.sleep(0.1)\n"
+        "    print('it is entered', flush=True)\n"
+        "    time.sleep(2)\n"
+        "    yield\n"
+        "    await asyncio.sleep(0.5)\n"
+        "    print('it is left', flush=True)\n"
+    )
+    settings = {"lifespan": "__main__:lifespan"}
+    with Service(tmp_path, workers=1, definitions=definitions, settings=settings) as service:
+        service.wait_log("it is entered")
+        assert service.stop() == 0
+        assert "it is left" in service.log
+
+
 def test_a_signal_while_workers_start(tmp_path: Path) -> None:
     settings = {"lifespan": f"{APPLICATIONS}:endless_lifespan"}
     with Service(tmp_path, settings=settings) as service:

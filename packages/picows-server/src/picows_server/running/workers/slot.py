@@ -216,8 +216,7 @@ class Slot(WorkerOwner, Replaceable):
 
     def worker_is_ready(self, worker: WorkerProcess) -> None:
         if self.is_ending:
-            worker.abort()
-            return
+            return  # it was told while it started; once more would kill it
         if worker is self._successor:
             old, self.worker, self._successor = self.worker, worker, None
             if old is not None:
