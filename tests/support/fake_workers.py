@@ -27,6 +27,8 @@ class FakeWorker:
         self.ready_at: Optional[float] = None
         self.is_past_lifetime = False
         self.is_silent = False
+        self.has_sockets = True
+        self.failure = ""
         self.age = 0.0
         self.told: List[Any] = []
 
@@ -64,6 +66,7 @@ class FakeWorker:
         self._loop.run_ready()
 
     def stop_accepting(self) -> None:
+        self.has_sockets = False
         self.owner.worker_stopped_accepting(self)  # type: ignore[arg-type]
         self._loop.run_ready()
 

@@ -27,6 +27,9 @@ class Owner(SlotOwner):
         self.events.append("could not start")
         return self.gives_up
 
+    def worker_failed_at_its_end(self, slot: Slot, worker: WorkerProcess) -> None:
+        self.events.append("failed at its end")
+
     def slot_is_ending(self, slot: Slot) -> None:
         self.events.append("ending")
 
@@ -229,11 +232,28 @@ def test_the_end_while_a_worker_is_replaced(it: Subject) -> None:
     task = it.replace()
     it.slot.end()
     assert it.workers[1].told == ["abort"]
+    old.stop_accepting()
+    # The kernel may send connections to the sockets until the other process has gone, too.
+    assert it.owner.events == ["ending"]
     it.workers[1].die()
+    assert it.owner.events == ["ending", "stopped accepting"]
     assert task.result()  # nothing has failed
     old.die()
     assert it.slot.is_gone
+    assert it.owner.events == ["ending", "stopped accepting"]
     assert not it.loop.timers
+
+
+def test_the_end_while_a_replaced_worker_has_the_sockets(it: Subject) -> None:
+    old = it.serve()
+    it.replace()
+    (_, new) = it.workers
+    new.get_ready()
+    it.slot.end()
+    new.stop_accepting()
+    assert it.owner.events == ["ending"]
+    old.stop_accepting()
+    assert it.owner.events == ["ending", "stopped accepting"]
 
 
 def test_the_end_after_a_worker_was_replaced(it: Subject) -> None:

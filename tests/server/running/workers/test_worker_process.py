@@ -136,7 +136,9 @@ def test_life(it: Subject, caplog: pytest.LogCaptureFixture) -> None:
     worker.drain(0.5, leaves_waiting=True)
     assert it.channel.sent[1:] == [Drain(0.5, True)]
     assert worker.state is WorkerState.DRAINING
+    assert worker.has_sockets
     it.hear(StoppedAccepting())
+    assert not worker.has_sockets
     it.end(0)
     it.loop.advance(5.0)
     assert worker.served == 7.0

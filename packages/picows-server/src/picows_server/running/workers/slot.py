@@ -31,7 +31,7 @@ class SlotOwner:
         """No further worker will need the sockets."""
 
     def slot_stopped_accepting(self, slot: Slot) -> None:
-        """No worker has the sockets any more."""
+        """No process of the slot has the sockets any more."""
 
     def wants_replacement(self, worker: WorkerProcess) -> None:
         """The worker asked for it."""
@@ -205,12 +205,11 @@ class Slot(WorkerOwner, Replaceable):
         return self.is_ending and not self.workers
 
     def _check_end(self) -> None:
-        if self.is_ending and self._accepts and self.worker is None:
-            self._stop_accepting()
-
-    def _stop_accepting(self) -> None:
-        self._accepts = False
-        self._owner.slot_stopped_accepting(self)
+        # Also one that starts, or that was replaced and has not closed them yet, keeps them open.
+        if self.is_ending and self._accepts:
+            self._accepts = any(worker.has_sockets for worker in self.workers)
+            if not self._accepts:
+                self._owner.slot_stopped_accepting(self)
 
     # What the workers say
 
@@ -228,8 +227,7 @@ class Slot(WorkerOwner, Replaceable):
         self._owner.slot_changed(self)
 
     def worker_stopped_accepting(self, worker: WorkerProcess) -> None:
-        if self.is_ending and worker is self.worker and self._accepts:
-            self._stop_accepting()
+        self._check_end()
 
     def worker_wants_to_leave(self, worker: WorkerProcess) -> None:
         if worker is self.worker and worker.state is WorkerState.READY and not self.is_ending:

@@ -87,6 +87,8 @@ class WorkerProcess:
         self.heartbeat = Heartbeat(None, 0, None)
         #: Why it could not start.
         self.failure = ""
+        #: Whether it may have the listening sockets.
+        self.has_sockets = True
         self.started_at = loop.time()
         self.ready_at: Optional[float] = None
         self.ended_at = 0.0
@@ -210,6 +212,7 @@ class WorkerProcess:
                 self._log("is ready after %.2f s", self.ready_at - self.started_at)
                 self._owner.worker_is_ready(self)
         elif isinstance(message, StoppedAccepting):
+            self.has_sockets = False
             self._log("accepts no more connections")
             self._owner.worker_stopped_accepting(self)
         elif isinstance(message, Leaving):
