@@ -256,6 +256,22 @@ def test_the_end_while_a_replaced_worker_has_the_sockets(it: Subject) -> None:
     assert it.owner.events == ["ending", "stopped accepting"]
 
 
+def test_a_failure_at_the_end(it: Subject) -> None:
+    worker = it.serve()
+    it.slot.end()
+    worker.failure = "its lifespan has failed"
+    worker.die()
+    assert "failed at its end" in it.owner.events
+
+
+def test_a_failure_while_it_starts_is_none_at_the_end(it: Subject) -> None:
+    it.slot.start()
+    it.slot.end()
+    it.workers[0].failure = "it cannot start"
+    it.workers[0].die()
+    assert "failed at its end" not in it.owner.events
+
+
 def test_the_end_after_a_worker_was_replaced(it: Subject) -> None:
     old = it.serve()
     it.replace()

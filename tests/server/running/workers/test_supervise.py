@@ -169,6 +169,21 @@ def test_a_lifespan_that_was_entered_at_the_end_is_left(tmp_path: Path) -> None:
         assert "it is left" in service.log
 
 
+def test_a_lifespan_that_fails_at_its_end(tmp_path: Path) -> None:
+    definitions = (
+        "import contextlib\n"
+        "@contextlib.asynccontextmanager\n"
+        "async def lifespan():\n"
+        "    yield\n"
+        "    raise ValueError('it could not be saved')\n"
+    )
+    settings = {"lifespan": "__main__:lifespan"}
+    with Service(tmp_path, workers=1, definitions=definitions, settings=settings) as service:
+        service.wait_ready()
+        assert service.stop() == 1
+        assert service.log.count("ValueError: it could not be saved") == 1
+
+
 def test_a_signal_while_workers_start(tmp_path: Path) -> None:
     settings = {"lifespan": f"{APPLICATIONS}:endless_lifespan"}
     with Service(tmp_path, settings=settings) as service:

@@ -45,7 +45,7 @@ class FakeSockets(SlotSockets):
 
 
 class Subject:
-    def __init__(self, workers: int = 2, **options: Any) -> None:
+    def __init__(self, workers: int = 2, *, stopped_by: int = 0, **options: Any) -> None:
         self.loop = FakeLoop()
         self.launcher = Launcher(self.loop)
         self.sockets = FakeSockets()
@@ -60,6 +60,8 @@ class Subject:
             ready=self._ready,
             **options,
         )
+        if stopped_by:
+            self.supervisor.stop(stopped_by)
         self.task = self.loop.create_task(self.supervisor.serve(workers))
         self.loop.run_ready()
 
@@ -143,6 +145,24 @@ def test_the_end_while_workers_start() -> None:
     it.supervisor.stop(15)
     assert all("abort" in worker.told for worker in it.workers)
     assert it.end() == 0
+
+
+def test_a_failure_at_the_end_shows_in_the_status() -> None:
+    it = Subject(2).all_ready()
+    it.workers[1].failure = "its lifespan has failed"
+    it.supervisor.remove_slot()
+    it.workers[1].die()
+    it.workers[0].failure = "its lifespan has failed"
+    it.supervisor.replace_all()
+    it.loop.run_ready()
+    it.workers[2].get_ready()
+    it.workers[0].die()
+    it.supervisor.stop(15)
+    assert it.end() == 0  # the service went on after these
+    it = Subject(1).all_ready()
+    it.workers[0].failure = "its lifespan has failed"
+    it.supervisor.stop(15)
+    assert it.end() == 1
 
 
 def test_a_worker_that_cannot_start_at_the_beginning_ends_all() -> None:

@@ -157,6 +157,22 @@ def test_it_dies(it: Subject, caplog: pytest.LogCaptureFixture) -> None:
     assert "died after 0.0 s: SIGSEGV" in caplog.text
 
 
+def test_it_fails_at_its_end(it: Subject, caplog: pytest.LogCaptureFixture) -> None:
+    serving(it).drain()
+    it.hear(StoppedAccepting())
+    it.hear(Failed("Traceback\nValueError: no\n"))
+    it.end(1)
+    assert "ended after 0.0 s: exit status 1" in caplog.text
+    assert "ValueError: no" in caplog.text
+
+
+def test_one_that_fails_because_all_do(it: Subject, caplog: pytest.LogCaptureFixture) -> None:
+    it.worker.abort()
+    it.hear(Failed("ValueError: no"))
+    it.end(1)
+    assert "ValueError: no" not in caplog.text  # another one has said it
+
+
 def test_it_cannot_start(it: Subject, caplog: pytest.LogCaptureFixture) -> None:
     it.channel.waiting.append(Failed("Traceback\nValueError: no\n"))
     it.end(1)

@@ -27,6 +27,9 @@ class SlotOwner:
         """True: that is the end, so it is not tried again."""
         return False
 
+    def worker_failed_at_its_end(self, slot: Slot, worker: WorkerProcess) -> None:
+        """The slot is ending, and so has the worker, because of an error."""
+
     def slot_is_ending(self, slot: Slot) -> None:
         """No further worker will need the sockets."""
 
@@ -235,6 +238,8 @@ class Slot(WorkerOwner, Replaceable):
 
     def worker_has_ended(self, worker: WorkerProcess) -> None:
         self._keep_numbers(worker)
+        if self.is_ending and worker.failure and worker.ready_at is not None:
+            self._owner.worker_failed_at_its_end(self, worker)
         if worker in self.leaving:
             self.leaving.remove(worker)
             if self._departure is not None and not self._departure.done():

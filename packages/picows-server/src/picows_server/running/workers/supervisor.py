@@ -192,6 +192,10 @@ class Supervisor(SlotOwner):
         self._fail()
         return True
 
+    def worker_failed_at_its_end(self, slot: Slot, worker: WorkerProcess) -> None:
+        if self.is_ending:
+            self._status = self._status or 1
+
     def slot_is_ending(self, slot: Slot) -> None:
         self._choose_slots()  # before, so that nobody new comes into its queue
         self._sockets.release(slot.number)

@@ -85,7 +85,7 @@ class WorkerProcess:
         self.outdated = ""
         #: What the last heartbeat said.
         self.heartbeat = Heartbeat(None, 0, None)
-        #: Why it could not start.
+        #: Why it has ended, if it was an error: it could not start, or its lifespan has failed.
         self.failure = ""
         #: Whether it may have the listening sockets.
         self.has_sockets = True
@@ -266,7 +266,8 @@ class WorkerProcess:
             self._log("ended before it was ready: %s", how, level="error")
         else:
             self._log("died after %.1f s: %s", seconds, how, level="error")
-        if self.failure and not self._is_to_end:
+        # All that cannot start fail alike, so the others, which are told to end then, say nothing.
+        if self.failure and (self.ready_at is not None or not self._is_to_end):
             gap = "\n" if "\n" in self.failure else " "
             self._log(f"says:{gap}%s", self.failure, level="error")
 
