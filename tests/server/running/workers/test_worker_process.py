@@ -219,6 +219,16 @@ def test_a_process_that_has_ended_while_another_one_has_its_pipe(it: Subject) ->
     assert it.process.signals == []
 
 
+def test_one_that_was_killed_while_another_one_has_its_pipe(it: Subject) -> None:
+    serving(it).kill("it did not answer")
+    it.tick()
+    assert it.process.signals == [signal.SIGQUIT, signal.SIGKILL]
+    it.process.status = -9
+    it.tick()
+    assert it.owner.events == ["ready", "ended"]
+    assert not it.loop.timers
+
+
 def test_the_end_of_the_pipe_comes_with_the_last_words(it: Subject) -> None:
     serving(it)
     ended = it.channel.ended

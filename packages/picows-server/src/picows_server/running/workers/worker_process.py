@@ -135,10 +135,12 @@ class WorkerProcess:
     def tick(self) -> None:
         """Look after it; called every ``timing.tick`` seconds."""
         self._channel.receive()  # what has arrived while this process did not run
-        if self._is_over() or self._is_being_killed:
+        if self._is_over():
             return
         if self._process.poll() is not None:
             self._reap()
+        elif self._is_being_killed:
+            return
         elif self.state is WorkerState.STARTING and self._starting.tick():
             self.kill(f"it was not ready within {self._timing.start_timeout:g} s")
         elif self._has_loop and self._pipe_ended_at is None and self._answering.tick():
