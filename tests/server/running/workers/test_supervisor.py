@@ -234,6 +234,22 @@ def test_a_reload_while_workers_start() -> None:
     assert len(it.workers) == 2  # it may have read old files
 
 
+def test_a_reload_while_one_worker_starts_ends_with_that() -> None:
+    it = Subject().all_ready()
+    it.workers[1].die()
+    it.loop.advance(1.0)
+    it.supervisor.replace_all()
+    it.loop.run_ready()
+    it.workers[3].get_ready()
+    it.workers[0].die()
+    assert it.readies == 1  # the other one may have read old files
+    it.workers[2].get_ready()
+    it.workers[4].get_ready()
+    it.workers[2].die()
+    assert it.readies == 2
+    assert len(it.workers) == 5
+
+
 def test_a_reload_of_workers_that_die() -> None:
     it = Subject(1).all_ready()
     it.workers[0].outdated = ""

@@ -273,12 +273,13 @@ class Supervisor(SlotOwner):
         """Workers may also have become new by dying."""
         if not self._is_reloading or self._rolling.is_under_way:
             return
-        if not any(slot.will_be_outdated for slot in self._remaining()):
-            self._replaced(is_complete=True)
+        self._replaced(is_complete=True)
 
     def _replaced(self, is_complete: bool) -> None:
         if not self._is_reloading or self.is_ending:
             return
+        if is_complete and any(slot.will_be_outdated for slot in self._remaining()):
+            return  # one that was started before is not ready yet
         self._is_reloading = False
         if is_complete:
             self._logger.info("all workers have been replaced")
