@@ -147,6 +147,12 @@ def test_the_end_while_workers_start() -> None:
     assert it.end() == 0
 
 
+def test_the_end_before_workers_are_started() -> None:
+    it = Subject(stopped_by=15)
+    assert not it.workers
+    assert it.end() == 0
+
+
 def test_a_failure_at_the_end_shows_in_the_status() -> None:
     it = Subject(2).all_ready()
     it.workers[1].failure = "its lifespan has failed"
@@ -303,6 +309,16 @@ def test_slots_come_and_go() -> None:
     it.workers[2].count(opened=1, connections=1)
     # Its counters go on where they were.
     assert it.supervisor.stats() == {"1": WSServerStats(opened=8, connections=1)}
+
+
+def test_a_slot_whose_process_cannot_be_started_is_removed() -> None:
+    it = Subject(1)
+    it.launcher.error = OSError("no more processes")
+    it.supervisor.add_slot()
+    it.workers[0].get_ready()
+    assert it.readies == 0
+    it.supervisor.remove_slot()
+    assert it.readies == 1  # nobody else is waited for
 
 
 def test_queues_of_shared_sockets_are_for_others() -> None:

@@ -95,8 +95,9 @@ class Supervisor(SlotOwner):
         """Serve with so many workers until :meth:`stop`; returns the exit status."""
         self._ticker = self._loop.call_later(self._timing.tick, self._tick)
         try:
-            for number in range(workers):
-                self._add(number)
+            if not self.is_ending:  # already
+                for number in range(workers):
+                    self._add(number)
             for slot in self.slots:
                 slot.start()
             await self._has_ended
@@ -169,7 +170,7 @@ class Supervisor(SlotOwner):
         # Elsewhere than in sockets of its own, what waits is for the others.
         waits_for_others = bool(self._sockets.shared_because)
         slot.end(self._timing.removal_grace, leaves_waiting=waits_for_others)
-        self._forget_gone()
+        self.slot_changed(slot)
 
     # What slots say
 
