@@ -93,6 +93,22 @@ def test_others_after_pauses_that_grow(it: Subject) -> None:
     assert it.owner.events == ["could not start"] * 5
 
 
+def test_a_healthy_worker_that_was_replaced_ends_the_growth(it: Subject) -> None:
+    it.slot.start()
+    for _ in range(4):
+        it.workers[-1].die()
+        it.loop.advance(8.0)
+    it.workers[-1].get_ready()
+    it.loop.advance(60.0)
+    it.replace()
+    it.workers[-1].get_ready()
+    it.workers[-2].die()
+    count = len(it.workers)
+    it.workers[-1].die()
+    it.loop.advance(1.0)
+    assert len(it.workers) == count + 1
+
+
 def test_nothing_is_tried_again_when_the_owner_gives_up(it: Subject) -> None:
     it.owner.gives_up = True
     it.slot.start()

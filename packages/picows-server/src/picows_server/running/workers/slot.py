@@ -242,6 +242,7 @@ class Slot(WorkerOwner, Replaceable):
             self._owner.worker_failed_at_its_end(self, worker)
         if worker in self.leaving:
             self.leaving.remove(worker)
+            self._backoff.ended(worker.served)
             if self._departure is not None and not self._departure.done():
                 self._departure.set_result(None)
         elif worker is self._successor:

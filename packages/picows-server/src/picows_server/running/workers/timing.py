@@ -87,10 +87,16 @@ class RestartBackoff:
         self._uniform = uniform
         self._deaths = 0
 
+    def ended(self, served: Optional[float]) -> bool:
+        """Note the end of a worker, told or not; returns whether it was healthy."""
+        is_healthy = served is not None and served >= self._timing.healthy_after
+        if is_healthy:
+            self._deaths = 0
+        return is_healthy
+
     def died(self, served: Optional[float]) -> float:
         """Return the pause after a death; ``served`` in seconds, None if it was never ready."""
-        if served is not None and served >= self._timing.healthy_after:
-            self._deaths = 0
+        if self.ended(served):
             return 0.0
         pause = min(
             self._timing.first_pause * 2.0 ** min(self._deaths, 30), self._timing.longest_pause
