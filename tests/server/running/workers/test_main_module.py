@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 
@@ -34,6 +35,14 @@ if __name__ == "__main__":
         "print(found['factory'].__module__, found['factory'].name, type(found['instance'][0]))"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+"""
+
+
+REFUSED = """
+from picows_server.running.workers.main_module import pickle_settings
+class Mine: pass
+try: pickle_settings(Mine)
+except ValueError as error: print(error)
 """
 
 
@@ -71,14 +80,21 @@ def test_a_module(tmp_path: Path) -> None:
     assert run_script("-m", "package", folder=tmp_path) == EXPECTED
 
 
+def test_a_directory(tmp_path: Path) -> None:
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "__main__.py").write_text(SCRIPT, encoding="utf-8")
+    assert run_script("package", folder=tmp_path) == EXPECTED
+
+
+def test_an_archive(tmp_path: Path) -> None:
+    with ZipFile(tmp_path / "package.zip", "w") as archive:
+        archive.writestr("__main__.py", REFUSED)
+    assert "__main__.py of an archive" in run_script("package.zip", folder=tmp_path)
+
+
 def test_an_interactive_session(tmp_path: Path) -> None:
-    code = (
-        "from picows_server.running.workers.main_module import pickle_settings\n"
-        "class Mine: pass\n"
-        "try: pickle_settings(Mine)\n"
-        "except ValueError as error: print(error)\n"
-    )
-    assert "interactive session" in run_script("-c", code, folder=tmp_path)
+    assert "interactive session" in run_script("-c", REFUSED, folder=tmp_path)
 
 
 def test_settings_that_need_no_script() -> None:

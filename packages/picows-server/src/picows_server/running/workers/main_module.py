@@ -58,12 +58,13 @@ class _Pickler(pickle.Pickler):
 def _main_module() -> Tuple[str, str]:
     main = sys.modules["__main__"]
     spec = getattr(main, "__spec__", None)
-    if spec is not None:
+    if spec is not None and spec.name != "__main__":  # the name for a directory or an archive
         return "name", spec.name
     path = getattr(main, "__file__", None)
     if path is None or not os.path.exists(path):
         raise WSInvalidOptionError(
-            "workers cannot import what was defined in an interactive session; put it into a file"
+            "workers cannot import what was defined in an interactive session, or in __main__.py of"
+            " an archive; put it into a module"
         )
     return "path", os.path.abspath(path)
 
