@@ -34,6 +34,13 @@ def test_it_dies_with_its_parent() -> None:
         eventually_true(lambda: not is_alive(child))
 
 
+def test_without_ctypes() -> None:
+    child = CHILD.format(parent=os.getpid()).replace("time.sleep(1000)", "time.sleep(0)")
+    program = f"import sys; sys.modules['ctypes'] = None; {child}"
+    done = subprocess.run([sys.executable, "-c", program], check=False, timeout=50)
+    assert done.returncode == 0
+
+
 def test_the_parent_is_gone_already() -> None:
     program = CHILD.format(parent=os.getpid() + 1)
     done = subprocess.run(

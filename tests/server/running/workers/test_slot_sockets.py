@@ -110,9 +110,14 @@ async def test_places_change_when_a_slot_is_removed() -> None:
         slots.close()
 
 
-async def test_a_kernel_that_cannot_choose(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "error", [OSError(92, "Protocol not available"), ImportError("No module named '_ctypes'")]
+)
+async def test_a_kernel_that_cannot_choose(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fails(*_: object) -> None:
-        raise OSError(92, "Protocol not available")
+        raise error
 
     monkeypatch.setattr(slot_sockets, "steer", fails)
     slots = await opened()

@@ -14,8 +14,8 @@ _PR_SET_PDEATHSIG = 1  # prctl(2)
 def die_with_parent(parent: int) -> None:
     """Exit at once if ``parent`` is gone, and on Linux let the kernel kill this process later.
 
-    Elsewhere the end of the pipe has to tell. The kernel means the parent's thread that started
-    this process: the supervisor's main thread.
+    Elsewhere, and where Python has no ctypes, the end of the pipe has to tell. The kernel means the
+    parent's thread that started this process: the supervisor's main thread.
     """
     if sys.platform == "linux":
         _let_kernel_kill()
@@ -25,7 +25,9 @@ def die_with_parent(parent: int) -> None:
 
 
 def _let_kernel_kill() -> None:
-    import ctypes  # noqa: PLC0415 - some builds of Python have none
-
+    try:
+        import ctypes  # noqa: PLC0415 - some builds of Python have none
+    except ImportError:
+        return
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

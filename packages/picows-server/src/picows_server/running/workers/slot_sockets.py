@@ -153,7 +153,7 @@ class SeparateSockets(SlotSockets):
                     steer(sock, indexes)
                 else:
                     self._stop_steering(sock)
-        except OSError as error:
+        except (OSError, ImportError) as error:
             self._can_steer = False
             self._logger.info("the kernel cannot be told which worker to prefer: %s", error)
         self._chosen = indexes

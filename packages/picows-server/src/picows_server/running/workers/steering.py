@@ -35,7 +35,8 @@ def steer(sock: socket.socket, indexes: Sequence[int]) -> None:
     """Let only some sockets of the group that ``sock`` is in get new connections.
 
     ``indexes`` counts the group's sockets in the order in which they began to listen; where one was
-    closed, the last has taken its place. Raises :class:`OSError` where the kernel cannot do that.
+    closed, the last has taken its place. Raises :class:`OSError` where the kernel cannot do that,
+    and :class:`ImportError` where Python has no ctypes.
     """
     import ctypes  # noqa: PLC0415 - some builds of Python have none
 
