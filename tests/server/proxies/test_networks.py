@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
 
 import pytest
@@ -17,6 +17,13 @@ from picows_server.proxies.networks import TrustedNetworks, parse_ip
         (["10.0.0.0/8"], ("10.1.2.3", 1), True),
         (["10.0.0.0/8"], ("11.1.2.3", 1), False),
         (["10.0.0.0/8"], ("::ffff:10.1.2.3", 1, 0, 0), True),
+        (["::ffff:10.0.0.0/104"], ("::ffff:10.1.2.3", 1, 0, 0), True),
+        (["::ffff:10.0.0.0/104"], ("10.1.2.3", 1), True),
+        (["::ffff:10.0.0.0/104"], ("11.1.2.3", 1), False),
+        (["::ffff:192.0.2.7"], ("192.0.2.7", 1), True),
+        (["::ffff:192.0.2.7"], ("::ffff:192.0.2.8", 1, 0, 0), False),
+        ([IPv6Address("::ffff:192.0.2.7")], ("192.0.2.7", 1), True),
+        (["::fffe:0:0/95"], ("192.0.2.7", 1), False),
         (["192.0.2.7"], ("192.0.2.7", 1), True),
         (["192.0.2.7"], ("192.0.2.8", 1), False),
         (["::1"], ("::1", 1, 0, 0), True),
@@ -43,7 +50,7 @@ def test_networks(networks: Any, address: Any, held: bool) -> None:
     assert bool(trusted) is bool(networks)
 
 
-@pytest.mark.parametrize("network", ["10.0.0.1/8", "localhost", "", "10.0.0", "10.0.0.0/33", "*"])
+@pytest.mark.parametrize("network", ["10.0.0.1/8", "::ffff:10.0.0.1/104", "localhost", "", "10.0.0", "10.0.0.0/33", "*"])
 def test_what_is_no_network(network: str) -> None:
     with pytest.raises(WSInvalidOptionError, match="trusted_proxies"):
         TrustedNetworks([network])

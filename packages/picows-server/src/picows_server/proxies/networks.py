@@ -22,6 +22,9 @@ Network = Union[str, IPv4Network, IPv6Network, IPv4Address, IPv6Address]
 
 _UNIX = "unix"
 
+# How a socket of both families shows those of IPv4 (RFC 4291, 2.5.5.2): as IPv6 with this prefix.
+_MAPPED = IPv6Network("::ffff:0:0/96")
+
 _LEADING_ZERO = re.compile(r"(?:^|[.:])0[0-9]+(?=\.|$)")
 
 # Proxies are few, and each of them connects often.
@@ -32,7 +35,8 @@ class TrustedNetworks:
     """The value of ``trusted_proxies``, checked once.
 
     Each network is an address (``"192.0.2.7"``, ``"::1"``), a network (``"10.0.0.0/8"``), either of
-    them as an object of :mod:`ipaddress`, or ``"unix"``: peers that connect to a Unix socket.
+    them as an object of :mod:`ipaddress`, or ``"unix"``: peers that connect to a Unix socket. One
+    of IPv4 may have its IPv6 form (``"::ffff:192.0.2.7"``).
 
     Raises :class:`TypeError` for other types, and :class:`WSInvalidOptionError` for what is no
     network.
@@ -81,6 +85,13 @@ def parse_ip(text: str) -> Union[IPv4Address, IPv6Address, None]:
     return address if mapped is None else mapped
 
 
+def _unmapped(network: Union[IPv4Network, IPv6Network]) -> Union[IPv4Network, IPv6Network]:
+    if isinstance(network, IPv4Network) or not network.subnet_of(_MAPPED):
+        return network
+    address = IPv4Address(int(network.network_address) & 0xFFFFFFFF)
+    return IPv4Network((address, network.prefixlen - _MAPPED.prefixlen))
+
+
 def _checked(network: Any) -> Union[IPv4Network, IPv6Network]:
     if not isinstance(network, (str, IPv4Network, IPv6Network, IPv4Address, IPv6Address)):
         raise TypeError(
@@ -88,7 +99,7 @@ def _checked(network: Any) -> Union[IPv4Network, IPv6Network]:
             " is wanted"
         )
     try:
-        return ip_network(str(network))
+        return _unmapped(ip_network(str(network)))
     except ValueError as error:
         raise WSInvalidOptionError(
             f"trusted_proxies: {error}; write an address ('192.0.2.7'), a network ('10.0.0.0/8',"
