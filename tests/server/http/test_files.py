@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import socket
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any, List
@@ -280,6 +281,24 @@ async def test_a_file_that_cannot_be_opened(
     assert response.headers.get("retry-after") == ("5" if status == 503 else None)
     assert ("503 Service Unavailable" in caplog.text) == (status == 503)
     assert str(directory).encode() not in response.body
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are UTF-8 or UTF-16")
+def test_a_name_beyond_the_encoding_of_the_file_system(directory: Path) -> None:
+    program = (
+        "import sys\n"
+        "from types import SimpleNamespace\n"
+        "from picows_server import files\n"
+        "serve = files(sys.argv[1])\n"
+        "request = SimpleNamespace(path='/%C5%BC.txt', server=None)\n"
+        "sys.exit(serve(request) is not None)\n"
+    )
+    environment = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    subprocess.run(
+        [sys.executable, "-c", program, str(directory)],
+        env={**os.environ, **environment},
+        check=True,
+    )
 
 
 async def test_a_handler_around_it(directory: Path) -> None:

@@ -77,6 +77,8 @@ class Files(MountedHandler):
                 return None  # whatever it is: no link, no permission, a name that is too long
             log_refusal(logger, request, "503 Service Unavailable", str(error))
             return WSUpgradeResponse.create_error_response(503, _BUSY, {"Retry-After": "5"})
+        except UnicodeEncodeError:  # the encoding of the file system is not UTF-8
+            return None
         if file is None:
             return None
         try:
