@@ -301,6 +301,27 @@ async def test_applications_among_them() -> None:
     assert events[2:] == ["leave a", "leave b", "stop b", "stop a"]
 
 
+@pytest.mark.parametrize("is_asgi", [False, True])
+async def test_the_code_of_the_end(is_asgi: bool) -> None:
+    codes: List[int] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        codes.append((await receive())["code"])
+
+    routes: Any = {"/page": says("page"), "/ws": Echo}
+    if is_asgi:
+        routes["/ws"] = asgi_listener(app, lifespan="off")
+    async with ws_create_server(ANY_PORT, routes, quiet_logger()) as server:
+        async with await RawClient.open(sockname(server), "/ws") as client:
+            server.close()
+            code = await client.read_close()
+            client.write_close(code)
+            await server.wait_closed()
+    assert (code, codes) == ((1012, [1012]) if is_asgi else (1001, []))
+
+
 async def test_an_application_that_does_not_start() -> None:
     events: List[str] = []
     routes = {"/a": Application("a", events), "/b": Application("b", events, ValueError("no"))}

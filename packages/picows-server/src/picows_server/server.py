@@ -271,7 +271,7 @@ class WSServer(asyncio.AbstractServer):
         goes on while there are many connections: it closes some in each iteration. Open
         connections get a CLOSE with code 1001 (going away, RFC 6455, 7.4.1) and are aborted
         ``close_timeout`` seconds later if they are still there. The code is 1012 (service restart)
-        for those of an ASGI application, which learns the same.
+        if the server has an ASGI application, which learns the same.
 
         Handlers of :func:`serve` see the end of their connections at once, and are cancelled
         ``close_timeout`` seconds later.

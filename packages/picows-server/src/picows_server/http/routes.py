@@ -64,6 +64,9 @@ class Routes(HostedApplication):
             is_new = all(factory is not application for application in self.applications)
             if isinstance(factory, HostedApplication) and is_new:
                 self.applications.append(factory)
+        # One CLOSE is for all; that of an application is what its framework knows.
+        codes = [each.close_code for each in self.applications]
+        self.close_code = next((code for code in codes if code != self.close_code), self.close_code)
         prefixes = [path for path in self._exact if path.endswith("/")]
         self._prefixes: List[Tuple[str, Route]] = [
             (path, self._exact[path]) for path in sorted(prefixes, key=len, reverse=True)
