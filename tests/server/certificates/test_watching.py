@@ -195,12 +195,21 @@ async def test_a_chain_that_is_still_written(authority: Authority, files: Files)
     logger = logging.getLogger("picows.server")
     async with watched(context) as watch:
         (each,) = watch._watched
+        before = files.certfile.read_bytes(), files.keyfile.read_bytes()
         chain, key = authority.pair("new.example")
         shutil.copy(key, files.keyfile)
         shutil.copy(chain, files.certfile)
         assert not each.look(logger)
         assert each.is_unsettled
         assert authority.name_shown(context) == "old.example"
+        files.certfile.write_bytes(before[0])
+        files.keyfile.write_bytes(before[1])
+        assert not each.look(logger)
+        assert not each.is_unsettled
+        shutil.copy(key, files.keyfile)
+        shutil.copy(chain, files.certfile)
+        assert not each.look(logger)  # that was seen before, but what was seen is over
+        assert each.is_unsettled
         intermediate, _ = authority.pair("intermediate.example")
         files.certfile.write_bytes(chain.read_bytes() + intermediate.read_bytes())
         assert not each.look(logger)

@@ -201,6 +201,7 @@ class _Watched:
             mark = hash(contents)
             if mark == files.mark:
                 self._problem = None
+                self._seen = None
                 self.is_doubtful = self.is_unsettled = False
                 return False
             self.is_unsettled = mark != self._seen and not is_asked
