@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import socket
 import ssl
 import sys
@@ -18,6 +19,7 @@ from picows_server import (
     WSServer,
     WSUpgradeResponse,
     create_ssl_context,
+    watch_certificates,
 )
 from picows_server.draining import DrainPlan
 from picows_server.running.process import Commands, Control, serve_process
@@ -371,6 +373,39 @@ async def test_reload_without_certificates(caplog: pytest.LogCaptureFixture) -> 
     assert "there are no certificates" in caplog.text
     process.commands.drain()
     await process.task
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no SIGHUP")
+async def test_certificates_that_the_application_watches(
+    certificates: Certificates, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    pair = certificates.server_chain, certificates.server_key
+    foreign = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        # Not for SIGHUP: that is the process's.
+        async with watch_certificates(foreign, *pair, sighup=False):
+            async with watch_certificates(foreign, *pair):
+                yield
+
+    events: List[str] = []
+    control = Noting(events)
+    settings = RunSettings(
+        "wss://127.0.0.1:0", Echo, ssl_context=foreign, lifespan=lifespan, drain=NOW
+    )
+    before = signal.signal(signal.SIGHUP, lambda *_: None)
+    try:
+        task = asyncio.ensure_future(serve_process(settings, control=control))
+        await eventually(lambda: "started" in events or task.done())
+        control.commands.reload_certificates()
+        assert caplog.text.count("certificates looked at: 1, replaced: 0") == 1
+        control.commands.drain()
+        assert await task == 0
+        assert "there are no certificates" not in caplog.text
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 async def test_without_control() -> None:

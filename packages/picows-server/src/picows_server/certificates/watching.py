@@ -8,7 +8,7 @@ import ssl
 from collections import abc
 from sys import float_info
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Union
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from picows_codec import WSInvalidOptionError
 from picows_codec.log_text import one_line
@@ -20,7 +20,7 @@ from picows_server.tls import ServerContexts
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["WSCertificateWatch", "watch_certificates"]
+__all__ = ["WSCertificateWatch", "check_on_sighup", "watch_certificates"]
 
 # Seconds after which files that do not fit are looked at again before the log speaks of them:
 # somebody may have replaced the key, and is about to replace the certificate.
@@ -59,7 +59,8 @@ def watch_certificates(
     for each reason. It gets a line for each certificate that was replaced.
 
     ``sighup``: look also when the process gets SIGHUP, where that exists, and take what is found at
-    once. A handler of yours is left alone, and should call :meth:`WSCertificateWatch.check`.
+    once. A handler of yours is left alone, and should call :meth:`WSCertificateWatch.check`; that
+    of :func:`run` with one process does so.
     Without a watch SIGHUP ends the process, and does so again after the last one of a loop was
     closed.
 
@@ -238,37 +239,43 @@ class _Watched:
         self._problem = problem
 
 
-# The watches of each loop that look on SIGHUP; a loop has one handler for it.
-_ON_SIGHUP: WeakKeyDictionary[asyncio.AbstractEventLoop, List[WSCertificateWatch]] = (
+# The watches of each loop that look on SIGHUP, and the loops whose handler for it is theirs.
+_ON_SIGHUP: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakSet[WSCertificateWatch]] = (
     WeakKeyDictionary()
 )
+_HANDLED: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
+
+
+def check_on_sighup(loop: asyncio.AbstractEventLoop) -> bool:
+    """Let the watches of a loop look that do so on SIGHUP; returns whether there is one.
+
+    For the handler of SIGHUP, theirs or that of a process.
+    """
+    watches = list(_ON_SIGHUP.get(loop, ()))
+    for watch in watches:
+        watch.check()
+    return bool(watches)
 
 
 def _call_on_sighup(loop: asyncio.AbstractEventLoop, watch: WSCertificateWatch) -> None:
-    others = _ON_SIGHUP.get(loop)
-    if others:
-        others.append(watch)
-        return
+    _ON_SIGHUP.setdefault(loop, WeakSet()).add(watch)
     number = getattr(signal, "SIGHUP", None)
     if number is None or signal.getsignal(number) != signal.SIG_DFL:
         return
-    watches = [watch]
     try:
-        loop.add_signal_handler(number, _check_all, watches)
+        loop.add_signal_handler(number, check_on_sighup, loop)
     except (NotImplementedError, RuntimeError, ValueError):  # not this loop, or not this thread
         return
-    _ON_SIGHUP[loop] = watches
-
-
-def _check_all(watches: List[WSCertificateWatch]) -> None:
-    for watch in list(watches):
-        watch.check()
+    _HANDLED.add(loop)
 
 
 def _end_on_sighup(loop: asyncio.AbstractEventLoop, watch: WSCertificateWatch) -> None:
-    watches = _ON_SIGHUP.get(loop, [])
-    if watch in watches:
-        watches.remove(watch)
-        if not watches:
-            del _ON_SIGHUP[loop]
+    watches = _ON_SIGHUP.get(loop)
+    if watches is None or watch not in watches:
+        return
+    watches.discard(watch)
+    if not watches:
+        del _ON_SIGHUP[loop]
+        if loop in _HANDLED:
+            _HANDLED.discard(loop)
             loop.remove_signal_handler(signal.SIGHUP)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import socket
+import sys
 from collections import abc
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -216,10 +217,13 @@ class _Process:
         self._server._end_now(plan.code, plan.reason)  # noqa: SLF001
 
     def reload_certificates(self) -> None:
-        if self._certificates is None:
-            self._logger.info("there are no certificates to look at")
-        else:
+        if self._certificates is not None:
             self._certificates.check()
+        # Those of the application; there are none if nobody has imported it.
+        watching: Any = sys.modules.get("picows_server.certificates.watching")
+        is_watched = watching is not None and watching.check_on_sighup(asyncio.get_running_loop())
+        if self._certificates is None and not is_watched:
+            self._logger.info("there are no certificates to look at")
 
     def _cancel(self) -> None:
         if self._task is not None:
