@@ -143,7 +143,8 @@ def test_an_import_that_takes_longer_than_the_worker_timeout(tmp_path: Path) -> 
     (tmp_path / "slow.py").write_text(
         f"import time\ntime.sleep(4)\nfrom {APPLICATIONS} import Pid\n", encoding="utf-8"
     )
-    with Service(tmp_path, "slow:Pid", workers=1, worker_timeout=2) as service:
+    settings = {"app_dir": str(tmp_path)}
+    with Service(tmp_path, "slow:Pid", workers=1, settings=settings, worker_timeout=2) as service:
         service.wait_ready()
         assert "is killed" not in service.log
         assert service.stop() == 0
