@@ -313,12 +313,12 @@ async def test_the_code_of_the_end(is_asgi: bool) -> None:
     routes: Any = {"/page": says("page"), "/ws": Echo}
     if is_asgi:
         routes["/ws"] = asgi_listener(app, lifespan="off")
-    async with ws_create_server(ANY_PORT, routes, quiet_logger()) as server:
-        async with await RawClient.open(sockname(server), "/ws") as client:
-            server.close()
-            code = await client.read_close()
-            client.write_close(code)
-            await server.wait_closed()
+    starting = ws_create_server(ANY_PORT, routes, quiet_logger())
+    async with starting as server, await RawClient.open(sockname(server), "/ws") as client:
+        server.close()
+        code = await client.read_close()
+        client.write_close(code)
+        await server.wait_closed()
     assert (code, codes) == ((1012, [1012]) if is_asgi else (1001, []))
 
 

@@ -50,7 +50,9 @@ def test_networks(networks: Any, address: Any, held: bool) -> None:
     assert bool(trusted) is bool(networks)
 
 
-@pytest.mark.parametrize("network", ["10.0.0.1/8", "::ffff:10.0.0.1/104", "localhost", "", "10.0.0", "10.0.0.0/33", "*"])
+@pytest.mark.parametrize(
+    "network", ["10.0.0.1/8", "::ffff:10.0.0.1/104", "localhost", "", "10.0.0", "10.0.0.0/33", "*"]
+)
 def test_what_is_no_network(network: str) -> None:
     with pytest.raises(WSInvalidOptionError, match="trusted_proxies"):
         TrustedNetworks([network])

@@ -386,9 +386,9 @@ async def test_certificates_that_the_application_watches(
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
         # Not for SIGHUP: that is the process's.
-        async with watch_certificates(foreign, *pair, sighup=False):
-            async with watch_certificates(foreign, *pair):
-                yield
+        quiet = watch_certificates(foreign, *pair, sighup=False)
+        async with quiet, watch_certificates(foreign, *pair):
+            yield
 
     events: List[str] = []
     control = Noting(events)
