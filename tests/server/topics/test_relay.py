@@ -327,3 +327,20 @@ def test_a_rule_that_changes_after_the_end() -> None:
         assert len(asyncio.all_tasks()) == 1
 
     asyncio.run(main())
+
+
+def test_who_publishes_without_the_history_of_others(caplog: pytest.LogCaptureFixture) -> None:
+    async def test(gateways: Gateways) -> None:
+        gateways.others.configure("h")
+        gateways.topics.configure("h", history=3)
+        assert gateways.topics.subscribe(gateways.links[0].ws, "h.1")
+        for _ in range(2):
+            gateways.others.publish("h.1", "x")
+        assert gateways.received()[0] == ["x", "x"]
+
+    with_gateways(test)
+    assert [record.message for record in caplog.records if "position" in record.message] == [
+        "topic 'h.1': a message came without a position, because the process that published it has"
+        " no history in its rule; it is delivered, and clients that come back do not get it: call"
+        " configure('h', history=...) in all processes that publish"
+    ]

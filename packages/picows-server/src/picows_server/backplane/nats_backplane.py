@@ -324,7 +324,7 @@ class NatsBackplane:
     async def subscribed(self, topic: str) -> None:
         feed = self._delivery.feeds.get(topic)
         if feed is None:
-            raise BackplaneError(f"{topic!r} is not subscribed to")
+            raise BackplaneError(f"no connection of this process is subscribed to {topic!r}")
         while True:
             waiter = self._unconfirmed.get(feed)
             if waiter is None:

@@ -208,7 +208,7 @@ class RedisEngine:
         """
         feed = self._delivery.feeds.get(topic)
         if feed is None:
-            raise BackplaneError(f"{topic!r} is not subscribed to")
+            raise BackplaneError(f"no connection of this process is subscribed to {topic!r}")
         while not feed.is_confirmed:
             waiter = self._waiters.get(feed)
             if waiter is None:

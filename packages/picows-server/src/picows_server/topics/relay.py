@@ -71,6 +71,8 @@ class Relay:
         self.received_count = 0
         self.gaps = 0
         self._invalid = 0
+        # Prefixes of rules with history for which messages came without a position.
+        self._without_position: Set[str] = set()
 
     async def start(self) -> None:
         """Connect to the engine."""
@@ -214,12 +216,27 @@ class Relay:
                 if excluded_one is not None:
                     those.add(excluded_one)
                 excluded = those
+        elif topic.rule.history is not None:
+            self._tell_of_other_rule(name, topic.rule.prefix)
         try:
             message = WSPreparedMessage(opcode, payload)
             self._local.publish(name, message, key, excluded, position)
         except Exception:  # of an envelope, or TEXT of another program that is not UTF-8
             self._invalid += 1
             self._logger.exception(UNDELIVERABLE, name)
+
+    def _tell_of_other_rule(self, name: str, prefix: str) -> None:
+        """Log once for each rule that another process publishes without history."""
+        if prefix in self._without_position:
+            return
+        self._without_position.add(prefix)
+        self._logger.warning(
+            "topic %r: a message came without a position, because the process that published it"
+            " has no history in its rule; it is delivered, and clients that come back do not get"
+            " it: call configure(%r, history=...) in all processes that publish",
+            name,
+            prefix,
+        )
 
     def gap(self, topics: Optional[Sequence[str]], cause: str) -> None:
         """Messages are lost, or may be: drop what is kept, and tell the application."""
