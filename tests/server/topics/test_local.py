@@ -360,3 +360,15 @@ class Collecting(List[bytes]):
     def append(self, data: bytes) -> None:
         super().append(data)
         self.garbage = None
+
+
+def test_a_prefix_that_looks_like_a_wildcard(caplog: pytest.LogCaptureFixture) -> None:
+    topics = Topics()
+    topics.configure("book.", retain=True)
+    assert not caplog.records
+    topics.configure("book.*", retain=True)
+    (record,) = caplog.records
+    assert record.message == (
+        "configure('book.*'): this is a prefix, and its * no wildcard: write 'book.' for all topics"
+        " that begin so"
+    )

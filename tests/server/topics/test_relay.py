@@ -339,8 +339,9 @@ def test_who_publishes_without_the_history_of_others(caplog: pytest.LogCaptureFi
         assert gateways.received()[0] == ["x", "x"]
 
     with_gateways(test)
-    assert [record.message for record in caplog.records if "position" in record.message] == [
+    (message,) = (record.message for record in caplog.records if "position" in record.message)
+    assert message == (
         "topic 'h.1': a message came without a position, because the process that published it has"
         " no history in its rule; it is delivered, and clients that come back do not get it: call"
         " configure('h', history=...) in all processes that publish"
-    ]
+    )

@@ -26,7 +26,12 @@ _Published = Tuple[str, WSPreparedMessage, Key, Excluded, Optional[Position]]
 
 
 class Subscribed(NamedTuple):
-    """What ``subscribe_from`` returns."""
+    """What ``subscribe_from`` returns.
+
+    ``position`` is that of the last message that the topic had when its live messages began.
+    ``recovered``: whether everything since the position that was asked for was sent; if not, the
+    client needs a snapshot.
+    """
 
     #: Of the last message that the topic had when its live messages began.
     position: Position
@@ -417,6 +422,13 @@ class LocalTopics:
         """Have a rule count from now on, also for topics that are there."""
         if self._topics:
             self.fan_out.is_under_way()  # on this thread?
+        if rule.prefix.endswith("*"):
+            self._logger.warning(
+                "configure(%r): this is a prefix, and its * no wildcard: write %r for all topics"
+                " that begin so",
+                rule.prefix,
+                rule.prefix.rstrip("*"),
+            )
         self.rules.set(rule)
         self._rules_known = {}
         for topic in list(self._topics.values()):

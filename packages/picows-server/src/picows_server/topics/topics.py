@@ -171,8 +171,10 @@ class Topics:
     ) -> None:
         """Set the rule of all topics whose names begin with ``prefix``, also of those that exist.
 
-        The longest prefix counts; ``""`` is that of all topics. A second call for a prefix
-        replaces the rule.
+        The longest prefix counts, and its rule alone: what this call does not say has the
+        default, whatever shorter prefixes say. ``""`` is the prefix of all topics. A second call
+        for a prefix replaces the rule. With a backplane all processes must have the same
+        ``history``, those that only publish, too.
 
         :param when_slow: what is done for connections that do not read. ``"disconnect"``: they end
             when ``max_write_queue_size`` is reached. ``"drop"``: beyond ``write_high_watermark``
