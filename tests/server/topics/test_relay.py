@@ -190,7 +190,8 @@ def test_gaps(caplog: pytest.LogCaptureFixture) -> None:
         assert (stats.gaps, stats.retained) == (3, 0)
 
     with_gateways(test)
-    assert "messages of 2 topics may be lost, 'a' among them: as asked for" in caplog.text
+    assert "messages of 2 topics, 'a' among them, may be lost: as asked for" in caplog.text
+    assert "messages of 'h' may be lost: as asked for" in caplog.text
 
 
 def test_a_function_for_gaps_that_raises(caplog: pytest.LogCaptureFixture) -> None:

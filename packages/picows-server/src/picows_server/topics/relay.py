@@ -251,9 +251,10 @@ class Relay:
             return
         self.gaps += len(concerned)
         self._logger.warning(
-            "messages of %d topics may be lost, %r among them: %s",
-            len(concerned),
-            concerned[0],
+            "messages of %s may be lost: %s",
+            repr(concerned[0])
+            if len(concerned) == 1
+            else f"{len(concerned)} topics, {concerned[0]!r} among them,",
             cause,
         )
         if self._on_gap is None:
