@@ -28,7 +28,7 @@ BLOCK = re.compile(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```$)?", re.MULT
 def programs() -> List[Any]:
     """Each program that is whole, and what it prints."""
     found = []
-    for page in PAGES:
+    for page in [*PAGES, DOCS / "topics.md"]:
         for match in BLOCK.finditer(page.read_text("utf-8")):
             # Those that meet at this port are of two pages: see test_documents.py.
             if "asyncio.run(" in match[1] and "127.0.0.1:9001" not in match[1]:
