@@ -130,7 +130,8 @@ class Topics:
     async def start(self) -> None:
         """Connect to the engine; without a backplane, do nothing.
 
-        :raises BackplaneError: the engine cannot be used.
+        :raises BackplaneError: the engine cannot be used, or could not at an earlier start; make a
+            new backplane then.
         :raises WSStateError: it was started before.
         """
         self._local.fan_out.is_under_way()
