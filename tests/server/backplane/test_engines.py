@@ -327,7 +327,7 @@ def test_misuse(run: Any, engine: Engine) -> None:
         backplane, _ = await started(engine)
         with pytest.raises(BackplaneError, match="once"):
             await backplane.start(Remembering())
-        with pytest.raises(BackplaneError, match="not subscribed"):
+        with pytest.raises(BackplaneError, match="no connection of this process"):
             await backplane.subscribed("a")
         backplane.subscribe("a", None)
         waiting = asyncio.ensure_future(backplane.subscribed("a"))
