@@ -64,6 +64,8 @@ class Relay:
             OrderedDict()
         )
         self._recovery = Recovery(local, backplane, logger)
+        #: Called per message, therefore without a method in between.
+        self.delivers = self._recovery.delivers
         # Topics without subscribers, and when they end.
         self._resting: OrderedDict[str, float] = OrderedDict()
         self._timer: Optional[asyncio.TimerHandle] = None
@@ -293,12 +295,6 @@ class Relay:
     def invalid(self) -> int:
         """How many messages could not be delivered, of those that came and of those kept."""
         return self._invalid + self._recovery.invalid
-
-    def delivers(
-        self, topic: Topic, key: Key, message: WSPreparedMessage, position: Optional[Position]
-    ) -> None:
-        """Keep a message for those whose history is being read."""
-        self._recovery.delivers(topic, key, message, position)
 
     async def subscribe_from(
         self, transport: WSTransport, name: str, since: Optional[Position], last: int
