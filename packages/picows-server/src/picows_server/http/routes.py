@@ -64,7 +64,8 @@ class Routes(HostedApplication):
             is_new = all(factory is not application for application in self.applications)
             if isinstance(factory, HostedApplication) and is_new:
                 self.applications.append(factory)
-        # One CLOSE is for all; that of an application is what its framework knows.
+        # When the server closes, all connections get the same code: that of an application, if
+        # there is one, because its framework tells the application that code and no other.
         codes = [each.close_code for each in self.applications]
         self.close_code = next((code for code in codes if code != self.close_code), self.close_code)
         prefixes = [path for path in self._exact if path.endswith("/")]
