@@ -7,7 +7,6 @@ import logging
 import os
 import random
 from collections import deque
-from contextlib import suppress
 from inspect import signature
 from typing import (
     Any,
@@ -44,6 +43,7 @@ from picows_server.backplane.interface import (
 )
 from picows_server.backplane.lifecycle import Lifecycle
 from picows_server.backplane.nats_credentials import check_credentials, import_nkeys
+from picows_server.backplane.nats_release import release
 from picows_server.backplane.options import (
     check_options,
     check_url,
@@ -132,8 +132,7 @@ class _Session:
             for task in self.tasks:
                 task.cancel()
             await asyncio.wait(self.tasks, timeout=0.05)
-        with suppress(Exception):  # whatever it says, it is over
-            await within(1.0, self.client.close())
+        await release(self.client)
 
 
 class NatsBackplane:
@@ -418,12 +417,12 @@ class NatsBackplane:
             check_credentials(self._nkeys, self._options)
             await within(self._timeout, client.connect(url, **options))
         except asyncio.TimeoutError:
-            await _release(client)
+            await release(client)
             raise BackplaneError(
                 f"the engine {name} did not respond within {self._timeout} s"
             ) from None
         except (OSError, self._library.errors.Error, ValueError, BackplaneError) as error:
-            await _release(client)
+            await release(client)
             text = last[-1] if last else str(error) or type(error).__name__
             parts = urlsplit(url)
             secret = parts.password or parts.username  # which is a token without a password
@@ -431,7 +430,7 @@ class NatsBackplane:
                 text = text.replace(secret, "***")
             raise BackplaneError(f"the engine {name} cannot be used: {text}") from None
         except BaseException:
-            await _release(client)
+            await release(client)
             raise
         return _Session(client, lost)
 
@@ -596,11 +595,6 @@ class NatsBackplane:
 def _is_subject(text: str) -> bool:
     is_printable = text.isprintable() and not any(each in text for each in " *>")
     return is_printable and all(text.split("."))
-
-
-async def _release(client: Any) -> None:
-    with suppress(Exception):  # it was never open
-        await within(1.0, client.close())
 
 
 def _checked_urls(url: Any) -> List[str]:
