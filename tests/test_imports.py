@@ -228,7 +228,7 @@ SERVER_ROOMS = (
     "backplane.redis_presence",
     "backplane.redis_backplane",
     "backplane.nats_credentials",
-    "backplane.nats_release",
+    "backplane.nats_client",
     "backplane.nats_backplane",
     "backplane.sharded",
     "backplane.__init__",

@@ -278,8 +278,8 @@ def test_a_publish_that_outlives_its_connection(run: Any, engine: Engine) -> Non
             other.subscribe(topic, None)
             await other.subscribed(topic)
         session, waiting = backplane._session, asyncio.Event()
-        send = session.client._send_publish
-        session.client._send_publish = stubborn(send, waiting, is_lost=True)
+        send = session.client._send_command
+        session.client._send_command = stubborn(send, waiting, is_lost=True)
         for topic in "ab":
             publish(backplane, topic, b"1")
         await waiting.wait()

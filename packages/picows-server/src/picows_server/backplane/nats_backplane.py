@@ -42,15 +42,15 @@ from picows_server.backplane.interface import (
     Position,
 )
 from picows_server.backplane.lifecycle import Lifecycle
+from picows_server.backplane.nats_client import release, send
 from picows_server.backplane.nats_credentials import check_credentials, import_nkeys
-from picows_server.backplane.nats_release import release
 from picows_server.backplane.options import (
     check_options,
     check_url,
     checked_library_options,
     checked_prefix,
 )
-from picows_server.backplane.outbox import Batch, Outbox, OutboxBounds
+from picows_server.backplane.outbox import Outbox, OutboxBounds
 from picows_server.backplane.reconnecting import KeptConnection
 
 __all__ = ["NatsBackplane", "nats_subject", "nats_topic"]
@@ -219,7 +219,7 @@ class NatsBackplane:
         self._outbox = Outbox(self._counts, OutboxBounds(max_pending_messages, max_pending_bytes))
         self._max_payload = 0
         self._session: Optional[_Session] = None
-        self._subjects: Dict[str, str] = {}
+        self._subjects: Dict[str, bytes] = {}
         # Of which the client library has dropped messages in this iteration of the loop.
         self._dropped: Set[str] = set()
         self._unconfirmed: Dict[Feed, asyncio.Future[None]] = {}
@@ -492,7 +492,7 @@ class NatsBackplane:
                     await subscription.unsubscribe()
             elif feeds.get(topic) is feed and topic not in subscriptions:
                 subscriptions[topic] = await session.client.subscribe(
-                    self._subject(topic), cb=self._callback(feed)
+                    nats_subject(self._prefix, topic), cb=self._callback(feed)
                 )
                 asked.append(feed)
         return asked
@@ -522,33 +522,47 @@ class NatsBackplane:
         if topics and self._session is not None:  # or it is told of all topics
             self._delivery.gap(topics, "they came faster than this process handles them")
 
-    def _subject(self, topic: str) -> str:
+    def _subject(self, topic: str) -> bytes:
         subject = self._subjects.get(topic)
         if subject is None:
             if len(self._subjects) >= _SUBJECTS_KNOWN:
                 self._subjects.clear()
-            subject = self._subjects[topic] = nats_subject(self._prefix, topic)
+            subject = self._subjects[topic] = nats_subject(self._prefix, topic).encode()
         return subject
 
     async def _send(self, session: _Session) -> None:
-        outbox, subjects, publish = self._outbox, self._subjects, session.client.publish
-        too_large = self._library.errors.MaxPayloadError
+        client = session.client
         while True:
-            while outbox.waiting and outbox.bytes_in_flight < _IN_FLIGHT_BYTES:
-                batch = outbox.take()
-                envelope = plain_envelope(self._producer, batch.records)
-                subject = subjects.get(batch.topic) or self._subject(batch.topic)
-                try:
-                    await publish(subject, envelope)
-                except too_large as error:
-                    outbox.fail(batch)
-                    self._delivery.gap([batch.topic], f"the engine refuses: {error}")
-                if self._session is not session:
-                    return  # the client library has swallowed that this was cancelled
-            if outbox.in_flight:
+            commands = self._take_commands(client.max_payload)
+            if commands:
+                await send(client, commands)
+            if self._session is not session:
+                return  # the client library has swallowed that this was cancelled
+            if self._outbox.in_flight:
                 self._has_sent.set()
             self._has_waiting.clear()
             await self._has_waiting.wait()
+
+    def _take_commands(self, max_payload: int) -> List[bytes]:
+        """Return PUB commands of what waits, as much as may be under way.
+
+        Called per burst of what is published; watched by the bench of backplanes.
+        """
+        outbox, subjects, producer, commands = self._outbox, self._subjects, self._producer, []
+        while outbox.waiting and outbox.bytes_in_flight < _IN_FLIGHT_BYTES:
+            batch = outbox.take()
+            envelope = plain_envelope(producer, batch.records)
+            size = len(envelope)
+            if size > max_payload:
+                outbox.fail(batch)
+                self._delivery.gap(
+                    [batch.topic],
+                    f"the engine refuses a message of {size} bytes; its max_payload={max_payload}",
+                )
+                continue
+            subject = subjects.get(batch.topic) or self._subject(batch.topic)
+            commands.append(b"PUB %b %d\r\n%b\r\n" % (subject, size, envelope))
+        return commands
 
     async def _confirm(self, session: _Session) -> None:
         """Acknowledge what the server has processed: all that was sent before a PING."""
@@ -561,13 +575,12 @@ class NatsBackplane:
             if self._session is not session:
                 return
             self._has_sent.clear()
-            batches: List[Batch] = outbox.sent()
+            batches = outbox.sent()
             # Silence is the probe's to notice; this ends with the connection.
             await client.flush(3600)
             if self._session is not session:
                 return  # what the next connection has sent is not acknowledged by this one
-            for batch in batches:
-                outbox.acknowledge(batch)
+            outbox.acknowledge(*batches)
             if self._drained is not None and not outbox.bounds.messages:
                 self._drained.cancel()
             if outbox.in_flight:

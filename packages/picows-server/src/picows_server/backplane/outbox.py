@@ -7,7 +7,7 @@ engine, and one message to its subscribers.
 from __future__ import annotations
 
 from collections import deque
-from typing import Deque, Dict, List, Optional, Set
+from typing import Deque, Dict, List, Optional, Sequence, Set
 
 from picows_server.backplane.counting import EngineCounts
 from picows_server.backplane.envelope import encode_published, sequence_of
@@ -175,13 +175,13 @@ class Outbox:
         batch.is_sent = True
         return batch
 
-    def acknowledge(self, batch: Batch) -> None:
-        """The engine has it. A second acknowledgement, of an older connection, changes nothing."""
-        self._counts.acknowledged += self._remove(batch)
+    def acknowledge(self, *batches: Batch) -> None:
+        """The engine has them. A second time, for an older connection, changes nothing."""
+        self._counts.acknowledged += self._remove(batches)
 
     def fail(self, batch: Batch) -> None:
         """The engine does not want it."""
-        self._counts.failed += self._remove(batch)
+        self._counts.failed += self._remove((batch,))
 
     def rewind(self) -> None:
         """The connection is lost: all that is not acknowledged is to be sent again, in order."""
@@ -199,14 +199,16 @@ class Outbox:
         self._sent.clear()
         self.bytes_in_flight = 0
 
-    def _remove(self, batch: Batch) -> int:
-        """Forget a batch that was sent; return how many messages are gone."""
-        if self._sent.pop(batch.last, None) is None:
-            return 0
-        size, count, bounds = batch.size, len(batch.records), self.bounds
+    def _remove(self, batches: Sequence[Batch]) -> int:
+        """Forget batches that were sent; return how many messages are gone."""
+        sent, size, count = self._sent, 0, 0
+        for batch in batches:
+            if sent.pop(batch.last, None) is not None:
+                size += batch.size
+                count += len(batch.records)
         self.bytes_in_flight -= size
-        bounds.bytes -= size
-        bounds.messages -= count
+        self.bounds.bytes -= size
+        self.bounds.messages -= count
         return count
 
     # From one server to another

@@ -1,25 +1,38 @@
-"""Release a client of nats-py with all that it has."""
+# ruff: noqa: SLF001 - this room is for what is private in nats-py
+"""What a backplane needs of a client of nats-py, and nothing public gives."""
 
-# ruff: noqa: SLF001 - nothing public gives what a client leaves behind
 from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import Any
+from typing import Any, List
 
 from picows_server.backplane.cancellation import end, within
 
-__all__ = ["release"]
+__all__ = ["release", "send"]
 
 # Seconds for the library's own closing, which sends what it holds back.
 _SECONDS = 1.0
 
 
+async def send(client: Any, commands: List[bytes]) -> None:
+    """Send commands of the protocol in one piece, as ``publish`` sends each of its own.
+
+    Called per burst of what is published; watched by the bench of backplanes.
+
+    :raises ConnectionError: the client is closed.
+    """
+    if client.is_closed:
+        raise ConnectionError("the connection is closed")
+    await client._send_command(b"".join(commands))
+    await client._flush_pending()
+
+
 async def release(client: Any) -> None:
     """Close a client, whose tasks have ended and whose socket is closed when this returns.
 
-    The library's own closing stops in the middle if the socket fails, or takes no more. Nothing
-    public ends what is then left: tasks of subscriptions, failures nobody asks for, the socket.
+    The library's own closing stops in the middle if the socket fails, or takes no more. Then tasks
+    of subscriptions are left, failures nobody asks for, and the socket.
     """
     tasks = [
         task
