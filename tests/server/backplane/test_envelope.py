@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from typing import Optional
+
 import pytest
 
 from picows_server.backplane.envelope import (
     ENVELOPE_OVERHEAD,
     PRODUCER_SIZE,
     RECORD_OVERHEAD,
+    PublishedRecord,
     decode_envelope,
     encode_published,
     plain_envelope,
@@ -29,6 +32,12 @@ def test_round_trip() -> None:
     assert (producer, records) == (PRODUCER, RECORDS)
 
 
+@pytest.mark.parametrize("record", RECORDS, ids=range(len(RECORDS)))
+def test_one_record(record: PublishedRecord) -> None:
+    data = plain_envelope(PRODUCER, [encode_published(*record)])
+    assert decode_envelope(data) == (None, PRODUCER, [record])
+
+
 def test_overhead() -> None:
     records = [encode_published(*record) for record in RECORDS]
     assert len(plain_envelope(PRODUCER, records[:1])) <= RECORD_OVERHEAD
@@ -42,8 +51,9 @@ def test_not_ours(data: bytes) -> None:
         decode_envelope(data)
 
 
-def test_half_a_record() -> None:
-    data = plain_envelope(PRODUCER, [encode_published(1, 0, None, 1, "key", b"payload")])
+@pytest.mark.parametrize("key", [None, "key"])
+def test_half_a_record(key: Optional[str]) -> None:
+    data = plain_envelope(PRODUCER, [encode_published(1, 0, None, 1, key, b"payload")])
     for size in range(1 + PRODUCER_SIZE + 1, len(data)):
         with pytest.raises(ValueError, match="half a record"):
             decode_envelope(data[:size])

@@ -31,6 +31,10 @@ PRODUCER_SIZE = 12
 _HEAD = Struct(">QQqBII")
 _HEAD_SIZE = _HEAD.size
 _pack, _unpack = _HEAD.pack, _HEAD.unpack_from
+# An envelope without an offset and its first record.
+_FIRST = Struct(f">B{PRODUCER_SIZE}sQQqBII")
+_FIRST_SIZE = _FIRST.size
+_unpack_first = _FIRST.unpack_from
 _NO_KEY = 0xFFFFFFFF
 _NO_TOKEN = -1
 _PLAIN = b"\x01"
@@ -87,10 +91,18 @@ def plain_envelope(producer: bytes, records: List[bytes]) -> bytes:
 def decode_envelope(data: bytes) -> Tuple[Optional[Position], bytes, List[PublishedRecord]]:
     """Return the position of the first record, who has published, and the records.
 
+    Called per message, mostly with one record; watched by the bench of backplanes.
+
     :raises ValueError: the bytes are not ours.
     """
     code = data[0] if data else 0
     if code == _PLAIN_CODE:
+        if len(data) >= _FIRST_SIZE:
+            _, producer, sequence, previous, token, opcode, key, size = _unpack_first(data)
+            if key == _NO_KEY and _FIRST_SIZE + size == len(data):  # nothing follows
+                number = None if token == _NO_TOKEN else token
+                payload = data[_FIRST_SIZE:]
+                return None, producer, [(sequence, previous, number, opcode, None, payload)]
         return None, data[1 : 1 + PRODUCER_SIZE], decode_records(data, 1 + PRODUCER_SIZE)
     if code == _POSITIONED_CODE:
         end = data.index(b"\n")
