@@ -7,8 +7,8 @@ from typing import Any, Iterator
 
 import pytest
 
-from picows_server.backplane import BackplaneError, HistoryRule
-from picows_server.backplane.nats_backplane import NatsBackplane, nats_subject, nats_topic
+from picows_server.backplane import BackplaneError, HistoryRule, Publication
+from picows_server.backplane.nats_backplane import NatsBackplane, nats_subject
 from tests.support.engines import Engine, free_port
 from tests.support.receivers import Remembering, publish, started, until
 from tests.support.slow_nats import SlowNats
@@ -43,8 +43,6 @@ def test_subjects() -> None:
     assert subjects[0] == "p.t.a.b"
     assert not [each for each in subjects if set(each) & set("*> ")]
     assert not [each for each in subjects if "" in each.split(".")]
-    assert [nats_topic("p", subject) for subject in subjects] == topics
-    assert nats_topic("p", "p.probe.00") is None
 
 
 def test_long_topics(run: Any, engine: Engine) -> None:
@@ -183,45 +181,32 @@ def test_slow_consumer_is_told(run: Any, tmp_path: Path) -> None:
         engine.kill()
 
 
-def test_what_the_client_library_drops_is_told_at_once(run: Any, engine: Engine) -> None:
-    """Nothing follows that would show it."""
+def test_a_receiver_that_fails(run: Any, engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    """It gets what follows, on the same connection."""
+
+    class Failing(Remembering):
+        def received(self, publication: Publication) -> None:
+            super().received(publication)
+            if publication.payload == b"bad":
+                raise RuntimeError("as asked for")
 
     async def main() -> None:
-        backplane, receiver = await started(engine)
-        other, _ = await started(engine)
-        for topic in ("a b", "c"):
-            backplane.subscribe(topic, None)
-            await backplane.subscribed(topic)
-        session = backplane._session
-        session.subscriptions["a b"]._pending_bytes_limit = 1000
-        probe_sid = min(session.client._subs)
-        session.client._subs[probe_sid]._pending_bytes_limit = 1
-        await session.client.publish(backplane._probe_subject, b"probe")
-        publish(other, "a b", bytes(100))
-        publish(other, "c", bytes(2000))
-        await until(lambda: len(receiver.publications) == 2)
-        assert not receiver.gaps
-        for _ in range(3):
-            publish(other, "a b", bytes(2000))
-        await until(lambda: bool(receiver.gaps))
-        assert [topics for topics, _ in receiver.gaps] == [["a b"]]
-        assert backplane.stats().gaps == 1
-        publish(other, "a b", b"")
-        await until(lambda: len(receiver.publications) == 3)
-        assert [topics for topics, _ in receiver.gaps] == [["a b"], ["a b"]]  # and the hole
-        # Nobody has it any more.
-        backplane.unsubscribe("a b")
-        for subject in ("picows.t.a%20b", "picows.t.c", "picows.t.c"):
-            backplane._drops(subject)
-        await asyncio.sleep(0)
-        assert [topics for topics, _ in receiver.gaps[2:]] == [["c"]]
+        receiver = Failing()
+        backplane = NatsBackplane(engine.url)
+        await backplane.start(receiver)
+        backplane.subscribe("a", None)
+        await backplane.subscribed("a")
+        publish(backplane, "a", b"bad")
+        await until(lambda: receiver.payloads() == [b"bad"])
+        publish(backplane, "a", b"good")
+        await until(lambda: receiver.payloads() == [b"bad", b"good"])
+        assert backplane.stats().reconnects == 0
         await backplane.close()
-        backplane._drops("picows.t.c")
-        await asyncio.sleep(0)
-        assert len(receiver.gaps) == 3
-        await other.close()
 
     run(main)
+    [record] = caplog.records
+    assert record.getMessage() == "topic 'a': a message cannot be delivered"
+    assert "as asked for" in str(record.exc_text)
 
 
 def test_one_of_several_servers(run: Any, engine: Engine) -> None:

@@ -17,11 +17,10 @@ from typing import (
     Mapping,
     Optional,
     Sequence,
-    Set,
     Tuple,
     Union,
 )
-from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.parse import urlsplit
 
 from picows_codec import WSInvalidOptionError
 from picows_server.backplane.cancellation import within
@@ -53,7 +52,7 @@ from picows_server.backplane.options import (
 from picows_server.backplane.outbox import Outbox, OutboxBounds
 from picows_server.backplane.reconnecting import KeptConnection
 
-__all__ = ["NatsBackplane", "nats_subject", "nats_topic"]
+__all__ = ["NatsBackplane", "nats_subject"]
 
 _LOGGER = logging.getLogger("picows.server.backplane")
 _NO_HISTORY = "NATS core keeps no history; RedisBackplane does"
@@ -77,21 +76,13 @@ def nats_subject(prefix: str, topic: str) -> str:
     return f"{prefix}.t.{'.'.join(encoded)}"
 
 
-def nats_topic(prefix: str, subject: str) -> Optional[str]:
-    """Return the topic of a subject; None: it is another one than :func:`nats_subject` returns."""
-    start = f"{prefix}.t."
-    if not subject.startswith(start):
-        return None
-    tokens = subject[len(start) :].split(".")
-    topic = b".".join(b"" if each == "%" else unquote_to_bytes(each) for each in tokens)
-    return topic.decode("utf-8", "surrogatepass")
-
-
 class _Session:
     """One connection of the client library, until it is lost."""
 
-    def __init__(self, client: Any, lost: asyncio.Future[str]) -> None:
+    def __init__(self, client: Any, feeds: Dict[str, Feed], lost: asyncio.Future[str]) -> None:
         self.client = client
+        #: Where its messages go, by subject.
+        self.feeds = feeds
         self._lost = lost
         self.tasks: List[asyncio.Task[None]] = []
         #: What it is subscribed to, by topic.
@@ -220,8 +211,6 @@ class NatsBackplane:
         self._max_payload = 0
         self._session: Optional[_Session] = None
         self._subjects: Dict[str, bytes] = {}
-        # Of which the client library has dropped messages in this iteration of the loop.
-        self._dropped: Set[str] = set()
         self._unconfirmed: Dict[Feed, asyncio.Future[None]] = {}
         self._lost_because: Optional[str] = None
         self._lifecycle = Lifecycle()
@@ -384,12 +373,9 @@ class NatsBackplane:
     async def _dial_one(self, url: str) -> _Session:
         lost: asyncio.Future[str] = self._loop.create_future()
         last: Deque[str] = deque(maxlen=1)
-        slow_consumer = self._library.errors.SlowConsumerError
+        feeds: Dict[str, Feed] = {}
 
         async def on_error(error: Any) -> None:
-            if isinstance(error, slow_consumer):
-                self._drops(error.subject)
-                return
             text = str(error) or type(error).__name__
             last.append(text)
             if self._session is not None and "permissions violation" in text.lower():
@@ -413,6 +399,7 @@ class NatsBackplane:
             "closed_cb": on_closed,
         }
         client = self._library.aio.client.Client()
+        client.msg_class = self._message_class(feeds)
         try:
             check_credentials(self._nkeys, self._options)
             await within(self._timeout, client.connect(url, **options))
@@ -432,7 +419,7 @@ class NatsBackplane:
         except BaseException:
             await release(client)
             raise
-        return _Session(client, lost)
+        return _Session(client, feeds, lost)
 
     def _opened(self, session: _Session) -> None:
         is_first = self._max_payload == 0
@@ -456,11 +443,7 @@ class NatsBackplane:
 
     async def _listen(self, session: _Session, lost_because: Optional[str]) -> None:
         client, requests, feeds = session.client, session.requests, self._delivery.feeds
-
-        async def on_probe(_: Any) -> None:
-            self._has_probe_returned = True
-
-        await client.subscribe(self._probe_subject, cb=on_probe)
+        await client.subscribe(self._probe_subject)
         requests.clear()
         requests.extend(feeds.items())
         while True:
@@ -489,38 +472,39 @@ class NatsBackplane:
             if feed is None:
                 subscription = subscriptions.pop(topic, None)
                 if subscription is not None:
+                    del session.feeds[subscription.subject]
                     await subscription.unsubscribe()
             elif feeds.get(topic) is feed and topic not in subscriptions:
-                subscriptions[topic] = await session.client.subscribe(
-                    nats_subject(self._prefix, topic), cb=self._callback(feed)
-                )
+                subject = nats_subject(self._prefix, topic)
+                session.feeds[subject] = feed
+                subscriptions[topic] = await session.client.subscribe(subject)
                 asked.append(feed)
         return asked
 
-    def _callback(self, feed: Feed) -> Any:
-        feeds, arrived, topic = self._delivery.feeds, self._delivery.arrived, feed.topic
+    def _message_class(self, feeds: Mapping[str, Feed]) -> Any:
+        """Return what takes the messages of a connection.
 
-        async def on_message(message: Any) -> None:
-            if feeds.get(topic) is feed:
-                arrived(feed, message.data)
+        The client library calls it to make its own message, and does no more with None: a queue and
+        a task for each subject would take longer than all that is done here, and lose what does not
+        fit into them.
+        """
+        current, arrived = self._delivery.feeds, self._delivery.arrived
 
-        return on_message
+        def take(*, subject: str, data: bytes, **_: Any) -> None:
+            """Called per message of the engine; watched by the bench of backplanes."""
+            feed = feeds.get(subject)
+            if feed is None:
+                if subject == self._probe_subject:
+                    self._has_probe_returned = True
+                return
+            if current.get(feed.topic) is not feed:
+                return  # it is not subscribed to any more
+            try:
+                arrived(feed, data)
+            except Exception:  # the client library would stop reading
+                _LOGGER.exception("topic %r: a message cannot be delivered", feed.topic)
 
-    def _drops(self, subject: str) -> None:
-        """Learn that the client library has dropped a message, because too many wait in it."""
-        topic = nats_topic(self._prefix, subject)
-        if topic is None:
-            return  # the probe's
-        if not self._dropped:
-            # All at once, because one seldom comes alone.
-            self._loop.call_soon(self._tell_dropped)
-        self._dropped.add(topic)
-
-    def _tell_dropped(self) -> None:
-        dropped, self._dropped = self._dropped, set()
-        topics = [topic for topic in dropped if topic in self._delivery.feeds]
-        if topics and self._session is not None:  # or it is told of all topics
-            self._delivery.gap(topics, "they came faster than this process handles them")
+        return take
 
     def _subject(self, topic: str) -> bytes:
         subject = self._subjects.get(topic)

@@ -31,8 +31,8 @@ async def send(client: Any, commands: List[bytes]) -> None:
 async def release(client: Any) -> None:
     """Close a client, whose tasks have ended and whose socket is closed when this returns.
 
-    The library's own closing stops in the middle if the socket fails, or takes no more. Then tasks
-    of subscriptions are left, failures nobody asks for, and the socket.
+    The library's own closing stops in the middle if the socket fails, or takes no more. Then the
+    socket is left, and failures of tasks that nobody asks for.
     """
     tasks = [
         task
@@ -45,8 +45,6 @@ async def release(client: Any) -> None:
         if tasks:  # one of them may be closing the client, too
             await asyncio.wait(tasks, timeout=_SECONDS)
     finally:
-        for subscription in client._subs.values():
-            subscription._stop_processing()
         writer = getattr(client._transport, "_io_writer", None)  # a WebSocket has none
         if writer is not None:
             writer.transport.abort()
