@@ -13,7 +13,14 @@ from picows_codec.connection.closing cimport Closing
 from picows_codec.connection.following cimport Follower, follow
 from picows_codec.connection.sender cimport Sender
 from picows_codec.connection.state cimport OPEN
-from picows_codec.connection.writer cimport FRAGMENTED, HOLDS, WRITING, set_send_flags
+from picows_codec.connection.writer cimport (
+    FRAGMENTED,
+    HOLDS,
+    NOT_PAUSED,
+    PAUSE_DUE,
+    WRITING,
+    set_send_flags,
+)
 from picows_codec.delivery cimport deliver, fetch_connection, fetch_wire, forget_error
 from picows_codec.prepared cimport WSPreparedMessage
 from picows_codec.transport cimport WSTransport
@@ -72,7 +79,7 @@ cdef class Recipient(Follower):
     @property
     def is_paused(self):
         """Whether the write queue is beyond its watermark."""
-        return self._connection._write_paused
+        return self._connection._write_paused != NOT_PAUSED
 
     @property
     def watermark(self):
@@ -231,7 +238,7 @@ cdef class FanOut:
         late = self._buffers.late_pauses
         keep_late_pauses(self._buffers, None)
         for connection in late or ():
-            if connection._pause_due:
+            if connection._write_paused == PAUSE_DUE:
                 connection._report_pause()
         return 0
 

@@ -33,6 +33,7 @@ from picows_codec.connection.state cimport (
 from picows_codec.connection.writer cimport (
     FRAGMENTED,
     HOLDS,
+    NOT_PAUSED,
     WRITING,
     Witness,
     count_sent,
@@ -540,7 +541,7 @@ cdef class WSEndpoint(Handshaking):
 
     cdef bint _queue_matters(self) noexcept:
         """Whether the write queue must get shorter: it is long, or a ping may wait in it."""
-        return self._write_paused or (
+        return self._write_paused != NOT_PAUSED or (
             self._keepalive is not None and self._keepalive.waits_in_queue())
 
     cdef int _watch_stalls(self) except -1:

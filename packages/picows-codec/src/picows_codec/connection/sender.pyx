@@ -15,6 +15,7 @@ from picows_codec.connection.writer cimport (
     FRAGMENTED,
     HOLDS,
     MANY,
+    PAUSE_DUE,
     RECORDS,
     WRITING,
     Writer,
@@ -264,7 +265,7 @@ cdef class Sender(Writer):
         finally:
             set_send_flags(self, self._send_flags & ~MANY)
             self.uncork()
-        return self._report_pause() if self._pause_due else 0
+        return self._report_pause() if self._write_paused == PAUSE_DUE else 0
 
     cdef int send_shared(
             self, uint8_t first_byte, const uint8_t* payload, Py_ssize_t size,

@@ -1,7 +1,7 @@
 """Frames to bytes, and bytes to the transport. Private tier."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uint32_t
 
 from picows_codec.buffers cimport ThreadBuffers, WriteBuffer
 from picows_codec.connection.record cimport Record, record_sent
@@ -22,6 +22,12 @@ cdef enum:
     NOTHING_SENT = 0
     ONE_SENT = 1
     BURST = 2           # frames wait for _end_of_iteration
+
+# Values of Writer._write_paused: above 0 while the transport's queue is above its high watermark.
+cdef enum:
+    NOT_PAUSED = 0
+    PAUSED = 1
+    PAUSE_DUE = 2       # the listener's pause_writing is called when the frame is complete
 
 # The path of a frame has no try block, because each costs some 30 instructions when nothing is
 # raised. A function that may raise is called there through a pointer to one that may not, so its -1
@@ -89,14 +95,13 @@ cdef class Writer(ConnectionState):
         object _loop
         WriteBuffer _pending        # frames held back by a cork, or None
         int _corks                  # depth of cork() blocks
+        uint32_t _burst_read        # the thread's count of reads when _burst was set
+        uint8_t _burst              # what was sent in this loop iteration: see writer.pyx
         uint8_t _coalesces          # coalesce_writes
         uint8_t _in_read            # inside the callback of a read
-        uint8_t _burst              # what was sent in this loop iteration: see writer.pyx
-        unsigned long _burst_read   # the thread's count of reads at that time
         uint8_t _more_to_come       # more frames of this read will be delivered: hold replies
-        bint _is_client
-        bint _write_paused
-        uint8_t _pause_due          # call the listener's pause_writing when the frame is complete
+        uint8_t _is_client
+        uint8_t _write_paused       # NOT_PAUSED, PAUSED or PAUSE_DUE
         uint8_t _send_flags         # FRAGMENTED, DEFLATES, DEFLATED, MANY, WRITING, RECORDS, HOLDS
         uint8_t _unlimited          # the queue's limit does not count: the library sends a ping
         Py_ssize_t _counted_queue   # bytes of the write queue that _totals has

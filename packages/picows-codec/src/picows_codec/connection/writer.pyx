@@ -16,7 +16,7 @@ from cpython.bytes cimport (
     PyBytes_FromStringAndSize,
     PyBytes_GET_SIZE,
 )
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy
 
 from picows_codec.buffers cimport WriteBuffer, current_thread, set_used, thread_buffers
@@ -174,7 +174,7 @@ cdef class Writer(ConnectionState):
     def is_client_side(self):
         """See :attr:`WSTransport.is_client_side`."""
         with cython.critical_section(self):
-            return self._is_client
+            return self._is_client != 0
 
     @property
     def underlying_transport(self):
@@ -254,10 +254,10 @@ cdef class Writer(ConnectionState):
         """Whether the frame about to be sent waits for others of the same loop iteration."""
         if self._write_paused:
             return False        # it goes to the queue, without a system call
-        if self._burst == NOTHING_SENT or self._burst_read != self._buffers.reads:
+        if self._burst == NOTHING_SENT or self._burst_read != <uint32_t> self._buffers.reads:
             if self._burst != BURST:
                 self._burst = ONE_SENT
-            self._burst_read = self._buffers.reads
+            self._burst_read = <uint32_t> self._buffers.reads
             return self._burst == BURST
         if self._in_read or self._burst == BURST:
             # Held bytes count for the watermark, so that pause_writing is not late.
@@ -296,7 +296,7 @@ cdef class Writer(ConnectionState):
             if buffer.used:
                 _write_now(self, buffer.data, buffer.used)
             self._buffers.give_write(buffer)
-        return self._report_pause() if self._pause_due else 0
+        return self._report_pause() if self._write_paused == PAUSE_DUE else 0
 
     cdef int _emit_bytes(
             self, uint8_t first_byte, const uint8_t* payload, Py_ssize_t size) except -1:
@@ -325,7 +325,7 @@ cdef class Writer(ConnectionState):
             self._write_object(data)
             offset += piece
             if offset == size:
-                return self._report_pause() if self._pause_due else 0
+                return self._report_pause() if self._write_paused == PAUSE_DUE else 0
             header_size = 0
 
     cdef int _emit_all(self, uint8_t first_byte, tuple payloads) except -1:
@@ -351,7 +351,7 @@ cdef class Writer(ConnectionState):
             if buffer.used >= buffer.capacity:      # a header needs the room beyond that
                 _overflow(self, buffer, buffer.data, 0, None, NULL)
         if held:
-            return self._report_pause() if self._pause_due else 0
+            return self._report_pause() if self._write_paused == PAUSE_DUE else 0
         return self._flush()
 
     cdef int _emit_shared(
@@ -363,7 +363,7 @@ cdef class Writer(ConnectionState):
         if self._coalesces and self._joins_burst():
             self._pending = self._buffers.take_write()
             _put(self, self._pending, first_byte, payload, size, frame)
-            return self._report_pause() if self._pause_due else 0
+            return self._report_pause() if self._write_paused == PAUSE_DUE else 0
         if (
                 self._write_paused
                 and self._queue_size() + size > self._options.max_write_queue_size):
@@ -372,9 +372,9 @@ cdef class Writer(ConnectionState):
         if self._wire is not None:
             if (<sharing> _write_shared)(self._wire, frame) < 0:
                 self._write_raised()
-            return self._report_pause() if self._pause_due else 0
+            return self._report_pause() if self._write_paused == PAUSE_DUE else 0
         self._write_object(frame)
-        return self._report_pause() if self._pause_due else 0
+        return self._report_pause() if self._write_paused == PAUSE_DUE else 0
 
     cdef int _emit_in_place(
             self, uint8_t first_byte, uint8_t* payload, Py_ssize_t size) except -1:
@@ -396,7 +396,7 @@ cdef class Writer(ConnectionState):
             header, first_byte, size, key if self._is_client else NULL)
         memcpy(payload - header_size, header, header_size)
         self._write(payload - header_size, header_size + size)
-        return self._report_pause() if self._pause_due else 0
+        return self._report_pause() if self._write_paused == PAUSE_DUE else 0
 
     cdef int _hold(self, bytes data) except -1:
         """Begin the next write with bytes that are not a frame."""
@@ -426,7 +426,7 @@ cdef class Writer(ConnectionState):
         if buffer.used:
             self._write(buffer.data, buffer.used)
         self._buffers.give_write(buffer)
-        return self._report_pause() if self._pause_due else 0
+        return self._report_pause() if self._write_paused == PAUSE_DUE else 0
 
     cdef int _write(self, const uint8_t* data, Py_ssize_t size) except -1:
         return _write_now(self, data, size)
@@ -503,19 +503,18 @@ cdef class Writer(ConnectionState):
 
     cdef int _pause(self) noexcept:
         """The transport's queue is above its high watermark."""
-        self._write_paused = True
-        self._pause_due = True
+        self._write_paused = PAUSE_DUE
         return 0
 
     cdef int _pause_is_reported(self) noexcept:
-        self._pause_due = False
+        if self._write_paused:
+            self._write_paused = PAUSED
         return 0
 
     cdef bint _resume(self) noexcept:
         """The queue is at its low watermark. Returns whether the listener heard of the pause."""
-        cdef bint was_reported = not self._pause_due
-        self._write_paused = False
-        self._pause_due = False
+        cdef bint was_reported = self._write_paused != PAUSE_DUE
+        self._write_paused = NOT_PAUSED
         return was_reported
 
     # Hooks
