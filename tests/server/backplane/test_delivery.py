@@ -157,10 +157,32 @@ def test_bytes_that_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     assert feed.waiting_bytes == 0
 
 
+@pytest.mark.parametrize("bound", ["_WAITING_OF_ALL", "_WAITING_BYTES_OF_ALL"])
+def test_many_topics_that_wait(monkeypatch: pytest.MonkeyPatch, bound: str) -> None:
+    """Together they are bounded, too, apart from one message each. Payloads have one byte here."""
+    monkeypatch.setattr(f"picows_server.backplane.delivery.{bound}", 3)
+    delivery, first, _, _ = made(HistoryRule(5), 0)
+    feeds = [first]
+    for topic in "bcd":
+        feeds.append(Feed(topic, HistoryRule(5)))
+        feeds[-1].last = Position(0, "e")
+        delivery.feeds[topic] = feeds[-1]
+    for offset in (2, 3, 4):
+        for feed in feeds:
+            delivery.arrived(feed, positioned(offset))
+    assert [len(feed.waiting) for feed in feeds] == [1, 1, 1, 1]
+    assert [feed.waiting[0].position.offset for feed in feeds] == [4, 4, 4, 4]
+    for topic in "bcd":
+        delivery.forget(topic)
+    delivery.arrived(first, positioned(5, 6))
+    assert len(first.waiting) == 3
+
+
 def test_unsubscribed_meanwhile() -> None:
     delivery, feed, receiver, _ = made(HistoryRule(5), 0)
     delivery.arrived(feed, positioned(1))
-    del delivery.feeds["a"]
+    assert delivery.forget("a") is feed
+    assert delivery.forget("a") is None
     delivery.arrived(feed, positioned(2))
     delivery.filled(feed, History([], Position(2, "e"), recovered=False))
     assert receiver.payloads() == [b"1"]

@@ -21,10 +21,12 @@ __all__ = ["Delivery", "Feed"]
 _new = tuple.__new__
 # Processes whose last sequence number is known, of one topic.
 _PRODUCERS_KNOWN = 1000
-# Messages of one topic that wait for those before them, and bytes of their payloads; more are read
-# from the history again.
+# Messages that wait for those before them, and bytes of their payloads, of one topic and of all;
+# more are read from the history again. One of each topic always may wait.
 _WAITING = 10_000
 _WAITING_BYTES = 16_777_216
+_WAITING_OF_ALL = 100_000
+_WAITING_BYTES_OF_ALL = 67_108_864
 _DROPPED = "the engine has dropped messages on their way"
 
 
@@ -69,23 +71,6 @@ class Feed:
         #: Whether the engine has confirmed the subscription, on the connection of now.
         self.is_confirmed = False
 
-    def wait(self, each: _Positioned) -> None:
-        """Let a message wait; if they are too many, those before it are dropped."""
-        *_, payload = each.record
-        self.waiting_bytes += len(payload)
-        if len(self.waiting) >= _WAITING or self.waiting_bytes > _WAITING_BYTES:
-            # All of them are in the history: the next one shows the hole.
-            self.take_waiting()
-            self.early = 0
-            self.waiting_bytes = len(payload)
-        self.waiting.append(each)
-
-    def take_waiting(self) -> List[_Positioned]:
-        """Return those that wait, which do so no more."""
-        waiting, self.waiting = self.waiting, []
-        self.waiting_bytes = 0
-        return waiting
-
     @property
     def is_located(self) -> bool:
         """Whether it is known where the topic is, if it has history."""
@@ -112,6 +97,16 @@ class Delivery:
         self._counts = counts
         self._fetch = fetch
         self.feeds: Dict[str, Feed] = {}
+        # Of all feeds.
+        self._waiting = 0
+        self._waiting_bytes = 0
+
+    def forget(self, topic: str) -> Optional[Feed]:
+        """Deliver no more of a topic; return its feed, if there was one."""
+        feed = self.feeds.pop(topic, None)
+        if feed is not None:
+            self._take_waiting(feed)
+        return feed
 
     def arrived(self, feed: Feed, data: bytes) -> None:
         """Take an envelope from a subscription.
@@ -140,7 +135,7 @@ class Delivery:
         if feed.last is not None:
             feed.is_filling = True
             feed.has_more = False
-            feed.take_waiting()
+            self._take_waiting(feed)
             feed.early = 0
             self._fetch(feed)
 
@@ -159,7 +154,7 @@ class Delivery:
             self.gap([feed.topic], "the engine does not have them any more")
         self.filled_in_part(feed, history)
         feed.is_filling = False
-        waiting = feed.take_waiting()
+        waiting = self._take_waiting(feed)
         early, feed.early = feed.early, 0
         self._drop(feed, history, waiting[:early])
         for each in waiting[early:]:
@@ -221,7 +216,7 @@ class Delivery:
         if self.feeds.get(feed.topic) is not feed:
             return  # a callback has unsubscribed
         if feed.is_filling:
-            feed.wait(each)
+            self._wait(feed, each)
             return
         last, position = feed.last, each.position
         if not feed.is_located:
@@ -239,12 +234,38 @@ class Delivery:
                     return
             elif not is_next:
                 feed.is_filling = True
-                feed.wait(each)
+                self._wait(feed, each)
                 feed.early = 1
                 self._fetch(feed)
                 return
         feed.last = position
         self._hand_over(self.publication(feed.topic, each.producer, each.record, position))
+
+    def _wait(self, feed: Feed, each: _Positioned) -> None:
+        """Let a message wait; if they are too many, those of the topic before it are dropped."""
+        *_, payload = each.record
+        size = len(payload)
+        if (
+            len(feed.waiting) >= _WAITING
+            or feed.waiting_bytes + size > _WAITING_BYTES
+            or self._waiting >= _WAITING_OF_ALL
+            or self._waiting_bytes + size > _WAITING_BYTES_OF_ALL
+        ):
+            # All of them are in the history: this one shows the hole.
+            self._take_waiting(feed)
+            feed.early = 0
+        feed.waiting.append(each)
+        feed.waiting_bytes += size
+        self._waiting += 1
+        self._waiting_bytes += size
+
+    def _take_waiting(self, feed: Feed) -> List[_Positioned]:
+        """Return the messages of a feed that wait, which do so no more."""
+        waiting, feed.waiting = feed.waiting, []
+        self._waiting -= len(waiting)
+        self._waiting_bytes -= feed.waiting_bytes
+        feed.waiting_bytes = 0
+        return waiting
 
     def publication(
         self, topic: str, producer: bytes, record: PublishedRecord, position: Optional[Position]

@@ -261,7 +261,7 @@ class NatsBackplane:
             self._session.request(topic, feed)
 
     def unsubscribe(self, topic: str) -> None:
-        feed = self._delivery.feeds.pop(topic, None)
+        feed = self._delivery.forget(topic)
         if feed is None:
             return
         if self._session is not None:

@@ -189,7 +189,7 @@ class RedisEngine:
 
     def unsubscribe(self, topic: str) -> None:
         """Subscribe to it no more."""
-        feed = self._delivery.feeds.pop(topic, None)
+        feed = self._delivery.forget(topic)
         if feed is None:
             return
         self._release(topic)
