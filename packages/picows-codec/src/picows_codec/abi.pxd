@@ -9,6 +9,6 @@ cdef enum:
     WS_ABI_LEVEL = 1
 
 cdef extern from *:
-    ctypedef class picows_codec.abi.epoch_1_level_1_layout_305f07b06573_version_0_1_0 [
+    ctypedef class picows_codec.abi.epoch_1_level_1_layout_f8a37122c64e_version_0_1_0 [
             object PyObject, check_size ignore]:
         pass

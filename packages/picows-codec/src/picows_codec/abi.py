@@ -20,7 +20,7 @@ ABI_EPOCH = 1
 ABI_LEVEL = 1
 # The digest of the manifest at each level of this epoch. It tells a level from a build of changed
 # sources that claims to be that level.
-LAYOUTS = ("305f07b06573",)
+LAYOUTS = ("f8a37122c64e",)
 
 _COMPILED = re.compile(r"epoch_(\d+)_level_(\d+)_layout_([0-9a-f]+)_version_(\w+)")
 

@@ -57,7 +57,7 @@ cdef struct ws_parser:
     uint64_t message_size           # bytes announced so far
     uint64_t fragments
     ws_utf8 utf8
-    uint64_t _reserved[4]           # for what later rules may need; zero
+    uint64_t _reserved[2]           # for what later rules may need; zero
 
 cdef void ws_parser_init(ws_parser* self, bint expect_masked) noexcept nogil
 
