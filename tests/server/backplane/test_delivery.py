@@ -178,6 +178,36 @@ def test_many_topics_that_wait(monkeypatch: pytest.MonkeyPatch, bound: str) -> N
     assert len(first.waiting) == 3
 
 
+class Leaving(Remembering):
+    """Unsubscribes with the first message, and subscribes anew."""
+
+    def __init__(self, delivery: Delivery) -> None:
+        super().__init__()
+        self._delivery = delivery
+
+    def received(self, publication: Publication) -> None:
+        super().received(publication)
+        topic = publication.topic
+        self._delivery.forget(topic)
+        self._delivery.feeds[topic] = Feed(topic, None)
+
+
+def test_unsubscribed_from_in_a_callback() -> None:
+    """The rest was for the former subscription, of an envelope and of a history."""
+    delivery, feed, _, _ = made()
+    records = [encode_published(number, 0, None, 1, None, b"%d" % number) for number in (1, 2)]
+    leaving = delivery._receiver = Leaving(delivery)
+    delivery.arrived(feed, plain_envelope(OTHER, records))
+    assert leaving.payloads() == [b"1"]
+
+    delivery, feed, _, _ = made(HistoryRule(5), 0)
+    leaving = delivery._receiver = Leaving(delivery)
+    delivery.arrived(feed, positioned(3))
+    found = [Publication("a", b"%d" % offset, 1, None, None) for offset in (1, 2)]
+    delivery.filled(feed, History(found, Position(3, "e"), recovered=True))
+    assert leaving.payloads() == [b"1"]
+
+
 def test_unsubscribed_meanwhile() -> None:
     delivery, feed, receiver, _ = made(HistoryRule(5), 0)
     delivery.arrived(feed, positioned(1))

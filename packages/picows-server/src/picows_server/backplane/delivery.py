@@ -182,6 +182,8 @@ class Delivery:
         """Take a part of what is missing, complete up to its position."""
         feed.last = history.position
         for publication in history.publications:
+            if self.feeds.get(feed.topic) is not feed:
+                return  # a callback has unsubscribed
             self._counts.recovered += 1
             self._hand_over(publication)
 
@@ -211,6 +213,8 @@ class Delivery:
             counts.received_bytes += len(payload)
             found = (feed.topic, payload, opcode, key, None, token if is_own else None)
             received(_new(Publication, found))
+            if self.feeds.get(feed.topic) is not feed:
+                return  # a callback has unsubscribed
 
     def _take_positioned(self, feed: Feed, each: _Positioned) -> None:
         if self.feeds.get(feed.topic) is not feed:
