@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Iterator
@@ -179,6 +180,38 @@ def test_slow_consumer_is_told(run: Any, tmp_path: Path) -> None:
         run(main)
     finally:
         engine.kill()
+
+
+def test_a_probe_behind_other_messages(run: Any, engine: Engine) -> None:
+    """They show that the connection is not silent."""
+
+    class Slow(Remembering):
+        def received(self, publication: Publication) -> None:
+            super().received(publication)
+            time.sleep(0.01)
+
+    async def main() -> None:
+        receiver = Slow()
+        backplane: Any = NatsBackplane(engine.url, probe_interval=0.3)
+        await backplane.start(receiver)
+        backplane.subscribe("a", None)
+        await backplane.subscribed("a")
+        other, _ = await started(engine)
+        transport = backplane._session.client._transport._io_writer.transport
+        backplane._probe_timer.cancel()  # or silence while nothing is read
+        transport.pause_reading()
+        for _ in range(200):
+            publish(other, "a", bytes(50_000))
+        while other.stats().pending:
+            await asyncio.sleep(0)
+        transport.resume_reading()
+        backplane._probe()
+        await until(lambda: len(receiver.publications) == 200)
+        assert backplane.stats().silences == 0
+        await backplane.close()
+        await other.close()
+
+    run(main)
 
 
 def test_a_receiver_that_fails(run: Any, engine: Engine, caplog: pytest.LogCaptureFixture) -> None:

@@ -90,6 +90,8 @@ class _Session:
         #: Topics to subscribe to, and without a feed, to unsubscribe from.
         self.requests: Deque[Tuple[str, Optional[Feed]]] = deque()
         self.has_requests = asyncio.Event()
+        #: Messages that had come when the last probe was due.
+        self.received = 0
 
     def request(self, topic: str, feed: Optional[Feed]) -> None:
         self.requests.append((topic, feed))
@@ -140,8 +142,8 @@ class NatsBackplane:
         ``nats-py[nkeys]``.
     :param ssl_context: for ``tls://``.
     :param connect_timeout: seconds for a connection with its authentication.
-    :param probe_interval: seconds between messages that the backplane sends to itself; if one has
-        not come back by the next, the connection is given up.
+    :param probe_interval: seconds between messages that the backplane sends to itself; if by the
+        next neither one has come back nor any other message has come, the connection is given up.
     :param max_pending_messages: published and not acknowledged; above it ``publish`` raises
         :class:`BackplaneFull`.
     :param max_pending_bytes: likewise.
@@ -580,7 +582,10 @@ class NatsBackplane:
         session = self._session
         if session is None or (is_late and not self._has_probe_returned):
             return
+        before, session.received = session.received, session.client.stats["in_msgs"]
         if not self._has_probe_returned:
+            if session.received > before:
+                return  # it is behind others, which come faster than they are handled
             self._counts.silences += 1
             session.lose(f"the engine {self.name} is silent for {self._probe_interval} s")
             return
