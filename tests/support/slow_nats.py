@@ -36,6 +36,14 @@ class SlowNats:
         self._may_read.set()
         await until(lambda: self.pings > pings)
 
+    async def refuse(self) -> None:
+        """Complain, and break the connection."""
+        self._writer.write(b"-ERR 'Slow Consumer'\r\n")
+        await asyncio.sleep(0.01)
+        self._writer.transport.abort()
+        self.stops = False
+        self._may_read.set()
+
     async def stop(self) -> None:
         self._server.close()
         self._may_read.set()
@@ -43,8 +51,9 @@ class SlowNats:
             await self._serving
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._serving = asyncio.current_task()
-        with suppress(ConnectionError, asyncio.IncompleteReadError):
+        self._serving, self._writer = asyncio.current_task(), writer
+        # uvloop's transports raise RuntimeError once they are closed.
+        with suppress(ConnectionError, asyncio.IncompleteReadError, RuntimeError):
             await self._read(reader, writer)
         writer.close()
 

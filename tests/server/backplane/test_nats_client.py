@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from picows_server.backplane import NatsBackplane
+from picows_server.backplane import NatsBackplane, Publication
+from picows_server.backplane.nats_client import confirm
 from tests.support.engines import Engine
 from tests.support.loops import other_tasks
 from tests.support.receivers import Remembering, backplane_of, publish, until
@@ -52,21 +53,89 @@ def test_killed_while_it_subscribes_and_publishes(
         engine.kill()
 
 
+async def started_and_stuck(server: SlowNats, receiver: Remembering) -> NatsBackplane:
+    """Return a backplane that has more to send than its connection takes."""
+    backplane = NatsBackplane(await server.start(), close_timeout=0.1, probe_interval=600.0)
+    await backplane.start(receiver)
+    await asyncio.sleep(0.1)
+    server.stops = True
+    publish(backplane, "first", b"x")
+    await until(lambda: backplane.stats().acknowledged == 1)
+    for number in range(100):
+        publish(backplane, f"topic{number}", b"x" * 500_000)
+    await asyncio.sleep(0.1)
+    return backplane
+
+
 def test_server_that_reads_no_more(run: Any) -> None:
     """A socket that takes no more is closed all the same."""
 
     async def main() -> None:
         server = SlowNats()
-        backplane = NatsBackplane(await server.start(), close_timeout=0.1)
-        await backplane.start(Remembering())
-        await asyncio.sleep(0.1)
-        server.stops = True
-        publish(backplane, "first", b"x")
-        await until(lambda: backplane.stats().acknowledged == 1)
-        for number in range(100):
-            publish(backplane, f"topic{number}", b"x" * 500_000)
-        await asyncio.sleep(0.1)
+        backplane = await started_and_stuck(server, Remembering())
         await backplane.close()
         await server.stop()  # which waits for the end of the connection
+
+    run(main)
+
+
+def test_server_that_complains_and_breaks_the_connection(run: Any) -> None:
+    """The client library closes in a task of its own, which fails."""
+
+    async def main() -> None:
+        server, receiver = SlowNats(), Remembering()
+        backplane = await started_and_stuck(server, receiver)
+        await server.refuse()
+        await until(lambda: len(receiver.states) > 1, 20.0)
+        await backplane.close()
+        gc.collect()
+        await server.stop()
+
+    run(main)
+
+
+class Cancelled(Remembering):
+    """Ends the client library's task that reads."""
+
+    def received(self, publication: Publication) -> None:
+        super().received(publication)
+        if publication.payload == b"bad":
+            raise asyncio.CancelledError
+
+
+def test_client_library_that_reads_no_more(run: Any, tmp_path: Path) -> None:
+    """It does not tell."""
+
+    async def main() -> None:
+        receiver, backplane = Cancelled(), backplane_of(engine, probe_interval=600.0)
+        await backplane.start(receiver)
+        backplane.subscribe("a", None)
+        await backplane.subscribed("a")
+        publish(backplane, "a", b"bad")
+        await until(lambda: bool(receiver.gaps), 20.0)
+        publish(backplane, "a", b"good")
+        await until(lambda: b"good" in receiver.payloads())
+        await backplane.close()
+
+    engine = Engine("nats", tmp_path).start()
+    try:
+        run(main)
+    finally:
+        engine.kill()
+
+
+def test_nothing_is_confirmed_without_the_server(run: Any) -> None:
+    async def main() -> None:
+        server = SlowNats()
+        backplane: Any = NatsBackplane(await server.start())
+        await backplane.start(Remembering())
+        await asyncio.sleep(0.1)
+        client = backplane._session.client
+        client._reading_task.cancel()
+        await asyncio.wait([client._reading_task])
+        with pytest.raises((ConnectionError, asyncio.TimeoutError)):
+            await confirm(client, 1.0)
+        await backplane.close()
+        await server.stop()
 
     run(main)

@@ -41,7 +41,7 @@ from picows_server.backplane.interface import (
     Position,
 )
 from picows_server.backplane.lifecycle import Lifecycle
-from picows_server.backplane.nats_client import release, send
+from picows_server.backplane.nats_client import confirm, guard_closing, release, send, watch
 from picows_server.backplane.nats_credentials import check_credentials, import_nkeys
 from picows_server.backplane.options import (
     check_options,
@@ -384,9 +384,12 @@ class NatsBackplane:
                 _LOGGER.warning("the engine %s refuses: %s", self.name, text)
                 self._delivery.gap(None, f"the engine refuses: {text}")
 
-        async def on_closed() -> None:
+        def lose(_: Any = None) -> None:
             if not lost.done():
                 lost.set_result(last[-1] if last else "the server has closed it")
+
+        async def on_closed() -> None:
+            lose()
 
         name = _host_and_port(url)
         options = {
@@ -402,6 +405,7 @@ class NatsBackplane:
         }
         client = self._library.aio.client.Client()
         client.msg_class = self._message_class(feeds)
+        guard_closing(client)
         try:
             check_credentials(self._nkeys, self._options)
             await within(self._timeout, client.connect(url, **options))
@@ -421,6 +425,7 @@ class NatsBackplane:
         except BaseException:
             await release(client)
             raise
+        watch(client, lose)
         return _Session(client, feeds, lost)
 
     def _opened(self, session: _Session) -> None:
@@ -451,7 +456,7 @@ class NatsBackplane:
         while True:
             confirmed = await self._request(session)
             session.has_requests.clear()
-            await client.flush(self._timeout)
+            await confirm(client, self._timeout)
             if self._session is not session:
                 return  # the client library has swallowed that this was cancelled
             for feed in confirmed:
@@ -563,7 +568,7 @@ class NatsBackplane:
             self._has_sent.clear()
             batches = outbox.sent()
             # Silence is the probe's to notice; this ends with the connection.
-            await client.flush(3600)
+            await confirm(client, 3600)
             if self._session is not session:
                 return  # what the next connection has sent is not acknowledged by this one
             outbox.acknowledge(*batches)

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import Any, List
+from typing import Any, Callable, List
 
 from picows_server.backplane.cancellation import end, within
 
-__all__ = ["release", "send"]
+__all__ = ["confirm", "guard_closing", "release", "send", "watch"]
 
 # Seconds for the library's own closing, which sends what it holds back.
 _SECONDS = 1.0
@@ -26,6 +26,41 @@ async def send(client: Any, commands: List[bytes]) -> None:
         raise ConnectionError("the connection is closed")
     await client._send_command(b"".join(commands))
     await client._flush_pending()
+
+
+async def confirm(client: Any, seconds: float) -> None:
+    """Return when the server has processed what was sent before.
+
+    :raises ConnectionError: the library does not read or write any more.
+    """
+    await client.flush(seconds)
+    # Then it returns without having asked the server.
+    if client._reading_task.done() or client._flusher_task.done():
+        raise ConnectionError("the client library has stopped")
+
+
+def guard_closing(client: Any) -> None:
+    """Drop what the library's own closing raises, because it runs in tasks that nobody awaits.
+
+    To be called before the client connects.
+    """
+    close = client._close
+
+    async def closing(*arguments: Any, **options: Any) -> None:
+        with suppress(Exception):  # the socket has failed, which is why it closes
+            await close(*arguments, **options)
+
+    client._close = closing
+
+
+def watch(client: Any, ended: Callable[[Any], None]) -> None:
+    """Call when a connected client does not read or write any more.
+
+    The library does not always tell: neither if its own closing fails, nor if it cannot read what
+    came.
+    """
+    for task in (client._reading_task, client._flusher_task):
+        task.add_done_callback(ended)
 
 
 async def release(client: Any) -> None:
