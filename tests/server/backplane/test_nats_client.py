@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from picows_server.backplane import NatsBackplane, Publication
+from picows_server.backplane import BackplaneError, NatsBackplane, Publication
 from picows_server.backplane.nats_client import confirm
-from tests.support.engines import Engine
+from tests.support.engines import Engine, free_port
 from tests.support.loops import other_tasks
 from tests.support.receivers import Remembering, backplane_of, publish, until
 from tests.support.slow_nats import SlowNats
@@ -79,6 +79,30 @@ def test_server_that_reads_no_more(run: Any) -> None:
     run(main)
 
 
+@pytest.mark.parametrize("times", [1, 3])
+def test_cancelled_while_it_closes_a_connection(run: Any, times: int) -> None:
+    async def main() -> None:
+        server = SlowNats()
+        backplane = await started_and_stuck(server, Remembering())
+        backplane.subscribe("a", None)
+        subscribed = asyncio.ensure_future(backplane.subscribed("a"))
+        closing = asyncio.ensure_future(backplane.close())
+        await asyncio.sleep(0.3)
+        assert not closing.done()
+        for _ in range(times):
+            closing.cancel()
+            await asyncio.sleep(0)
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        assert not backplane.is_connected
+        assert backplane.stats().pending == 0
+        with pytest.raises(BackplaneError, match="not subscribed to any more"):
+            await asyncio.wait_for(subscribed, 20.0)
+        await server.stop()
+
+    run(main)
+
+
 def test_server_that_complains_and_breaks_the_connection(run: Any) -> None:
     """The client library closes in a task of its own, which fails."""
 
@@ -139,3 +163,33 @@ def test_nothing_is_confirmed_without_the_server(run: Any) -> None:
         await server.stop()
 
     run(main)
+
+
+@pytest.mark.filterwarnings("ignore:parameter 'timeout':DeprecationWarning")  # nats-py's
+def test_web_socket_that_fails_while_it_closes(run: Any, tmp_path: Path) -> None:
+    aiohttp = pytest.importorskip("aiohttp")
+    port = free_port()
+    configuration = tmp_path / "nats.conf"
+    configuration.write_text(f'websocket {{ listen: "127.0.0.1:{port}", no_tls: true }}\n')
+
+    async def main() -> None:
+        async def fail() -> None:
+            raise OSError("as asked for")
+
+        backplane: Any = NatsBackplane(f"ws://127.0.0.1:{port}", close_timeout=0.1)
+        await backplane.start(Remembering())
+        client = backplane._session.client
+        session = client._transport._client
+        assert isinstance(session, aiohttp.ClientSession)
+        client._transport.drain = fail
+        # It is sent when the client closes.
+        client._pending.append(b"PING\r\n")
+        client._pending_data_size += 6
+        await backplane.close()
+        assert session.closed
+
+    engine = Engine("nats", tmp_path, "-c", str(configuration)).start()
+    try:
+        run(main)
+    finally:
+        engine.kill()

@@ -23,7 +23,7 @@ from typing import (
 from urllib.parse import urlsplit
 
 from picows_codec import WSInvalidOptionError
-from picows_server.backplane.cancellation import within
+from picows_server.backplane.cancellation import end, within
 from picows_server.backplane.counting import EngineCounts
 from picows_server.backplane.delivery import Delivery, Feed
 from picows_server.backplane.envelope import (
@@ -117,15 +117,10 @@ class _Session:
 
     async def close(self) -> None:
         self.lose("it was closed")
-        while True:
-            self.tasks = [task for task in self.tasks if not task.done()]
-            if not self.tasks:
-                break
-            # Again and again, because the client library swallows some cancellations.
-            for task in self.tasks:
-                task.cancel()
-            await asyncio.wait(self.tasks, timeout=0.05)
-        await release(self.client)
+        try:
+            await end(asyncio.gather(*self.tasks, return_exceptions=True))
+        finally:
+            await release(self.client)
 
 
 class NatsBackplane:
@@ -354,12 +349,14 @@ class NatsBackplane:
     async def _disconnect(self) -> None:
         if self._probe_timer is not None:
             self._probe_timer.cancel()
-        await self._kept.stop()
-        self._session = None
-        self._outbox.clear()
-        for waiter in self._unconfirmed.values():
-            waiter.cancel()
-        self._unconfirmed.clear()
+        try:
+            await self._kept.stop()
+        finally:
+            self._session = None
+            self._outbox.clear()
+            for waiter in self._unconfirmed.values():
+                waiter.cancel()
+            self._unconfirmed.clear()
 
     # The connection
 

@@ -67,21 +67,25 @@ async def release(client: Any) -> None:
     """Close a client, whose tasks have ended and whose socket is closed when this returns.
 
     The library's own closing stops in the middle if the socket fails, or takes no more. Then the
-    socket is left, and failures of tasks that nobody asks for.
+    socket is left, and failures of tasks that nobody asks for. If this is cancelled, it is done all
+    the same.
     """
-    tasks = [
-        task
-        for task in (client._reading_task, client._flusher_task, client._ping_interval_task)
-        if task is not None
-    ]
+    found = (client._reading_task, client._flusher_task, client._ping_interval_task)
+    tasks = asyncio.gather(*[task for task in found if task is not None], return_exceptions=True)
     try:
         with suppress(Exception):  # whatever it says, it is over
             await within(_SECONDS, client.close())
-        if tasks:  # one of them may be closing the client, too
-            await asyncio.wait(tasks, timeout=_SECONDS)
+        # One of them may be closing the client, too.
+        await asyncio.wait([tasks], timeout=_SECONDS)
     finally:
-        writer = getattr(client._transport, "_io_writer", None)  # a WebSocket has none
+        transport = client._transport
+        writer = getattr(transport, "_io_writer", None)
         if writer is not None:
             writer.transport.abort()
-        for task in tasks:
-            await end(task)
+        session = getattr(transport, "_client", None)  # of aiohttp, for a WebSocket
+        if session is not None:
+            if transport._ws is not None:
+                with suppress(Exception):
+                    await within(_SECONDS, transport._ws.close())
+            await session.close()
+        await end(tasks)
