@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from contextlib import suppress
-from typing import Any, Optional
+from typing import Any, List
 
 from tests.support.receivers import until
 
@@ -20,7 +20,7 @@ class SlowNats:
         self.pings = 0
         self.stops = False
         self._may_read = asyncio.Event()
-        self._serving: Optional[asyncio.Task[Any]] = None
+        self._serving: List[asyncio.Task[Any]] = []
 
     async def start(self) -> str:
         sock = socket.socket()
@@ -47,11 +47,13 @@ class SlowNats:
     async def stop(self) -> None:
         self._server.close()
         self._may_read.set()
-        if self._serving is not None:
-            await self._serving
+        await asyncio.gather(*self._serving)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._serving, self._writer = asyncio.current_task(), writer
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.append(task)
+        self._writer = writer
         # uvloop's transports raise RuntimeError once they are closed.
         with suppress(ConnectionError, asyncio.IncompleteReadError, RuntimeError):
             await self._read(reader, writer)
