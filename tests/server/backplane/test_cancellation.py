@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from picows_server.backplane.cancellation import end, within
+from picows_server.backplane.cancellation import end, finish, within
 
 
 async def stubborn(times: int, outcome: Any) -> Any:
@@ -90,5 +90,29 @@ def test_cancelled_again_and_again(run: Any) -> None:
             await ending
         assert inner.result() == 5
         await end(inner)
+
+    run(main)
+
+
+@pytest.mark.parametrize("outcome", [5, ValueError("as asked for")], ids=repr)
+def test_what_has_to_be_finished(run: Any, outcome: Any) -> None:
+    async def main() -> None:
+        assert await finish(stubborn(0, 5)) == 5
+        with pytest.raises(ValueError, match="as asked for"):
+            await finish(stubborn(0, ValueError("as asked for")))
+        inner = asyncio.ensure_future(stubborn(1, outcome))
+        finishing = asyncio.ensure_future(finish(inner))
+        for _ in range(3):
+            await asyncio.sleep(0)
+            finishing.cancel()
+        await asyncio.sleep(0)
+        assert not inner.done()
+        assert not finishing.done()
+        inner.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await finishing
+        assert inner.done()
+        del inner
+        gc.collect()
 
     run(main)

@@ -10,6 +10,7 @@ from picows_server.backplane import BackplaneError, HistoryRule, Position
 from picows_server.backplane.envelope import PRODUCER_SIZE, encode_published, plain_envelope
 from picows_server.backplane.redis_backplane import RedisBackplane
 from tests.support.engines import Engine
+from tests.support.loops import other_tasks
 from tests.support.receivers import NUMBERS, RULE, Remembering, publish, started, until
 
 
@@ -355,6 +356,32 @@ def test_rights(run: Any, tmp_path: Path) -> None:
         run(main)
     finally:
         engine.kill()
+
+
+@pytest.mark.parametrize("iterations", range(1, 9))
+def test_cancelled_while_it_closes(run: Any, engine: Engine, iterations: int) -> None:
+    """It has closed all the same."""
+
+    async def main() -> None:
+        backplane, _ = await started(engine)
+        backplane.subscribe("a", None)
+        subscribed = asyncio.ensure_future(backplane.subscribed("a"))
+        publish(backplane, "a", b"1")
+        closing = asyncio.ensure_future(backplane.close())
+        for _ in range(iterations):
+            await asyncio.sleep(0)
+        closing.cancel()
+        await asyncio.sleep(0)
+        closing.cancel()
+        await asyncio.wait([closing, subscribed], timeout=20.0)
+        assert closing.done()
+        assert subscribed.done()
+        subscribed.exception()
+        assert not backplane.is_connected
+        assert backplane.stats().pending == 0
+        assert not other_tasks()
+
+    run(main)
 
 
 def test_misuse(run: Any, engine: Engine) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Awaitable, TypeVar
 
-__all__ = ["end", "within"]
+__all__ = ["end", "finish", "within"]
 
 _Result = TypeVar("_Result")
 
@@ -50,3 +50,22 @@ async def end(task: asyncio.Future[Any]) -> None:
         task.exception()  # or the loop reports that nobody has asked for it
     if is_cancelled:
         raise asyncio.CancelledError
+
+
+async def finish(awaitable: Awaitable[_Result]) -> _Result:
+    """Return what an awaitable returns, or raise what it raises.
+
+    If this is cancelled, the awaitable goes on, and that is raised when it has ended.
+    """
+    task = asyncio.ensure_future(awaitable)
+    is_cancelled = False
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            is_cancelled = True
+    if is_cancelled:
+        if not task.cancelled():
+            task.exception()  # or the loop reports that nobody has asked for it
+        raise asyncio.CancelledError
+    return task.result()

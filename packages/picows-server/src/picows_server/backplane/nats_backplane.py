@@ -488,9 +488,9 @@ class NatsBackplane:
     def _message_class(self, feeds: Mapping[str, Feed]) -> Any:
         """Return what takes the messages of a connection.
 
-        The client library calls it to make its own message, and does no more with None: a queue and
-        a task for each subject would take longer than all that is done here, and lose what does not
-        fit into them.
+        The client library calls it to make its own message, and does no more with None. Else it has
+        a queue and a task for each subject, which take longer than all that is done here, and it
+        drops messages for which a queue is too short.
         """
         current, arrived = self._delivery.feeds, self._delivery.arrived
 

@@ -64,7 +64,7 @@ def watch(client: Any, ended: Callable[[Any], None]) -> None:
 
 
 async def release(client: Any) -> None:
-    """Close a client, whose tasks have ended and whose socket is closed when this returns.
+    """Close a client; when this returns, its tasks have ended and its socket is let go.
 
     The library's own closing stops in the middle if the socket fails, or takes no more. Then the
     socket is left, and failures of tasks that nobody asks for. If this is cancelled, it is done all

@@ -7,6 +7,7 @@ import os
 from functools import partial
 from typing import Any, Mapping, Optional, Sequence, Tuple
 
+from picows_server.backplane.cancellation import finish
 from picows_server.backplane.counting import EngineCounts
 from picows_server.backplane.envelope import PRODUCER_SIZE
 from picows_server.backplane.interface import (
@@ -162,7 +163,7 @@ class RedisBackplane:
             await engine.connect()
             self._lifecycle.check_is_open()
         except BaseException:
-            await engine.disconnect()
+            await finish(engine.disconnect())
             raise
         if not self.is_connected:
             receiver.connected(False, "some servers of the cluster cannot be reached")
@@ -241,7 +242,7 @@ class RedisBackplane:
             if self._presence is not None:
                 self._presence.stop()
             self._probe_timer.cancel()
-            await engine.disconnect()
+            await finish(engine.disconnect())
 
     @property
     def _started(self) -> RedisEngine:
