@@ -36,6 +36,11 @@ class SlowNats:
         self._may_read.set()
         await until(lambda: self.pings > pings)
 
+    def resume(self) -> None:
+        """Read without a stop."""
+        self.stops = False
+        self._may_read.set()
+
     async def refuse(self) -> None:
         """Complain, and break the connection."""
         self._writer.write(b"-ERR 'Slow Consumer'\r\n")

@@ -193,3 +193,18 @@ def test_web_socket_that_fails_while_it_closes(run: Any, tmp_path: Path) -> None
         run(main)
     finally:
         engine.kill()
+
+
+def test_last_bytes_leave_while_it_closes(run: Any) -> None:
+    """Then asyncio's transport cannot be aborted any more."""
+
+    async def main() -> None:
+        server = SlowNats()
+        backplane: Any = await started_and_stuck(server, Remembering())
+        backplane._session.client._transport.close()
+        server.resume()
+        await until(lambda: backplane.stats().reconnects == 1, 20.0)
+        await backplane.close()
+        await server.stop()
+
+    run(main)

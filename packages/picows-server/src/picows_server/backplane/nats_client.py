@@ -64,7 +64,7 @@ def watch(client: Any, ended: Callable[[Any], None]) -> None:
 
 
 async def release(client: Any) -> None:
-    """Close a client; when this returns, its tasks have ended and its socket is let go.
+    """Close a client; when this returns, its tasks have ended and its socket is about to be closed.
 
     The library's own closing stops in the middle if the socket fails, or takes no more. Then the
     socket is left, and failures of tasks that nobody asks for. If this is cancelled, it is done all
@@ -81,7 +81,9 @@ async def release(client: Any) -> None:
         transport = client._transport
         writer = getattr(transport, "_io_writer", None)
         if writer is not None:
-            writer.transport.abort()
+            # asyncio's transport raises if it was closing, and its last bytes have left meanwhile.
+            with suppress(AttributeError):
+                writer.transport.abort()
         session = getattr(transport, "_client", None)  # of aiohttp, for a WebSocket
         if session is not None:
             if transport._ws is not None:
