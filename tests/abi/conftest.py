@@ -116,7 +116,7 @@ def newer_codec_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     package = project / "src" / "picows_codec"
     edits: Dict[str, Tuple[str, str]] = {
         # A virtual method in place of a reserved one, a field in reserved room, a new function.
-        "parser.pxd": ("uint64_t _reserved[4]", "uint64_t later\n    uint64_t _reserved[3]"),
+        "parser.pxd": ("uint64_t _reserved[2]", "uint64_t later\n    uint64_t _reserved[1]"),
         "mask.pxd": (
             "cdef int ws_masking_key",
             "cdef int ws_later() noexcept nogil\ncdef int ws_masking_key",

@@ -55,7 +55,7 @@ ws_parser_init(&parser, True)
 CONSTANTS = "from picows_codec.constants cimport WS_OP_TEXT\nprint(<int> WS_OP_TEXT)\n"
 
 EPOCH, LEVEL = installed_abi.ABI_EPOCH, installed_abi.ABI_LEVEL
-STRUCT = ("parser.pxd", ("uint64_t _reserved[4]", "uint64_t _reserved[5]"))
+STRUCT = ("parser.pxd", ("uint64_t _reserved[2]", "uint64_t _reserved[3]"))
 SLOTS = (
     "listener.pxd",
     (
