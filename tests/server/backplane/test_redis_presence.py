@@ -50,7 +50,7 @@ def test_counts_of_many_topics(run: Any, engine: Engine) -> None:
     topics = [f"topic.{number}" for number in range(1000)]
 
     async def main() -> None:
-        backplane, receiver = await started(engine, presence_ttl=1.0)
+        backplane, receiver = await started(engine, presence_ttl=2.0)
         for topic in topics:
             receiver.counts[topic] = 2
             backplane.subscribe(topic, None)
