@@ -199,6 +199,8 @@ class Delivery:
         if last is None:
             last = known.recall(producer)
         for sequence, previous, token, opcode, key, payload in records:
+            if self.feeds.get(feed.topic) is not feed:
+                return  # it is not subscribed to any more, perhaps because of a callback
             if last is not None and sequence <= last:
                 known[producer] = last
                 counts.duplicates += 1
@@ -213,8 +215,6 @@ class Delivery:
             counts.received_bytes += len(payload)
             found = (feed.topic, payload, opcode, key, None, token if is_own else None)
             received(_new(Publication, found))
-            if self.feeds.get(feed.topic) is not feed:
-                return  # a callback has unsubscribed
 
     def _take_positioned(self, feed: Feed, each: _Positioned) -> None:
         if self.feeds.get(feed.topic) is not feed:

@@ -28,11 +28,12 @@ __all__ = [
 PRODUCER_SIZE = 12
 
 # Sequence number, that of the topic's record before it, token, opcode, sizes of key and payload.
-_HEAD = Struct(">QQqBII")
+_FIELDS = "QQqBII"
+_HEAD = Struct(f">{_FIELDS}")
 _HEAD_SIZE = _HEAD.size
 _pack, _unpack = _HEAD.pack, _HEAD.unpack_from
 # An envelope without an offset and its first record.
-_FIRST = Struct(f">B{PRODUCER_SIZE}sQQqBII")
+_FIRST = Struct(f">B{PRODUCER_SIZE}s{_FIELDS}")
 _FIRST_SIZE = _FIRST.size
 _unpack_first = _FIRST.unpack_from
 _NO_KEY = 0xFFFFFFFF

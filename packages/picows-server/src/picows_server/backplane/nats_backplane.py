@@ -23,7 +23,7 @@ from typing import (
 from urllib.parse import urlsplit
 
 from picows_codec import WSInvalidOptionError
-from picows_server.backplane.cancellation import end, within
+from picows_server.backplane.cancellation import end, finish, within
 from picows_server.backplane.counting import EngineCounts
 from picows_server.backplane.delivery import Delivery, Feed
 from picows_server.backplane.envelope import (
@@ -117,10 +117,8 @@ class _Session:
 
     async def close(self) -> None:
         self.lose("it was closed")
-        try:
-            await end(asyncio.gather(*self.tasks, return_exceptions=True))
-        finally:
-            await release(self.client)
+        await end(asyncio.gather(*self.tasks, return_exceptions=True))
+        await release(self.client)
 
 
 class NatsBackplane:
@@ -240,7 +238,7 @@ class NatsBackplane:
             await self._kept.start()
             self._lifecycle.check_is_open()
         except BaseException:
-            await self._disconnect()
+            await finish(self._disconnect())
             raise
         self._probe_due = self._loop.time() + self._probe_interval
         self._probe_timer = self._loop.call_later(self._probe_interval, self._probe)
@@ -344,19 +342,17 @@ class NatsBackplane:
                 self._drained = self._loop.create_future()
                 await asyncio.wait([self._drained], timeout=self._close_timeout)
         finally:
-            await self._disconnect()
+            await finish(self._disconnect())
 
     async def _disconnect(self) -> None:
         if self._probe_timer is not None:
             self._probe_timer.cancel()
-        try:
-            await self._kept.stop()
-        finally:
-            self._session = None
-            self._outbox.clear()
-            for waiter in self._unconfirmed.values():
-                waiter.cancel()
-            self._unconfirmed.clear()
+        await self._kept.stop()
+        self._session = None
+        self._outbox.clear()
+        for waiter in self._unconfirmed.values():
+            waiter.cancel()
+        self._unconfirmed.clear()
 
     # The connection
 
@@ -492,7 +488,7 @@ class NatsBackplane:
         a queue and a task for each subject, which take longer than all that is done here, and it
         drops messages for which a queue is too short.
         """
-        current, arrived = self._delivery.feeds, self._delivery.arrived
+        arrived = self._delivery.arrived
 
         def take(*, subject: str, data: bytes, **_: Any) -> None:
             """Called per message of the engine; watched by the bench of backplanes."""
@@ -501,8 +497,6 @@ class NatsBackplane:
                 if subject == self._probe_subject:
                     self._has_probe_returned = True
                 return
-            if current.get(feed.topic) is not feed:
-                return  # it is not subscribed to any more
             try:
                 arrived(feed, data)
             except Exception:  # the client library would stop reading

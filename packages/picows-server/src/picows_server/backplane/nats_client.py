@@ -7,7 +7,7 @@ import asyncio
 from contextlib import suppress
 from typing import Any, Callable, List
 
-from picows_server.backplane.cancellation import end, within
+from picows_server.backplane.cancellation import end, finish, within
 
 __all__ = ["confirm", "guard_closing", "release", "send", "watch"]
 
@@ -70,24 +70,26 @@ async def release(client: Any) -> None:
     socket is left, and failures of tasks that nobody asks for. If this is cancelled, it is done all
     the same.
     """
+    await finish(_release(client))
+
+
+async def _release(client: Any) -> None:
     found = (client._reading_task, client._flusher_task, client._ping_interval_task)
     tasks = asyncio.gather(*[task for task in found if task is not None], return_exceptions=True)
-    try:
-        with suppress(Exception):  # whatever it says, it is over
-            await within(_SECONDS, client.close())
-        # One of them may be closing the client, too.
-        await asyncio.wait([tasks], timeout=_SECONDS)
-    finally:
-        transport = client._transport
-        writer = getattr(transport, "_io_writer", None)
-        if writer is not None:
-            # asyncio's transport raises if it was closing, and its last bytes have left meanwhile.
-            with suppress(AttributeError):
-                writer.transport.abort()
-        session = getattr(transport, "_client", None)  # of aiohttp, for a WebSocket
-        if session is not None:
-            if transport._ws is not None:
-                with suppress(Exception):
-                    await within(_SECONDS, transport._ws.close())
-            await session.close()
-        await end(tasks)
+    with suppress(Exception):  # whatever it says, it is over
+        await within(_SECONDS, client.close())
+    # One of them may be closing the client, too.
+    await asyncio.wait([tasks], timeout=_SECONDS)
+    transport = client._transport
+    writer = getattr(transport, "_io_writer", None)
+    if writer is not None:
+        # asyncio's transport raises if it was closing, and its last bytes have left meanwhile.
+        with suppress(AttributeError):
+            writer.transport.abort()
+    session = getattr(transport, "_client", None)  # of aiohttp, for a WebSocket
+    if session is not None:
+        if transport._ws is not None:
+            with suppress(Exception):
+                await within(_SECONDS, transport._ws.close())
+        await session.close()
+    await end(tasks)
