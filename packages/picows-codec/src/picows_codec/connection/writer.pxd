@@ -95,7 +95,7 @@ cdef class Writer(ConnectionState):
         object _loop
         WriteBuffer _pending        # frames held back by a cork, or None
         int _corks                  # depth of cork() blocks
-        uint32_t _burst_read        # the thread's count of reads when _burst was set
+        uint32_t _burst_read        # low bits of the thread's count of reads when _burst was set
         uint8_t _burst              # what was sent in this loop iteration: see writer.pyx
         uint8_t _coalesces          # coalesce_writes
         uint8_t _in_read            # inside the callback of a read

@@ -16,7 +16,7 @@ _SECONDS = 1.0
 
 
 async def send(client: Any, commands: List[bytes]) -> None:
-    """Send commands of the protocol in one piece, as ``publish`` sends each of its own.
+    """Send commands of the protocol in one piece; ``Client.publish`` makes and sends one.
 
     Called per burst of what is published; watched by the bench of backplanes.
 
@@ -34,7 +34,7 @@ async def confirm(client: Any, seconds: float) -> None:
     :raises ConnectionError: the library does not read or write any more.
     """
     await client.flush(seconds)
-    # Then it returns without having asked the server.
+    # Without these tasks flush() returns without an answer of the server.
     if client._reading_task.done() or client._flusher_task.done():
         raise ConnectionError("the client library has stopped")
 
@@ -54,10 +54,9 @@ def guard_closing(client: Any) -> None:
 
 
 def watch(client: Any, ended: Callable[[Any], None]) -> None:
-    """Call when a connected client does not read or write any more.
+    """Call ``ended`` when a connected client does not read or write any more.
 
-    The library does not always tell: neither if its own closing fails, nor if it cannot read what
-    came.
+    The library itself does not tell if its closing fails, or if it cannot read what came.
     """
     for task in (client._reading_task, client._flusher_task):
         task.add_done_callback(ended)

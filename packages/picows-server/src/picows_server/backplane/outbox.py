@@ -176,7 +176,7 @@ class Outbox:
         return batch
 
     def acknowledge(self, *batches: Batch) -> None:
-        """The engine has them. A second time, for an older connection, changes nothing."""
+        """The engine has them. Batches that were acknowledged before change nothing."""
         self._counts.acknowledged += self._remove(batches)
 
     def fail(self, batch: Batch) -> None:
