@@ -9,7 +9,7 @@ from typing import Any, Callable, Dict, Iterator, List
 import pytest
 
 from picows_server.backplane import BackplaneError, NatsBackplane
-from picows_server.backplane.nats_credentials import check_credentials, import_nkeys
+from picows_server.backplane.nats_credentials import import_nkeys, read_credentials
 from tests.support.engines import Engine
 from tests.support.nats_accounts import Account, KeyPair
 from tests.support.receivers import Remembering, backplane_of, publish, until
@@ -95,6 +95,7 @@ def test_nkey(run: Any, start: Start, tmp_path: Path) -> None:
     async def main() -> None:
         await check_works(engine, options={"nkeys_seed": str(path)})
         await check_works(engine, options={"nkeys_seed_str": key.seed.decode("ascii")})
+        await check_works(engine, options={"nkeys_seed_str": key.seed.decode("ascii") + "\n"})
         options = {"nkeys_seed_str": stranger.seed.decode("ascii")}
         await check_is_refused(engine, REFUSED, options=options)
         await check_is_refused(engine, REFUSED)
@@ -201,4 +202,4 @@ def test_without_nkeys(options: Dict[str, Any], monkeypatch: pytest.MonkeyPatch)
 
 def test_no_credentials() -> None:
     assert import_nkeys({"user": "me", "nkeys_seed": None}) is None
-    check_credentials(None, {"user": "me"})
+    assert read_credentials(None, {"user": "me"}) == {}

@@ -42,7 +42,7 @@ from picows_server.backplane.interface import (
 )
 from picows_server.backplane.lifecycle import Lifecycle
 from picows_server.backplane.nats_client import confirm, guard_closing, release, send, watch
-from picows_server.backplane.nats_credentials import check_credentials, import_nkeys
+from picows_server.backplane.nats_credentials import import_nkeys, read_credentials
 from picows_server.backplane.options import (
     check_options,
     check_url,
@@ -400,7 +400,7 @@ class NatsBackplane:
         client.msg_class = self._message_class(feeds)
         guard_closing(client)
         try:
-            check_credentials(self._nkeys, self._options)
+            options.update(read_credentials(self._nkeys, self._options))
             await within(self._timeout, client.connect(url, **options))
         except asyncio.TimeoutError:
             await release(client)
