@@ -177,11 +177,11 @@ cdef inline uint64_t _most_of_a_run(const ws_parser* self) noexcept nogil:
 
 cdef inline Py_ssize_t _whole_message(
         const uint8_t* data, Py_ssize_t size, uint8_t mask_bit, uint64_t limit,
-        int* header_size) noexcept nogil:
+        Py_ssize_t* header_size) noexcept nogil:
     """The size of the payload if data[0:size] begins with a message of one whole frame, of which
     only the text may be invalid; else -1. ``mask_bit``: 0x80 if frames must be masked, else 0."""
     cdef uint64_t length
-    cdef int header = 2
+    cdef Py_ssize_t header = 2 + (mask_bit >> 5)
     if size < 4 or (data[0] != 0x80 | WS_OP_BINARY and data[0] != 0x80 | WS_OP_TEXT):
         return -1
     length = data[1] ^ mask_bit
@@ -191,10 +191,9 @@ cdef inline Py_ssize_t _whole_message(
         length = <uint64_t> data[2] << 8 | data[3]
         if length < 126:
             return -1
-        header = 4
-    header += mask_bit >> 5
+        header += 2
     header_size[0] = header
-    if length > limit or header + length > <uint64_t> size:
+    if length > limit or <uint64_t> header + length > <uint64_t> size:
         return -1
     return <Py_ssize_t> length
 

@@ -116,7 +116,7 @@ cdef Py_ssize_t _take_run(
     cdef uint8_t mask_bit = <uint8_t> (parser.expect_masked << 7)
     cdef uint64_t limit = _most_of_a_run(parser)
     cdef uint8_t* start = data
-    cdef int header_size
+    cdef Py_ssize_t header_size
     cdef Py_ssize_t length
     cdef ThreadBuffers buffers
     cdef WSFrame frame
