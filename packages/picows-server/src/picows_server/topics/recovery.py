@@ -7,13 +7,12 @@ from typing import Dict, List, MutableMapping, NamedTuple, Optional, Set, Tuple
 from weakref import WeakKeyDictionary
 
 from picows_codec import WSPreparedMessage, WSTransport
-from picows_server.backplane.cancellation import within
+from picows_server.backplane.cancellation import end, within
 from picows_server.backplane.interface import (
     Backplane,
     BackplaneError,
     HistoryRule,
     Position,
-    Publication,
 )
 from picows_server.logs import Logger
 from picows_server.topics.local import LocalTopics, Subscribed, check_is_new, wrapped
@@ -22,7 +21,7 @@ from picows_server.topics.names import shown
 
 __all__ = ["UNDELIVERABLE", "Recovery"]
 
-# Bytes of live messages that wait for a connection whose history is being read.
+# Bytes of live messages that wait while a history is being read.
 _ARRIVED_BYTES = 16_777_216
 # Seconds for which subscribe_from waits until the engine has confirmed the topic.
 _CONFIRMATION_TIMEOUT = 10.0
@@ -37,18 +36,52 @@ class _Arrived(NamedTuple):
     message: WSPreparedMessage
 
 
-class _Joining:
-    """A connection that is being subscribed: its history is being read."""
+class _Question(NamedTuple):
+    """What is asked of the engine."""
 
-    def __init__(self, transport: WSTransport) -> None:
+    topic: Topic
+    since: Optional[Position]
+    last: int
+    rule: HistoryRule
+
+
+class _Answer(NamedTuple):
+    """What the engine has kept."""
+
+    position: Position
+    #: None: it is not what was asked for, and only the position is of use.
+    messages: Optional[List[Tuple[Key, WSPreparedMessage]]]
+    recovered: bool
+
+
+class _Joining:
+    """A connection that is being subscribed: it waits for a history.
+
+    :param first: the first of the live messages that have arrived since it began to wait.
+    """
+
+    def __init__(self, transport: WSTransport, first: int) -> None:
         self.transport = transport
+        self.first = first
+        #: It was unsubscribed meanwhile.
+        self.is_given_up = False
+
+
+class _Reading:
+    """A history that is being read, for all connections that ask the same meanwhile.
+
+    They are many when a process has been replaced, and its clients come back at once.
+    """
+
+    def __init__(self, question: _Question, task: asyncio.Task[_Answer]) -> None:
+        self.question = question
+        self.task = task
+        self.joining: List[_Joining] = []
         self.arrived: List[_Arrived] = []
         self._size = 0
         #: More had arrived than may wait, and nothing waits any more.
         self.is_overfull = False
         self.has_gap = False
-        #: It was unsubscribed meanwhile.
-        self.is_given_up = False
 
     def take(self, arrived: _Arrived) -> None:
         """Keep a live message, as long as they are not too large together."""
@@ -96,14 +129,16 @@ class Recovery:
         self._local = local
         self._backplane = backplane
         self._logger = logger
-        self._joining: Dict[str, List[_Joining]] = {}
+        self._readings: Dict[str, List[_Reading]] = {}
+        # Those that whoever asks the same may still share.
+        self._shared: Dict[_Question, _Reading] = {}
         # By topic: connections that got from the history what is still to arrive as live messages.
         self._ahead: Dict[str, MutableMapping[WSTransport, _Ahead]] = {}
         self.invalid = 0
 
     def is_reading(self, name: str) -> bool:
         """Whether the history of a topic is being read."""
-        return name in self._joining
+        return name in self._readings
 
     def forget(self, name: str) -> None:
         """A topic has ended."""
@@ -115,8 +150,8 @@ class Recovery:
         self, topic: Topic, key: Key, message: WSPreparedMessage, position: Optional[Position]
     ) -> None:
         """Keep a live message for those whose history is being read."""
-        for joining in self._joining.get(topic.name, ()):
-            joining.take(_Arrived(position, key, message))
+        for reading in self._readings.get(topic.name, ()):
+            reading.take(_Arrived(position, key, message))
 
     def is_ahead(self, name: str) -> bool:
         """Whether a connection has more of a topic than what has arrived."""
@@ -137,8 +172,9 @@ class Recovery:
 
     def gap(self, name: str) -> None:
         """Live messages of a topic are lost, or may be."""
-        for joining in self._joining.get(name, ()):
-            joining.has_gap = True
+        for reading in self._readings.get(name, ()):
+            reading.has_gap = True
+            self._shared.pop(reading.question, None)
         ahead = self._ahead.get(name, {})
         for transport, each in list(ahead.items()):
             if not each.former_epoch:
@@ -158,20 +194,37 @@ class Recovery:
         topic = self._local.topic_for(subscriber, name)
         if self._has_all(topic, since, last):
             return self._local.subscribe_since(transport, name, since, last)
-        joining = _Joining(transport)
-        self._joining.setdefault(name, []).append(joining)
+        reading = self._reading_of(_Question(topic, since, last, rule))
+        joining = _Joining(transport, len(reading.arrived))
+        reading.joining.append(joining)
         try:
-            await self.confirmed(name)
-            position, kept, recovered = await self._read(name, since, last, rule)
-            if not recovered and not last:
-                return self._join_late(subscriber, topic, joining, position)
-            return self._join(subscriber, topic, joining, position, kept, recovered)
+            await asyncio.wait([reading.task])
+            return self._join(subscriber, reading, joining, reading.task.result())
         finally:
-            self._joining[name].remove(joining)
-            if not self._joining[name]:
-                del self._joining[name]
-                if self._local.get(name) is topic and len(topic) == 0:
-                    self._local.rest(topic)
+            reading.joining.remove(joining)
+            if not reading.joining:
+                self._remove(reading)
+                await end(reading.task)
+
+    def _reading_of(self, question: _Question) -> _Reading:
+        """Return the reading that answers a question; begin it if there is none."""
+        reading = self._shared.get(question)
+        if reading is None:
+            task = asyncio.ensure_future(self._read(question))
+            reading = self._shared[question] = _Reading(question, task)
+            self._readings.setdefault(question.topic.name, []).append(reading)
+        return reading
+
+    def _remove(self, reading: _Reading) -> None:
+        """Nobody waits for a reading any more."""
+        topic = reading.question.topic
+        if self._shared.get(reading.question) is reading:
+            del self._shared[reading.question]
+        self._readings[topic.name].remove(reading)
+        if not self._readings[topic.name]:
+            del self._readings[topic.name]
+            if self._local.get(topic.name) is topic and len(topic) == 0:
+                self._local.rest(topic)
 
     def give_up(self, transport: WSTransport, name: str) -> bool:
         """Do not subscribe a connection whose history is being read; return whether it is.
@@ -179,7 +232,12 @@ class Recovery:
         If it is subscribed again, it may begin before what it had.
         """
         self._ahead.get(name, {}).pop(transport, None)
-        those = [each for each in self._joining.get(name, ()) if each.transport is transport]
+        those = [
+            joining
+            for reading in self._readings.get(name, ())
+            for joining in reading.joining
+            if joining.transport is transport
+        ]
         for joining in those:
             joining.is_given_up = True
         return bool(those)
@@ -197,37 +255,28 @@ class Recovery:
     def _has_all(self, topic: Topic, since: Optional[Position], last: int) -> bool:
         """Whether no engine needs to be asked."""
         history = topic.history
-        if history is None or not history.epoch or topic.name in self._joining:
+        if history is None or not history.epoch or topic.name in self._readings:
             return False
         if since is not None and since.epoch == history.epoch:
             return history.since(since) is not None
         return last <= len(history.kept)
 
-    async def _read(
-        self, name: str, since: Optional[Position], last: int, rule: HistoryRule
-    ) -> Tuple[Position, List[Publication], bool]:
-        found = await self._backplane.history(name, since, rule)
+    async def _read(self, question: _Question) -> _Answer:
+        topic, since, last, rule = question
+        await self.confirmed(topic.name)
+        found = await self._backplane.history(topic.name, since, rule)
         recovered = found.recovered and since is not None
         if not recovered and last and found.position.offset:
-            first = max(0, found.position.offset - min(last, rule.size))
-            later = await self._backplane.history(name, Position(first, found.position.epoch), rule)
+            first = Position(
+                max(0, found.position.offset - min(last, rule.size)), found.position.epoch
+            )
+            later = await self._backplane.history(topic.name, first, rule)
             if later.recovered:
-                return later.position, later.publications, False
-        return found.position, found.publications if recovered else [], recovered
-
-    def _join(
-        self,
-        subscriber: Subscriber,
-        topic: Topic,
-        joining: _Joining,
-        position: Position,
-        kept: List[Publication],
-        recovered: bool,
-    ) -> Subscribed:
-        """Send what the engine had, then what has come meanwhile."""
-        self._check_is_possible(subscriber, topic, joining)
+                found = later
+        if not (recovered or last):
+            return _Answer(found.position, None, False)
         messages: List[Tuple[Key, WSPreparedMessage]] = []
-        for each in kept:
+        for each in found.publications if found.recovered else ():
             try:
                 message = WSPreparedMessage(each.opcode, each.payload)
                 messages.append((each.key, wrapped(topic, message, each.position)))
@@ -235,7 +284,28 @@ class Recovery:
                 self.invalid += 1
                 self._logger.exception(UNDELIVERABLE, topic.name)
                 recovered = False
-        for arrived in joining.arrived:
+        return _Answer(found.position, messages, recovered)
+
+    def _join(
+        self, subscriber: Subscriber, reading: _Reading, joining: _Joining, answer: _Answer
+    ) -> Subscribed:
+        topic = reading.question.topic
+        self._check_is_possible(subscriber, reading)
+        if answer.messages is None:
+            messages, position = self._retained(topic, reading, joining, answer.position)
+            recovered = False
+        else:
+            messages, position, recovered = self._completed(reading, answer)
+        self._begin(subscriber, topic, joining, messages, position)
+        return Subscribed(position, recovered and not reading.has_gap)
+
+    def _completed(
+        self, reading: _Reading, answer: _Answer
+    ) -> Tuple[List[Tuple[Key, WSPreparedMessage]], Position, bool]:
+        """What the engine had, then what has come meanwhile."""
+        position, recovered = answer.position, answer.recovered
+        messages = list(answer.messages or ())
+        for arrived in reading.arrived:
             if arrived.position is not None:
                 if arrived.position.epoch != position.epoch:
                     recovered = False
@@ -243,24 +313,21 @@ class Recovery:
                     continue
                 position = arrived.position
             messages.append((arrived.key, arrived.message))
-        self._begin(subscriber, topic, joining, messages, position)
-        return Subscribed(position, recovered and not joining.has_gap)
+        return messages, position, recovered
 
-    def _join_late(
-        self, subscriber: Subscriber, topic: Topic, joining: _Joining, position: Position
-    ) -> Subscribed:
-        """Send what is retained, which has what has come meanwhile."""
-        self._check_is_possible(subscriber, topic, joining)
+    def _retained(
+        self, topic: Topic, reading: _Reading, joining: _Joining, position: Position
+    ) -> Tuple[List[Tuple[Key, WSPreparedMessage]], Position]:
+        """What is retained, which has what has come meanwhile."""
         messages = list(topic.retained.items())
-        for arrived in joining.arrived:
+        for arrived in reading.arrived:
             position = arrived.position or position
-            if not topic.rule.retain:
-                messages.append((arrived.key, arrived.message))
-        if topic.rule.retain and topic.history is not None and topic.history.epoch:
+        if not topic.rule.retain:
+            messages += [(each.key, each.message) for each in reading.arrived[joining.first :]]
+        elif topic.history is not None and topic.history.epoch:
             # What the engine has more is still to arrive, and newer than what is retained here.
             position = topic.history.position
-        self._begin(subscriber, topic, joining, messages, position)
-        return Subscribed(position, False)
+        return messages, position
 
     def _begin(
         self,
@@ -280,11 +347,12 @@ class Recovery:
             ahead[subscriber.transport] = _Ahead(position, epoch)
         self._local.subscribe_after(subscriber, topic, messages)
 
-    def _check_is_possible(self, subscriber: Subscriber, topic: Topic, joining: _Joining) -> None:
+    def _check_is_possible(self, subscriber: Subscriber, reading: _Reading) -> None:
         """Refuse what has become impossible while the history was read."""
+        topic = reading.question.topic
         if self._local.get(topic.name) is not topic:
             raise BackplaneError(f"topic {shown(topic.name)} was dropped meanwhile, see max_topics")
-        if joining.is_overfull:
+        if reading.is_overfull:
             raise BackplaneError(
                 f"more than {_ARRIVED_BYTES} bytes of topic {shown(topic.name)} have arrived while"
                 " its history was read: subscribe again later; if that does not help, the engine is"
