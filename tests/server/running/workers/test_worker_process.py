@@ -157,6 +157,24 @@ def test_it_dies(it: Subject, caplog: pytest.LogCaptureFixture) -> None:
     assert "died after 0.0 s: SIGSEGV" in caplog.text
 
 
+@pytest.mark.parametrize("status", [-11, -9])
+def test_it_crashes_at_its_end(it: Subject, caplog: pytest.LogCaptureFixture, status: int) -> None:
+    serving(it).drain()
+    it.end(status)
+    (record,) = [each for each in caplog.records if "ended after" in each.getMessage()]
+    assert record.levelno == logging.ERROR
+
+
+def test_it_is_killed_at_its_end(it: Subject, caplog: pytest.LogCaptureFixture) -> None:
+    serving(it).drain()
+    it.worker.kill_later(0)
+    it.loop.advance(0)
+    assert it.process.signals == [signal.SIGKILL]
+    it.end(-9)
+    (record,) = [each for each in caplog.records if "ended after" in each.getMessage()]
+    assert record.levelno == logging.INFO
+
+
 def test_it_fails_at_its_end(it: Subject, caplog: pytest.LogCaptureFixture) -> None:
     serving(it).drain()
     it.hear(StoppedAccepting())

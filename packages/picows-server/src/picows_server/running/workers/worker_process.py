@@ -98,6 +98,7 @@ class WorkerProcess:
         self._has_loop = False
         self._is_to_end = False
         self._is_being_killed = False
+        self._is_killed = False
         self._is_aborted = False
         self._killing: Optional[asyncio.TimerHandle] = None
         self._killed_at = 0.0
@@ -171,7 +172,7 @@ class WorkerProcess:
         """End it, whatever it does: after it was asked for its stack, and had time to write it."""
         if self.state is WorkerState.ENDED:
             return
-        self._is_to_end = self._is_being_killed = True
+        self._is_to_end = self._is_being_killed = self._is_killed = True
         self._log("is killed: %s", reason, level="error")
         self._signal(signal.SIGQUIT)
         self.kill_later(self._timing.kill_delay)
@@ -196,6 +197,7 @@ class WorkerProcess:
     def _kill_now(self, reason: str) -> None:
         if reason:
             self._log("is killed: %s", reason, level="error")
+        self._is_killed = True
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: int) -> None:
@@ -263,7 +265,9 @@ class WorkerProcess:
         how = describe_status(status)
         seconds = self.ended_at - self.started_at
         if self._is_to_end:
-            self._log("ended after %.1f s: %s", seconds, how)
+            # By a signal that was not sent from here: a crash, or the kernel had no memory left.
+            level = "error" if status < 0 and not self._is_killed else "info"
+            self._log("ended after %.1f s: %s", seconds, how, level=level)
         elif self.ready_at is None:
             self._log("ended before it was ready: %s", how, level="error")
         else:
