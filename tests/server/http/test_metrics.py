@@ -174,6 +174,9 @@ async def test_both_formats() -> None:
         assert not any(closed.values())
         assert found["picows_handshakes_refused_total", (("status", "404"),)] == 1
         assert found["picows_http_responses_total", (("status", "200"),)] == 4
+        # There from the beginning, so that the first one is seen.
+        assert found["picows_handshakes_refused_total", (("status", "500"),)] == 0
+        assert found["picows_http_responses_total", (("status", "500"),)] == 0
 
 
 async def test_an_old_or_unknown_accept() -> None:

@@ -49,8 +49,11 @@ def _directions(name: str) -> Callable[[WSServerStats], Samples]:
 
 
 def _statuses(name: str) -> Callable[[WSServerStats], Samples]:
+    # 500 is there before it happens, because Prometheus' increase() does not see the first one of
+    # a series that begins with it.
     return lambda stats: [
-        ((str(status),), count) for status, count in sorted(getattr(stats, name).items())
+        ((str(status),), count)
+        for status, count in sorted({500: 0, **getattr(stats, name)}.items())
     ]
 
 
