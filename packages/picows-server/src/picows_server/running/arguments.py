@@ -7,6 +7,7 @@ import ast
 import inspect
 import math
 import os
+from difflib import get_close_matches
 from typing import Any, Dict, NamedTuple, Optional, Sequence, Tuple
 
 from picows_server._version import __version__
@@ -36,7 +37,8 @@ of the signal if it was aborted.
 _MOST_DESCRIPTORS = 1 << 31
 
 # Those that have options of their own here, or are no values that can be written.
-_NO_OPTIONS = ("ssl_context", "unix_path", "sock", "start_serving", "tap", "process_request")
+_FUNCTIONS = ("tap", "process_request")
+_NO_OPTIONS = ("ssl_context", "unix_path", "sock", "start_serving", *_FUNCTIONS)
 
 
 # What errors call the arguments of ``run``.
@@ -74,7 +76,8 @@ def _checked(found: argparse.Namespace) -> Arguments:
     for number in found.fd:
         if found.fd.count(number) > 1:
             raise ValueError(f"--fd {number} is given twice")
-    options = dict(_option(text) for text in found.option)
+    arguments = [name for name in vars(found) if name not in ("application", "option")]
+    options = dict(_option(text, arguments) for text in found.option)
     if found.unix_path is not None:
         options["unix_path"] = found.unix_path
     if found.logger is not None:
@@ -130,19 +133,35 @@ def _descriptor(text: str) -> int:
     return int(text)
 
 
-def _option(text: str) -> Tuple[str, Any]:
+def _option(text: str, arguments: Sequence[str]) -> Tuple[str, Any]:
     name, sign, value = text.partition("=")
     name = name.strip().replace("-", "_")
     if not sign:
         raise ValueError(f"--option must be NAME=VALUE, not {text!r}")
     known = _known_options()
     if name not in known:
-        raise ValueError(f"--option: there is no {name!r}; the names are: {', '.join(known)}")
+        raise ValueError(f"--option: {_unknown(name, [*known], arguments)}")
     try:
         return name, ast.literal_eval(value.strip())
     except (SyntaxError, ValueError):
         text = value.strip()
         return name, _CONSTANTS.get(text.lower(), text)
+
+
+def _unknown(name: str, known: Sequence[str], arguments: Sequence[str]) -> str:
+    if name in arguments:
+        return f"{name!r} has an argument of its own: {_flag(name)}"
+    if name in _FUNCTIONS:
+        return f"{name!r} cannot be written here: call picows_server.run in a program"
+    similar = get_close_matches(name, [*known, *arguments], 1)
+    if similar:
+        meant = repr(similar[0]) if similar[0] in known else _flag(similar[0])
+        return f"there is no {name!r}: did you mean {meant}?"
+    return f"there is no {name!r}; the names are: {', '.join(known)}"
+
+
+def _flag(argument: str) -> str:
+    return "--" + argument.replace("_", "-")
 
 
 def _known_options() -> Dict[str, inspect.Parameter]:
