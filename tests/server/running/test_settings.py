@@ -85,8 +85,9 @@ def importable(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"factory_or_routes": {"/": "chat"}}, WSInvalidOptionError, "the path '/' must be"),
         ({"lifespan": "chat"}, WSInvalidOptionError, "lifespan must be an import string"),
         ({"ssl_context": "chat"}, WSInvalidOptionError, "ssl_context must be an import string"),
-        ({"handler": handler}, WSInvalidOptionError, "either factory_or_routes or handler"),
-        ({"factory_or_routes": None}, WSInvalidOptionError, "either factory_or_routes or handler"),
+        ({"factory_or_routes": {"/": "a.html"}}, WSInvalidOptionError, r"a file is page\(path\)"),
+        ({"handler": handler}, WSInvalidOptionError, r"handler, .*: both are there"),
+        ({"factory_or_routes": None}, WSInvalidOptionError, r"handler, .*: neither of them is"),
         ({"handler": "chat", "factory_or_routes": None}, WSInvalidOptionError, "handler must be"),
         ({"lifespan": 5}, TypeError, "lifespan must be a function"),
         ({"lifespan": lifespan()}, TypeError, "pass the function, not its result"),
@@ -124,6 +125,12 @@ def test_what_errors_call_an_argument(name: str) -> None:
             resolve_settings(
                 RunSettings(URL, **{**others, name: text}, shown_as={name: f"the {name}"})
             )
+
+
+def test_an_import_string_of_a_str() -> None:
+    text = r"^factory_or_routes is 'settings_of_test:URL', which is a str: 'ws://"
+    with pytest.raises(WSInvalidOptionError, match=text):
+        resolve_settings(RunSettings(URL, "settings_of_test:URL"))
 
 
 def test_objects_stay() -> None:
@@ -228,6 +235,7 @@ def local() -> Any:
         ({"factory_or_routes": lambda: None}, "factory_or_routes: with several workers"),
         ({"factory_or_routes": local()}, "a function at the top of a module"),
         ({"factory_or_routes": {"/": page(__file__)}}, "the path '/': with several workers"),
+        ({"factory_or_routes": {"/": page(__file__)}}, "the import string of the mapping"),
         ({"factory_or_routes": None, "handler": lambda: 5}, "handler: with several workers"),
         ({"lifespan": lambda: None}, "lifespan: with several workers"),
         ({"ssl_context": context()}, "a TLS context cannot be passed to other processes"),

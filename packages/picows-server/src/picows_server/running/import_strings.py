@@ -14,13 +14,15 @@ __all__ = ["import_object", "split_import_string"]
 _NOT_ITS_FILE = "; the module is named as in an import, not by its file"
 
 
-def split_import_string(name: str, text: str) -> Tuple[str, str]:
-    """Return module and attribute path; ``name`` is what the error calls the text."""
+def split_import_string(name: str, text: str, advice: str = "") -> Tuple[str, str]:
+    """Return module and attribute path.
+
+    ``name`` is what the error calls the text, ``advice`` what it says besides.
+    """
     module, colon, attribute = text.partition(":")
     parts = [*module.split("."), *attribute.split(".")]
     if not colon or not all(part.isidentifier() for part in parts):
-        advice = ""
-        if text.endswith(".py") or "/" in text:
+        if not advice and (text.endswith(".py") or "/" in text):
             advice = _NOT_ITS_FILE
         raise WSInvalidOptionError(
             f"{name} must be an import string such as 'package.module:attribute', not"

@@ -27,6 +27,7 @@ from picows_server.url import parse_server_url
 __all__ = ["RunSettings", "check_importable", "configure_logging", "options_of", "resolve_settings"]
 
 _LEVELS = ("critical", "error", "warning", "info", "debug")
+_INSTEAD_OF_A_MAPPING = "; write the import string of the mapping instead of the mapping"
 _FORMAT = "%(asctime)s %(levelname)s %(name)s[%(process)d]: %(message)s"
 
 
@@ -70,9 +71,10 @@ class RunSettings:
                 f"log_level must be one of {', '.join(_LEVELS)}, not {self.log_level!r}"
             )
         if (self.factory_or_routes is None) == (self.handler is None):
+            given = "neither of them is" if self.handler is None else "both are"
             raise WSInvalidOptionError(
-                "either factory_or_routes or handler is wanted, which is the coroutine function of"
-                " serve()"
+                "pass either factory_or_routes or handler, the coroutine function of serve():"
+                f" {given} there"
             )
         for name in ("factory_or_routes", "handler", "lifespan", "ssl_context"):
             value = getattr(self, name)
@@ -81,7 +83,7 @@ class RunSettings:
         if isinstance(self.factory_or_routes, abc.Mapping):
             for path, value in self.factory_or_routes.items():
                 if isinstance(value, str):
-                    split_import_string(f"the path {path!r}", value)
+                    split_import_string(f"the path {path!r}", value, "; a file is page(path)")
         if self.lifespan is not None and not isinstance(self.lifespan, str):
             _check_lifespan(self.lifespan)
         if self.certificate is not None and self.ssl_context is not None:
@@ -163,7 +165,12 @@ def _imported_argument(settings: RunSettings, name: str) -> Any:
 
 
 def _imported(name: str, value: Any) -> Any:
-    return import_object(name, value) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    found = import_object(name, value)
+    if isinstance(found, str):  # which would be taken for another import string
+        raise WSInvalidOptionError(f"{name} is {value!r}, which is a str: {found!r}")
+    return found
 
 
 def _served(value: Any) -> Any:
@@ -206,7 +213,7 @@ def check_importable(settings: RunSettings) -> None:
     routing = settings.factory_or_routes
     if isinstance(routing, abc.Mapping):
         for path, value in routing.items():
-            _check_object(f"the path {path!r}", value)
+            _check_object(f"the path {path!r}", value, _INSTEAD_OF_A_MAPPING)
     elif routing is not None:
         _check_object("factory_or_routes", routing)
     if settings.handler is not None:
@@ -242,7 +249,7 @@ def _check_option(name: str, value: Any) -> None:
         ) from None
 
 
-def _check_object(name: str, value: Any) -> None:
+def _check_object(name: str, value: Any, advice: str = "") -> None:
     if isinstance(value, str):
         return
     module = getattr(value, "__module__", None)
@@ -256,7 +263,7 @@ def _check_object(name: str, value: Any) -> None:
     raise WSInvalidOptionError(
         f"{name}: with several workers each process makes its own objects, so this must be a class"
         f" or a function at the top of a module, or an import string ('module:attribute'), not"
-        f" {value!r}"
+        f" {value!r}{advice}"
     )
 
 
