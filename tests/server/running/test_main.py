@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
@@ -120,6 +121,32 @@ async def test_readiness_first_then_another_signal_aborts(tmp_path: Path, loop_k
     assert (status, output) == (128 + signal.SIGINT, "up False\ndown 0\n")
     assert "SIGINT again: aborting" in log
     assert "Traceback" not in log
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_third_signal_kills(tmp_path: Path, loop_kind: str, number: int) -> None:
+    source = """
+        import asyncio
+
+        async def stubborn(connection):
+            while True:
+                try:
+                    await asyncio.sleep(3600)
+                except asyncio.CancelledError:
+                    print("cancelled", flush=True)
+    """
+    arguments = ("app:stubborn", "--handler", "--loop", loop_kind, *ANY_PORT, *NOW)
+    with Program(tmp_path, source, *arguments) as program:
+        async with await RawClient.open(program.wait_until_serving(), "/"):
+            program.send(signal.SIGTERM)
+            program.wait_for("SIGTERM: ending; another one aborts")
+            program.send(signal.SIGINT)
+            program.wait_for("SIGINT again: aborting; another one kills")
+            await asyncio.sleep(0.5)  # the same signal at once counts once
+            program.send(number)
+            status, output, log = program.finish()
+    assert (status, output) == (-number, "cancelled\n")
+    assert "once more: the process ends without its tasks" in log
 
 
 async def test_the_end_of_a_forked_child_is_not_the_servers(tmp_path: Path, loop_kind: str) -> None:

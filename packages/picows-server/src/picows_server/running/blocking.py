@@ -104,9 +104,9 @@ def run(
     default logging is the program's.
 
     SIGTERM and SIGINT drain, SIGINT without ``drain_grace`` if there is no connection. Another one
-    aborts: everybody gets the CLOSE, but nobody's answer is waited for. SIGHUP looks at the
-    certificates. Handlers of these signals are as before when the call returns. Windows has only
-    Ctrl-C and Ctrl-Break.
+    aborts: everybody gets the CLOSE, but nobody's answer is waited for. A third one ends the
+    process, whatever tasks are left. SIGHUP looks at the certificates. Handlers of these signals
+    are as before when the call returns. Windows has only Ctrl-C and Ctrl-Break.
 
     Under systemd the sockets of socket activation are used instead of the address in ``url`` or
     ``unix_path``, and exclude ``sock``; the service manager is told READY, STOPPING and WATCHDOG.

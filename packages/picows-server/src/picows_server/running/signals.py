@@ -91,11 +91,18 @@ def _without_repetition(
     return received
 
 
+def _die_of(number: int) -> None:
+    """End the process: a task that ignores its cancellation would keep it for ever."""
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)
+
+
 class SignalControl(Control):
     """The signals of the process, and its service manager.
 
-    SIGTERM and SIGINT drain; a second one aborts, with the exit status 128 + its number. There is
-    no ``grace`` for SIGINT without a connection. SIGHUP looks at the certificates. Windows has
+    SIGTERM and SIGINT drain; a second one aborts, with the exit status 128 + its number; a third
+    one ends the process, whatever a task of the application does. There is no ``grace`` for SIGINT
+    without a connection. SIGHUP looks at the certificates. Windows has
     SIGINT and SIGBREAK only, which are alike.
     """
 
@@ -104,6 +111,7 @@ class SignalControl(Control):
         self._logger = logger
         self._signals: Optional[ProcessSignals] = None
         self._has_ended = False
+        self._has_aborted = False
         self._server: Optional[WSServer] = None
 
     def bind(self, commands: Commands) -> None:
@@ -139,9 +147,14 @@ class SignalControl(Control):
 
     def _ending(self, name: str) -> Callable[[], None]:
         def received() -> None:
-            if self._has_ended:
-                self._logger.warning("%s again: aborting", name)
-                self._commands.abort(128 + getattr(signal, name))
+            number = getattr(signal, name)
+            if self._has_aborted:
+                self._logger.warning("%s once more: the process ends without its tasks", name)
+                _die_of(number)
+            elif self._has_ended:
+                self._has_aborted = True
+                self._logger.warning("%s again: aborting; another one kills", name)
+                self._commands.abort(128 + number)
             else:
                 self._has_ended = True
                 self._logger.info("%s: ending; another one aborts", name)
