@@ -120,18 +120,19 @@ async def test_serve() -> None:
 
 
 @pytest.mark.parametrize(
-    "options",
+    ("options", "text"),
     [
-        {"trusted_proxies": ["127.0.0.1"]},
-        {"proxy_protocol": True},
-        {"forwarded_header": "Forwarded"},
-        {"trusted_proxies": [], "proxy_protocol": True},
-        {"trusted_proxies": ["x"], "proxy_protocol": True},
-        {"trusted_proxies": ["127.0.0.1"], "forwarded_header": "Via"},
+        ({"trusted_proxies": ["127.0.0.1"]}, "trusted_proxies needs proxy_protocol or forwarded"),
+        ({"trusted_proxies": []}, "trusted_proxies needs proxy_protocol or forwarded_header"),
+        ({"proxy_protocol": True}, "proxy_protocol needs trusted_proxies"),
+        ({"forwarded_header": "Forwarded"}, "forwarded_header needs trusted_proxies"),
+        ({"trusted_proxies": [], "proxy_protocol": True}, "proxy_protocol needs trusted_proxies"),
+        ({"trusted_proxies": ["x"], "proxy_protocol": True}, "trusted_proxies"),
+        ({"trusted_proxies": ["127.0.0.1"], "forwarded_header": "Via"}, "Via"),
     ],
 )
-async def test_options_that_do_not_fit(options: Any) -> None:
-    with pytest.raises(WSInvalidOptionError):
+async def test_options_that_do_not_fit(options: Any, text: str) -> None:
+    with pytest.raises(WSInvalidOptionError, match=text):
         await ws_create_server(ANY_PORT, Echo, **options)
 
 

@@ -44,7 +44,10 @@ class TrustedNetworks:
 
     def __init__(self, networks: Iterable[Network]) -> None:
         if isinstance(networks, (str, bytes)):
-            raise TypeError(f"trusted_proxies must be an iterable of networks, not {networks!r}")
+            raise TypeError(
+                f"trusted_proxies must be an iterable of networks, such as ['10.0.0.0/8'], not"
+                f" {networks!r}"
+            )
         try:
             given: List[Any] = list(networks)
         except TypeError:

@@ -27,10 +27,15 @@ def behind_proxies(
 ) -> Tuple[Route, Callable[..., Connections]]:
     """Return the route, and what makes the connections, that learn of clients from proxies."""
     proxies = TrustedNetworks(trusted_proxies)
-    if not proxies or not (proxy_protocol or forwarded_header is not None):
+    if not proxy_protocol and forwarded_header is None:
         raise WSInvalidOptionError(
-            "trusted_proxies says where proxies are, proxy_protocol or forwarded_header how they"
-            " tell whom they serve: both are wanted"
+            "trusted_proxies needs proxy_protocol or forwarded_header, which say how proxies tell"
+            " whom they serve"
+        )
+    if not proxies:
+        given = "proxy_protocol" if proxy_protocol else "forwarded_header"
+        raise WSInvalidOptionError(
+            f"{given} needs trusted_proxies, which says where proxies are, such as ['10.0.0.0/8']"
         )
     make_connections: Callable[..., Connections] = Connections
     if proxy_protocol:
