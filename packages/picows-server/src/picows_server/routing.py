@@ -47,7 +47,8 @@ Routing = Union[ListenerFactory, Mapping[str, ListenerFactory]]
 #: What to do with a coroutine function that takes a connection.
 FOR_SERVE = (
     "it is a handler: write serve(handler, url), run(url, handler=...) or --handler instead of"
-    " passing it as the listener factory, which gets the request"
+    " passing it as the listener factory, which gets the request; process_request= serves other"
+    " paths beside it"
 )
 
 # What Python says of a request that is used like a connection, before there is one.
