@@ -223,6 +223,21 @@ def test_a_first_message_that_it_does_not_know(worker: Worker) -> None:
     assert worker.status() == 1
 
 
+def test_what_the_script_defines_for_itself_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "argv", list(sys.argv))
+    monkeypatch.setattr("picows_server.running.workers.worker.import_main_module", print)
+    own, theirs = socket.socketpair()
+    with own, theirs:
+        settings = b"cos\nno_such_name\n."
+        start = StartWorker(0, (), 1.0, settings, ("path", "chat.py"), list(sys.path), ["program"])
+        assert _work(own, start) == 1
+        failed: Any = receive_blocking(theirs)
+        assert failed.reason.endswith('define what workers need above if __name__ == "__main__":')
+        assert "no_such_name" in failed.reason
+        assert "\n" not in failed.reason
+
+
 @pytest.mark.parametrize(
     ("settings", "main", "error"),
     [

@@ -9,8 +9,9 @@ import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
-from typing import List, Optional
+from typing import Any, List, Optional
 
+from picows_codec import WSInvalidOptionError
 from picows_server.running.failures import describe_failure
 from picows_server.running.forked_children import (
     ForkHook,
@@ -75,7 +76,7 @@ def _work(sock: socket.socket, start: StartWorker) -> int:
         sys.argv[:] = start.argv
         if start.main_module is not None:
             import_main_module(*start.main_module)
-        settings = pickle.loads(start.settings)  # noqa: S301 - from the supervisor
+        settings = _settings(start)
         # After the user's modules, which may install what makes loops, or change logging.
         from picows_server.running.workers.serving_worker import serve_worker  # noqa: PLC0415
 
@@ -85,6 +86,17 @@ def _work(sock: socket.socket, start: StartWorker) -> int:
             raise  # after its last words
         send_blocking(sock, Failed(describe_failure(error)))
         return 1
+
+
+def _settings(start: StartWorker) -> Any:
+    try:
+        return pickle.loads(start.settings)  # noqa: S301 - from the supervisor
+    except AttributeError as error:
+        if start.main_module is None:
+            raise
+        raise WSInvalidOptionError(
+            f'{error}: define what workers need above if __name__ == "__main__":'
+        ) from None
 
 
 def _open_ones(*sockets: socket.socket) -> List[int]:
