@@ -236,7 +236,9 @@ async def test_off_and_wrong() -> None:
         async with await RawClient.open(sockname(server)):
             pass
         await eventually(lambda: server.stats().opened and not server.stats().connections)
-    assert access.records == []
+    (record,) = access.records
+    assert record.levelno == logging.WARNING
+    assert "writes nothing as long as its logger is not enabled" in record.getMessage()
     for wrong in (1, None, b"name"):
         with pytest.raises(TypeError, match="access_log"):
             await ws_create_server("ws://127.0.0.1:0", Echo, access_log=wrong)  # type: ignore[arg-type]

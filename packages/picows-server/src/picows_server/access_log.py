@@ -19,12 +19,18 @@ _SAFE = frozenset(map(chr, range(0x20, 0x7F))) - {'"', "\\"}
 def make_access_log(value: Union[bool, str, Logger]) -> AccessLog:
     """Take the option ``access_log``: True for ``picows.access``, a name, or a logger."""
     if value is True:
-        return AccessLog(resolve_logger("access"))
-    if isinstance(value, (str, logging.Logger, logging.LoggerAdapter)):
-        return AccessLog(resolve_logger(value))
-    raise TypeError(
-        f"access_log must be True, False, a str or a logger, not {type(value).__name__}"
-    )
+        logger = resolve_logger("access")
+    elif isinstance(value, (str, logging.Logger, logging.LoggerAdapter)):
+        logger = resolve_logger(value)
+    else:
+        raise TypeError(
+            f"access_log must be True, False, a str or a logger, not {type(value).__name__}"
+        )
+    if not logger.isEnabledFor(logging.INFO):
+        logger.warning(
+            "the access log writes nothing as long as its logger is not enabled for the level INFO"
+        )
+    return AccessLog(logger)
 
 
 class AccessLog:
