@@ -248,6 +248,23 @@ def test_unix_path_that_is_gone_at_the_end(tmp_path: Path) -> None:
 
 
 @needs_unix_sockets
+def test_unix_socket_that_cannot_be_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Any) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    path = tmp_path / "socket"
+    listening = bind_unix(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", refuse)
+        listening.close()
+    assert listening.sockets[0].fileno() < 0
+    bind_unix(path).close()
+    assert not path.exists()
+
+
+@needs_unix_sockets
 @pytest.mark.parametrize("name", ["x" * 200, "missing/socket"])
 def test_unix_path_that_cannot_be_bound_is_named(tmp_path: Path, name: str) -> None:
     before = open_descriptors()

@@ -84,8 +84,10 @@ class ListeningSockets:
         for sock in self.sockets:
             sock.close()
         if self._unix_path is not None:
-            # A later server may have the path by now; its file stays.
-            with contextlib.suppress(FileNotFoundError):
+            # A later server may have the path by now; its file stays. So does one that cannot be
+            # removed, for example because the process has given up its rights: what follows, such
+            # as the end of connections, matters more, and the next server replaces the file.
+            with contextlib.suppress(OSError):
                 if os.stat(self._unix_path).st_ino == self._unix_inode:
                     os.unlink(self._unix_path)
 
