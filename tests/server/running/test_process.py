@@ -253,6 +253,26 @@ async def test_drained_while_it_starts() -> None:
     assert process.events == ["bind", "stopped"]
 
 
+async def test_a_lifespan_that_goes_on_when_the_process_is_to_end() -> None:
+    events: List[str] = []
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        events.append("connecting")
+        with suppress(asyncio.CancelledError):  # as loops do that try again after any error
+            await asyncio.sleep(LONG)
+        events.append("up")
+        yield
+        events.append("down")
+
+    process = Process(lifespan=lifespan)
+    await eventually(lambda: events)
+    process.commands.drain()
+    assert await asyncio.wait_for(process.task, 20) == 0
+    assert events == ["connecting", "up", "down"]
+    assert process.events == ["bind", "stopped"]
+
+
 async def test_aborted_while_it_ends() -> None:
     events: List[str] = []
 

@@ -150,6 +150,8 @@ class _Process:
         try:
             async with _lifespan(settings.lifespan, server) as state:
                 server.state = state
+                if self._was_cancelled:  # the lifespan has caught that, and gone on
+                    return
                 self._watch_certificates(settings)
                 await server.start_serving()
                 self._phase = "serving"
