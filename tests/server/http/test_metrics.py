@@ -24,6 +24,7 @@ from picows_server import (
 )
 from picows_server.backplane import BackplaneStats
 from picows_server.topics import RuleStats, TopicsStats
+from tests.support.interpreter import run_python
 from tests.support.judge import Judged, ask
 from tests.support.leaks import eventually
 from tests.support.rawclient import RawClient
@@ -284,6 +285,23 @@ async def test_no_label_comes_from_a_peer() -> None:
         page = await ask(sockname(server), "/metrics")
         assert b"secret" not in page.body.lower()
         assert b"4000" not in page.body
+
+
+def test_no_file_is_wanted_for_the_first_page() -> None:
+    """A server that is out of descriptors could import nothing then."""
+    found = run_python(
+        "import sys\n"
+        "from types import SimpleNamespace\n"
+        "from picows_server import WSServer, WSServerStats, metrics\n"
+        "page = metrics.mounted_at('/metrics')\n"
+        "server = WSServer.__new__(WSServer)\n"
+        "WSServer.stats = lambda self: WSServerStats()\n"
+        "headers = SimpleNamespace(getall=lambda name, default: default)\n"
+        "before = set(sys.modules)\n"
+        "assert page(SimpleNamespace(server=server, headers=headers)).status == 200\n"
+        "print(sorted(set(sys.modules) - before))\n"
+    )
+    assert found.stdout == "[]\n", found.stderr
 
 
 async def test_without_prometheus_client(monkeypatch: pytest.MonkeyPatch) -> None:

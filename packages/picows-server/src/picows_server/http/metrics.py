@@ -276,6 +276,8 @@ def _is_fit(parameter: str) -> bool:
 
 def _prometheus_client() -> Any:
     try:
+        # Both now, because a server that cannot open files any more still shows its numbers.
+        import prometheus_client.core  # noqa: PLC0415 - an extra
         import prometheus_client.exposition  # noqa: PLC0415 - an extra
     except ImportError as error:
         raise ImportError(
