@@ -87,6 +87,8 @@ ROUTES: Dict[str, Any] = {
         ("/later", b"later: GET"),
         ("/a%2Fb", b"a slash"),
         ("/a/b", b"root"),
+        ("/a%252Fb", b"root"),
+        ("/a%252fb", b"root"),
     ],
 )
 async def test_paths(target: str, body: bytes) -> None:

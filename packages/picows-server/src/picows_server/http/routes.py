@@ -46,7 +46,7 @@ class Routes(HostedApplication):
 
     Paths are exact, without the query; one with a trailing slash is also for what is below it, and
     the longest is taken. They are compared after percent-decoding, except for paths in which a
-    slash, a backslash or a zero is encoded: these are compared as they are.
+    slash, a backslash or a zero is encoded, once or twice: these are compared as they are.
 
     Raises :class:`TypeError` and :class:`WSInvalidOptionError` for what cannot be served.
     """
@@ -164,7 +164,10 @@ def _comparable(path: str) -> str:
         return path
     # RFC 3986, 6.2.2.1: the digits of an encoded byte have no case.
     normal = _ENCODED.sub(lambda byte: byte[0].upper(), path)
-    return normal if any(byte in normal for byte in _KEPT_ENCODED) else unquote(path)
+    decoded = unquote(path)
+    # Also where it is the result of decoding ("%252F"), or two paths would look alike.
+    kept = any(byte in text for byte in _KEPT_ENCODED for text in (normal, decoded.upper()))
+    return normal if kept else decoded
 
 
 def _check_path(path: object) -> None:
