@@ -219,6 +219,25 @@ async def test_a_chain_that_is_still_written(authority: Authority, files: Files)
         assert authority.name_shown(context) == "new.example"
 
 
+async def test_new_contents_that_are_gone_at_the_second_look(
+    files: Files, caplog: pytest.LogCaptureFixture
+) -> None:
+    """From then on the files are looked at as seldom as before."""
+    logger = logging.getLogger("picows.server")
+    async with watched(files.context()) as watch:
+        (each,) = watch._watched
+        files.certfile.write_bytes(files.certfile.read_bytes() + b"\n")
+        assert not each.look(logger)
+        assert each.is_unsettled
+        files.certfile.unlink()
+        for _ in range(2):
+            assert not each.look(logger)
+        assert not each.is_doubtful
+        assert not each.is_unsettled
+    (line,) = lines(caplog)
+    assert "No such file" in line
+
+
 async def test_half_of_a_pair(
     authority: Authority, files: Files, caplog: pytest.LogCaptureFixture
 ) -> None:

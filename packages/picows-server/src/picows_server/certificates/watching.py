@@ -229,6 +229,7 @@ class _Watched:
         return True
 
     def _note(self, logger: Logger, problem: str, *, is_asked: bool) -> None:
+        self.is_unsettled = False  # there is nothing new to look at a second time
         is_new = problem != self._problem
         # It may have another text each time, as that of a remote store of passwords does.
         if is_asked or self.is_doubtful:
