@@ -16,6 +16,7 @@ import pytest
 from picows_server import (
     WSServer,
     WSUpgradeResponse,
+    WSUpgradeResponseWithListener,
     create_ssl_context,
     files,
     ws_create_server,
@@ -143,6 +144,55 @@ async def test_a_slow_client(backend: str, large: Path, opened: Opened) -> None:
         client.writer.transport.resume_reading()  # type: ignore[attr-defined]
         assert await client.reader.readexactly(SIZE) == CONTENT
         await opened.wait_until_closed()
+
+
+async def later() -> WSUpgradeResponse:
+    await asyncio.sleep(0)
+    return WSUpgradeResponse.create_error_response(410, CONTENT)
+
+
+RESPONSES = {
+    "/function": lambda: WSUpgradeResponse.create_ok_response(CONTENT),
+    "/pair": lambda: WSUpgradeResponseWithListener(
+        WSUpgradeResponse.create_response(203, CONTENT, {"X-Size": str(SIZE)}), None
+    ),
+    "/coroutine": later,
+}
+
+
+@plain_backends
+@pytest.mark.parametrize(
+    ("path", "status"), [("/function", 200), ("/pair", 203), ("/coroutine", 410)]
+)
+async def test_a_slow_client_of_a_handler(backend: str, path: str, status: int) -> None:
+    """As long as it reads, it is waited for beyond close_timeout, too."""
+    access = Access()
+    options: Any = {"backend": backend, "close_timeout": 0.2, "access_log": access.logger}
+    async with serving(RESPONSES, **options) as server:
+        async with await RawClient.connect(sockname(server)) as client:
+            client.writer.write(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+            await asyncio.sleep(0.5)
+            client.writer.transport.resume_reading()  # type: ignore[attr-defined]
+            response = await client.read_response()
+        assert (response.status, response.body == CONTENT) == (status, True)
+        assert response.headers.get("x-size") == (str(SIZE) if status == 203 else None)
+        line = await access.line()
+        assert (line["status"], line["cause"]) == (str(status), "-")
+        assert server.stats().responses == {status: 1}
+
+
+async def test_a_client_of_a_handler_that_does_not_read() -> None:
+    access = Access()
+    options: Any = {"stall_timeout": 0.3, "access_log": access.logger}
+    async with serving(RESPONSES, **options) as server:
+        async with await RawClient.connect(sockname(server)) as client:
+            client.writer.write(b"GET /coroutine HTTP/1.1\r\nHost: a\r\n\r\n")
+            client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+            line = await access.line()
+        assert (line["status"], line["cause"]) == ("410", "slow_consumer")
+        assert server.stats().responses == {410: 1}
+        assert server.stats().slow_consumers == 1
 
 
 @plain_backends

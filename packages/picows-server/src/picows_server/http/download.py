@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from io import BytesIO
 from typing import Any, BinaryIO, Optional, Union
 
 from picows_codec import WSUpgradeRequest, WSUpgradeResponse
@@ -11,7 +12,7 @@ from picows_codec.http.upgrade import encode_response_head
 from picows_server.logs import Logger, resolve_logger
 from picows_server.response_date import response_date
 
-__all__ = ["PIECE", "FileDownload", "FileResponse", "logger_of"]
+__all__ = ["PIECE", "FileDownload", "FileResponse", "in_pieces", "logger_of"]
 
 # Bytes that are read in one iteration of the loop, which waits for the disk meanwhile.
 PIECE = 65536
@@ -34,7 +35,7 @@ class FileDownload(DeferredResponse):
     shorter, because there is no other way to tell it. ``logger`` gets a line for that.
     """
 
-    __slots__ = ("_endpoint", "_file", "_handle", "_head", "_left", "_logger", "_loop")
+    __slots__ = ("_end_of", "_endpoint", "_file", "_handle", "_head", "_left", "_logger", "_loop")
 
     is_for_upgrades = False
 
@@ -49,6 +50,7 @@ class FileDownload(DeferredResponse):
     ) -> None:
         super().__init__()
         self._head = encode_response_head(response, size, response_date())
+        self._end_of = SentResponse(response.status, response.reason)
         self._file = file
         self._left = 0 if is_head else size
         self._logger = logger
@@ -81,7 +83,7 @@ class FileDownload(DeferredResponse):
         self._handle = None
         if not self._left:
             self._end()
-            self.decide(SentResponse(200, "OK"))
+            self.decide(self._end_of)
             return
         try:
             data = self._read()
@@ -112,3 +114,17 @@ class FileDownload(DeferredResponse):
             self._handle = None
         self._endpoint = None
         self._file.close()
+
+
+def in_pieces(request: WSUpgradeRequest, response: WSUpgradeResponse) -> FileResponse:
+    """The response; one with more than a piece as a download.
+
+    Otherwise it would be queued at once, and cut off ``close_timeout`` seconds later, although its
+    client reads on.
+    """
+    body = response.body
+    if body is None or len(body) <= PIECE:
+        return response
+    return FileDownload(
+        response, BytesIO(body), len(body), is_head=False, logger=logger_of(request)
+    )
