@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from typing import Any, List
 
 import pytest
@@ -105,6 +106,24 @@ async def test_a_check_that_hangs(caplog: pytest.LogCaptureFixture) -> None:
         server.ready_checks["hangs"] = hangs
         assert (await ask(sockname(server), "/readyz")).status == 503
     assert HANGING in caplog.text
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="a task does not know who was cancelled")
+async def test_a_check_of_something_that_was_cancelled(caplog: pytest.LogCaptureFixture) -> None:
+    connecting = asyncio.get_running_loop().create_future()
+    connecting.cancel()
+
+    async def database() -> bool:
+        await connecting
+        return True
+
+    async with serving(ROUTES) as server:
+        server.ready_checks["database"] = database
+        server.ready_checks["future"] = lambda: connecting
+        response = await ask_ready(server)
+    assert (response.status, response.body) == (503, b"not ready: database\nnot ready: future\n")
+    assert "the readiness check 'database' failed: CancelledError(" in caplog.text
+    assert HANGING not in caplog.text
 
 
 async def test_a_probe_that_is_less_patient_than_a_check(caplog: pytest.LogCaptureFixture) -> None:

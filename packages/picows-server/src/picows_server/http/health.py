@@ -58,7 +58,10 @@ async def _ready_later(
         if inspect.isawaitable(result):
             try:
                 result = await result
-            except asyncio.CancelledError:
+            except asyncio.CancelledError as error:
+                if not _is_cancelled():
+                    result = _log(server, name, error)
+                    continue
                 server.logger.warning(
                     "the readiness check %r has not ended: its client has left, or time is over",
                     name,
@@ -73,6 +76,12 @@ async def _ready_later(
             return _response(failed)
         name, check = following
         result = _result_of(server, name, check)
+
+
+def _is_cancelled() -> bool:
+    """Whether this task is, and not something that it awaits: a future of the application."""
+    cancelling: Any = getattr(asyncio.current_task(), "cancelling", None)
+    return cancelling is None or cancelling() > 0  # before Python 3.11 nobody knows
 
 
 def _result_of(server: Any, name: str, check: Check) -> object:
@@ -93,6 +102,6 @@ def _not_ready(reasons: List[str]) -> WSUpgradeResponse:
     return WSUpgradeResponse.create_error_response(503, text, _HEADERS)
 
 
-def _log(server: Any, name: str, error: Exception) -> bool:
+def _log(server: Any, name: str, error: BaseException) -> bool:
     server.logger.warning("the readiness check %r failed: %s", name, one_line(repr(error)))
     return False
