@@ -240,6 +240,28 @@ def test_unix_socket_of_a_successor_stays(tmp_path: Path) -> None:
 
 
 @needs_unix_sockets
+def test_unix_socket_of_a_successor_with_the_same_number_stays(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    listening = bind_unix(path)
+    file = os.stat(path)
+    os.utime(path, ns=(file.st_atime_ns, file.st_mtime_ns + 1_000_000))  # as of a later bind()
+    listening.close()
+    assert path.is_socket()
+
+
+@needs_unix_sockets
+def test_unix_socket_of_other_rights_is_removed(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    listening = bind_unix(path)
+    path.chmod(0o666)
+    listening.listen(1)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+    listening.close()
+    assert not path.exists()
+
+
+@needs_unix_sockets
 def test_unix_path_that_is_gone_at_the_end(tmp_path: Path) -> None:
     path = tmp_path / "socket"
     listening = bind_unix(path)

@@ -49,7 +49,7 @@ class ListeningSockets:
         self.sockets = tuple(sockets)
         self._are_given = are_given
         self._unix_path = unix_path
-        self._unix_inode = None if unix_path is None else os.stat(unix_path).st_ino
+        self._unix_file = None if unix_path is None else _identity(unix_path)
 
     def places(self, url: ServerURL) -> Tuple[str, ...]:
         """Return where they are, for the log: as ``url`` with host and port, or ``unix:/path``."""
@@ -88,8 +88,15 @@ class ListeningSockets:
             # removed, for example because the process has given up its rights: what follows, such
             # as the end of connections, matters more, and the next server replaces the file.
             with contextlib.suppress(OSError):
-                if os.stat(self._unix_path).st_ino == self._unix_inode:
+                if _identity(self._unix_path) == self._unix_file:
                     os.unlink(self._unix_path)
+
+
+def _identity(path: UnixPath) -> Tuple[int, int, int]:
+    # Many file systems give the next file the number of one that was removed. The time is that of
+    # bind(): neither connections nor chmod() change it.
+    status = os.stat(path)
+    return status.st_dev, status.st_ino, status.st_mtime_ns
 
 
 def _is_listening(sock: socket.socket) -> bool:
