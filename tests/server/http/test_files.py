@@ -8,8 +8,9 @@ import os
 import socket
 import subprocess
 import sys
+from io import FileIO
 from pathlib import Path
-from typing import Any, List
+from typing import Any, List, Optional
 
 import pytest
 
@@ -281,6 +282,27 @@ async def test_a_file_that_cannot_be_opened(
     assert response.headers.get("retry-after") == ("5" if status == 503 else None)
     assert ("503 Service Unavailable" in caplog.text) == (status == 503)
     assert str(directory).encode() not in response.body
+
+
+async def test_a_file_that_cannot_be_read(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    opened: List[FileIO] = []
+
+    class Broken(FileIO):
+        def read(self, size: Optional[int] = -1, /) -> Any:
+            opened.append(self)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    async with serving({"/": files(directory)}) as server:
+        monkeypatch.setattr(room, "FileIO", Broken)
+        with caplog.at_level(logging.INFO):
+            response = await ask(sockname(server), "/a.txt")
+    assert (response.status, response.headers["retry-after"]) == (503, "5")
+    assert "503 Service Unavailable" in caplog.text
+    assert "Traceback" not in caplog.text
+    (file,) = opened
+    assert file.closed
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are UTF-8 or UTF-16")

@@ -71,7 +71,7 @@ class Files(MountedHandler):
             return None
         logger = logger_of(request)
         try:
-            file = self._open(names)
+            return self._find(request, names, logger)
         except OSError as error:
             if error.errno not in _NO_RESOURCES:
                 return None  # whatever it is: no link, no permission, a name that is too long
@@ -79,6 +79,9 @@ class Files(MountedHandler):
             return WSUpgradeResponse.create_error_response(503, _BUSY, {"Retry-After": "5"})
         except UnicodeEncodeError:  # the encoding of the file system is not UTF-8
             return None
+
+    def _find(self, request: WSUpgradeRequest, names: List[str], logger: Logger) -> FileResponse:
+        file = self._open(names)
         if file is None:
             return None
         try:
