@@ -23,7 +23,7 @@ class Owner(SlotOwner):
         self.events: List[str] = []
         self.gives_up = False
 
-    def worker_could_not_start(self, slot: Slot, worker: WorkerProcess) -> bool:
+    def worker_could_not_start(self, slot: Slot) -> bool:
         self.events.append("could not start")
         return self.gives_up
 
@@ -122,6 +122,15 @@ def test_a_process_that_cannot_be_started(it: Subject) -> None:
     assert not it.workers
     it.loop.advance(1.0)
     assert len(it.workers) == 1
+    assert it.owner.events == ["could not start"]
+
+
+def test_a_process_that_cannot_be_started_is_the_end(it: Subject) -> None:
+    it.owner.gives_up = True
+    it.launcher.error = OSError("no more processes")
+    it.slot.start()
+    it.loop.advance(100.0)
+    assert not it.workers
 
 
 def test_the_new_one_is_ready_before_the_old_one_drains(it: Subject) -> None:

@@ -312,13 +312,25 @@ def test_slots_come_and_go() -> None:
 
 
 def test_a_slot_whose_process_cannot_be_started_is_removed() -> None:
-    it = Subject(1)
+    it = Subject(1).all_ready()
     it.launcher.error = OSError("no more processes")
     it.supervisor.add_slot()
-    it.workers[0].get_ready()
-    assert it.readies == 0
+    assert len(it.supervisor.slots) == 2
     it.supervisor.remove_slot()
-    assert it.readies == 1  # nobody else is waited for
+    assert len(it.supervisor.slots) == 1
+    assert it.supervisor.state == "serving"
+
+
+@pytest.mark.parametrize("started", [0, 1])
+def test_a_process_that_cannot_be_started_at_the_beginning(
+    caplog: pytest.LogCaptureFixture, started: int
+) -> None:
+    it = Subject(started)
+    it.launcher.error = OSError("no more processes")
+    it.supervisor.add_slot()
+    assert "a worker could not start, so this is the end" in caplog.text
+    assert [worker.told for worker in it.workers] == [["abort"]] * started
+    assert it.end() == 1
 
 
 def test_queues_of_shared_sockets_are_for_others() -> None:

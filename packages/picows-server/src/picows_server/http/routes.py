@@ -41,6 +41,9 @@ _ALLOW = {"Allow": ", ".join(_METHODS)}
 _ENCODED = re.compile("%[0-9a-fA-F]{2}")
 _KEPT_ENCODED = ("%2F", "%5C", "%00")
 
+# What a GET without an upgrade gets, whose Content-Length is that of HEAD (RFC 9110, 8.6).
+_NO_UPGRADE = "header Upgrade must list websocket (RFC 6455, 4.2.1, 3)\n"
+
 
 class Routes(HostedApplication):
     """What ``ws_create_server`` makes of a mapping.
@@ -203,7 +206,7 @@ def _without_listener(result: RouteResult) -> RouteResult:
     if isinstance(result, WSListener) or (
         isinstance(result, DeferredResponse) and result.is_for_upgrades
     ):
-        return WSUpgradeResponse.create_error_response(426, "This path is for WebSocket.\n")
+        return WSUpgradeResponse.create_error_response(426, _NO_UPGRADE)
     if inspect.isawaitable(result) and not isinstance(result, DeferredResponse):
         return _later_without_listener(result)
     return result

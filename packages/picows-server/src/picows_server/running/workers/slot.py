@@ -23,7 +23,7 @@ class SlotOwner:
     def slot_changed(self, slot: Slot) -> None:
         """A worker became ready, began to drain, or ended."""
 
-    def worker_could_not_start(self, slot: Slot, worker: WorkerProcess) -> bool:
+    def worker_could_not_start(self, slot: Slot) -> bool:
         """True: that is the end, so it is not tried again."""
         return False
 
@@ -124,13 +124,16 @@ class Slot(WorkerOwner, Replaceable):
     def start(self) -> None:
         """Start a worker."""
         self._restart = None
+        if self.is_ending:  # because another one could not be started
+            return
         try:
             self.worker = self._launch(self)
         except OSError as error:
             self._logger.error(  # noqa: TRY400 - the text says enough
                 "worker %d could not be started: %s", self.number, error
             )
-            self._start_later(None)
+            if not self._owner.worker_could_not_start(self):
+                self._start_later(None)
 
     def tick(self) -> None:
         """Look after the workers."""
@@ -260,7 +263,7 @@ class Slot(WorkerOwner, Replaceable):
         if self.is_ending:
             return
         self.deaths += 1
-        is_end = worker.ready_at is None and self._owner.worker_could_not_start(self, worker)
+        is_end = worker.ready_at is None and self._owner.worker_could_not_start(self)
         if not is_end and self._successor is None:
             self._start_later(worker.served)
 

@@ -186,7 +186,7 @@ class Supervisor(SlotOwner):
         self._rolling.begin()
         self._check_reload()
 
-    def worker_could_not_start(self, slot: Slot, worker: WorkerProcess) -> bool:
+    def worker_could_not_start(self, slot: Slot) -> bool:
         if self.has_started or self.is_ending:
             return self.is_ending
         self._logger.error("a worker could not start, so this is the end")
