@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import inspect
 import socket
 import ssl
 from typing import Any, Awaitable, Callable, Dict, List, Optional
@@ -122,7 +123,7 @@ class Scenario:
 SCENARIOS = [
     name
     for name, value in vars(Scenario).items()
-    if asyncio.iscoroutinefunction(value) and name != "serve"
+    if inspect.iscoroutinefunction(value) and name != "serve"
 ]
 
 

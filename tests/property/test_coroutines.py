@@ -47,7 +47,12 @@ class Receiving(RuleBasedStateMachine):
             self.sent.append(message)
             payload = message.encode() if isinstance(message, str) else message
             data += self.link.build(TEXT if isinstance(message, str) else BINARY, payload)
-        self.link.transport.feed(data)
+        self.feed(data)
+
+    def feed(self, data: bytes) -> None:
+        """Nothing that this makes due runs yet."""
+        with self.link.loop.running():
+            self.link.transport.feed(data)
 
     @precondition(lambda self: not self.is_closed and self.link.transport.is_reading())
     @rule(count=st.integers(1, 9))
@@ -60,7 +65,7 @@ class Receiving(RuleBasedStateMachine):
         self.number += 1
         text = f"{self.number} in pieces"
         self.sent.append(text)
-        self.link.transport.feed(
+        self.feed(
             self.link.build(TEXT, text[:3].encode(), fin=False)
             + self.link.build(CONTINUATION, text[3:].encode())
         )

@@ -82,6 +82,7 @@ async def test_nothing_is_there_yet(pair: Pair, looks: List[int]) -> None:
 @pytest.mark.parametrize("step", [1, 100, 500])
 async def test_pieces(pair: Pair, step: int) -> None:
     ours, theirs = pair
+    step = max(step, len(HELLO) // 500)  # a Unix socket has no room for many more pieces
     task = peek(ours)
     for start in range(0, len(HELLO), step):
         theirs.sendall(HELLO[start : start + step])

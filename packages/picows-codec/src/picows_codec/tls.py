@@ -94,7 +94,9 @@ class ContextCheck:
         )
         self._object_class = self._class.sslobject_class
         self._can_have_psk = hasattr(self._class, "set_psk_client_callback")  # Python 3.13
-        self._psk_words = _psk_words(self._class) if self._can_have_psk else ()
+        # Found when a context is first looked at: who has no TLS needs no ctypes.
+        self._psk_words: tuple[int, ...] | None = None
+        self._has_looked = False
 
     def why_not(self, context: Any) -> str | None:
         """Say why ``context`` needs the loop's TLS, or return None if aiofastnet can carry it.
@@ -125,6 +127,9 @@ class ContextCheck:
             )
 
     def _why_not_psk(self, context: Any) -> str | None:  # pragma: no cover - Python 3.13
+        if not self._has_looked:
+            self._psk_words = _psk_words(self._class)
+            self._has_looked = True
         if self._psk_words is None:
             return "it cannot be seen whether a PSK callback is set"
         if any(_read_word(context, offset) for offset in self._psk_words):
@@ -171,7 +176,7 @@ def _psk_words(context_class: Any) -> tuple[int, ...] | None:  # pragma: no cove
 
 
 def _read_word(thing: object, offset: int) -> int | None:  # pragma: no cover - Python 3.13
-    # Only on Python 3.13 and newer, and first when client or server is imported.
+    # Only on Python 3.13 and newer, and only with TLS.
     from ctypes import c_void_p  # noqa: PLC0415
 
     return c_void_p.from_address(id(thing) + offset).value
