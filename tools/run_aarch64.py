@@ -3,9 +3,9 @@
     python tools/run_aarch64.py DIRECTORY [ARGUMENTS OF PYTEST]
 
 mmdebstrap makes the root once, in DIRECTORY. What comes from the package index is downloaded by
-this interpreter's pip, so the root needs no network. All its programs are of aarch64, the compiler
-included, and the kernel starts each under qemu, which takes ten times as long and longer. Needs
-Linux and root's rights.
+this interpreter's pip, so the root needs no network. Its Python is of aarch64; the kernel starts it
+under qemu, where it takes ten times as long and longer. The compiler and the other programs are of
+this machine. Needs Linux on x86-64 and root's rights.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from typing import Dict, List, Optional
 
 ROOT = Path(__file__).resolve().parents[1]
 SUITE = "trixie"
-PACKAGES = ["gcc", "libc6-dev", "netbase", "python3-dev", "python3-venv"]
+# Without python3-venv: Debian has no wheels of pip for an architecture that is not a root's first.
+PACKAGES = ["gcc-aarch64-linux-gnu", "libc6-dev:arm64", "netbase", "python3-dev:arm64"]
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
 # What is needed outside the root: packages of Debian, with a command of each.
 NEEDED = {
@@ -32,7 +33,7 @@ NEEDED = {
 COPIED = ("packages", "tests", "tools", "pyproject.toml")
 WHEELS = ("manylinux_2_28_aarch64", "manylinux_2_17_aarch64", "manylinux2014_aarch64")
 # To build and to import the wheels, and for the codec's tests, which also compile extensions.
-REQUIRED = ["hatchling>=1.27", "aiofastnet", "multidict", "python-socks[asyncio]", "uvloop"]
+REQUIRED = ["pip", "hatchling>=1.27", "aiofastnet", "multidict", "python-socks[asyncio]", "uvloop"]
 TESTS = ["pytest>=8.3", "pytest-timeout>=2.3", "pytest-xdist>=3.5", "hypothesis>=6.113"]
 TESTS += ["isal>=1.6", "zlib-ng>=0.4", "cython>=3.1,<4", "setuptools>=74.1"]
 ENVIRONMENT = {
@@ -58,8 +59,10 @@ def main(arguments: List[str]) -> None:
     download(root)
     copy_sources(root)
     python = "/venv/bin/python"
-    if not (root / "venv/bin/python").exists():
-        inside(root, "python3", "-m", "venv", "/venv")
+    if not (root / "venv/bin/pip").exists():
+        inside(root, "python3", "-m", "venv", "--without-pip", "/venv")
+        (pip,) = (root / "downloads").glob("pip-*.whl")
+        inside(root, python, f"/downloads/{pip.name}/pip", "install", "--quiet", "pip")
     inside(root, python, "tools/install_wheels.py", "/wheels")
     inside(root, python, "-m", "pip", "install", "--quiet", *TESTS)
     inside(root, python, "-m", "pytest", *arguments[1:])
@@ -71,6 +74,8 @@ def check_machine() -> None:
         sys.exit(f"qemu-user runs programs of Linux on Linux, not on {sys.platform}")
     if platform.machine() == "aarch64":
         sys.exit("this machine needs no qemu: tox -e py runs the tests on its aarch64")
+    if platform.machine() != "x86_64":
+        sys.exit(f"the compiler is Debian's for x86-64, not for {platform.machine()}")
     if os.geteuid() != 0:
         sys.exit("only root makes and enters a root of Debian: run this with sudo")
     missing = [package for package, name in NEEDED.items() if shutil.which(name) is None]
@@ -85,7 +90,8 @@ def check_machine() -> None:
 
 def make_root(root: Path) -> None:
     """Let mmdebstrap make the root, unless it did."""
-    options = ["--quiet", "--mode=root", "--variant=minbase", "--architectures=arm64"]
+    options = ["--quiet", "--mode=root", "--variant=minbase"]
+    options.append("--architectures=amd64,arm64")
     command = ["mmdebstrap", *options, f"--include={','.join(PACKAGES)}", SUITE, str(root)]
     # Written when the root is complete.
     stamp = root.with_name("root-is-made-by")

@@ -57,6 +57,11 @@ def test_a_machine_of_aarch64(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "tox -e py" in told()
 
 
+def test_another_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "riscv64")
+    assert "not for riscv64" in told()
+
+
 def test_other_systems(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     assert "darwin" in told()
