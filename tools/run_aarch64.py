@@ -1,4 +1,4 @@
-"""Build the wheels on aarch64 and run tests on them, in a Debian root under qemu-user.
+"""Build the wheels for aarch64 and run tests on them, in a Debian root under qemu-user.
 
     python tools/run_aarch64.py DIRECTORY [ARGUMENTS OF PYTEST]
 
