@@ -42,7 +42,7 @@ ENVIRONMENT = {
     "PATH": "/usr/bin:/bin:/usr/sbin:/sbin",
     "PIP_FIND_LINKS": "/downloads",
     "PIP_NO_INDEX": "1",
-    "PYTHONDONTWRITEBYTECODE": "1",
+    "PYTHONPYCACHEPREFIX": "/pycache",
     "PYTHONSAFEPATH": "1",
 }
 PASSED_ON = ("CI", "PICOWS_")
@@ -64,7 +64,7 @@ def main(arguments: List[str]) -> None:
         (pip,) = (root / "downloads").glob("pip-*.whl")
         inside(root, python, f"/downloads/{pip.name}/pip", "install", "--quiet", "pip")
     inside(root, python, "tools/install_wheels.py", "/wheels")
-    inside(root, python, "-m", "pip", "install", "--quiet", *TESTS)
+    install_tests(root)
     inside(root, python, "-m", "pytest", *arguments[1:])
 
 
@@ -106,12 +106,25 @@ def make_root(root: Path) -> None:
 
 def download(root: Path) -> None:
     """Get the wheels that building, the packages and the tests require, for the root's Python."""
+    pip = [sys.executable, "-m", "pip", "--quiet", "download", "--dest", str(root / "downloads")]
+    run([*pip, *target_of(root), *REQUIRED, *TESTS])
+
+
+def install_tests(root: Path) -> None:
+    """Unpack what the tests require, by this interpreter's pip, because that only copies files."""
+    (site,) = (root / "venv" / "lib").glob("python3*/site-packages")
+    pip = [sys.executable, "-m", "pip", "--quiet", "install", "--target", str(site), "--upgrade"]
+    local = ["--no-compile", "--no-index", "--find-links", str(root / "downloads")]
+    run([*pip, *local, *target_of(root), *TESTS])
+
+
+def target_of(root: Path) -> List[str]:
+    """Return pip's arguments for wheels of the root's Python."""
     version = (root / "usr/bin/python3").resolve().name.partition("python")[2]
     target = ["--python-version", version, "--only-binary", ":all:"]
     for tag in WHEELS:
         target += ["--platform", tag]
-    pip = [sys.executable, "-m", "pip", "--quiet", "download", "--dest", str(root / "downloads")]
-    run([*pip, *target, *REQUIRED, *TESTS])
+    return target
 
 
 def copy_sources(root: Path) -> None:
