@@ -61,7 +61,7 @@ def main(arguments: List[str]) -> None:
     python = "/venv/bin/python"
     if not (root / "venv/bin/pip").exists():
         inside(root, "python3", "-m", "venv", "--without-pip", "/venv")
-        (pip,) = (root / "downloads").glob("pip-*.whl")
+        pip = max((root / "downloads").glob("pip-*.whl"))  # an earlier run may have left another
         inside(root, python, f"/downloads/{pip.name}/pip", "install", "--quiet", "pip")
     inside(root, python, "tools/install_wheels.py", "/wheels")
     install_tests(root)
