@@ -14,11 +14,13 @@ from typing import Any, List, Tuple
 import pytest
 
 from picows_server import (
+    WSConnection,
     WSServer,
     WSUpgradeResponse,
     WSUpgradeResponseWithListener,
     create_ssl_context,
     files,
+    serve,
     ws_create_server,
 )
 from picows_server.http.download import PIECE, FileDownload
@@ -161,14 +163,18 @@ RESPONSES = {
 
 
 @plain_backends
+@pytest.mark.parametrize("is_mapped", [True, False], ids=["mapping", "factory"])
 @pytest.mark.parametrize(
     ("path", "status"), [("/function", 200), ("/pair", 203), ("/coroutine", 410)]
 )
-async def test_a_slow_client_of_a_handler(backend: str, path: str, status: int) -> None:
+async def test_a_slow_client_of_a_handler(
+    backend: str, path: str, status: int, is_mapped: bool
+) -> None:
     """As long as it reads, it is waited for beyond close_timeout, too."""
     access = Access()
     options: Any = {"backend": backend, "close_timeout": 0.2, "access_log": access.logger}
-    async with serving(RESPONSES, **options) as server:
+    served: Any = RESPONSES if is_mapped else RESPONSES[path]
+    async with serving(served, **options) as server:
         async with await RawClient.connect(sockname(server)) as client:
             client.writer.write(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
             client.writer.transport.pause_reading()  # type: ignore[attr-defined]
@@ -180,6 +186,28 @@ async def test_a_slow_client_of_a_handler(backend: str, path: str, status: int) 
         line = await access.line()
         assert (line["status"], line["cause"]) == (str(status), "-")
         assert server.stats().responses == {status: 1}
+
+
+async def test_a_slow_client_of_process_request() -> None:
+    async def handle(connection: WSConnection) -> None:
+        """Nobody connects."""
+
+    served = serve(handle, ANY_PORT, process_request=lambda request: later(), close_timeout=0.2)
+    async with served as server:
+        async with await RawClient.connect(sockname(server)) as client:
+            client.writer.write(REQUEST)
+            client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+            await asyncio.sleep(0.5)
+            client.writer.transport.resume_reading()  # type: ignore[attr-defined]
+            response = await client.read_response()
+        assert (response.status, response.body == CONTENT) == (410, True)
+
+
+async def test_head_of_a_large_response() -> None:
+    async with serving(RESPONSES["/function"]) as server:
+        head = await ask(sockname(server), "/", method="HEAD")
+    assert (head.status, head.body) == (200, b"")
+    assert head.headers["content-length"] == str(SIZE)
 
 
 async def test_a_client_of_a_handler_that_does_not_read() -> None:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from io import BytesIO
-from typing import Any, BinaryIO, Optional, Union
+from typing import Any, Awaitable, BinaryIO, Optional, Union
 
-from picows_codec import WSUpgradeRequest, WSUpgradeResponse
+from picows_codec import (
+    WSListener,
+    WSUpgradeRequest,
+    WSUpgradeResponse,
+    WSUpgradeResponseWithListener,
+)
 from picows_codec.deferred_response import DeferredResponse, SentResponse
 from picows_codec.http.upgrade import encode_response_head
 from picows_server.logs import Logger, resolve_logger
 from picows_server.response_date import response_date
+from picows_server.routing import Decision, Route, RouteResult
 
-__all__ = ["PIECE", "FileDownload", "FileResponse", "in_pieces", "logger_of"]
+__all__ = ["PIECE", "FileDownload", "FileResponse", "logger_of", "with_large_in_pieces"]
 
 # Bytes that are read in one iteration of the loop, which waits for the disk meanwhile.
 PIECE = 65536
@@ -116,15 +123,33 @@ class FileDownload(DeferredResponse):
         self._file.close()
 
 
-def in_pieces(request: WSUpgradeRequest, response: WSUpgradeResponse) -> FileResponse:
-    """The response; one with more than a piece as a download.
+def with_large_in_pieces(route: Route) -> Route:
+    """The route, whose responses with more than a piece are sent as downloads.
 
-    Otherwise it would be queued at once, and cut off ``close_timeout`` seconds later, although its
-    client reads on.
+    Otherwise they would be queued at once, and cut off ``close_timeout`` seconds later, although
+    their clients read on.
     """
-    body = response.body
-    if body is None or len(body) <= PIECE:
-        return response
-    return FileDownload(
-        response, BytesIO(body), len(body), is_head=False, logger=logger_of(request)
-    )
+
+    def respond(request: WSUpgradeRequest) -> RouteResult:
+        return _in_pieces(request, route(request))
+
+    return respond
+
+
+def _in_pieces(request: WSUpgradeRequest, result: RouteResult) -> RouteResult:
+    if isinstance(result, (WSListener, DeferredResponse)):
+        return result
+    if isinstance(result, WSUpgradeResponseWithListener) and result.listener is None:
+        result = result.response
+    if not isinstance(result, WSUpgradeResponse):
+        return _later_in_pieces(request, result) if inspect.isawaitable(result) else result
+    body = result.body
+    if body is None or len(body) <= PIECE or request.method == "HEAD":
+        return result
+    return FileDownload(result, BytesIO(body), len(body), is_head=False, logger=logger_of(request))
+
+
+async def _later_in_pieces(request: WSUpgradeRequest, awaitable: Awaitable[Decision]) -> Decision:
+    result: Any = _in_pieces(request, await awaitable)
+    decision: Decision = result
+    return decision

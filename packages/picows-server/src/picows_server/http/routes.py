@@ -18,7 +18,6 @@ from picows_codec import (
 from picows_codec.deferred_response import DeferredResponse
 from picows_codec.log_text import quoted
 from picows_server.hosting import HostedApplication
-from picows_server.http.download import in_pieces
 from picows_server.logs import Logger
 from picows_server.routing import (
     Decision,
@@ -88,7 +87,7 @@ class Routes(HostedApplication):
             log_refusal(self._logger, request, "404 Not Found", f"no route for {quoted(path)}")
             return None
         if method == "GET":
-            return _with_large_in_pieces(request, route(request))
+            return route(request)
         if method == "HEAD":
             return _without_listener(route(request))
         if method == "OPTIONS":
@@ -181,22 +180,6 @@ def _check_path(path: object) -> None:
         raise WSInvalidOptionError(
             f"the path {path!r} must begin with a slash and have no query, fragment or space"
         )
-
-
-def _with_large_in_pieces(request: WSUpgradeRequest, result: RouteResult) -> RouteResult:
-    if isinstance(result, (WSListener, DeferredResponse)):
-        return result
-    if isinstance(result, WSUpgradeResponseWithListener) and result.listener is None:
-        result = result.response
-    if isinstance(result, WSUpgradeResponse):
-        return in_pieces(request, result)
-    return _later_in_pieces(request, result) if inspect.isawaitable(result) else result
-
-
-async def _later_in_pieces(request: WSUpgradeRequest, awaitable: Awaitable[Decision]) -> Decision:
-    result: Any = _with_large_in_pieces(request, await awaitable)
-    decision: Decision = result
-    return decision
 
 
 def _without_listener(result: RouteResult) -> RouteResult:
