@@ -116,6 +116,11 @@ class FakeBackplane:
         self.meanwhile()
         if self.fails:
             raise BackplaneError("as asked for")
+        found = self._found(topic, since)
+        await asyncio.sleep(0)  # it is on its way
+        return found
+
+    def _found(self, topic: str, since: Optional[Position]) -> History:
         position = self.engine.position(topic)
         kept = self.engine.kept.get(topic, [])
         if since is None or since.epoch != self.engine.epoch or since.offset > position.offset:

@@ -588,3 +588,73 @@ def test_nothing_comes_from_before_a_subscription() -> None:
         assert gateways.received()[:2] == [["1:1", "2:2"], ["2:2"]]
 
     with_gateways(test)
+
+
+@pytest.mark.parametrize("is_overfull", [False, True])
+def test_asking_again_after_a_reading_that_failed(
+    monkeypatch: pytest.MonkeyPatch, is_overfull: bool
+) -> None:
+    """Nobody gets the same failure again, although others have not heard of it yet."""
+    monkeypatch.setattr(recovery, "_ARRIVED_BYTES", 6)
+
+    async def test(gateways: Gateways) -> None:
+        gateways.backplane.fails = not is_overfull
+
+        def meanwhile() -> None:
+            gateways.backplane.meanwhile = lambda: None
+            for _ in range(3):
+                gateways.others.publish("h", "1")
+            gateways.engine.run()
+
+        async def subscribe(link: Connection) -> None:
+            with pytest.raises(BackplaneError):
+                await gateways.topics.subscribe_from(link.ws, "h")
+            gateways.backplane.fails = False
+            await gateways.topics.subscribe_from(link.ws, "h")
+
+        if is_overfull:
+            gateways.backplane.meanwhile = meanwhile
+        await asyncio.gather(*(subscribe(link) for link in gateways.links))
+        assert readings(gateways) == 2
+
+    with_gateways(test)
+
+
+def test_a_reading_is_not_shared_after_more_has_arrived_than_may_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(recovery, "_ARRIVED_BYTES", 6)
+
+    async def test(gateways: Gateways) -> None:
+        first, second = gateways.links
+        waiting = []
+
+        def meanwhile() -> None:
+            gateways.backplane.meanwhile = lambda: None
+            for _ in range(3):
+                gateways.others.publish("h", "1")
+            gateways.engine.run()
+            waiting.append(asyncio.ensure_future(gateways.topics.subscribe_from(second.ws, "h")))
+
+        gateways.backplane.meanwhile = meanwhile
+        with pytest.raises(BackplaneError, match="again later"):
+            await gateways.topics.subscribe_from(first.ws, "h")
+        await waiting[0]
+        assert gateways.topics.of(second.ws) == ["h"]
+
+    with_gateways(test)
+
+
+def test_a_reading_does_not_last_while_others_come() -> None:
+    """However fast they do, they do not get what the engine had long ago."""
+
+    async def test(gateways: Gateways) -> None:
+        waiting = []
+        for _ in range(20):
+            subscribing = gateways.topics.subscribe_from(Connection("server").ws, "h")
+            waiting.append(asyncio.ensure_future(subscribing))
+            await asyncio.sleep(0)
+        await asyncio.gather(*waiting)
+        assert readings(gateways) > 1
+
+    with_gateways(test)

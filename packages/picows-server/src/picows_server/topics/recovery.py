@@ -209,7 +209,8 @@ class Recovery:
     def _reading_of(self, question: _Question) -> _Reading:
         """Return the reading that answers a question; begin it if there is none."""
         reading = self._shared.get(question)
-        if reading is None:
+        # One that has ended is not fresh any more, and others who come would keep it for long.
+        if reading is None or reading.task.done() or reading.is_overfull:
             task = asyncio.ensure_future(self._read(question))
             reading = self._shared[question] = _Reading(question, task)
             self._readings.setdefault(question.topic.name, []).append(reading)
