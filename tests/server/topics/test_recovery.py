@@ -658,3 +658,41 @@ def test_a_reading_does_not_last_while_others_come() -> None:
         assert readings(gateways) > 1
 
     with_gateways(test)
+
+
+@pytest.mark.parametrize("last", [1, 2, 5])
+def test_no_more_of_the_last_messages_than_were_asked_for(last: int) -> None:
+    """Although more have arrived while others had waited for the same already."""
+
+    async def test(gateways: Gateways) -> None:
+        engine, topics, (first, second) = gateways.engine, gateways.topics, gateways.links
+        reading, arriving = asyncio.Event(), asyncio.Event()
+        history = gateways.backplane.history
+
+        async def slowly(*question: Any) -> Any:
+            found = await history(*question)
+            if found.recovered:
+                reading.set()
+                await arriving.wait()
+            return found
+
+        gateways.backplane.history = slowly  # type: ignore[method-assign]
+        gateways.others.publish("h", "1")
+        engine.run()
+        waiting = [asyncio.ensure_future(topics.subscribe_from(first.ws, "h", last=last))]
+        await reading.wait()
+        for text in ("2", "3", "4"):
+            gateways.others.publish("h", text)
+        engine.run()
+        waiting.append(asyncio.ensure_future(topics.subscribe_from(second.ws, "h", last=last)))
+        await asyncio.sleep(0)
+        gateways.others.publish("h", "5")
+        engine.run()
+        arriving.set()
+        assert await asyncio.gather(*waiting) == [(Position(5, engine.epoch), False)] * 2
+        expected = ["1:1", "2:2", "3:3", "4:4", "5:5"]
+        assert texts(first) == expected
+        assert texts(second) == expected[-1 - min(last, 3) :]
+        assert readings(gateways) == 2
+
+    with_gateways(test)

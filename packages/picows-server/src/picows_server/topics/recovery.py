@@ -296,17 +296,19 @@ class Recovery:
             messages, position = self._retained(topic, reading, joining, answer.position)
             recovered = False
         else:
-            messages, position, recovered = self._completed(reading, answer)
+            messages, position, recovered = self._completed(reading, joining, answer)
         self._begin(subscriber, topic, joining, messages, position)
         return Subscribed(position, recovered and not reading.has_gap)
 
     def _completed(
-        self, reading: _Reading, answer: _Answer
+        self, reading: _Reading, joining: _Joining, answer: _Answer
     ) -> Tuple[List[Tuple[Key, WSPreparedMessage]], Position, bool]:
         """What the engine had, then what has come meanwhile."""
         position, recovered = answer.position, answer.recovered
         messages = list(answer.messages or ())
-        for arrived in reading.arrived:
+        last = reading.question.last
+        most = max(len(messages), min(last, reading.question.rule.size))
+        for number, arrived in enumerate(reading.arrived):
             if arrived.position is not None:
                 if arrived.position.epoch != position.epoch:
                     recovered = False
@@ -314,6 +316,9 @@ class Recovery:
                     continue
                 position = arrived.position
             messages.append((arrived.key, arrived.message))
+            most += number >= joining.first
+        if last and not answer.recovered:
+            del messages[:-most]  # what came before it asked for the last ones
         return messages, position, recovered
 
     def _retained(
