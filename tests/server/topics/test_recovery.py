@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import weakref
-from typing import Any
+from typing import Any, List
 
 import pytest
 
@@ -538,6 +538,24 @@ def test_an_engine_that_fails_while_many_wait() -> None:
         gateways.backplane.fails = False
         await gateways.topics.subscribe_from(gateways.links[0].ws, "h")
         assert gateways.topics.of(gateways.links[0].ws) == ["h"]
+
+    with_gateways(test)
+
+
+def test_an_engine_that_fails_tells_each_where() -> None:
+    """And nobody where others have waited, which would be thousands of lines."""
+
+    async def test(gateways: Gateways) -> None:
+        async def functions(link: Connection) -> List[str]:
+            with pytest.raises(BackplaneError) as failed:
+                await gateways.topics.subscribe_from(link.ws, "h")
+            return [entry.name for entry in failed.traceback]
+
+        gateways.backplane.fails = True
+        links = [Connection("server") for _ in range(5)]
+        found = await asyncio.gather(*(functions(link) for link in links))
+        assert found[0].count("functions") == found[0].count("history") == 1
+        assert found == [found[0]] * 5
 
     with_gateways(test)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import TracebackType
 from typing import Dict, List, MutableMapping, NamedTuple, Optional, Set, Tuple
 from weakref import WeakKeyDictionary
 
@@ -82,6 +83,17 @@ class _Reading:
         #: More had arrived than may wait, and nothing waits any more.
         self.is_overfull = False
         self.has_gap = False
+        self._traceback: Optional[TracebackType] = None
+
+    def answer(self) -> _Answer:
+        """Return what was read, or raise why it could not be, for each that has waited."""
+        error = self.task.exception()
+        if error is None:
+            return self.task.result()
+        # All get the same error, which would otherwise tell where others have waited: before
+        # Python 3.10 of all of them, later without where it came from.
+        self._traceback = self._traceback or error.__traceback__
+        raise error.with_traceback(self._traceback)
 
     def take(self, arrived: _Arrived) -> None:
         """Keep a live message, as long as they are not too large together."""
@@ -199,7 +211,7 @@ class Recovery:
         reading.joining.append(joining)
         try:
             await asyncio.wait([reading.task])
-            return self._join(subscriber, reading, joining, reading.task.result())
+            return self._join(subscriber, reading, joining, reading.answer())
         finally:
             reading.joining.remove(joining)
             if not reading.joining:
