@@ -714,3 +714,32 @@ def test_no_more_of_the_last_messages_than_were_asked_for(last: int) -> None:
         assert readings(gateways) == 2
 
     with_gateways(test)
+
+
+def test_a_topic_that_is_dropped_and_comes_back_while_its_history_is_read() -> None:
+    """It ends when nobody waits for it any more, whichever reading ends last."""
+
+    async def test(gateways: Gateways) -> None:
+        topics, (first, second) = gateways.topics, gateways.links
+        is_confirmed, never = asyncio.Event(), asyncio.Event()
+        gates = [is_confirmed, never]
+
+        async def subscribed(topic: str) -> None:
+            await gates.pop(0).wait()
+
+        gateways.backplane.subscribed = subscribed  # type: ignore[method-assign]
+        waiting = []
+        for link in (first, second):
+            for name in ("h", "another"):  # of which there may be one
+                topics.subscribe(link.ws, name)
+                topics.unsubscribe(link.ws, name)
+            waiting.append(asyncio.ensure_future(topics.subscribe_from(link.ws, "h")))
+            await asyncio.sleep(0.01)
+        waiting[1].cancel()
+        await asyncio.wait(waiting[1:])
+        is_confirmed.set()
+        with pytest.raises(BackplaneError, match="'h' was dropped meanwhile"):
+            await waiting[0]
+        await eventually(lambda: topics.stats().topics == 0)
+
+    with_gateways(test, max_topics=1, unsubscribe_grace=0)

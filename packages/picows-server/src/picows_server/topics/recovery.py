@@ -230,13 +230,14 @@ class Recovery:
 
     def _remove(self, reading: _Reading) -> None:
         """Nobody waits for a reading any more."""
-        topic = reading.question.topic
+        name = reading.question.topic.name
         if self._shared.get(reading.question) is reading:
             del self._shared[reading.question]
-        self._readings[topic.name].remove(reading)
-        if not self._readings[topic.name]:
-            del self._readings[topic.name]
-            if self._local.get(topic.name) is topic and len(topic) == 0:
+        self._readings[name].remove(reading)
+        if not self._readings[name]:
+            del self._readings[name]
+            topic = self._local.get(name)  # another one, if that of the reading was dropped
+            if topic is not None and len(topic) == 0:
                 self._local.rest(topic)
 
     def give_up(self, transport: WSTransport, name: str) -> bool:
