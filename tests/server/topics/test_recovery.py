@@ -743,3 +743,14 @@ def test_a_topic_that_is_dropped_and_comes_back_while_its_history_is_read() -> N
         await eventually(lambda: topics.stats().topics == 0)
 
     with_gateways(test, max_topics=1, unsubscribe_grace=0)
+
+
+def test_messages_that_are_published_while_the_last_ones_are_looked_for() -> None:
+    async def test(gateways: Gateways) -> None:
+        gateways.backplane.meanwhile = lambda: gateways.others.publish("h", "meanwhile")
+        for _ in range(5):
+            await gateways.topics.subscribe_from(gateways.links[0].ws, "h", last=1)
+            assert len(texts(gateways.links[0])) == 1
+            gateways.topics.unsubscribe(gateways.links[0].ws, "h")
+
+    with_gateways(test)

@@ -281,12 +281,12 @@ class Recovery:
         found = await self._backplane.history(topic.name, since, rule)
         recovered = found.recovered and since is not None
         if not recovered and last and found.position.offset:
-            first = Position(
-                max(0, found.position.offset - min(last, rule.size)), found.position.epoch
-            )
+            most = min(last, rule.size)
+            first = Position(max(0, found.position.offset - most), found.position.epoch)
             later = await self._backplane.history(topic.name, first, rule)
             if later.recovered:
-                found = later
+                # Others may have been published meanwhile.
+                found = later._replace(publications=later.publications[-most:])
         if not (recovered or last):
             return _Answer(found.position, None, False)
         messages: List[Tuple[Key, WSPreparedMessage]] = []
