@@ -754,3 +754,21 @@ def test_messages_that_are_published_while_the_last_ones_are_looked_for() -> Non
             gateways.topics.unsubscribe(gateways.links[0].ws, "h")
 
     with_gateways(test)
+
+
+@pytest.mark.parametrize("count", range(1, 9))
+def test_as_many_of_the_last_messages_as_there_still_are(count: int) -> None:
+    """The engine has dropped others because of their age."""
+
+    async def test(gateways: Gateways) -> None:
+        for topics in (gateways.topics, gateways.others):
+            topics.configure("h", history=8, history_seconds=60)
+        for number in range(1, 11):
+            gateways.others.publish("h", str(number))
+        gateways.engine.run()
+        del gateways.engine.kept["h"][: 8 - count]
+        await gateways.topics.subscribe_from(gateways.links[0].ws, "h", last=5)
+        expected = ["6", "7", "8", "9", "10"]
+        assert texts(gateways.links[0]) == expected[max(0, 5 - count) :]
+
+    with_gateways(test)

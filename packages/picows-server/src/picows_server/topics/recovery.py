@@ -12,6 +12,7 @@ from picows_server.backplane.cancellation import end, within
 from picows_server.backplane.interface import (
     Backplane,
     BackplaneError,
+    History,
     HistoryRule,
     Position,
 )
@@ -280,13 +281,8 @@ class Recovery:
         await self.confirmed(topic.name)
         found = await self._backplane.history(topic.name, since, rule)
         recovered = found.recovered and since is not None
-        if not recovered and last and found.position.offset:
-            most = min(last, rule.size)
-            first = Position(max(0, found.position.offset - most), found.position.epoch)
-            later = await self._backplane.history(topic.name, first, rule)
-            if later.recovered:
-                # Others may have been published meanwhile.
-                found = later._replace(publications=later.publications[-most:])
+        if not recovered and last:
+            found = await self._last(topic.name, found, min(last, rule.size), rule)
         if not (recovered or last):
             return _Answer(found.position, None, False)
         messages: List[Tuple[Key, WSPreparedMessage]] = []
@@ -299,6 +295,22 @@ class Recovery:
                 self._logger.exception(UNDELIVERABLE, topic.name)
                 recovered = False
         return _Answer(found.position, messages, recovered)
+
+    async def _last(self, name: str, found: History, most: int, rule: HistoryRule) -> History:
+        """Read the last messages before a position, as many as the engine still has."""
+        at = found.position
+        known, count = 0, min(most, at.offset)
+        too_many = count + 1
+        while known < count:
+            first = Position(at.offset - count, at.epoch)
+            later = await self._backplane.history(name, first, rule)
+            if later.recovered:
+                # Others may have been published meanwhile.
+                found, known = later._replace(publications=later.publications[-most:]), count
+            else:
+                too_many = count
+            count = (known + too_many) // 2
+        return found
 
     def _join(
         self, subscriber: Subscriber, reading: _Reading, joining: _Joining, answer: _Answer
