@@ -144,6 +144,32 @@ def test_a_new_life_while_the_history_is_read() -> None:
     with_gateways(test)
 
 
+def test_a_new_life_after_a_message_that_came_while_the_history_is_read() -> None:
+    """What the history has now replaces that message."""
+
+    async def test(gateways: Gateways) -> None:
+        engine, topics, (first, second) = gateways.engine, gateways.topics, gateways.links
+        topics.subscribe(first.ws, "h")
+        gateways.others.publish("h", "1")
+        engine.run()
+
+        def meanwhile() -> None:
+            gateways.backplane.meanwhile = lambda: None
+            gateways.others.publish("h", "2")
+            engine.run()
+            engine.lose_everything()
+            gateways.others.publish("h", "3")
+
+        gateways.backplane.meanwhile = meanwhile
+        found = await topics.subscribe_from(second.ws, "h", last=3)
+        assert found == (Position(1, "first'"), False)
+        gateways.others.publish("h", "4")
+        engine.run()
+        assert texts(second) == ["1:3", "2:4"]
+
+    with_gateways(test)
+
+
 def test_retained_messages_instead_of_history() -> None:
     async def test(gateways: Gateways) -> None:
         topics = gateways.topics

@@ -78,6 +78,8 @@ class _Reading:
     def __init__(self, question: _Question, task: asyncio.Task[_Answer]) -> None:
         self.question = question
         self.task = task
+        #: That of the live messages so far, "" if there were none.
+        self.former_epoch = "" if question.topic.history is None else question.topic.history.epoch
         self.joining: List[_Joining] = []
         self.arrived: List[_Arrived] = []
         self._size = 0
@@ -335,6 +337,8 @@ class Recovery:
         most = max(len(messages), min(last, reading.question.rule.size))
         for number, arrived in enumerate(reading.arrived):
             if arrived.position is not None:
+                if arrived.position.epoch == reading.former_epoch != position.epoch:
+                    continue  # what was read replaces that whole epoch
                 if arrived.position.epoch != position.epoch:
                     recovered = False
                 elif arrived.position.offset <= position.offset:
