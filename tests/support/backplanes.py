@@ -110,25 +110,27 @@ class FakeBackplane:
         publication = Publication(topic, payload, opcode, key, None, token)
         self.engine.publish(self, publication, history)
 
-    async def history(self, topic: str, since: Optional[Position], rule: HistoryRule) -> History:
+    async def history(
+        self, topic: str, since: Optional[Position], rule: HistoryRule, last: int = 0
+    ) -> History:
         self.calls.append(("history", topic, since))
         await asyncio.sleep(0)
         self.meanwhile()
         if self.fails:
             raise BackplaneError("as asked for")
-        found = self._found(topic, since)
+        found = self._found(topic, since, last)
         await asyncio.sleep(0)  # it is on its way
         return found
 
-    def _found(self, topic: str, since: Optional[Position]) -> History:
+    def _found(self, topic: str, since: Optional[Position], last: int) -> History:
         position = self.engine.position(topic)
         kept = self.engine.kept.get(topic, [])
-        if since is None or since.epoch != self.engine.epoch or since.offset > position.offset:
-            return History([], position, recovered=False)
-        missed = position.offset - since.offset
-        if missed > len(kept):
-            return History([], position, recovered=False)
-        return History(kept[len(kept) - missed :], position, recovered=True)
+        recovered = since is not None and since.epoch == self.engine.epoch
+        if since is not None and recovered:
+            missed = position.offset - since.offset
+            recovered = 0 <= missed <= len(kept)
+        count = missed if recovered else min(last, len(kept))
+        return History(kept[len(kept) - count :], position, recovered)
 
     async def subscribed(self, topic: str) -> None:
         await asyncio.sleep(0)

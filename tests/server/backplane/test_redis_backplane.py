@@ -71,6 +71,8 @@ def test_history_of_large_messages(run: Any, engine: Engine) -> None:
         read = await backplane.history("a", empty.position, RULE)
         assert read.recovered
         assert [each.payload for each in read.publications] == large
+        some = await backplane.history("a", None, RULE, last=30)
+        assert [each.payload for each in some.publications] == large[10:]
         assert not backplane.stats().reconnects
         await backplane.close()
 
@@ -131,6 +133,67 @@ def test_history_of_an_engine_whose_clock_was_set_back(run: Any, engine: Engine)
         positions = [each.position.offset for each in found.publications if each.position]
         assert [each.payload for each in found.publications] == [b"1", b"2", b"3"]
         assert positions == [1, 2, 3]
+        await backplane.close()
+
+    run(main)
+
+
+def test_the_last_messages(run: Any, engine: Engine) -> None:
+    async def main() -> None:
+        backplane, _ = await started(engine)
+        last_of_none = await backplane.history("a", None, RULE, last=5)
+        assert (last_of_none.position.offset, last_of_none.publications) == (0, [])
+        publish(backplane, "a", b"x", RULE)
+        await until(lambda: not backplane.stats().pending)
+        ((_, fields),) = engine.command("XRANGE", "picows:{a}:s", "-", "+")
+        engine.command("DEL", "picows:{a}:s")
+        for offset in range(2, 42):  # too old, and not removed yet
+            engine.command("XADD", "picows:{a}:s", f"{offset}-1", "d", fields[b"d"])
+        engine.command("HSET", "picows:{a}:m", "o", "41")
+        for number in range(42, 45):
+            publish(backplane, "a", b"%d" % number, RULE)
+        await until(lambda: not backplane.stats().pending)
+        epoch = last_of_none.position.epoch
+        young = HistoryRule(100, 60.0)
+
+        async def offsets(since: Any, rule: HistoryRule, last: int) -> Any:
+            found = await backplane.history("a", since, rule, last)
+            assert found.position == Position(44, epoch)
+            offsets = [each.position.offset for each in found.publications if each.position]
+            return offsets, found.recovered
+
+        assert await offsets(None, RULE, 5) == ([40, 41, 42, 43, 44], False)
+        assert await offsets(None, RULE, 100) == (list(range(2, 45)), False)
+        assert await offsets(None, young, 2) == ([43, 44], False)
+        assert await offsets(None, young, 100) == ([42, 43, 44], False)
+        for lost in (Position(3, "other"), Position(45, epoch), Position(40, epoch)):
+            assert await offsets(lost, young, 100) == ([42, 43, 44], False)
+            assert await offsets(lost, young, 0) == ([], False)
+        assert await offsets(Position(41, epoch), young, 1) == ([42, 43, 44], True)
+        assert await offsets(Position(44, epoch), young, 3) == ([], True)
+        await backplane.close()
+
+    run(main)
+
+
+def test_the_last_messages_in_many_pages(run: Any, engine: Engine) -> None:
+    """No more than were asked for, although others come while the pages are read."""
+
+    async def main() -> None:
+        backplane, _ = await started(engine)
+        rule = HistoryRule(5000)
+        for number in range(4000):
+            publish(backplane, "a", b"%d" % number, rule)
+        await until(lambda: not backplane.stats().pending)
+        reading = asyncio.ensure_future(backplane.history("a", None, rule, last=3000))
+        await asyncio.sleep(0)
+        for number in range(4000, 4100):
+            publish(backplane, "a", b"%d" % number, rule)
+        found = await reading
+        last = found.position.offset
+        assert [each.payload for each in found.publications] == [
+            b"%d" % number for number in range(last - 3000, last)
+        ]
         await backplane.close()
 
     run(main)

@@ -66,7 +66,7 @@ class Publication(NamedTuple):
 class History(NamedTuple):
     """What :meth:`Backplane.history` has found."""
 
-    #: All after ``since``, in order; empty if they could not be recovered.
+    #: All after ``since``, in order; if they could not be recovered, the ``last`` ones.
     publications: List[Publication]
     #: Where the topic was when this was read.
     position: Position
@@ -204,9 +204,13 @@ class Backplane(Protocol):
         :raises BackplaneError: the backplane is closed, or the message over the engine's limit.
         """
 
-    async def history(self, topic: str, since: Optional[Position], rule: HistoryRule) -> History:
-        """Read what a topic has had since a position; None: only where it is now.
+    async def history(
+        self, topic: str, since: Optional[Position], rule: HistoryRule, last: int = 0
+    ) -> History:
+        """Read what a topic has had since a position.
 
+        :param last: if that cannot be recovered, or ``since`` is None, read the last messages that
+            there still are, this many at most.
         :raises BackplaneError: the engine cannot be reached, or keeps no history.
         """
 

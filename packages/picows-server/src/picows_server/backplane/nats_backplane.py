@@ -301,7 +301,9 @@ class NatsBackplane:
                 " max_topic_length"
             )
 
-    async def history(self, topic: str, since: Optional[Position], rule: HistoryRule) -> History:
+    async def history(
+        self, topic: str, since: Optional[Position], rule: HistoryRule, last: int = 0
+    ) -> History:
         raise BackplaneError(_NO_HISTORY)
 
     async def subscribed(self, topic: str) -> None:

@@ -202,8 +202,10 @@ class RedisBackplane:
         if node is not None:
             node.flush_soon()
 
-    async def history(self, topic: str, since: Optional[Position], rule: HistoryRule) -> History:
-        return await self._started.history(topic, since, rule)
+    async def history(
+        self, topic: str, since: Optional[Position], rule: HistoryRule, last: int = 0
+    ) -> History:
+        return await self._started.history(topic, since, rule, last)
 
     async def subscribed(self, topic: str) -> None:
         await self._started.subscribed(topic)

@@ -106,9 +106,9 @@ class RedisCommands:
         )
 
     def history(
-        self, topic: str, since: Optional[Position], rule: HistoryRule, run: bytes
+        self, topic: str, since: Optional[Position], rule: HistoryRule, run: bytes, last: int = 0
     ) -> bytes:
-        """Read what came after a position; None: only where the topic is."""
+        """Read what came after a position, or the last messages, see :class:`Backplane`."""
         return _call(
             HISTORY,
             [self._key(topic, b"m"), self._key(topic, b"s")],
@@ -118,6 +118,7 @@ class RedisCommands:
             b"" if since is None else since.offset,
             b"" if since is None else since.epoch.encode("ascii", "replace"),
             _milliseconds(rule),
+            last,
             _PAGE,
             _PAGE_BYTES,
         )

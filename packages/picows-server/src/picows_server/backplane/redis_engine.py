@@ -15,7 +15,6 @@ from picows_server.backplane.interface import (
     History,
     HistoryRule,
     Position,
-    Publication,
 )
 from picows_server.backplane.outbox import Batch, Outbox, OutboxBounds
 from picows_server.backplane.redis_cluster import RedisCluster
@@ -267,23 +266,26 @@ class RedisEngine:
 
     # History
 
-    async def history(self, topic: str, since: Optional[Position], rule: HistoryRule) -> History:
+    async def history(
+        self, topic: str, since: Optional[Position], rule: HistoryRule, last: int = 0
+    ) -> History:
         """Read what a topic has had since a position, see :class:`Backplane`."""
-        publications: List[Publication] = []
-        while True:
-            page = self._page(
-                topic,
-                since,
-                await self.ask(topic, partial(self._commands.history, topic, since, rule)),
-            )
-            publications += page.publications
+        page = first = await self._read(topic, since, rule, last)
+        publications = page.publications
+        while page.publications and page.publications[-1].position != page.position:
+            page = await self._read(topic, publications[-1].position, rule)
             if not page.recovered:
-                return page._replace(publications=[])
-            if since is None or not page.publications:
-                return page._replace(publications=publications)
-            since = page.publications[-1].position
-            if since == page.position:
-                return page._replace(publications=publications)
+                return page
+            publications += page.publications
+        if not first.recovered:
+            publications = publications[-last:]  # others may have come while pages were read
+        return History(publications, page.position, first.recovered)
+
+    async def _read(
+        self, topic: str, since: Optional[Position], rule: HistoryRule, last: int = 0
+    ) -> History:
+        command = partial(self._commands.history, topic, since, rule, last=last)
+        return self._page(topic, await self.ask(topic, command))
 
     async def ask(
         self, topic: str, command: Callable[[bytes], bytes], *, is_count: bool = False
@@ -336,11 +338,10 @@ class RedisEngine:
         elif node.pipe is not None:
             node.pipe.lose(f"the engine {node.name} refuses for now: {reply}")
 
-    def _page(self, topic: str, since: Optional[Position], reply: Any) -> History:
-        offset, epoch, is_recovered, entries = reply
+    def _page(self, topic: str, reply: Any) -> History:
+        offset, epoch, is_recovered, entries, first = reply
         position = Position(offset, epoch.decode("ascii"))
         publications = []
-        first = 0 if since is None else since.offset + 1
         for index, entry in enumerate(entries):
             try:
                 (record,) = decode_records(entry, PRODUCER_SIZE)
@@ -364,7 +365,7 @@ class RedisEngine:
         if isinstance(reply, self._refusal):
             self._again(node, feed.topic, reply, partial(self.locate, feed))
         elif self._is_current(feed) and not feed.is_located:
-            feed.last = self._page(feed.topic, None, reply).position
+            feed.last = self._page(feed.topic, reply).position
             self._release(feed.topic)
             home = self._node if self._cluster is None else self._cluster.home_of(feed)
             if home is not None:
@@ -382,7 +383,7 @@ class RedisEngine:
             return
         if not self._is_current(feed) or feed.last != since:
             return
-        page = self._page(feed.topic, since, reply)
+        page = self._page(feed.topic, reply)
         last = page.publications[-1].position if page.publications else None
         if page.recovered and last is not None and last != page.position:
             # More pages follow: this one is complete up to its last entry.

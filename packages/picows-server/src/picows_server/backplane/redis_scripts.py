@@ -95,43 +95,50 @@ return offset
 """
 )
 
-# ARGV: offset (empty: only where the topic is), epoch, milliseconds (0: any), entries and bytes
-# after which a page ends. Returns offset, epoch, whether nothing is missing, entries.
+# ARGV: offset (empty: none), epoch, milliseconds (0: any), how many of the last ones to return if
+# something after that offset is missing, entries and bytes after which a page ends. Returns offset,
+# epoch, whether nothing is missing, entries, the offset of the first of them.
 HISTORY = RedisScript(
     _LIFE
     + """
 redis.call('EXPIRE', m, ttl)
-if ARGV[4] == '' then return {offset, epoch, 1, {}} end
-local since, known, age = tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
-local valid = offset
-if known ~= epoch then
-  local found = false
+local since, known, age, wanted = tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7])
+local function first_after(at)
+  -- The first entry that is not too old.
+  local entries
+  repeat
+    entries = redis.call('XRANGE', s, int(at + 1), '+', 'COUNT', 16)
+    for _, entry in ipairs(entries) do
+      local found, time = string.match(entry[1], '(%d+)-(%d+)')
+      at = tonumber(found)
+      if age == 0 or tonumber(time) >= ms - age then return at end
+    end
+  until #entries < 16
+end
+local function is_valid()
+  local valid = offset
+  if known == epoch then return since <= valid end
   for name, last in string.gmatch(chain, '(%S+):(%d+)') do
     valid = math.min(valid, tonumber(last))
-    if name == known then found = true break end
+    if name == known then return since <= valid end
   end
-  if not found then return {offset, epoch, 0, {}} end
 end
-if since > valid then return {offset, epoch, 0, {}} end
-if since == offset then return {offset, epoch, 1, {}} end
+if not since and wanted == 0 then return {offset, epoch, 1, {}, 0} end
+local first = since and is_valid() and (since == offset and offset + 1 or first_after(since))
+local is_complete = first and first == since + 1 and 1 or 0
+if is_complete == 0 then first = wanted > 0 and first_after(math.max(0, offset - wanted)) end
 local found, bytes = {}, 0
-repeat
+while first do
   -- In small pieces: how large entries are is known when they are here.
-  local entries = redis.call('XRANGE', s, int(since + #found + 1), '+', 'COUNT', 16)
-  if #found == 0 then
-    if #entries == 0 then return {offset, epoch, 0, {}} end
-    local first, at = string.match(entries[1][1], '(%d+)-(%d+)')
-    if tonumber(first) ~= since + 1 or (age > 0 and tonumber(at) < ms - age) then
-      return {offset, epoch, 0, {}}
-    end
-  end
+  local entries = redis.call('XRANGE', s, int(first + #found), '+', 'COUNT', 16)
   for _, entry in ipairs(entries) do
     found[#found + 1] = entry[2][2]
     bytes = bytes + #entry[2][2]
-    if bytes >= tonumber(ARGV[8]) then return {offset, epoch, 1, found} end
+    if bytes >= tonumber(ARGV[9]) then break end
   end
-until #entries < 16 or #found >= tonumber(ARGV[7])
-return {offset, epoch, 1, found}
+  if #entries < 16 or #found >= tonumber(ARGV[8]) or bytes >= tonumber(ARGV[9]) then break end
+end
+return {offset, epoch, is_complete, found, first or 0}
 """
 )
 

@@ -121,8 +121,10 @@ class ShardedBackplane:
     ) -> None:
         self.engine_of(topic).publish(topic, payload, opcode, key=key, history=history, token=token)
 
-    async def history(self, topic: str, since: Optional[Position], rule: HistoryRule) -> History:
-        return await self.engine_of(topic).history(topic, since, rule)
+    async def history(
+        self, topic: str, since: Optional[Position], rule: HistoryRule, last: int = 0
+    ) -> History:
+        return await self.engine_of(topic).history(topic, since, rule, last)
 
     async def subscribed(self, topic: str) -> None:
         await self.engine_of(topic).subscribed(topic)

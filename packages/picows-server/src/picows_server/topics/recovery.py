@@ -12,7 +12,6 @@ from picows_server.backplane.cancellation import end, within
 from picows_server.backplane.interface import (
     Backplane,
     BackplaneError,
-    History,
     HistoryRule,
     Position,
 )
@@ -281,14 +280,12 @@ class Recovery:
     async def _read(self, question: _Question) -> _Answer:
         topic, since, last, rule = question
         await self.confirmed(topic.name)
-        found = await self._backplane.history(topic.name, since, rule)
+        found = await self._backplane.history(topic.name, since, rule, min(last, rule.size))
         recovered = found.recovered and since is not None
-        if not recovered and last:
-            found = await self._last(topic.name, found, min(last, rule.size), rule)
         if not (recovered or last):
             return _Answer(found.position, None, False)
         messages: List[Tuple[Key, WSPreparedMessage]] = []
-        for each in found.publications if found.recovered else ():
+        for each in found.publications:
             try:
                 message = WSPreparedMessage(each.opcode, each.payload)
                 messages.append((each.key, wrapped(topic, message, each.position)))
@@ -297,22 +294,6 @@ class Recovery:
                 self._logger.exception(UNDELIVERABLE, topic.name)
                 recovered = False
         return _Answer(found.position, messages, recovered)
-
-    async def _last(self, name: str, found: History, most: int, rule: HistoryRule) -> History:
-        """Read the last messages before a position, as many as the engine still has."""
-        at = found.position
-        known, count = 0, min(most, at.offset)
-        too_many = count + 1
-        while known < count:
-            first = Position(at.offset - count, at.epoch)
-            later = await self._backplane.history(name, first, rule)
-            if later.recovered:
-                # Others may have been published meanwhile.
-                found, known = later._replace(publications=later.publications[-most:]), count
-            else:
-                too_many = count
-            count = (known + too_many) // 2
-        return found
 
     def _join(
         self, subscriber: Subscriber, reading: _Reading, joining: _Joining, answer: _Answer
