@@ -526,6 +526,21 @@ def test_many_that_come_back_at_once() -> None:
     with_gateways(test)
 
 
+def test_others_have_their_turn_while_many_come_back_at_once() -> None:
+    async def test(gateways: Gateways) -> None:
+        links = [Connection("server") for _ in range(1000)]
+        subscribing = [gateways.topics.subscribe_from(link.ws, "h") for link in links]
+        tasks = [asyncio.ensure_future(each) for each in subscribing]
+        turns = 0
+        while not all(task.done() for task in tasks):
+            turns += any(task.done() for task in tasks)
+            await asyncio.sleep(0)
+        assert turns >= 10
+        assert readings(gateways) == 1
+
+    with_gateways(test)
+
+
 @pytest.mark.parametrize("are_all", [False, True])
 def test_cancelled_while_others_wait_for_the_same(are_all: bool) -> None:
     async def test(gateways: Gateways) -> None:

@@ -16,6 +16,7 @@ from picows_server.backplane.interface import (
     Position,
 )
 from picows_server.logs import Logger
+from picows_server.slices import in_slices
 from picows_server.topics.local import LocalTopics, Subscribed, check_is_new, wrapped
 from picows_server.topics.membership import Key, Subscriber, Topic
 from picows_server.topics.names import shown
@@ -61,11 +62,16 @@ class _Joining:
     :param first: the first of the live messages that have arrived since it began to wait.
     """
 
-    def __init__(self, transport: WSTransport, first: int) -> None:
-        self.transport = transport
+    def __init__(self, first: int) -> None:
         self.first = first
+        self.waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         #: It was unsubscribed meanwhile.
         self.is_given_up = False
+
+    def wake(self) -> None:
+        """There is an answer."""
+        if not self.waiter.done():
+            self.waiter.set_result(None)
 
 
 class _Reading:
@@ -79,13 +85,17 @@ class _Reading:
         self.task = task
         #: That of the live messages so far, "" if there were none.
         self.former_epoch = "" if question.topic.history is None else question.topic.history.epoch
-        self.joining: List[_Joining] = []
+        self.joining: Dict[WSTransport, _Joining] = {}
         self.arrived: List[_Arrived] = []
         self._size = 0
         #: More had arrived than may wait, and nothing waits any more.
         self.is_overfull = False
         self.has_gap = False
         self._traceback: Optional[TracebackType] = None
+        task.add_done_callback(self._wake)
+
+    def _wake(self, task: asyncio.Task[_Answer]) -> None:
+        in_slices(task.get_loop(), self.joining.values(), _Joining.wake)
 
     def answer(self) -> _Answer:
         """Return what was read, or raise why it could not be, for each that has waited."""
@@ -208,23 +218,27 @@ class Recovery:
         topic = self._local.topic_for(subscriber, name)
         if self._has_all(topic, since, last):
             return self._local.subscribe_since(transport, name, since, last)
-        reading = self._reading_of(_Question(topic, since, last, rule))
-        joining = _Joining(transport, len(reading.arrived))
-        reading.joining.append(joining)
+        reading = self._reading_of(_Question(topic, since, last, rule), transport)
+        joining = reading.joining[transport] = _Joining(len(reading.arrived))
         try:
-            await asyncio.wait([reading.task])
+            await joining.waiter
             return self._join(subscriber, reading, joining, reading.answer())
         finally:
-            reading.joining.remove(joining)
+            del reading.joining[transport]
             if not reading.joining:
                 self._remove(reading)
                 await end(reading.task)
 
-    def _reading_of(self, question: _Question) -> _Reading:
-        """Return the reading that answers a question; begin it if there is none."""
+    def _reading_of(self, question: _Question, transport: WSTransport) -> _Reading:
+        """Return a reading that answers a question; begin it if there is none."""
         reading = self._shared.get(question)
         # One that has ended is not fresh any more, and others who come would keep it for long.
-        if reading is None or reading.task.done() or reading.is_overfull:
+        if (
+            reading is None
+            or reading.task.done()
+            or reading.is_overfull
+            or transport in reading.joining
+        ):
             task = asyncio.ensure_future(self._read(question))
             reading = self._shared[question] = _Reading(question, task)
             self._readings.setdefault(question.topic.name, []).append(reading)
@@ -248,12 +262,8 @@ class Recovery:
         If it is subscribed again, it may begin before what it had.
         """
         self._ahead.get(name, {}).pop(transport, None)
-        those = [
-            joining
-            for reading in self._readings.get(name, ())
-            for joining in reading.joining
-            if joining.transport is transport
-        ]
+        readings = self._readings.get(name, ())
+        those = [each.joining[transport] for each in readings if transport in each.joining]
         for joining in those:
             joining.is_given_up = True
         return bool(those)
