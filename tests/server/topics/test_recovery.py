@@ -473,6 +473,28 @@ def test_a_gap_while_the_history_is_read() -> None:
     with_gateways(test)
 
 
+def test_a_gap_before_what_a_connection_has_already() -> None:
+    """What was on its way then does not come twice; what replaces it comes."""
+
+    async def test(gateways: Gateways) -> None:
+        engine, (first, _) = gateways.engine, gateways.links
+        for text in ("1", "2"):
+            gateways.others.publish("h", text)
+        found = await gateways.topics.subscribe_from(first.ws, "h", (0, engine.epoch))
+        assert found.recovered
+        gateways.backplane.receiver.gap(["h"], "as asked for")
+        engine.run()
+        gateways.others.publish("h", "3")
+        engine.run()
+        assert texts(first) == ["1:1", "2:2", "3:3"]
+        engine.lose_everything()
+        gateways.others.publish("h", "4")
+        engine.run()
+        assert texts(first) == ["1:4"]
+
+    with_gateways(test)
+
+
 def test_an_engine_without_history() -> None:
     class Forgetful(FakeBackplane):
         supports_history = False

@@ -199,10 +199,9 @@ class Recovery:
         for reading in self._readings.get(name, ()):
             reading.has_gap = True
             self._shared.pop(reading.question, None)
-        ahead = self._ahead.get(name, {})
-        for transport, each in list(ahead.items()):
-            if not each.former_epoch:
-                del ahead[transport]
+        for each in self._ahead.get(name, {}).values():
+            # From now on another epoch is a newer one.
+            each.former_epoch = each.former_epoch or each.position.epoch
 
     # Those that come back
 
