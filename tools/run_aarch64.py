@@ -30,7 +30,7 @@ NEEDED = {
     "binfmt-support": "update-binfmts",
 }
 # What is copied into the root: the wheels' sources, and what its tests read.
-COPIED = ("packages", "tests", "tools", "pyproject.toml")
+COPIED = ("packages", "tests", "tools", "docs", "ARCHITECTURE.md", "pyproject.toml")
 WHEELS = ("manylinux_2_28_aarch64", "manylinux_2_17_aarch64", "manylinux2014_aarch64")
 # To build and to import the wheels, and for the codec's tests, which also compile extensions.
 REQUIRED = ["pip", "hatchling>=1.27", "aiofastnet", "multidict", "python-socks[asyncio]", "uvloop"]

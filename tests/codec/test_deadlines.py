@@ -65,7 +65,7 @@ def test_no_deadline_is_early_or_much_late(role: str) -> None:
     )
 )
 @settings(max_examples=60)
-@pytest.mark.timeout(300)  # with the sanitizers
+@pytest.mark.timeout(1200)  # with the sanitizers, or under qemu
 def test_any_deadlines_at_any_time(steps: List[Tuple[float, float, bool]]) -> None:
     loop = FakeLoop()
     expected: List[Tuple[float, Connection]] = []
