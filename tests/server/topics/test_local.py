@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Any, List
 
 import pytest
@@ -202,6 +203,26 @@ def test_an_envelope_is_called_once() -> None:
     topics.publish("a", "x")
     topics.subscribe(Connection("server").ws, "a")
     assert calls == [None]
+
+
+def test_many_messages_that_follow_a_publish(caplog: pytest.LogCaptureFixture) -> None:
+    """They are published one after the other, not each within the one before it."""
+    topics = Topics()
+    expected = [str(number) for number in range(2 * sys.getrecursionlimit())]
+
+    def envelope(topic: str, payload: bytes, position: Any) -> bytes:
+        for text in expected:
+            topics.publish("b", text)
+        return payload
+
+    topics.configure("a", envelope=envelope)
+    connection = Connection("server")
+    for topic in ("a", "b"):
+        topics.subscribe(connection.ws, topic)
+    for _ in range(2):  # where the stack ends is another place then
+        assert topics.publish("a", "first") == 1
+        assert texts(connection) == ["first", *expected]
+    assert not caplog.text
 
 
 # Limits

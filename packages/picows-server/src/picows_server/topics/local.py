@@ -97,6 +97,7 @@ class LocalTopics:
         self._subscribers: Dict[WSTransport, Subscriber] = {}
         # What was published in the middle of a delivery, for example by a tap.
         self._later: Deque[_Published] = deque()
+        self._publishes_later_ones = False
         self._subscriptions = 0
         self._topics_evicted = 0
 
@@ -141,12 +142,18 @@ class LocalTopics:
 
     def publish_later_ones(self) -> None:
         """Publish what had to wait for the end of a delivery."""
-        while self._later and not self.fan_out.is_under_way():
-            later = self._later.popleft()
-            try:
-                self.publish(*later)
-            except Exception:  # its envelope's, whose publisher has returned long ago
-                self._logger.exception("topic %r: a message cannot be delivered", later[0])
+        if self._publishes_later_ones:
+            return  # a loop below does, and one within another for each would be too deep
+        self._publishes_later_ones = True
+        try:
+            while self._later and not self.fan_out.is_under_way():
+                later = self._later.popleft()
+                try:
+                    self.publish(*later)
+                except Exception:  # its envelope's, whose publisher has returned long ago
+                    self._logger.exception("topic %r: a message cannot be delivered", later[0])
+        finally:
+            self._publishes_later_ones = False
 
     def _begun(self, name: str) -> Optional[Topic]:
         """Begin a topic without subscribers, if something is kept of it."""
