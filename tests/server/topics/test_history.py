@@ -124,6 +124,17 @@ def test_what_is_dropped_early_does_not_gather() -> None:
     assert len(histories) == 3
 
 
+def test_what_a_rule_kept_that_counts_no_more_does_not_stay() -> None:
+    histories, former = Histories(None), HistoryRule(1000)
+    history = histories.new()
+    publish(histories, history, former, 1000)
+    publish(histories, history, HistoryRule(10))
+    assert len(histories._queues[former].entries) < 100
+    publish(histories, history, HistoryRule(10), 100)
+    histories.end(history)
+    assert sum(len(queue.entries) for queue in histories._queues.values()) < 200
+
+
 def test_a_rule_that_changes() -> None:
     histories = Histories(None)
     history = histories.new()

@@ -92,6 +92,10 @@ class _Queue:
     def add(self, kept: Kept) -> None:
         self.entries.append(kept)
         self.live += 1
+
+    def drop(self, kept: Kept) -> None:
+        kept.is_dropped = True
+        self.live -= 1
         if len(self.entries) > 2 * self.live + 64:
             self.entries = deque(entry for entry in self.entries if not entry.is_dropped)
 
@@ -177,8 +181,7 @@ class Histories:
 
     def _drop_first(self, history: TopicHistory) -> None:
         kept = history.kept.popleft()
-        kept.is_dropped = True
-        kept.queue.live -= 1
+        kept.queue.drop(kept)
         self.size -= kept.size
 
     def clear(self, history: TopicHistory) -> None:
