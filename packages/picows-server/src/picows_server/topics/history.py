@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections import deque
+from itertools import islice
 from typing import Deque, Dict, List, Optional, Tuple
 
 from picows_codec import WSPreparedMessage
@@ -66,9 +67,10 @@ class TopicHistory:
 
     def last(self, count: int) -> List[Kept]:
         """The last messages, at most so many."""
-        kept = self.kept
-        first = max(len(kept) - count, 0)
-        return [kept[index] for index in range(first, len(kept))]
+        # From the end, because a deque walks to an index.
+        found = list(islice(reversed(self.kept), min(count, len(self.kept))))
+        found.reverse()
+        return found
 
 
 class _Queue:
