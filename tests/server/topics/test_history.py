@@ -130,6 +130,16 @@ def test_bytes() -> None:
     assert (len(histories), histories.evicted) == (4, 2)
 
 
+def test_keys_that_grow() -> None:
+    """CPython keeps the UTF-8 of a str that something in C has asked for."""
+    histories, history = Histories(None), TopicHistory("e")
+    key = "\u00e9" * 10
+    histories.keep(history, HistoryRule(1), key, WSPreparedMessage(WSMsgType.TEXT, "x"))
+    type(key, (), {})  # asks for the UTF-8 of its name
+    histories.end(history)
+    assert histories.size == 0
+
+
 def test_what_is_dropped_early_does_not_gather() -> None:
     """One topic that is quiet keeps its message for ever, while others go on."""
     histories, rule = Histories(None), HistoryRule(2)

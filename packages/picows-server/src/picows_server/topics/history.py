@@ -18,7 +18,7 @@ __all__ = ["Histories", "Kept", "TopicHistory"]
 class Kept:
     """A message of a history."""
 
-    __slots__ = ("history", "is_dropped", "key", "message", "offset", "queue", "time")
+    __slots__ = ("history", "is_dropped", "key", "message", "offset", "queue", "size", "time")
 
     def __init__(
         self,
@@ -36,11 +36,8 @@ class Kept:
         self.key = key
         self.message = message
         self.time = now
-
-    @property
-    def size(self) -> int:
-        """Bytes that it counts."""
-        return kept_size(self.message, self.key)
+        #: Bytes that it counts. Asked once, because a str takes more when its UTF-8 is cached.
+        self.size = kept_size(message, key)
 
 
 class TopicHistory:
