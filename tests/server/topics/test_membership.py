@@ -223,6 +223,20 @@ def test_fragments_that_never_end_have_limits() -> None:
     assert kind_of(connection) is WSDisconnectKind.SLOW_CONSUMER
 
 
+def test_nothing_waits_for_one_whose_last_fragment_fills_the_queue() -> None:
+    topics = Topics()
+    topics.configure("", when_slow="latest")
+    connection = slow(max_write_queue_size=4000)
+    topics.subscribe(connection.ws, "a")
+    connection.ws.send(TEXT, "1", fin=False)
+    for key in ("x", "y"):
+        topics.publish("a", "x" * 1000, key=key)
+    connection.ws.send(CONTINUATION, "x" * 3500)
+    assert kind_of(connection) is WSDisconnectKind.SLOW_CONSUMER
+    assert topics.stats_of(connection.ws) == SubscriberStats(topics=1)
+    assert topics.stats().rules[""].disconnected == 1
+
+
 def test_fragments_of_one_that_is_slow() -> None:
     """What waited for the last fragment then has to wait for the queue, or is dropped."""
     topics = Topics()

@@ -256,9 +256,10 @@ class Subscriber(Recipient):
         waiting = list(self._blocked.values())
         self._blocked = {}
         for topic, key, message in waiting:
-            self._waiting_size -= message.payload_size + _OVERHEAD
             if not self.is_open:
-                continue
+                self._forget_waiting()
+                return
+            self._waiting_size -= message.payload_size + _OVERHEAD
             if topic.spares and self.is_paused:
                 self.leave_out(topic, key, message)
             elif self.send([message], False):
