@@ -94,6 +94,25 @@ def test_latest_stops_at_the_watermark() -> None:
     assert texts(connection) == ["new"]
 
 
+def test_one_for_whom_nothing_waits_any_more() -> None:
+    """The next publish does not look for it, also if what waited was sent in parts."""
+    topics = Topics()
+    topics.configure("", when_slow="latest")
+    connection = paused(topics, "a", write_low_watermark=10)
+    topics.subscribe(connection.ws, "b")
+    for topic in ("a", "b"):
+        topics.publish(topic, topic * 60_000)
+    for topic in ("a", "b"):
+        connection.transport.drain()
+        assert texts(connection) == [topic * 60_000]
+    connection.transport.drain()
+    for topic in ("a", "b"):
+        assert topics.publish(topic, "new") == 1
+        found = topics._local.get(topic)
+        assert found is not None
+        assert found._behind is None
+
+
 def test_latest_of_a_connection_that_ends() -> None:
     topics = Topics()
     topics.configure("a", when_slow="latest")

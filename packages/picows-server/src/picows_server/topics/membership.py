@@ -211,6 +211,8 @@ class Subscriber(Recipient):
             self._waiting_size -= waiting[2].payload_size + _OVERHEAD
             topic.rule.replaced += 1
             self.replaced += 1
+        if not self._latest:
+            topic.discard_behind(self)
 
     def forget(self, topic: Topic) -> None:
         """Nothing of a topic is to be sent any more."""
