@@ -163,6 +163,29 @@ def test_an_envelope_that_publishes() -> None:
     assert texts(late) == ["1 outer", "2 inner"]
 
 
+def test_an_envelope_that_ends_its_topic() -> None:
+    """Nothing is kept then, because nothing could drop it any more."""
+    topics = Topics()
+    connection = Connection("server")
+
+    def leave(topic: str, payload: bytes, position: Any) -> bytes:
+        topics.unsubscribe(connection.ws, topic)
+        return payload
+
+    def end_history(topic: str, payload: bytes, position: Any) -> bytes:
+        topics.configure("h")
+        return payload
+
+    topics.configure("kept", retain=True, envelope=leave)
+    topics.configure("h", history=3, envelope=end_history)
+    for topic in ("kept", "h"):
+        topics.subscribe(connection.ws, topic)
+    assert [topics.publish(topic, "x") for topic in ("kept", "h")] == [0, 1]
+    stats = topics.stats()
+    assert (stats.topics, stats.retained, stats.history, stats.history_bytes) == (1, 0, 0, 0)
+    assert (stats.rules["h"].published, stats.rules["h"].delivered) == (1, 1)
+
+
 def test_what_follows_a_publish_and_cannot_be_delivered(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -123,8 +123,7 @@ class LocalTopics:
             topic = self._begun(name)
             if topic is None:
                 return 0
-        rule = topic.rule
-        if not rule.is_plain:
+        if not topic.rule.is_plain:
             try:
                 with self.fan_out:  # what an envelope publishes follows this message
                     message = self._kept(topic, key, message, position)
@@ -132,10 +131,10 @@ class LocalTopics:
                 self._drop_if_empty(name)
                 self.publish_later_ones()
                 raise
-        rule.published += 1
+        topic.rule.published += 1
         topic.outdate(key, excluded)
         count = self.fan_out.deliver(topic, message, key, excluded)
-        rule.delivered += count
+        topic.rule.delivered += count
         if self._later:
             self.publish_later_ones()
         return count
@@ -189,12 +188,15 @@ class LocalTopics:
         self, topic: Topic, key: Key, message: WSPreparedMessage, position: Optional[Position]
     ) -> WSPreparedMessage:
         """Keep a message as its rule says; return what subscribers get."""
-        rule, history = topic.rule, topic.history
+        history = topic.history
         if self.engine is None and history is not None:
             position = Position(history.offset + 1, history.epoch)
         message = wrapped(topic, message, position)
         if self.engine is not None:
             self.engine.delivers(topic, key, message, position)
+        if self._topics.get(topic.name) is not topic or topic.history is not history:
+            return message  # by its envelope: what would be kept now would stay for ever
+        rule = topic.rule
         if history is not None and rule.history is not None and position is not None:
             if position != (history.offset + 1, history.epoch):  # only an engine skips some
                 self.histories.clear(history)
