@@ -378,6 +378,31 @@ def test_what_happens_in_the_middle_of_a_publish() -> None:
     assert texts(newcomer) == ["1", "2"]
 
 
+@pytest.mark.parametrize("way", ["subscribe", "subscribe_from"])
+def test_what_happens_in_the_middle_of_a_subscription(way: str) -> None:
+    """What is retained is sent then. The topic does not end, nor is it another one."""
+    topics = Topics(max_topics=2)
+    topics.configure("", retain=True, history=3)
+    topics.publish("a", "1")
+    topics.publish("b", "1")
+    connection, other = (Connection("server", coalesce_writes=False) for _ in range(2))
+
+    class Garbage:
+        def __del__(self) -> None:
+            topics.forget("a")
+            topics.configure("")
+            topics.subscribe(other.ws, "c")
+
+    connection.transport.writes = Collecting(Garbage())
+    if way == "subscribe":
+        topics.subscribe(connection.ws, "a")
+    else:
+        subscribe_from(topics, connection, "a", last=1)
+    assert topics.publish("a", "2") == 1
+    assert topics.unsubscribe(connection.ws, "a")
+    assert topics.stats().topics == 1
+
+
 def test_unsubscribed_in_the_middle_of_a_publish_that_it_would_have_waited_for() -> None:
     topics = Topics()
     links = [Connection("server", coalesce_writes=False) for _ in range(2)]

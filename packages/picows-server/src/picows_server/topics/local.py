@@ -219,8 +219,8 @@ class LocalTopics:
         if name not in subscriber.topics:
             with self.fan_out:
                 topic = self.topic_for(subscriber, name)
-                self._send_first(subscriber, topic, list(topic.retained.items()), topic.spares)
                 self._add(subscriber, topic)
+                self._send_first(subscriber, topic, list(topic.retained.items()), topic.spares)
             self.publish_later_ones()
         return True
 
@@ -241,12 +241,12 @@ class LocalTopics:
             self.histories.expire(history, rule)
             missed = None if since is None else history.since(since)
             first = history.last(last) if missed is None else missed
+            self._add(subscriber, topic)
             if missed is None and not last:
                 self._send_first(subscriber, topic, list(topic.retained.items()), topic.spares)
             else:
                 messages = [(each.key, each.message) for each in first]
                 self._send_first(subscriber, topic, messages, False)
-            self._add(subscriber, topic)
         self.publish_later_ones()
         return Subscribed(history.position, missed is not None)
 
@@ -258,8 +258,8 @@ class LocalTopics:
     ) -> None:
         """Subscribe a connection and send messages that an engine has kept."""
         with self.fan_out:
-            self._send_first(subscriber, topic, messages, False)
             self._add(subscriber, topic)
+            self._send_first(subscriber, topic, messages, False)
         self.publish_later_ones()
 
     def history_rule(self, name: str) -> HistoryRule:
@@ -279,7 +279,11 @@ class LocalTopics:
         messages: Sequence[Tuple[Key, WSPreparedMessage]],
         spares: bool,
     ) -> None:
-        """Send what comes before live messages."""
+        """Send what comes before live messages, which wait for it.
+
+        The connection is subscribed already, so that the topic stays whatever a tap or a finalizer
+        does meanwhile.
+        """
         if not messages:
             return
         sent = subscriber.send([message for _, message in messages], spares)
@@ -290,7 +294,8 @@ class LocalTopics:
             topic.count_lost(subscriber)
             return
         for key, message in messages[sent:]:
-            subscriber.leave_out(topic, key, message)
+            if subscriber in topic:
+                subscriber.leave_out(topic, key, message)
 
     def subscriber(self, transport: WSTransport, name: str) -> Optional[Subscriber]:
         """The subscriber of a connection; None if that is not open."""
