@@ -103,6 +103,22 @@ def test_history_and_retained() -> None:
     assert found == [["5", "6", "7", "8"], ["7", "8"]]
 
 
+def test_the_position_is_that_of_what_was_sent_first() -> None:
+    """A live message that is dropped at once is a gap when the client comes back."""
+    topics = Topics()
+    topics.configure("h", history=9, when_slow="drop")
+    topics.publish("h", "x" * 100)
+    connection = Connection("server", room=0, write_high_watermark=10, coalesce_writes=False)
+    connection.listener.act("pause_writing", lambda transport: topics.publish("h", "live"))
+    found = subscribe_from(topics, connection, "h", last=1)
+    assert texts(connection) == ["x" * 100]
+    assert (found.position.offset, topics.stats_of(connection.ws).dropped) == (1, 1)
+    connection.transport.drain()
+    topics.unsubscribe(connection.ws, "h")
+    assert subscribe_from(topics, connection, "h", found.position).recovered
+    assert texts(connection) == ["live"]
+
+
 def test_history_is_not_there_twice() -> None:
     topics = Topics()
     topics.configure("h", history=3)

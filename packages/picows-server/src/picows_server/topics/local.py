@@ -238,6 +238,7 @@ class LocalTopics:
         with self.fan_out:
             topic = self.topic_for(subscriber, name)
             history = topic.history or self._new_history()
+            position = history.position  # pause_writing may publish
             self.histories.expire(history, rule)
             missed = None if since is None else history.since(since)
             first = history.last(last) if missed is None else missed
@@ -248,7 +249,7 @@ class LocalTopics:
                 messages = [(each.key, each.message) for each in first]
                 self._send_first(subscriber, topic, messages, False)
         self.publish_later_ones()
-        return Subscribed(history.position, missed is not None)
+        return Subscribed(position, missed is not None)
 
     def subscribe_after(
         self,
