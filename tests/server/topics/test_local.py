@@ -159,6 +159,22 @@ def test_an_envelope_that_raises() -> None:
     assert texts(connection) == ["h 1"]
 
 
+def test_an_envelope_that_publishes_to_no_topic() -> None:
+    """It is told at once, as everybody is."""
+    topics = Topics()
+
+    def envelope(topic: str, payload: bytes, position: Any) -> str:
+        with pytest.raises(WSTopicError, match="topic must not be empty"):
+            topics.publish("", payload)
+        return "told"
+
+    topics.configure("a", envelope=envelope)
+    connection = Connection("server")
+    topics.subscribe(connection.ws, "a")
+    assert topics.publish("a", "x") == 1
+    assert texts(connection) == ["told"]
+
+
 def test_an_envelope_that_publishes() -> None:
     """That follows, and has a position of its own."""
     topics = Topics()

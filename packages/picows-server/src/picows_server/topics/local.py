@@ -116,6 +116,7 @@ class LocalTopics:
         :param position: from the engine.
         """
         if self.fan_out.is_under_way():
+            checked_name(name, self.limits.topic_length)
             self._later.append((name, message, key, excluded, position))
             return 0
         topic = self._topics.get(name)
