@@ -256,6 +256,20 @@ def test_nothing_waits_for_one_whose_last_fragment_fills_the_queue() -> None:
     assert topics.stats().rules[""].disconnected == 1
 
 
+def test_retained_messages_that_find_no_room_behind_a_fragment() -> None:
+    """They end the connection once, and none waits for it any more."""
+    topics = Topics()
+    topics.configure("a", retain=True)
+    for key in range(10):
+        topics.publish("a", "x" * 1000, key=str(key))
+    connection = slow(max_write_queue_size=4500)
+    connection.ws.send(TEXT, "x" * 4000, fin=False)
+    topics.subscribe(connection.ws, "a")
+    assert kind_of(connection) is WSDisconnectKind.SLOW_CONSUMER
+    assert topics.stats_of(connection.ws) == SubscriberStats(topics=1)
+    assert topics.stats().rules["a"].disconnected == 1
+
+
 def test_fragments_of_one_that_is_slow() -> None:
     """What waited for the last fragment then has to wait for the queue, or is dropped."""
     topics = Topics()

@@ -296,7 +296,7 @@ class LocalTopics:
             topic.count_lost(subscriber)
             return
         for key, message in messages[sent:]:
-            if subscriber in topic:
+            if subscriber.is_open and subscriber in topic:
                 subscriber.leave_out(topic, key, message)
 
     def subscriber(self, transport: WSTransport, name: str) -> Optional[Subscriber]:
