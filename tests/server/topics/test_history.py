@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
-from typing import Callable, List, Optional
+from typing import List, Optional
 
 import pytest
 
@@ -39,22 +38,6 @@ def test_what_was_missed() -> None:
     assert history.since(Position(4, "another")) is None
     assert offsets(history.last(2)) == [4, 5]
     assert offsets(history.last(9)) == [3, 4, 5]
-
-
-def test_a_long_history_is_read_once() -> None:
-    """In a time like that of a copy, and not the square of it."""
-    histories, count = Histories(None), 100_000
-    history = histories.new()
-    publish(histories, history, HistoryRule(count), count)
-
-    def seconds(read: Callable[[], object]) -> float:
-        began = time.process_time()
-        read()
-        return time.process_time() - began
-
-    copying = min(seconds(lambda: list(history.kept)) for _ in range(5))
-    reading = min(seconds(lambda: history.last(count)) for _ in range(3))
-    assert reading < 50 * max(copying, 0.0005)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="nothing forks there")
