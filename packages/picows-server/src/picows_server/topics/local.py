@@ -294,7 +294,6 @@ class LocalTopics:
             return
         if not subscriber.is_open:
             topic.count_lost(subscriber)
-            return
         for key, message in messages[sent:]:
             if subscriber.is_open and subscriber in topic:
                 subscriber.leave_out(topic, key, message)
