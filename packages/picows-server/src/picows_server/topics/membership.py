@@ -65,6 +65,10 @@ class Topic(Audience):
             self._behind = set()
         self._behind.add(subscriber)
 
+    def has_behind(self, subscriber: Subscriber) -> bool:
+        """Whether a message may wait for a subscriber under "latest"."""
+        return self._behind is not None and subscriber in self._behind
+
     def discard_behind(self, subscriber: Subscriber) -> None:
         """No message waits for a subscriber any more."""
         if self._behind is not None:
@@ -216,7 +220,9 @@ class Subscriber(Recipient):
 
     def forget(self, topic: Topic) -> None:
         """Nothing of a topic is to be sent any more."""
-        for line in (self._latest, self._blocked):
+        # Peers unsubscribe as often as they like, also those for whom many messages wait.
+        lines = (self._latest, self._blocked) if topic.has_behind(self) else (self._blocked,)
+        for line in lines:
             for name in [name for name, waiting in line.items() if waiting[0] is topic]:
                 self._waiting_size -= line.pop(name)[2].payload_size + _OVERHEAD
 
