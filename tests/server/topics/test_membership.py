@@ -215,6 +215,42 @@ def test_a_rule_that_lets_nobody_wait_any_more() -> None:
     assert texts(connection) == ["new x", "old y"]
 
 
+@pytest.mark.parametrize("when_slow", ["latest", "disconnect"])
+def test_unsubscribed_while_what_has_waited_is_sent(when_slow: str) -> None:
+    """A finalizer during a write does it here. What is not sent yet is not sent any more."""
+    topics = Topics()
+    topics.configure("", when_slow=when_slow)
+    connection = slow(write_low_watermark=10)
+    for topic in ("a", "b"):
+        topics.subscribe(connection.ws, topic)
+    is_latest = when_slow == "latest"
+    connection.ws.send(TEXT, "x" * 101, fin=is_latest)
+    for topic in ("a", "b"):
+        topics.publish(topic, topic * 60_000)
+
+    class Garbage:
+        def __del__(self) -> None:
+            assert topics.unsubscribe(connection.ws, "b")
+
+    garbage = [Garbage()]
+
+    class Collecting(List[bytes]):
+        def append(self, data: bytes) -> None:
+            super().append(data)
+            if data[-1:] == b"a":
+                garbage.clear()
+
+    connection.transport.writes = Collecting(connection.transport.writes)
+    if is_latest:
+        connection.transport.drain()
+    else:
+        connection.ws.send(CONTINUATION, "end")
+    assert topics.stats_of(connection.ws) == SubscriberStats(topics=1)
+    connection.transport.drain()
+    expected = ["x", "a"] if is_latest else ["x", "e", "a"]
+    assert [text[0] for text in texts(connection)] == expected
+
+
 # Fragments
 
 

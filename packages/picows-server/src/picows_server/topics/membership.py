@@ -247,16 +247,14 @@ class Subscriber(Recipient):
 
     def _send_latest(self) -> None:
         waiting = list(self._latest.items())
-        self._latest = {}
         sent = self.send([message for _, (_, _, message) in waiting], True)
-        for _, (topic, _, message) in waiting[:sent]:
+        for name, (topic, _, message) in waiting[:sent]:
             topic.rule.delivered += 1
-            self._waiting_size -= message.payload_size + _OVERHEAD
-        if sent < len(waiting):
-            self._latest = dict(waiting[sent:])
-            if not self.is_open:
-                waiting[sent][1][0].count_lost(self)
-        else:
+            if self._latest.pop(name, None) is not None:  # a tap or a finalizer may forget() it
+                self._waiting_size -= message.payload_size + _OVERHEAD
+        if sent < len(waiting) and not self.is_open:
+            waiting[sent][1][0].count_lost(self)
+        if not self._latest:
             for _, (topic, _, _) in waiting:
                 topic.discard_behind(self)
 
@@ -268,6 +266,8 @@ class Subscriber(Recipient):
                 self._forget_waiting()
                 return
             self._waiting_size -= message.payload_size + _OVERHEAD
+            if self not in topic:
+                continue
             if topic.spares and self.is_paused:
                 self.leave_out(topic, key, message)
             elif self.send([message], False):
