@@ -70,7 +70,7 @@ TOPICS_METRICS: Tuple[Row, ...] = (
     (
         "picows_topics",
         False,
-        "Topics that have subscribers, or messages that are kept.",
+        "Topics that have subscribers, a history, or messages that are kept.",
         _PLAIN,
         _plain("topics"),
     ),

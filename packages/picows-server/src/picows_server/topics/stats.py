@@ -66,9 +66,9 @@ class TopicsStats:
     ``stats + stats`` adds up those of several processes; so does ``sum``. Objects can be pickled.
     """
 
-    #: Topics that have subscribers, or messages that are kept.
+    #: Topics that have subscribers, a history, or messages that are kept.
     topics: int = 0
-    #: Connections that have subscribed to something since they are open.
+    #: Connections that have subscribed to something, or tried to, since they are open.
     connections: int = 0
     #: Pairs of a connection and a topic.
     subscriptions: int = 0

@@ -78,7 +78,7 @@ class Topics:
     :param unsubscribe_grace: seconds for which the engine goes on sending a topic after its last
         subscriber here has gone.
     :param max_topic_length: characters of a topic, and of a key.
-    :param max_topics: topics with subscribers or with messages that are kept. One without
+    :param max_topics: topics with subscribers, a history, or messages that are kept. One without
         subscribers makes room; if there is none, ``subscribe`` raises :class:`WSTopicError`.
     :param max_topics_per_connection: beyond it ``subscribe`` raises :class:`WSTopicError`.
     :param max_retained_bytes: of all topics: payloads, keys, and 400 bytes for each message. The
