@@ -294,8 +294,9 @@ class LocalTopics:
             return
         if not subscriber.is_open:
             topic.count_lost(subscriber)
+            return
         for key, message in messages[sent:]:
-            if subscriber.is_open and subscriber in topic:
+            if subscriber in topic:
                 subscriber.leave_out(topic, key, message)
 
     def subscriber(self, transport: WSTransport, name: str) -> Optional[Subscriber]:

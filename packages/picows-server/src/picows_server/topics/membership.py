@@ -153,6 +153,8 @@ class Subscriber(Recipient):
 
     def leave_out(self, topic: Topic, key: Key, message: WSPreparedMessage) -> None:
         """A message cannot be sent now, or its topic's rule spares the connection."""
+        if not self.is_open:
+            return  # one before it has found no room
         is_latest = topic.rule.when_slow == "latest"
         name: object = (topic.name, key) if is_latest else object()
         if self.is_blocked:
