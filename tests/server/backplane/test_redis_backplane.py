@@ -199,6 +199,53 @@ def test_the_last_messages_in_many_pages(run: Any, engine: Engine) -> None:
     run(main)
 
 
+def test_many_that_are_too_old_do_not_hold_up_the_engine(run: Any, engine: Engine) -> None:
+    """Neither who reads nor who publishes goes through all of them at once."""
+
+    async def main() -> None:
+        backplane, _ = await started(engine)
+        rule = HistoryRule(10_000, 60.0)
+        begin = (await backplane.history("a", None, rule)).position
+        add = "for i = 1, 5000 do redis.call('XADD', KEYS[1], i .. '-1', 'd', 'old') end"
+        engine.command("EVAL", add, 1, "picows:{a}:s")
+        engine.command("HSET", "picows:{a}:m", "o", "5000")
+        engine.command("CONFIG", "RESETSTAT")
+        for since, last in ((begin, 0), (None, 5000), (begin, 5000)):
+            assert not (await backplane.history("a", since, rule, last)).publications
+        publish(backplane, "a", b"new", rule)
+        await until(lambda: not backplane.stats().pending)
+        assert engine.command("XLEN", "picows:{a}:s") == 1
+        assert _stat(engine, "xrange", "calls") < 120
+        await backplane.close()
+
+    run(main)
+
+
+def test_age_of_large_messages(run: Any, engine: Engine) -> None:
+    """To find out whether they are too old, a publisher does not make the engine read many."""
+
+    async def main() -> None:
+        backplane, _ = await started(engine)
+        least = []
+        for topic, rule in (("a", HistoryRule(50)), ("b", HistoryRule(50, 60.0))):
+            durations = []
+            for _ in range(50):
+                engine.command("CONFIG", "RESETSTAT")
+                publish(backplane, topic, bytes(200_000), rule)
+                await until(lambda: not backplane.stats().pending)
+                durations.append(_stat(engine, "evalsha", "usec"))
+            least.append(min(durations[40:]))
+        assert least[1] < 5 * least[0]
+        await backplane.close()
+
+    run(main)
+
+
+def _stat(engine: Engine, command: str, what: str) -> int:
+    """Return a statistic of a command, as it was executed by scripts, too."""
+    return int(engine.command("INFO", "commandstats")[f"cmdstat_{command}"][what])
+
+
 @pytest.mark.parametrize("kind", ["normal", "pubsub"])
 def test_killed_connections(run: Any, engine: Engine, kind: str) -> None:
     async def main() -> None:
@@ -390,7 +437,7 @@ def test_rights(run: Any, tmp_path: Path) -> None:
     engine = Engine("valkey", tmp_path).start()
     rights = (
         "on >pw resetkeys ~picows:* resetchannels &picows:* -@all +@connection +@pubsub +evalsha"
-        " +script|load +info +hmget +hset +hdel +hlen +hgetall +del +xadd +xtrim +xrange +xdel"
+        " +script|load +info +hmget +hset +hdel +hlen +hgetall +del +xadd +xtrim +xrange"
         " +expire +ttl +time"
     )
     engine.command("ACL", "SETUSER", "me", *rights.split())

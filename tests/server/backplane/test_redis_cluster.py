@@ -604,7 +604,7 @@ def test_rights(cluster: Cluster) -> None:
     """A user with no more than the documented rights."""
     rights = (
         "on >pw resetkeys ~picows:* resetchannels &picows:* -@all +@connection +@pubsub +evalsha"
-        " +script|load +info +hmget +hset +hdel +hlen +hgetall +del +xadd +xtrim +xrange +xdel"
+        " +script|load +info +hmget +hset +hdel +hlen +hgetall +del +xadd +xtrim +xrange"
         " +expire +ttl +time +cluster|slots"
     )
     for server in cluster.primaries:

@@ -50,6 +50,24 @@ if is_new or (run ~= '' and state[3] ~= run) then
   redis.call('HSET', m, 'o', int(offset), 'e', epoch, 'r', run, 'c', chain)
   if is_new then redis.call('DEL', s) end
 end
+local function first_after(at, age)
+  -- The first entry that is not too old. Bisected: many may be, and the engine serves others, too.
+  local low, high, first = at + 1, offset + 1, nil
+  local middle = low
+  while low < high do
+    local entry = redis.call('XRANGE', s, int(middle), '+', 'COUNT', 1)[1]
+    local found, time = string.match(entry and entry[1] or '', '(%d+)-(%d+)')
+    if not found then
+      high = middle
+    elseif age == 0 or tonumber(time) >= ms - age then
+      high, first = middle, tonumber(found)
+    else
+      low = found + 1
+    end
+    middle = low + math.floor((high - low) / 2)
+  end
+  return first
+end
 """
 
 # ARGV: sequence number, that which must be there before it (0: any), messages kept, milliseconds
@@ -68,17 +86,8 @@ for i = 13, #ARGV do
   offset = offset + 1
   redis.call('XADD', s, int(offset) .. '-' .. int(ms), 'd', head .. ARGV[i])
 end
+if age > 0 then size = math.min(size, offset + 1 - first_after(0, age)) end
 redis.call('XTRIM', s, 'MAXLEN', size)
-while age > 0 do
-  local old, ids = redis.call('XRANGE', s, '-', '+', 'COUNT', 32), {}
-  for _, entry in ipairs(old) do
-    -- The clock may have been set back: nothing goes before what came before it.
-    if tonumber(string.match(entry[1], '%d+$')) >= ms - age then break end
-    ids[#ids + 1] = entry[1]
-  end
-  if #ids > 0 then redis.call('XDEL', s, unpack(ids)) end
-  if #ids < 32 then break end
-end
 redis.call('HSET', m, 'o', int(offset), 'p:' .. process, ARGV[4] .. ' ' .. time[1])
 redis.call('EXPIRE', m, ttl)
 redis.call('EXPIRE', s, ARGV[8])
@@ -103,18 +112,6 @@ HISTORY = RedisScript(
     + """
 redis.call('EXPIRE', m, ttl)
 local since, known, age, wanted = tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7])
-local function first_after(at)
-  -- The first entry that is not too old.
-  local entries
-  repeat
-    entries = redis.call('XRANGE', s, int(at + 1), '+', 'COUNT', 16)
-    for _, entry in ipairs(entries) do
-      local found, time = string.match(entry[1], '(%d+)-(%d+)')
-      at = tonumber(found)
-      if age == 0 or tonumber(time) >= ms - age then return at end
-    end
-  until #entries < 16
-end
 local function is_valid()
   local valid = offset
   if known == epoch then return since <= valid end
@@ -124,9 +121,9 @@ local function is_valid()
   end
 end
 if not since and wanted == 0 then return {offset, epoch, 1, {}, 0} end
-local first = since and is_valid() and (since == offset and offset + 1 or first_after(since))
+local first = since and is_valid() and (since == offset and offset + 1 or first_after(since, age))
 local is_complete = first and first == since + 1 and 1 or 0
-if is_complete == 0 then first = wanted > 0 and first_after(math.max(0, offset - wanted)) end
+if is_complete == 0 then first = wanted > 0 and first_after(math.max(0, offset - wanted), age) end
 local found, bytes = {}, 0
 while first do
   -- In small pieces: how large entries are is known when they are here.
