@@ -115,23 +115,25 @@ def test_history_that_is_kept_for_longer_than_silent_topics(run: Any, engine: En
     run(main)
 
 
-def test_history_of_an_engine_whose_clock_was_set_back(run: Any, engine: Engine) -> None:
+@pytest.mark.parametrize("size", [0, 1_100_000], ids=["one page", "many pages"])
+def test_history_of_an_engine_whose_clock_was_set_back(run: Any, engine: Engine, size: int) -> None:
     """Messages have the offsets that they were published with."""
+    payloads = [bytes(size) + number for number in (b"1", b"2", b"3")]
 
     async def main() -> None:
         backplane, _ = await started(engine)
         rule = HistoryRule(100, 60.0)
         begin = (await backplane.history("a", None, rule)).position
-        publish(backplane, "a", b"1", rule)
+        publish(backplane, "a", payloads[0], rule)
         await until(lambda: not backplane.stats().pending)
         ((_, fields),) = engine.command("XRANGE", "picows:{a}:s", "-", "+")
         engine.command("XADD", "picows:{a}:s", "2-1", "d", fields[b"d"][:-1] + b"2")
         engine.command("HSET", "picows:{a}:m", "o", "2")
-        publish(backplane, "a", b"3", rule)
+        publish(backplane, "a", payloads[2], rule)
         await until(lambda: not backplane.stats().pending)
         found = await backplane.history("a", begin, rule)
         positions = [each.position.offset for each in found.publications if each.position]
-        assert [each.payload for each in found.publications] == [b"1", b"2", b"3"]
+        assert [each.payload for each in found.publications] == payloads
         assert positions == [1, 2, 3]
         await backplane.close()
 
@@ -194,6 +196,40 @@ def test_the_last_messages_in_many_pages(run: Any, engine: Engine) -> None:
         assert [each.payload for each in found.publications] == [
             b"%d" % number for number in range(last - 3000, last)
         ]
+        await backplane.close()
+
+    run(main)
+
+
+@pytest.mark.parametrize("is_since", [True, False])
+def test_the_last_messages_if_others_take_their_place(
+    run: Any, engine: Engine, is_since: bool
+) -> None:
+    """Those of the next page are not kept any more when it is read."""
+    large = [bytes([number]) * 600_000 for number in range(12)]
+
+    async def main() -> None:
+        backplane, _ = await started(engine)
+        rule = HistoryRule(6, 60.0)
+        begin = (await backplane.history("a", None, rule)).position
+        for _ in range(6):
+            publish(backplane, "a", large.pop(0), rule)
+        await until(lambda: not backplane.stats().pending)
+        assert backplane._engine is not None
+        read = backplane._engine._read
+
+        async def slowly(*arguments: Any, **more: Any) -> Any:
+            page = await read(*arguments, **more)
+            while large:
+                publish(backplane, "a", large.pop(0), rule)
+            await until(lambda: not backplane.stats().pending)
+            return page
+
+        backplane._engine._read = slowly
+        found = await backplane.history("a", begin if is_since else None, rule, last=5)
+        assert not found.recovered
+        assert found.position.offset == 12
+        assert [each.payload[0] for each in found.publications] == [7, 8, 9, 10, 11]
         await backplane.close()
 
     run(main)

@@ -106,9 +106,19 @@ class RedisCommands:
         )
 
     def history(
-        self, topic: str, since: Optional[Position], rule: HistoryRule, run: bytes, last: int = 0
+        self,
+        topic: str,
+        since: Optional[Position],
+        rule: HistoryRule,
+        run: bytes,
+        last: int = 0,
+        *,
+        is_first: bool = True,
     ) -> bytes:
-        """Read what came after a position, or the last messages, see :class:`Backplane`."""
+        """Read what came after a position, or the last messages, see :class:`Backplane`.
+
+        :param is_first: no page was read before it. What was young enough then is not too old.
+        """
         return _call(
             HISTORY,
             [self._key(topic, b"m"), self._key(topic, b"s")],
@@ -117,7 +127,7 @@ class RedisCommands:
             max(self._kept(rule), self._topic_ttl),
             b"" if since is None else since.offset,
             b"" if since is None else since.epoch.encode("ascii", "replace"),
-            _milliseconds(rule),
+            _milliseconds(rule) if is_first else 0,
             last,
             _PAGE,
             _PAGE_BYTES,

@@ -15,6 +15,7 @@ from picows_server.backplane.interface import (
     History,
     HistoryRule,
     Position,
+    Publication,
 )
 from picows_server.backplane.outbox import Batch, Outbox, OutboxBounds
 from picows_server.backplane.redis_cluster import RedisCluster
@@ -270,21 +271,24 @@ class RedisEngine:
         self, topic: str, since: Optional[Position], rule: HistoryRule, last: int = 0
     ) -> History:
         """Read what a topic has had since a position, see :class:`Backplane`."""
-        page = first = await self._read(topic, since, rule, last)
-        publications = page.publications
-        while page.publications and page.publications[-1].position != page.position:
-            page = await self._read(topic, publications[-1].position, rule)
+        publications: List[Publication] = []
+        recovered = True
+        while True:
+            page = await self._read(topic, since, rule, last, is_first=not publications)
             if not page.recovered:
-                return page
+                publications, recovered = [], False  # what came next is not kept any more
             publications += page.publications
-        if not first.recovered:
+            if not page.publications or publications[-1].position == page.position:
+                break
+            since = publications[-1].position
+        if not recovered:
             publications = publications[-last:]  # others may have come while pages were read
-        return History(publications, page.position, first.recovered)
+        return History(publications, page.position, recovered)
 
     async def _read(
-        self, topic: str, since: Optional[Position], rule: HistoryRule, last: int = 0
+        self, topic: str, since: Optional[Position], rule: HistoryRule, last: int, *, is_first: bool
     ) -> History:
-        command = partial(self._commands.history, topic, since, rule, last=last)
+        command = partial(self._commands.history, topic, since, rule, last=last, is_first=is_first)
         return self._page(topic, await self.ask(topic, command))
 
     async def ask(
