@@ -277,6 +277,30 @@ def test_age_of_large_messages(run: Any, engine: Engine) -> None:
     run(main)
 
 
+def test_pages_of_large_messages(run: Any, engine: Engine) -> None:
+    """The engine reads no more than what a page takes."""
+
+    async def main() -> None:
+        backplane, _ = await started(engine)
+        begin = (await backplane.history("a", None, RULE)).position
+        for _ in range(30):
+            publish(backplane, "a", bytes(1_100_000), RULE)
+        await until(lambda: not backplane.stats().pending)
+        least = []
+        for offset, pages in ((29, 1), (0, 30)):
+            durations = []
+            for _ in range(5):
+                engine.command("CONFIG", "RESETSTAT")
+                await backplane.history("a", Position(offset, begin.epoch), RULE)
+                assert _stat(engine, "evalsha", "calls") == pages
+                durations.append(_stat(engine, "evalsha", "usec") / pages)
+            least.append(min(durations))
+        assert least[1] < 5 * least[0]
+        await backplane.close()
+
+    run(main)
+
+
 def _stat(engine: Engine, command: str, what: str) -> int:
     """Return a statistic of a command, as it was executed by scripts, too."""
     return int(engine.command("INFO", "commandstats")[f"cmdstat_{command}"][what])

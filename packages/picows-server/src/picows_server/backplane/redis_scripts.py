@@ -124,16 +124,17 @@ if not since and wanted == 0 then return {offset, epoch, 1, {}, 0} end
 local first = since and is_valid() and (since == offset and offset + 1 or first_after(since, age))
 local is_complete = first and first == since + 1 and 1 or 0
 if is_complete == 0 then first = wanted > 0 and first_after(math.max(0, offset - wanted), age) end
-local found, bytes = {}, 0
+local found, bytes, count = {}, 0, 1
 while first do
-  -- In small pieces: how large entries are is known when they are here.
-  local entries = redis.call('XRANGE', s, int(first + #found), '+', 'COUNT', 16)
+  -- Few at first: how large entries are is known when they are here.
+  local entries = redis.call('XRANGE', s, int(first + #found), '+', 'COUNT', count)
   for _, entry in ipairs(entries) do
     found[#found + 1] = entry[2][2]
     bytes = bytes + #entry[2][2]
     if bytes >= tonumber(ARGV[9]) then break end
   end
-  if #entries < 16 or #found >= tonumber(ARGV[8]) or bytes >= tonumber(ARGV[9]) then break end
+  if #entries < count or #found >= tonumber(ARGV[8]) or bytes >= tonumber(ARGV[9]) then break end
+  count = math.min(2 * count, 16)
 end
 return {offset, epoch, is_complete, found, first or 0}
 """
