@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
+import re
 import socket
 import time
 from contextlib import AsyncExitStack
@@ -208,6 +210,20 @@ async def test_head_of_a_large_response() -> None:
         head = await ask(sockname(server), "/", method="HEAD")
     assert (head.status, head.body) == (200, b"")
     assert head.headers["content-length"] == str(SIZE)
+
+
+@pytest.mark.filterwarnings("error")
+async def test_a_coroutine_that_returns_another(caplog: pytest.LogCaptureFixture) -> None:
+    """The error is about that one, which is closed."""
+
+    async def factory() -> Any:
+        return later()
+
+    async with serving(factory) as server:
+        response = await ask(sockname(server), "/")
+        gc.collect()
+    assert response.status == 500
+    assert re.search("not coroutine: <coroutine object later .*; nobody awaits it", caplog.text)
 
 
 async def test_a_client_of_a_handler_that_does_not_read() -> None:

@@ -131,25 +131,29 @@ def with_large_in_pieces(route: Route) -> Route:
     """
 
     def respond(request: WSUpgradeRequest) -> RouteResult:
-        return _in_pieces(request, route(request))
+        result = route(request)
+        if isinstance(result, (WSListener, DeferredResponse)):
+            return result
+        if inspect.isawaitable(result):
+            return _later_in_pieces(request, result)
+        return _in_pieces(request, result)
 
     return respond
 
 
-def _in_pieces(request: WSUpgradeRequest, result: RouteResult) -> RouteResult:
-    if isinstance(result, (WSListener, DeferredResponse)):
-        return result
+def _in_pieces(request: WSUpgradeRequest, result: Decision) -> Decision:
+    response = result
     if isinstance(result, WSUpgradeResponseWithListener) and result.listener is None:
-        result = result.response
-    if not isinstance(result, WSUpgradeResponse):
-        return _later_in_pieces(request, result) if inspect.isawaitable(result) else result
-    body = result.body
+        response = result.response
+    if not isinstance(response, WSUpgradeResponse):
+        return result
+    body = response.body
     if body is None or len(body) <= PIECE or request.method == "HEAD":
         return result
-    return FileDownload(result, BytesIO(body), len(body), is_head=False, logger=logger_of(request))
+    return FileDownload(
+        response, BytesIO(body), len(body), is_head=False, logger=logger_of(request)
+    )
 
 
 async def _later_in_pieces(request: WSUpgradeRequest, awaitable: Awaitable[Decision]) -> Decision:
-    result: Any = _in_pieces(request, await awaitable)
-    decision: Decision = result
-    return decision
+    return _in_pieces(request, await awaitable)
