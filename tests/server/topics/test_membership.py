@@ -249,6 +249,8 @@ def test_messages_wait_for_the_last_fragment(when_slow: str, compression: Any) -
     assert topics.stats_of(connection.ws).waiting == (1 if when_slow == "latest" else 2)
     buffer = bytearray(14) + b"x"
     connection.ws.send_reuse_external_bytearray(CONTINUATION, buffer, 14)
+    stats = topics.stats_of(connection.ws)
+    assert (stats.waiting, stats.waiting_bytes) == (0, 0)
     rest = ["4"] if when_slow == "latest" else ["3", "4"]
     sent = [frame for frame in connection.sent() if frame.opcode <= TEXT]
     if compression is not None:
