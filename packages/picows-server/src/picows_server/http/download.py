@@ -1,4 +1,4 @@
-"""``FileDownload``: a file, or what was in one, as a response that is sent in pieces."""
+"""``FileDownload``: a file, or another large body, as a response that is sent in pieces."""
 
 from __future__ import annotations
 
