@@ -143,7 +143,7 @@ class LocalTopics:
     def publish_later_ones(self) -> None:
         """Publish what had to wait for the end of a delivery."""
         if self._publishes_later_ones:
-            return  # a loop below does, and one within another for each would be too deep
+            return  # the loop that called this publishes them; nested loops could be too deep
         self._publishes_later_ones = True
         try:
             while self._later and not self.fan_out.is_under_way():
@@ -195,8 +195,10 @@ class LocalTopics:
         message = wrapped(topic, message, position)
         if self.engine is not None:
             self.engine.delivers(topic, key, message, position)
+        # The envelope may have ended the topic or its history, and nothing would drop then what is
+        # kept now.
         if self._topics.get(topic.name) is not topic or topic.history is not history:
-            return message  # by its envelope: what would be kept now would stay for ever
+            return message
         rule = topic.rule
         if history is not None and rule.history is not None and position is not None:
             if position != (history.offset + 1, history.epoch):  # only an engine skips some

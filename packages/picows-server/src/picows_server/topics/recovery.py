@@ -102,8 +102,9 @@ class _Reading:
         error = self.task.exception()
         if error is None:
             return self.task.result()
-        # All get the same error, which would otherwise tell where others have waited: before
-        # Python 3.10 of all of them, later without where it came from.
+        # All get the same error. Its traceback is set again for each of them, because some versions
+        # of Python would add the frames of all who have waited, and others would drop it after the
+        # first.
         self._traceback = self._traceback or error.__traceback__
         raise error.with_traceback(self._traceback)
 
