@@ -212,15 +212,18 @@ async def test_head_of_a_large_response() -> None:
     assert head.headers["content-length"] == str(SIZE)
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.filterwarnings("error")
-async def test_a_coroutine_that_returns_another(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_coroutine_that_returns_another(
+    method: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """The error is about that one, which is closed."""
 
     async def factory() -> Any:
         return later()
 
-    async with serving(factory) as server:
-        response = await ask(sockname(server), "/")
+    async with serving({"/": factory}) as server:
+        response = await ask(sockname(server), "/", method=method)
         gc.collect()
     assert response.status == 500
     assert re.search("not coroutine: <coroutine object later .*; nobody awaits it", caplog.text)

@@ -89,7 +89,7 @@ class Routes(HostedApplication):
         if method == "GET":
             return route(request)
         if method == "HEAD":
-            return _without_listener(route(request))
+            return _for_head(route(request))
         if method == "OPTIONS":
             return WSUpgradeResponse.create_response(204, None, _ALLOW)
         log_refusal(self._logger, request, "405 Method Not Allowed", f"method {quoted(method)}")
@@ -182,7 +182,13 @@ def _check_path(path: object) -> None:
         )
 
 
-def _without_listener(result: RouteResult) -> RouteResult:
+def _for_head(result: RouteResult) -> RouteResult:
+    if isinstance(result, DeferredResponse) or not inspect.isawaitable(result):
+        return _without_listener(result)
+    return _later_without_listener(result)
+
+
+def _without_listener(result: Decision) -> Decision:
     """RFC 9110, 9.3.2: the response to HEAD is that to GET, which is no upgrade here."""
     if isinstance(result, WSUpgradeResponseWithListener):
         result = result.response if result.listener is None else result.listener
@@ -190,12 +196,8 @@ def _without_listener(result: RouteResult) -> RouteResult:
         isinstance(result, DeferredResponse) and result.is_for_upgrades
     ):
         return WSUpgradeResponse.create_error_response(426, _NO_UPGRADE)
-    if inspect.isawaitable(result) and not isinstance(result, DeferredResponse):
-        return _later_without_listener(result)
     return result
 
 
 async def _later_without_listener(awaitable: Awaitable[Decision]) -> Decision:
-    result: Any = _without_listener(await awaitable)
-    decision: Decision = result
-    return decision
+    return _without_listener(await awaitable)
