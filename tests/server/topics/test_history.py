@@ -134,6 +134,14 @@ def test_what_is_dropped_early_does_not_gather() -> None:
     assert len(histories) == 3
 
 
+def test_what_is_dropped_stays_in_no_memory() -> None:
+    histories, history = Histories(None), TopicHistory("e")
+    publish(histories, history, HistoryRule(60), 60)
+    histories.end(history)
+    assert histories.size == 0
+    assert not any(queue.entries for queue in histories._queues.values())
+
+
 def test_what_a_rule_kept_that_counts_no_more_does_not_stay() -> None:
     histories, former = Histories(None), HistoryRule(1000)
     history = histories.new()

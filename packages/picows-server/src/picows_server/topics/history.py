@@ -83,10 +83,7 @@ class _Queue:
         self.live = 0
 
     def oldest(self) -> Optional[Kept]:
-        entries = self.entries
-        while entries and entries[0].is_dropped:
-            entries.popleft()
-        return entries[0] if entries else None
+        return self.entries[0] if self.entries else None
 
     def add(self, kept: Kept) -> None:
         self.entries.append(kept)
@@ -95,8 +92,11 @@ class _Queue:
     def drop(self, kept: Kept) -> None:
         kept.is_dropped = True
         self.live -= 1
-        if len(self.entries) > 2 * self.live + 64:
-            self.entries = deque(entry for entry in self.entries if not entry.is_dropped)
+        entries = self.entries
+        while entries and entries[0].is_dropped:
+            entries.popleft()
+        if len(entries) > 2 * self.live + 64:
+            self.entries = deque(entry for entry in entries if not entry.is_dropped)
 
 
 class Histories:
