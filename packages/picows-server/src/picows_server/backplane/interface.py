@@ -70,7 +70,7 @@ class History(NamedTuple):
     publications: List[Publication]
     #: Where the topic was when this was read.
     position: Position
-    #: Whether nothing after ``since`` is missing.
+    #: Whether nothing after ``since`` is missing; of no meaning without one.
     recovered: bool
 
 

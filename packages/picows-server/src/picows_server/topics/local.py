@@ -189,17 +189,17 @@ class LocalTopics:
         self, topic: Topic, key: Key, message: WSPreparedMessage, position: Optional[Position]
     ) -> WSPreparedMessage:
         """Keep a message as its rule says; return what subscribers get."""
-        history = topic.history
+        rule, history = topic.rule, topic.history
         if self.engine is None and history is not None:
             position = Position(history.offset + 1, history.epoch)
         message = wrapped(topic, message, position)
         if self.engine is not None:
             self.engine.delivers(topic, key, message, position)
-        # The envelope may have ended the topic or its history, and nothing would drop then what is
-        # kept now.
-        if self._topics.get(topic.name) is not topic or topic.history is not history:
-            return message
-        rule = topic.rule
+        if rule.envelope is not None:
+            # It may have ended the topic or its history: nothing would drop what is kept then.
+            if self._topics.get(topic.name) is not topic or topic.history is not history:
+                return message
+            rule = topic.rule
         if history is not None and rule.history is not None and position is not None:
             if position != (history.offset + 1, history.epoch):  # only an engine skips some
                 self.histories.clear(history)

@@ -328,15 +328,17 @@ class Recovery:
         most = max(len(messages), min(last, reading.question.rule.size))
         for number, arrived in enumerate(reading.arrived):
             if arrived.position is not None:
-                if arrived.position.epoch == reading.former_epoch != position.epoch:
+                if arrived.position.epoch == position.epoch:
+                    if arrived.position.offset <= position.offset:
+                        continue
+                elif arrived.position.epoch == reading.former_epoch:
                     continue  # what was read replaces that whole epoch
-                if arrived.position.epoch != position.epoch:
+                else:
                     recovered = False
-                elif arrived.position.offset <= position.offset:
-                    continue
                 position = arrived.position
             messages.append((arrived.key, arrived.message))
-            most += number >= joining.first
+            if number >= joining.first:
+                most += 1
         if last and not answer.recovered:
             del messages[:-most]  # what came before it asked for the last ones
         return messages, position, recovered
