@@ -81,6 +81,7 @@ FURTHER: Dict[str, Dict[str, str]] = {
         "running.workers.supervise_in_process": "running.workers.supervise: in this process",
         "running.workers.supervise_replacing": "running.workers.supervise: who dies or is replaced",
         "shutdown": "server: closing, and what becomes of the connections",
+        "topics.shared_readings": "topics.recovery: many connections that come back at once",
     },
 }
 
