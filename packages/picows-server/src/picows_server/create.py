@@ -200,7 +200,9 @@ async def ws_create_server(
             None if origins is None else OriginSet(origins),
             logger,
         )
-        route = import_module("picows_server.http.download").with_large_in_pieces(route)
+        from picows_server.http.download import with_large_in_pieces  # noqa: PLC0415 - on use
+
+        route = with_large_in_pieces(route)
         checked_access_log = _access_log(access_log)
         _check_flag("proxy_protocol", proxy_protocol)
         route, make_connections = _behind_proxies(

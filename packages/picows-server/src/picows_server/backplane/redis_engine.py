@@ -276,7 +276,7 @@ class RedisEngine:
         while True:
             page = await self._read(topic, since, rule, last, is_first=not publications)
             if not page.recovered:
-                publications, recovered = [], False  # what came next is not kept any more
+                publications, recovered = [], False  # begin again, with the last ones
             publications += page.publications
             if not page.publications or publications[-1].position == page.position:
                 break

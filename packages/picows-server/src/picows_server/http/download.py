@@ -124,10 +124,10 @@ class FileDownload(DeferredResponse):
 
 
 def with_large_in_pieces(route: Route) -> Route:
-    """The route, whose responses with more than a piece are sent as downloads.
+    """Make a route that sends the large responses of another one in pieces.
 
-    Otherwise they would be queued at once, and cut off ``close_timeout`` seconds later, although
-    their clients read on.
+    Queued at once, they would be cut off ``close_timeout`` seconds later, although their clients
+    read on.
     """
 
     def respond(request: WSUpgradeRequest) -> RouteResult:

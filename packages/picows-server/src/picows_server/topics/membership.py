@@ -222,7 +222,7 @@ class Subscriber(Recipient):
 
     def forget(self, topic: Topic) -> None:
         """Nothing of a topic is to be sent any more."""
-        # Peers unsubscribe as often as they like, also those for whom many messages wait.
+        # Peers unsubscribe as often as they like: look through many messages only if it may help.
         lines = (self._latest, self._blocked) if topic.has_behind(self) else (self._blocked,)
         for line in lines:
             for name in [name for name, waiting in line.items() if waiting[0] is topic]:

@@ -83,7 +83,7 @@ class _Reading:
     def __init__(self, question: _Question, task: asyncio.Task[_Answer]) -> None:
         self.question = question
         self.task = task
-        #: That of the live messages so far, "" if there were none.
+        #: The epoch of the live messages before it, "" if there were none.
         self.former_epoch = "" if question.topic.history is None else question.topic.history.epoch
         self.joining: Dict[WSTransport, _Joining] = {}
         self.arrived: List[_Arrived] = []
